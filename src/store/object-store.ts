@@ -1,0 +1,43 @@
+/**
+ * CONTRACT of an object store: S3 in production, files or memory elsewhere; one contract suite for all.
+ * Keys are '/'-separated, relative to the store's root (one cluster per prefix). Errors are MillraceError with codes
+ * STORE_NOT_FOUND (invalid), STORE_EXISTS (invalid), STORE_UNAVAILABLE (unavailable), STORE_THROTTLED (exhausted),
+ * STORE_FORBIDDEN (invalid). Bodies may be views over shared memory; they must not change until the call resolves.
+ */
+export interface ObjectInfo {
+  readonly key: string;
+  readonly size: number;
+  /** Store's clock, milliseconds since the epoch. */
+  readonly modifiedMs: number;
+}
+
+export interface PutOptions {
+  /** Create only if absent; an existing object rejects with STORE_EXISTS. The only condition we rely on. */
+  readonly ifAbsent?: boolean;
+}
+
+export interface MultipartUpload {
+  /** Part numbers start at 1; parts may be uploaded in parallel; every part but the last is ≥ 5 MiB. */
+  uploadPart(number: number, body: readonly Uint8Array[]): Promise<void>;
+  /** Server-side copy of a range of another object as a part. */
+  copyPart(number: number, sourceKey: string, start: number, end: number): Promise<void>;
+  /** The object appears whole, or not at all. */
+  complete(): Promise<void>;
+  abort(): Promise<void>;
+}
+
+export interface ObjectStore {
+  readonly url: string;
+  put(key: string, body: readonly Uint8Array[], options?: PutOptions): Promise<void>;
+  multipart(key: string): Promise<MultipartUpload>;
+  /** Bytes [start, end) into a fresh Buffer; whole object when no range. Rejects with STORE_NOT_FOUND. */
+  get(key: string, range?: { readonly start: number; readonly end: number }): Promise<Buffer>;
+  /** Same bytes into `into` (which may be arena memory); returns the number of bytes read. */
+  getInto(key: string, start: number, into: Uint8Array): Promise<number>;
+  head(key: string): Promise<ObjectInfo | null>;
+  /** Objects with the prefix in ascending key order, from behind `after` (exclusive), a page at a time. */
+  list(prefix: string, options?: { readonly after?: string; readonly limit?: number }): Promise<ObjectInfo[]>;
+  /** Missing keys are no error. */
+  delete(keys: readonly string[]): Promise<void>;
+  close(): Promise<void>;
+}

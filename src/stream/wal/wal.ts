@@ -1,0 +1,85 @@
+/**
+ * CONTRACT of the write-ahead log, seen from its two sides.
+ *
+ *   shard ──Wal.tryAppend──► queue ──AppendSource──► WalWriter (own thread, inline, or simulated) ──► WalDevice
+ *         ◄─onDurable────────────────────────────────┘
+ *
+ * One WalWriter serves one volume and has one commit in flight. Appends of one source become durable in the order in
+ * which they were appended. Bytes named by an append must not change from tryAppend until it is durable or failed.
+ */
+import type { StreamId } from '../../ports/stream-id.ts';
+
+/** Position of a commit's end: everything before it is durable. */
+export interface WalCut {
+  /** Sequence number of the commit (1 = first of the log; 0 = nothing yet). */
+  readonly sequence: number;
+  /** Ring position (bytes, monotonic over laps) just behind the commit: position of the next one. */
+  readonly position: number;
+  /** CRC-32C of that commit's header, which the next commit names. */
+  readonly chainCrc: number;
+}
+
+/** A shard's door to one volume. */
+export interface Wal {
+  /** Index of the volume among the broker's volumes. */
+  readonly volume: number;
+  readonly logId: string;
+  /**
+   * Queues one record batch (v2, header already patched) lying at arena [position, position + length).
+   * @returns the append's number (1, 2, 3, … per Wal object), or 0 when the queue is full: nothing was queued.
+   */
+  tryAppend(stream: StreamId, position: number, length: number): number;
+  /** Rings the writer after a series of tryAppend (cheap when it is awake). */
+  flush(): void;
+  /**
+   * All appends up to and including number `through` are durable in the commit with this sequence, and the fence was
+   * still ours after it. Called at most once per commit and loop turn.
+   */
+  onDurable: (through: number, sequence: number) => void;
+  /** The WAL epoch ended: every append after the last durable one has failed, and so will all later ones. */
+  onFailed: (error: Error) => void;
+}
+
+/** What the control plane asks of a volume. */
+export interface WalControl {
+  /** Newest durable cut, used bytes, capacity. */
+  status(): Promise<WalStatus>;
+  /** Frees the ring up to the cut; resolves when the trimming superblock is durable. */
+  trim(cut: WalCut): Promise<void>;
+  /** Writes the clean flag (only with an empty queue and everything trimmed) and closes. */
+  close(options: { clean: boolean }): Promise<void>;
+}
+
+export interface WalStatus {
+  readonly logId: string;
+  readonly cut: WalCut;
+  readonly trimmed: WalCut;
+  /** Ring bytes between trim and tail, headers and padding included. */
+  readonly usedBytes: number;
+  readonly capacityBytes: number;
+  readonly writtenBytes: number;
+  readonly failed: string | null;
+}
+
+/** One queued append as the writer sees it; the object is reused by `read`. */
+export interface AppendEntry {
+  topic0: number;
+  topic1: number;
+  topic2: number;
+  topic3: number;
+  partition: number;
+  position: number;
+  length: number;
+}
+
+/** The writer's end of one shard's queue. */
+export interface AppendSource {
+  /** Number of entries waiting (not yet consumed). */
+  waiting(): number;
+  /** Reads the i-th waiting entry (0 = oldest) without consuming it. */
+  read(i: number, into: AppendEntry): void;
+  /** The first n waiting entries are in a durable commit: consume them and tell the shard. */
+  durable(n: number, sequence: number): void;
+  /** The epoch ended. */
+  failed(error: Error): void;
+}
