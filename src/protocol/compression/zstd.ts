@@ -1,0 +1,111 @@
+/**
+ * zstd: plain frames (RFC 8878), several in a row, no dictionary. The library decodes a whole frame at once without
+ * a bound, so the bound is kept here: block headers say how much a frame can yield at most (zstd-frames.ts), and
+ * where that guess is above what is allowed, ever longer beginnings of the frame are decoded as frames of their own
+ * until its true size is known. Never more than maxBytes and one block is produced by one call.
+ *
+ * The library is a prebuilt native one; where it does not load, Node's own zstd (22.15 and later) takes its place.
+ */
+import * as zlib from 'node:zlib';
+import { asBuffer, type Codec, corrupt, type LoadPackage, tooLarge } from './codec.ts';
+import { frameStart, parseFrame, skippableEnd, type ZstdFrame, zstdBlockBytesMax } from './zstd-frames.ts';
+
+const level = 3;
+/**
+ * Probes per frame. Each gets at least half-way to the limit for blocks that are half full or better; the cap keeps a
+ * frame of thousands of near-empty blocks from costing a decode each, at the price of refusing it just below the limit.
+ */
+const probesMax = 16;
+
+type ZstdLibrary = {
+  compress(input: Buffer): Buffer;
+  decompressFrame(frame: Buffer, outputMax: number): Buffer;
+};
+
+export function openZstd(load: LoadPackage): Codec {
+  const library = openLibrary(load);
+
+  function decode(frame: Buffer, outputMax: number): Buffer {
+    try {
+      return library.decompressFrame(frame, outputMax);
+    } catch (error) {
+      throw corrupt('zstd', (error as Error).message, error);
+    }
+  }
+
+  /** True when the frame's output is proven to be at most `allowed` bytes. */
+  function fits(source: Buffer, frame: ZstdFrame, allowed: number): boolean {
+    let known = 0; // output of the first `done` blocks
+    let done = 0;
+    for (let probe = 0; probe < probesMax; probe++) {
+      let bound = known;
+      let next = done;
+      while (
+        next < frame.blocks.length &&
+        bound + frame.blocks[next]!.outputMax <= allowed + zstdBlockBytesMax
+      ) {
+        bound += frame.blocks[next]!.outputMax;
+        next++;
+      }
+      if (next === frame.blocks.length && bound <= allowed) return true;
+      // known <= allowed here, so one more block always fits the probe: every turn makes progress.
+      known = decode(frameStart(source, frame, next), allowed + zstdBlockBytesMax).length;
+      done = next;
+      if (known > allowed) return false;
+      if (done === frame.blocks.length) return true;
+    }
+    return false;
+  }
+
+  return {
+    compress: (input) => library.compress(asBuffer(input)),
+
+    decompress(input, maxBytes) {
+      const source = asBuffer(input);
+      const parts: Buffer[] = [];
+      let total = 0;
+      let at = 0;
+      if (source.length === 0) throw corrupt('zstd', 'no frame');
+      while (at < source.length) {
+        const skipped = skippableEnd(source, at);
+        if (skipped > 0) {
+          at = skipped;
+          continue;
+        }
+        const frame = parseFrame(source, at);
+        if (!fits(source, frame, maxBytes - total)) throw tooLarge('zstd', maxBytes);
+        const part = decode(source.subarray(at, frame.end), maxBytes - total);
+        total += part.length;
+        // The bound above is a claim about the library; it is checked, not trusted.
+        if (total > maxBytes) throw tooLarge('zstd', maxBytes);
+        parts.push(part);
+        at = frame.end;
+      }
+      return parts.length === 1 ? parts[0]! : Buffer.concat(parts, total);
+    },
+  };
+}
+
+function openLibrary(load: LoadPackage): ZstdLibrary {
+  try {
+    const { Decoder, Encoder } = load('@toondepauw/node-zstd') as typeof import('@toondepauw/node-zstd');
+    const decoder = new Decoder();
+    const encoder = new Encoder(level);
+    return {
+      compress: (input) => encoder.encodeSync(input),
+      decompressFrame: (frame) => decoder.decodeSync(frame),
+    };
+  } catch (error) {
+    const own = zlib as unknown as {
+      zstdCompressSync?: (input: Buffer) => Buffer;
+      zstdDecompressSync?: (input: Buffer, options: { maxOutputLength: number }) => Buffer;
+    };
+    const { zstdCompressSync, zstdDecompressSync } = own;
+    if (zstdCompressSync === undefined || zstdDecompressSync === undefined) throw error;
+    return {
+      compress: (input) => zstdCompressSync(input),
+      decompressFrame: (frame, outputMax) =>
+        zstdDecompressSync(frame, { maxOutputLength: Math.max(1, outputMax) }),
+    };
+  }
+}
