@@ -1,0 +1,81 @@
+// Memory advice, aligned buffers and the processor time of the calling thread.
+#include <errno.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "environment.h"
+
+namespace millrace {
+namespace {
+
+uintptr_t pageSize() {
+  static const auto size = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  return size;
+}
+
+// Gives advice on the whole pages inside a range. Returns the bytes concerned or -errno.
+double adviseInside(uint8_t* data, size_t length, int advice) {
+  const uintptr_t mask = pageSize() - 1;
+  const uintptr_t start = (reinterpret_cast<uintptr_t>(data) + mask) & ~mask;
+  const uintptr_t end = (reinterpret_cast<uintptr_t>(data) + length) & ~mask;
+  if (end <= start) return 0;
+  int result;
+  do result = madvise(reinterpret_cast<void*>(start), end - start, advice);
+  while (result < 0 && errno == EAGAIN);
+  return result == 0 ? static_cast<double>(end - start) : -errno;
+}
+
+napi_value adviseHuge(napi_env env, napi_callback_info info) {
+  const Call<1> call(env, info);
+  const Bytes bytes = bytesOf(env, call[0]);
+  return number(env, adviseInside(bytes.data, bytes.length, MADV_HUGEPAGE));
+}
+
+// The engine maps shared memory privately and anonymously, so MADV_DONTNEED gives the pages back at once and
+// the next touch finds zeros; MADV_REMOVE is for real shared mappings and is refused here.
+napi_value adviseFree(napi_env env, napi_callback_info info) {
+  const Call<3> call(env, info);
+  const Bytes bytes = bytesOf(env, call[0]);
+  const int64_t position = integerOf(env, call[1]);
+  const int64_t length = integerOf(env, call[2]);
+  return number(env, adviseInside(bytes.data + position, static_cast<size_t>(length), MADV_DONTNEED));
+}
+
+void unmap(napi_env, void* data, void* hint) { munmap(data, reinterpret_cast<size_t>(hint)); }
+
+// Page-aligned zeroed Buffer, or undefined when memory is short.
+napi_value alignedBuffer(napi_env env, napi_callback_info info) {
+  const Call<1> call(env, info);
+  const auto length = static_cast<size_t>(integerOf(env, call[0]));
+  const size_t mapped = (length + pageSize() - 1) & ~(pageSize() - 1);
+  void* data = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (data == MAP_FAILED) return nullptr;
+  napi_value buffer;
+  if (napi_create_external_buffer(env, length, data, unmap, reinterpret_cast<void*>(mapped), &buffer) != napi_ok) {
+    munmap(data, mapped);
+    return nullptr;
+  }
+  return buffer;
+}
+
+napi_value threadCpuSeconds(napi_env env, napi_callback_info) {
+  timespec time;
+  if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time) != 0) broken("no thread clock");
+  return number(env, static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) / 1e9);
+}
+
+constexpr Function kFunctions[] = {
+    {"madviseHuge", adviseHuge},
+    {"madviseFree", adviseFree},
+    {"alignedBuffer", alignedBuffer},
+    {"threadCpuSeconds", threadCpuSeconds},
+};
+
+}  // namespace
+
+void defineMemory(napi_env env, napi_value exports, Environment* environment) {
+  define(env, exports, environment, kFunctions, sizeof(kFunctions) / sizeof(kFunctions[0]));
+}
+
+}  // namespace millrace
