@@ -101,7 +101,7 @@ export class Reader {
     if (high >= SAFE_HIGH) return INT64_MAX;
     if (high < -SAFE_HIGH) return INT64_MIN;
     const value = high * TWO_32 + this.#view.getUint32(at + 4);
-    return value < INT64_MIN ? INT64_MIN : value;
+    return Math.max(value, INT64_MIN);
   }
 
   f64(): number {
