@@ -1,0 +1,203 @@
+/**
+ * Object store in a directory: the same tree as in a bucket, so copying it is a migration.
+ *
+ *   root/meta/log/00000000000000000000      an object, at its key
+ *   root/.tmp/<32 hex digits>               an object being written; list and get never see it
+ *
+ * Invariants: an object appears whole or not at all (written and fsynced under a temporary name, then renamed, or
+ * linked when it must not exist yet); put and complete return after fsync of the file and of every directory on its
+ * path. Deletes are not fsynced: a crash may bring a deleted object back, which every user of a store must bear
+ * anyway. Runs on the caller's thread, the work on libuv's pool.
+ */
+import { constants } from 'node:fs';
+import { type FileHandle, link, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises';
+import { dirname, join, resolve, sep } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import type { Clock } from '../ports/clock.ts';
+import type { Random } from '../ports/random.ts';
+import { fromSystem, isMissing, readAll, syncDirectory, writeAll } from './file-io.ts';
+import { listTree } from './file-listing.ts';
+import { FileMultipart } from './file-multipart.ts';
+import { listLimitDefault } from './memory-store.ts';
+import type { MultipartUpload, ObjectInfo, ObjectStore, PutOptions } from './object-store.ts';
+import { checkKey, checkRange } from './store-errors.ts';
+
+/** Temporaries untouched for this long belong to nobody; a day, since several brokers may share the tree. */
+const temporaryAgeMs = 24 * 3600 * 1000;
+/** Directories remembered as durable; past this the memory is dropped and directories are fsynced once more. */
+const durableDirectoriesMax = 16_384;
+
+export interface FileStoreOptions {
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+export class FileStore implements ObjectStore {
+  readonly url: string;
+  readonly root: string;
+  readonly #random: Random;
+  readonly #durableDirectories = new Set<string>();
+
+  private constructor(root: string, random: Random) {
+    this.root = root;
+    this.url = pathToFileURL(root).href;
+    this.#random = random;
+  }
+
+  /** Creates the directory if need be and sweeps old temporaries. */
+  static async open(path: string, options: FileStoreOptions): Promise<FileStore> {
+    const store = new FileStore(resolve(path), options.random);
+    try {
+      await mkdir(store.#temporaryDirectory, { recursive: true });
+      await syncDirectory(dirname(store.root));
+      await store.#sweep(options.clock.now() - temporaryAgeMs);
+    } catch (error) {
+      throw fromSystem(`open file store ${store.root}`, error);
+    }
+    return store;
+  }
+
+  async put(key: string, body: readonly Uint8Array[], options?: PutOptions): Promise<void> {
+    checkKey(key);
+    const temporary = this.temporaryPath();
+    try {
+      const file = await open(temporary, 'wx');
+      try {
+        await writeAll(file, body, 0);
+        await file.sync();
+        await this.publish(file, temporary, key, options?.ifAbsent === true);
+      } finally {
+        await file.close();
+      }
+    } catch (error) {
+      throw fromSystem(`put ${key}`, error, key);
+    } finally {
+      // After a rename the name is gone already; after a link it is a second name of the object.
+      await unlink(temporary).catch(() => undefined);
+    }
+  }
+
+  async multipart(key: string): Promise<MultipartUpload> {
+    checkKey(key);
+    return new FileMultipart(this, key);
+  }
+
+  async get(key: string, range?: { readonly start: number; readonly end: number }): Promise<Buffer> {
+    if (range !== undefined) checkRange(range);
+    return this.withObject(key, async (file) => {
+      const { size } = await file.stat();
+      const start = Math.min(range?.start ?? 0, size);
+      const into = Buffer.allocUnsafeSlow(Math.min(range?.end ?? size, size) - start);
+      const length = await readAll(file, start, into);
+      return length === into.length ? into : into.subarray(0, length);
+    });
+  }
+
+  async getInto(key: string, start: number, into: Uint8Array): Promise<number> {
+    checkRange({ start, end: start + into.length });
+    return this.withObject(key, (file) => readAll(file, start, into));
+  }
+
+  async head(key: string): Promise<ObjectInfo | null> {
+    checkKey(key);
+    try {
+      const found = await stat(this.#path(key));
+      return found.isFile() ? { key, size: found.size, modifiedMs: Math.floor(found.mtimeMs) } : null;
+    } catch (error) {
+      if (isMissing(error)) return null;
+      throw fromSystem(`head ${key}`, error, key);
+    }
+  }
+
+  async list(
+    prefix: string,
+    options?: { readonly after?: string; readonly limit?: number },
+  ): Promise<ObjectInfo[]> {
+    try {
+      return await listTree(this.root, prefix, options?.after ?? '', options?.limit ?? listLimitDefault);
+    } catch (error) {
+      throw fromSystem(`list ${prefix}`, error);
+    }
+  }
+
+  async delete(keys: readonly string[]): Promise<void> {
+    for (const key of keys) {
+      checkKey(key);
+      try {
+        await unlink(this.#path(key));
+      } catch (error) {
+        if (!isMissing(error)) throw fromSystem(`delete ${key}`, error, key);
+      }
+    }
+  }
+
+  async close(): Promise<void> {}
+
+  /** For the multipart half of this adapter. */
+  temporaryPath(): string {
+    const name = Buffer.from(this.#random.bytes(new Uint8Array(16))).toString('hex');
+    return join(this.#temporaryDirectory, name);
+  }
+
+  /** Gives the finished, fsynced temporary its key, durably. The caller unlinks the temporary name. */
+  async publish(file: FileHandle, temporary: string, key: string, ifAbsent: boolean): Promise<void> {
+    const path = this.#path(key);
+    await this.#ensureDirectory(dirname(path));
+    if (ifAbsent) {
+      try {
+        await link(temporary, path);
+      } catch (error) {
+        // A retransmitted NFS request reports EEXIST for a link that its first copy made: the link count tells.
+        if ((await file.stat()).nlink < 2) throw error;
+      }
+    } else {
+      await rename(temporary, path);
+    }
+    await syncDirectory(dirname(path));
+  }
+
+  async withObject<T>(key: string, use: (file: FileHandle) => Promise<T>): Promise<T> {
+    checkKey(key);
+    try {
+      const file = await open(this.#path(key), constants.O_RDONLY);
+      try {
+        return await use(file);
+      } finally {
+        await file.close();
+      }
+    } catch (error) {
+      throw fromSystem(`get ${key}`, error, key);
+    }
+  }
+
+  get #temporaryDirectory(): string {
+    return join(this.root, '.tmp');
+  }
+
+  #path(key: string): string {
+    return join(this.root, ...key.split('/'));
+  }
+
+  /**
+   * Makes the directory and every entry on the way to it durable. A directory that exists may have been made a moment
+   * ago by somebody who has not fsynced yet, so the first use fsyncs the whole way down from the root.
+   */
+  async #ensureDirectory(path: string): Promise<void> {
+    if (this.#durableDirectories.has(path)) return;
+    await mkdir(path, { recursive: true });
+    for (let at = path; at.startsWith(this.root + sep); at = dirname(at)) await syncDirectory(dirname(at));
+    if (this.#durableDirectories.size >= durableDirectoriesMax) this.#durableDirectories.clear();
+    this.#durableDirectories.add(path);
+  }
+
+  async #sweep(olderThanMs: number): Promise<void> {
+    for (const name of await readdir(this.#temporaryDirectory)) {
+      const path = join(this.#temporaryDirectory, name);
+      try {
+        if ((await stat(path)).mtimeMs < olderThanMs) await unlink(path);
+      } catch (error) {
+        if (!isMissing(error)) throw error;
+      }
+    }
+  }
+}
