@@ -12,10 +12,12 @@ import { frameStart, parseFrame, skippableEnd, type ZstdFrame, zstdBlockBytesMax
 
 const level = 3;
 /**
- * Probes per frame. Each gets at least half-way to the limit for blocks that are half full or better; the cap keeps a
- * frame of thousands of near-empty blocks from costing a decode each, at the price of refusing it just below the limit.
+ * What finding out a frame's size may cost, as a multiple of the allowed output: bytes in and out of all its probes.
+ * Encoders that fill their blocks need no probe, block-splitting ones one to three; a frame made of thousands of
+ * near-empty blocks uses this up and is refused as too large.
  */
-const probesMax = 16;
+const probeWorkFactor = 16;
+const probeWorkFixed = 1024;
 
 type ZstdLibrary = {
   compress(input: Buffer): Buffer;
@@ -35,24 +37,25 @@ export function openZstd(load: LoadPackage): Codec {
 
   /** True when the frame's output is proven to be at most `allowed` bytes. */
   function fits(source: Buffer, frame: ZstdFrame, allowed: number): boolean {
+    const room = allowed + zstdBlockBytesMax;
+    let work = probeWorkFactor * room;
     let known = 0; // output of the first `done` blocks
     let done = 0;
-    for (let probe = 0; probe < probesMax; probe++) {
+    while (work > 0) {
       let bound = known;
       let next = done;
-      while (
-        next < frame.blocks.length &&
-        bound + frame.blocks[next]!.outputMax <= allowed + zstdBlockBytesMax
-      ) {
+      while (next < frame.blocks.length && bound + frame.blocks[next]!.outputMax <= room) {
         bound += frame.blocks[next]!.outputMax;
         next++;
       }
       if (next === frame.blocks.length && bound <= allowed) return true;
-      // known <= allowed here, so one more block always fits the probe: every turn makes progress.
-      known = decode(frameStart(source, frame, next), allowed + zstdBlockBytesMax).length;
+      // known <= allowed here, so one more block always fits the room: every turn makes progress.
+      const probe = frameStart(source, frame, next);
+      known = decode(probe, room).length;
       done = next;
       if (known > allowed) return false;
       if (done === frame.blocks.length) return true;
+      work -= probe.length + known + probeWorkFixed;
     }
     return false;
   }
