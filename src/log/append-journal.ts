@@ -1,0 +1,195 @@
+/**
+ * The batches one shard holds in memory for one WAL volume, oldest first, as columns of typed arrays.
+ *
+ *      head          uploaded        durable          tail
+ *       │ cached, in    │ the delta:     │ handed to      │
+ *       │ objects too   │ durable, not   │ the WAL, not   │
+ *       │ (evictable)   │ yet uploaded   │ yet durable    │
+ *       ▼───────────────▼────────────────▼────────────────▼
+ *
+ * Entry numbers only grow (1, 2, 3, …; slot = number & mask) and follow WAL order, so each cut is one index. Every
+ * entry holds one reference on the arena segments its bytes touch, from append until it is evicted or dropped.
+ * Owned by one shard. Bound: `capacity` entries; at the bound `append` returns 0 and produce is refused with a
+ * retriable error after the throttle (design: delta near capacity).
+ */
+import type { Arena } from '../ports/arena.ts';
+import type { PartitionLog } from './partition-log.ts';
+
+/** Whoever waits for an entry to become durable; called once, in entry order. */
+export interface AppendWaiter {
+  onAppended(index: number, error: number, baseOffset: number, logAppendTime: number, logStartOffset: number): void;
+}
+
+export class AppendJournal {
+  readonly volume: number;
+  readonly capacity: number;
+  private readonly mask: number;
+  private readonly arena: Arena;
+  readonly position: Float64Array;
+  readonly length: Uint32Array;
+  readonly baseOffset: Float64Array;
+  /** Inclusive. */
+  readonly lastOffset: Float64Array;
+  readonly maxTimestamp: Float64Array;
+  readonly leaderEpoch: Int32Array;
+  /** WAL commit that made the entry durable. */
+  readonly commit: Float64Array;
+  readonly partition: (PartitionLog | null)[];
+  readonly waiter: (AppendWaiter | null)[];
+  readonly waiterIndex: Int32Array;
+  /** Oldest entry still held; entries are [head, tail). */
+  head = 1;
+  /** First entry not yet in a committed object. */
+  uploaded = 1;
+  /** First entry not yet durable. */
+  durable = 1;
+  /** Number of the next entry. */
+  tail = 1;
+  /** Bytes of [head, tail), of [uploaded, durable) and of [durable, tail). */
+  heldBytes = 0;
+  deltaBytes = 0;
+  pendingBytes = 0;
+  /** Duplicates that wait for an entry appended earlier (rare: a retry while the original is in flight). */
+  private readonly joined = new Map<number, { waiter: AppendWaiter; index: number }[]>();
+
+  constructor(volume: number, capacity: number, arena: Arena) {
+    if (capacity < 2 || (capacity & (capacity - 1)) !== 0) throw new RangeError('journal capacity: a power of two');
+    this.volume = volume;
+    this.capacity = capacity;
+    this.mask = capacity - 1;
+    this.arena = arena;
+    this.position = new Float64Array(capacity);
+    this.length = new Uint32Array(capacity);
+    this.baseOffset = new Float64Array(capacity);
+    this.lastOffset = new Float64Array(capacity);
+    this.maxTimestamp = new Float64Array(capacity);
+    this.leaderEpoch = new Int32Array(capacity);
+    this.commit = new Float64Array(capacity);
+    this.partition = new Array<PartitionLog | null>(capacity).fill(null);
+    this.waiter = new Array<AppendWaiter | null>(capacity).fill(null);
+    this.waiterIndex = new Int32Array(capacity);
+  }
+
+  slot(entry: number): number {
+    return entry & this.mask;
+  }
+
+  full(): boolean {
+    return this.tail - this.head >= this.capacity;
+  }
+
+  /** Records an entry at the tail and takes its arena references. The caller has checked `full()`. */
+  append(
+    partition: PartitionLog,
+    position: number,
+    length: number,
+    baseOffset: number,
+    lastOffset: number,
+    maxTimestamp: number,
+    leaderEpoch: number,
+    waiter: AppendWaiter | null,
+    waiterIndex: number,
+  ): number {
+    const entry = this.tail++;
+    const s = entry & this.mask;
+    this.position[s] = position;
+    this.length[s] = length;
+    this.baseOffset[s] = baseOffset;
+    this.lastOffset[s] = lastOffset;
+    this.maxTimestamp[s] = maxTimestamp;
+    this.leaderEpoch[s] = leaderEpoch;
+    this.commit[s] = 0;
+    this.partition[s] = partition;
+    this.waiter[s] = waiter;
+    this.waiterIndex[s] = waiterIndex;
+    this.heldBytes += length;
+    this.pendingBytes += length;
+    this.arena.retainRange(position, length);
+    return entry;
+  }
+
+  /** Lets a duplicate share the completion of an entry that is not durable yet. */
+  join(entry: number, waiter: AppendWaiter, index: number): void {
+    const list = this.joined.get(entry);
+    if (list === undefined) this.joined.set(entry, [{ waiter, index }]);
+    else list.push({ waiter, index });
+  }
+
+  /** Entries below `through + 1` are durable in WAL commit `commit`: moves high watermarks, then answers in order. */
+  completeThrough(through: number, commit: number): void {
+    const end = Math.min(through + 1, this.tail);
+    for (let entry = this.durable; entry < end; entry++) {
+      const s = entry & this.mask;
+      const length = this.length[s]!;
+      this.commit[s] = commit;
+      this.pendingBytes -= length;
+      this.deltaBytes += length;
+      this.partition[s]!.onDurable(this.lastOffset[s]! + 1);
+    }
+    const first = this.durable;
+    this.durable = Math.max(this.durable, end);
+    for (let entry = first; entry < end; entry++) this.answer(entry, 0);
+  }
+
+  /** The WAL epoch ended: everything not durable has failed. Entries leave the journal newest first. */
+  failPending(error: number): void {
+    for (let entry = this.durable; entry < this.tail; entry++) this.answer(entry, error);
+    while (this.tail > this.durable) {
+      const s = --this.tail & this.mask;
+      const length = this.length[s]!;
+      this.pendingBytes -= length;
+      this.heldBytes -= length;
+      this.partition[s]!.tail.dropNewest();
+      this.partition[s] = null;
+      this.arena.releaseRange(this.position[s]!, length);
+    }
+  }
+
+  private answer(entry: number, error: number): void {
+    const s = entry & this.mask;
+    const waiter = this.waiter[s];
+    const partition = this.partition[s]!;
+    if (waiter != null) {
+      this.waiter[s] = null;
+      waiter.onAppended(this.waiterIndex[s]!, error, this.baseOffset[s]!, partition.logAppendTimeOf(this.maxTimestamp[s]!), partition.startOffset);
+    }
+    if (this.joined.size > 0) {
+      const list = this.joined.get(entry);
+      if (list !== undefined) {
+        this.joined.delete(entry);
+        for (const { waiter: other, index } of list) {
+          other.onAppended(index, error, this.baseOffset[s]!, partition.logAppendTimeOf(this.maxTimestamp[s]!), partition.startOffset);
+        }
+      }
+    }
+  }
+
+  /** First entry whose commit is newer than the cut: the delta up to the cut is [uploaded, that). */
+  endOfCut(commit: number): number {
+    let low = this.uploaded;
+    let high = this.durable;
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2);
+      if (this.commit[middle & this.mask]! <= commit) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  /** The delta up to `end` is in committed objects. */
+  markUploaded(end: number): void {
+    for (; this.uploaded < end; this.uploaded++) this.deltaBytes -= this.length[this.uploaded & this.mask]!;
+  }
+
+  /** Evicts the oldest uploaded entry; false when only the delta is left. */
+  evictOldest(): boolean {
+    if (this.head >= this.uploaded) return false;
+    const s = this.head++ & this.mask;
+    const length = this.length[s]!;
+    this.heldBytes -= length;
+    this.partition[s]!.tail.dropOldest();
+    this.partition[s] = null;
+    this.arena.releaseRange(this.position[s]!, length);
+    return true;
+  }
+}

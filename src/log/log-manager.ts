@@ -1,0 +1,263 @@
+/**
+ * The partition logs of one shard: opens and closes them, completes appends as the WAL reports them durable, hands
+ * the delta to uploads and gives arena memory back. Owned by one shard; failure of a volume is decided here: its
+ * partitions refuse writes with a retriable error while reads of what is durable go on.
+ */
+import type { Arena } from '../ports/arena.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Logger } from '../ports/logger.ts';
+import { type StreamId, streamId, streamKey } from '../ports/stream-id.ts';
+import type { EpochStart } from '../metadata/metadata-store.ts';
+import { ErrorCode } from '../protocol/generated/errors.ts';
+import type { ProducerEntry, StreamDelta, StreamState } from '../stream/objects/objects.ts';
+import type { Wal } from '../stream/wal/wal.ts';
+import { AppendJournal } from './append-journal.ts';
+import { type ColdPath, type LogSettings, PartitionLog } from './partition-log.ts';
+
+export interface LogManagerOptions {
+  readonly arena: Arena;
+  readonly wals: readonly Wal[];
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly crc32c: (position: number, length: number) => number;
+  /** Entries each journal can hold (power of two). */
+  readonly journalCapacity: number;
+  /** Bytes of batches this shard keeps in memory, delta included; evicts uploaded ones above it. */
+  readonly logCacheBytes: number;
+  readonly cold: ColdPath;
+}
+
+/** What one shard contributes to an upload of one volume. */
+export interface CollectedDelta {
+  readonly volume: number;
+  /** Journal entry behind the last one collected; given back to `uploaded`. */
+  readonly end: number;
+  readonly bytes: number;
+  readonly streams: readonly StreamDelta[];
+  readonly states: readonly StreamState[];
+}
+
+export interface OpenPartition {
+  readonly name: string;
+  readonly topicId: string;
+  readonly partition: number;
+  readonly settings: LogSettings;
+  readonly leaderEpoch: number;
+  readonly epochs: readonly EpochStart[];
+  readonly startOffset: number;
+  /** End of what committed objects hold: recovery goes on from there. */
+  readonly endOffset: number;
+  readonly volume: number;
+  readonly producers: readonly ProducerEntry[];
+}
+
+export class LogManager {
+  readonly journals: readonly AppendJournal[];
+  private readonly options: LogManagerOptions;
+  private readonly logs = new Map<string, PartitionLog>();
+  private changed: PartitionLog[] = [];
+  private flushing = false;
+  private flushQueued = false;
+  private readonly failures: (Error | null)[];
+  /** Journal number minus append number by volume: append numbers start at 1 behind the recovered entries. */
+  private readonly shifts: number[];
+
+  constructor(options: LogManagerOptions) {
+    this.options = options;
+    this.journals = options.wals.map((wal) => new AppendJournal(wal.volume, options.journalCapacity, options.arena));
+    this.failures = options.wals.map(() => null);
+    this.shifts = options.wals.map(() => 0);
+    for (const [i, wal] of options.wals.entries()) {
+      const journal = this.journals[i]!;
+      wal.onDurable = (through, sequence) => {
+        journal.completeThrough(through + this.shifts[i]!, sequence);
+        this.flushChanges();
+      };
+      wal.onFailed = (error) => this.failVolume(i, error);
+    }
+  }
+
+  /** Recovery is over: from now on appends go through the WAL. */
+  beginAppends(): void {
+    for (const [i, journal] of this.journals.entries()) this.shifts[i] = journal.tail - 1;
+  }
+
+  get(topicId: string, partition: number): PartitionLog | undefined {
+    return this.logs.get(streamKey(topicId, partition));
+  }
+
+  all(): IterableIterator<PartitionLog> {
+    return this.logs.values();
+  }
+
+  get count(): number {
+    return this.logs.size;
+  }
+
+  open(spec: OpenPartition): PartitionLog {
+    const key = streamKey(spec.topicId, spec.partition);
+    const existing = this.logs.get(key);
+    if (existing !== undefined) {
+      existing.leaderEpoch = spec.leaderEpoch;
+      existing.epochs = [...spec.epochs];
+      return existing;
+    }
+    const { arena, wals, clock, crc32c } = this.options;
+    const stream: StreamId = streamId(spec.topicId, spec.partition);
+    const log = new PartitionLog(
+      spec.name,
+      stream,
+      spec.settings,
+      { leaderEpoch: spec.leaderEpoch, epochs: spec.epochs, startOffset: spec.startOffset, endOffset: spec.endOffset },
+      {
+        arena,
+        journal: this.journals[spec.volume]!,
+        wal: wals[spec.volume]!,
+        now: () => clock.now(),
+        crc32c,
+        onChanged: (partition) => this.onChanged(partition),
+        cold: this.options.cold,
+      },
+    );
+    if (this.failures[spec.volume] !== null) log.writeError = ErrorCode.KAFKA_STORAGE_ERROR;
+    for (const producer of spec.producers) log.producers.restore(producer);
+    this.logs.set(key, log);
+    return log;
+  }
+
+  /** Forgets a deleted partition; what it has in memory is freed as the journal moves on, and is never uploaded. */
+  remove(topicId: string, partition: number): void {
+    const key = streamKey(topicId, partition);
+    const log = this.logs.get(key);
+    if (log === undefined) return;
+    this.logs.delete(key);
+    log.writeError = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
+    log.live = false;
+    log.touch();
+  }
+
+  private failVolume(volume: number, error: Error): void {
+    if (this.failures[volume] !== null) return;
+    this.failures[volume] = error;
+    this.options.logger.error('the write-ahead log of this volume failed; its partitions refuse writes', {
+      volume,
+      error: error.message,
+    });
+    for (const log of this.logs.values()) {
+      if (log.journal === this.journals[volume]) {
+        log.writeError = ErrorCode.KAFKA_STORAGE_ERROR;
+        log.nextOffset = log.highWatermark;
+      }
+    }
+    this.journals[volume]!.failPending(ErrorCode.KAFKA_STORAGE_ERROR);
+    this.flushChanges();
+  }
+
+  private onChanged(partition: PartitionLog): void {
+    this.changed.push(partition);
+    if (this.flushing || this.flushQueued) return;
+    this.flushQueued = true;
+    this.options.clock.soon(() => {
+      this.flushQueued = false;
+      this.flushChanges();
+    });
+  }
+
+  /** Wakes the watchers of everything that moved, once per partition. */
+  private flushChanges(): void {
+    if (this.flushing) return;
+    this.flushing = true;
+    try {
+      for (let i = 0; i < this.changed.length; i++) this.changed[i]!.notify();
+    } finally {
+      this.changed = [];
+      this.flushing = false;
+    }
+  }
+
+  /** Bytes durable but not yet in objects, over one volume. */
+  deltaBytes(volume: number): number {
+    return this.journals[volume]!.deltaBytes;
+  }
+
+  /** The delta of a volume up to a WAL cut, by stream; entries stay in the journal until `uploaded`. */
+  collect(volume: number, commit: number, withStates: boolean): CollectedDelta {
+    const journal = this.journals[volume]!;
+    const end = journal.endOfCut(commit);
+    const byLog = new Map<PartitionLog, number[]>();
+    let bytes = 0;
+    for (let entry = journal.uploaded; entry < end; entry++) {
+      const log = journal.partition[journal.slot(entry)]!;
+      if (this.logs.get(streamKey(log.stream.topicId, log.stream.partition)) !== log) continue;
+      bytes += journal.length[journal.slot(entry)]!;
+      const list = byLog.get(log);
+      if (list === undefined) byLog.set(log, [entry]);
+      else list.push(entry);
+    }
+    const streams: StreamDelta[] = [];
+    for (const [log, entries] of byLog) {
+      const positions = new Float64Array(entries.length);
+      const lengths = new Uint32Array(entries.length);
+      for (const [i, entry] of entries.entries()) {
+        positions[i] = journal.position[journal.slot(entry)]!;
+        lengths[i] = journal.length[journal.slot(entry)]!;
+      }
+      const baseOffset = journal.baseOffset[journal.slot(entries[0]!)]!;
+      const endOffset = journal.lastOffset[journal.slot(entries[entries.length - 1]!)]! + 1;
+      streams.push({
+        topicId: log.stream.topicId,
+        partition: log.stream.partition,
+        baseOffset,
+        endOffset,
+        positions,
+        lengths,
+        producers: log.producers.snapshot(baseOffset, endOffset),
+        aborted: [],
+      });
+    }
+    const states: StreamState[] = [];
+    if (withStates) {
+      for (const log of this.logs.values()) {
+        if (log.journal !== journal || log.producers.size === 0) continue;
+        states.push({
+          topicId: log.stream.topicId,
+          partition: log.stream.partition,
+          endOffset: log.highWatermark,
+          lastStableOffset: log.lastStableOffset,
+          producers: log.producers.snapshot(0, log.highWatermark),
+        });
+      }
+    }
+    return { volume, end, bytes, streams, states };
+  }
+
+  /** The upload that `collect` fed is committed: its bytes may be evicted. */
+  uploaded(volume: number, end: number): void {
+    this.journals[volume]!.markUploaded(end);
+    this.trimCache();
+  }
+
+  /** Evicts uploaded batches above the cache budget. */
+  trimCache(): void {
+    for (const journal of this.journals) {
+      const limit = this.options.logCacheBytes / this.journals.length;
+      while (journal.heldBytes > limit && journal.evictOldest());
+    }
+  }
+
+  /**
+   * Frees at least `segments` segments by evicting uploaded batches, oldest first, while there are any. Returns
+   * whether the arena now has that many free.
+   */
+  reclaim(segments: number): boolean {
+    const { arena } = this.options;
+    for (const journal of this.journals) {
+      while (arena.freeSegments() < segments) {
+        let evicted = 0;
+        while (evicted < 64 && journal.evictOldest()) evicted++;
+        if (evicted === 0) break;
+      }
+    }
+    return arena.freeSegments() >= segments;
+  }
+}

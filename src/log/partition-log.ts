@@ -1,0 +1,314 @@
+/**
+ * One partition's log on the shard that owns it: offsets, leader epoch, high watermark, producers and the index of the
+ * batches still in memory. *Appended* and *durable* are two states: nextOffset counts appended batches, while reads,
+ * answers and the high watermark see durable ones only (design §10).
+ *
+ *   startOffset ──────── objects ────────┬──── tail (arena) ────┬── in flight ──┐
+ *                                        oldest tail entry      highWatermark   nextOffset
+ */
+import type { Arena } from '../ports/arena.ts';
+import type { StreamId } from '../ports/stream-id.ts';
+import type { EpochStart } from '../metadata/metadata-store.ts';
+import { ErrorCode } from '../protocol/generated/errors.ts';
+import {
+  attributesOf,
+  baseSequenceOf,
+  lastOffsetDeltaOf,
+  maxTimestampOf,
+  patchBaseOffset,
+  patchLeaderEpoch,
+  producerEpochOf,
+  producerIdOf,
+  recordCountOf,
+  setLogAppendTime,
+} from '../protocol/records/batch-header.ts';
+import type { Wal } from '../stream/wal/wal.ts';
+import type { AppendJournal, AppendWaiter } from './append-journal.ts';
+import {
+  type OffsetAnswer,
+  offsetQuery,
+  type PartitionHandle,
+  type PartitionWatcher,
+  type ReadSink,
+  RecordRanges,
+} from './partition-handle.ts';
+import { ProducerState, sequenceAfter, sequenceVerdict } from './producer-state.ts';
+import { TailIndex } from './tail-index.ts';
+
+/** Reads and time lookups below what memory holds; `sink`-style callbacks, implemented over objects. */
+export interface ColdPath {
+  read(log: PartitionLog, offset: number, maxBytes: number, deadline: number, done: (error: number, records: RecordRanges | null) => void): void;
+  /** First record with timestamp ≥ t (byTime) or the record with the largest timestamp, over objects and memory. */
+  lookup(log: PartitionLog, kind: number, argument: number, answer: OffsetAnswer): void;
+}
+
+/** Topic settings that the append and read path consult. */
+export interface LogSettings {
+  readonly maxMessageBytes: number;
+  readonly logAppendTime: boolean;
+  readonly compacted: boolean;
+  readonly timestampBeforeMaxMs: number;
+  readonly timestampAfterMaxMs: number;
+}
+
+export interface PartitionLogDeps {
+  readonly arena: Arena;
+  readonly journal: AppendJournal;
+  readonly wal: Wal;
+  readonly now: () => number;
+  /** CRC-32C of arena bytes, for batches whose header we change under the CRC (LogAppendTime). */
+  readonly crc32c: (position: number, length: number) => number;
+  /** Called once per loop turn and partition after its state moved. */
+  readonly onChanged: (partition: PartitionLog) => void;
+  readonly cold: ColdPath;
+}
+
+export class PartitionLog implements PartitionHandle {
+  readonly name: string;
+  readonly stream: StreamId;
+  readonly tail = new TailIndex();
+  readonly producers = new ProducerState();
+  readonly watchers = new Set<PartitionWatcher>();
+  settings: LogSettings;
+  epochs: EpochStart[];
+  leaderEpoch: number;
+  startOffset: number;
+  nextOffset: number;
+  highWatermark: number;
+  /** Offset from which the next upload of this stream starts. */
+  uploadedOffset: number;
+  /** 0 while writable, else the wire error that produce gets. */
+  writeError = 0;
+  changed = false;
+  live = true;
+  private readonly deps: PartitionLogDeps;
+
+  constructor(
+    name: string,
+    stream: StreamId,
+    settings: LogSettings,
+    at: { leaderEpoch: number; epochs: readonly EpochStart[]; startOffset: number; endOffset: number },
+    deps: PartitionLogDeps,
+  ) {
+    this.name = name;
+    this.stream = stream;
+    this.settings = settings;
+    this.leaderEpoch = at.leaderEpoch;
+    this.epochs = [...at.epochs];
+    this.startOffset = at.startOffset;
+    this.nextOffset = at.endOffset;
+    this.highWatermark = at.endOffset;
+    this.uploadedOffset = at.endOffset;
+    this.deps = deps;
+  }
+
+  get journal(): AppendJournal {
+    return this.deps.journal;
+  }
+
+  get topicId(): string {
+    return this.stream.topicId;
+  }
+
+  get partition(): number {
+    return this.stream.partition;
+  }
+
+  watch(watcher: PartitionWatcher): void {
+    this.watchers.add(watcher);
+  }
+
+  unwatch(watcher: PartitionWatcher): void {
+    this.watchers.delete(watcher);
+  }
+
+  read(offset: number, maxBytes: number, atLeastOne: boolean, deadline: number, sink: ReadSink, index: number): void {
+    if (offset < this.startOffset || offset > this.highWatermark) {
+      this.deliver(ErrorCode.OFFSET_OUT_OF_RANGE, null, sink, index);
+      return;
+    }
+    if (offset === this.highWatermark) {
+      this.deliver(0, null, sink, index);
+      return;
+    }
+    if (offset < this.tailStart) {
+      this.deps.cold.read(this, offset, atLeastOne ? Math.max(1, maxBytes) : maxBytes, deadline, (error, records) => {
+        if (records !== null && !atLeastOne && records.byteLength > maxBytes) {
+          records.release();
+          this.deliver(0, null, sink, index);
+          return;
+        }
+        this.deliver(error, records, sink, index);
+      });
+      return;
+    }
+    const { journal, tail } = this;
+    const records = new RecordRanges(this.deps.arena);
+    for (let i = tail.find(journal, offset); i < tail.count; i++) {
+      const entry = tail.at(i);
+      if (entry >= journal.durable) break;
+      const slot = journal.slot(entry);
+      const length = journal.length[slot]!;
+      if (records.byteLength + length > maxBytes && !(atLeastOne && records.byteLength === 0)) break;
+      records.add(journal.position[slot]!, length);
+    }
+    this.deliver(0, records.byteLength === 0 ? null : records, sink, index);
+  }
+
+  private deliver(error: number, records: RecordRanges | null, sink: ReadSink, index: number): void {
+    if (error !== 0) sink.onRead(index, { error, highWatermark: -1, lastStableOffset: -1, startOffset: -1, records: null });
+    else sink.onRead(index, { error: 0, highWatermark: this.highWatermark, lastStableOffset: this.lastStableOffset, startOffset: this.startOffset, records });
+  }
+
+  query(kind: number, argument: number, answer: OffsetAnswer): void {
+    if (kind === offsetQuery.epochEnd) {
+      const { epoch, endOffset } = this.endOffsetForEpoch(argument);
+      answer(0, endOffset, -1, epoch);
+      return;
+    }
+    this.deps.cold.lookup(this, kind, argument, answer);
+  }
+
+  /** −1 for CreateTime topics; the batch's own append time otherwise. */
+  logAppendTimeOf(maxTimestamp: number): number {
+    return this.settings.logAppendTime ? maxTimestamp : -1;
+  }
+
+  /**
+   * Appends one validated batch lying at arena [position, position + length): checks the producer, assigns offsets,
+   * patches the header, and hands it to the WAL. The waiter is called once: at once on refusal, else when durable.
+   */
+  append(position: number, length: number, waiter: AppendWaiter | null, index: number): void {
+    if (this.writeError !== 0) {
+      waiter?.onAppended(index, this.writeError, -1, -1, this.startOffset);
+      return;
+    }
+    const { arena, journal, wal } = this.deps;
+    const view = arena.view;
+    const producerId = producerIdOf(view, position);
+    const recordCount = recordCountOf(view, position);
+    if (producerId >= 0) {
+      const verdict = this.producers.check(producerId, producerEpochOf(view, position), baseSequenceOf(view, position), recordCount);
+      if (verdict !== sequenceVerdict.accept) {
+        this.refuse(verdict, waiter, index);
+        return;
+      }
+    }
+    if (journal.full()) {
+      waiter?.onAppended(index, ErrorCode.NOT_ENOUGH_REPLICAS, -1, -1, this.startOffset);
+      return;
+    }
+    const baseOffset = this.nextOffset;
+    const lastOffset = baseOffset + lastOffsetDeltaOf(view, position);
+    patchBaseOffset(view, position, baseOffset);
+    patchLeaderEpoch(view, position, this.leaderEpoch);
+    if (this.settings.logAppendTime) {
+      setLogAppendTime(view, position, this.deps.now());
+      view.setUint32(position + 17, this.deps.crc32c(position + 21, length - 21), false);
+    }
+    const maxTimestamp = maxTimestampOf(view, position);
+    // The WAL takes it first: only what it accepted enters the journal, so both number their entries alike.
+    if (wal.tryAppend(this.stream, position, length) === 0) {
+      waiter?.onAppended(index, ErrorCode.NOT_ENOUGH_REPLICAS, -1, -1, this.startOffset);
+      return;
+    }
+    const entry = journal.append(this, position, length, baseOffset, lastOffset, maxTimestamp, this.leaderEpoch, waiter, index);
+    this.tail.push(entry);
+    this.nextOffset = lastOffset + 1;
+    if (producerId >= 0 && (attributesOf(view, position) & 0x20) === 0) {
+      const first = baseSequenceOf(view, position);
+      this.producers.record(producerId, producerEpochOf(view, position), first, sequenceAfter(first, recordCount - 1), baseOffset, lastOffset, maxTimestamp, entry);
+    }
+  }
+
+  private refuse(verdict: number, waiter: AppendWaiter | null, index: number): void {
+    switch (verdict) {
+      case sequenceVerdict.duplicate: {
+        const { duplicateEntry, duplicateBaseOffset, duplicateTimestamp } = this.producers;
+        if (waiter === null) return;
+        if (duplicateEntry >= this.journal.durable) this.journal.join(duplicateEntry, waiter, index);
+        else waiter.onAppended(index, 0, duplicateBaseOffset, this.logAppendTimeOf(duplicateTimestamp), this.startOffset);
+        return;
+      }
+      case sequenceVerdict.staleEpoch:
+        waiter?.onAppended(index, ErrorCode.INVALID_PRODUCER_EPOCH, -1, -1, this.startOffset);
+        return;
+      default:
+        waiter?.onAppended(index, ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, -1, -1, this.startOffset);
+    }
+  }
+
+  /** Takes a batch that recovery found durable in the WAL and loaded into the arena. */
+  restore(position: number, length: number, commit: number): void {
+    const { arena, journal } = this.deps;
+    const view = arena.view;
+    const baseOffset = this.nextOffset;
+    const lastOffset = baseOffset + lastOffsetDeltaOf(view, position);
+    const maxTimestamp = maxTimestampOf(view, position);
+    const entry = journal.append(this, position, length, baseOffset, lastOffset, maxTimestamp, view.getInt32(position + 12, false), null, 0);
+    this.tail.push(entry);
+    this.nextOffset = lastOffset + 1;
+    journal.completeThrough(entry, commit);
+    const producerId = producerIdOf(view, position);
+    if (producerId >= 0 && (attributesOf(view, position) & 0x20) === 0) {
+      const first = baseSequenceOf(view, position);
+      const count = recordCountOf(view, position);
+      this.producers.record(producerId, producerEpochOf(view, position), first, sequenceAfter(first, count - 1), baseOffset, lastOffset, maxTimestamp, 0);
+    }
+  }
+
+  /** Called by the journal, in order, for each batch that became durable. */
+  onDurable(highWatermark: number): void {
+    this.highWatermark = highWatermark;
+    this.touch();
+  }
+
+  moveStart(startOffset: number): void {
+    if (startOffset <= this.startOffset) return;
+    this.startOffset = startOffset;
+    this.touch();
+  }
+
+  touch(): void {
+    if (this.changed) return;
+    this.changed = true;
+    this.deps.onChanged(this);
+  }
+
+  notify(): void {
+    this.changed = false;
+    for (const watcher of this.watchers) watcher.onPartitionChanged(this);
+  }
+
+  /** Lowest offset that memory can serve; reads below it go to the objects. */
+  get tailStart(): number {
+    if (this.tail.count === 0) return this.highWatermark;
+    return this.journal.baseOffset[this.journal.slot(this.tail.at(0))]!;
+  }
+
+  /** Last stable offset; transactions move it (until then it is the high watermark). */
+  get lastStableOffset(): number {
+    return this.highWatermark;
+  }
+
+  /** KIP-320: largest epoch ≤ asked and the offset where it ended; −1/−1 when there is none. */
+  endOffsetForEpoch(epoch: number): { epoch: number; endOffset: number } {
+    if (epoch === this.leaderEpoch) return { epoch, endOffset: this.highWatermark };
+    if (epoch > this.leaderEpoch) return { epoch: -1, endOffset: -1 };
+    for (let i = this.epochs.length - 1; i >= 0; i--) {
+      const candidate = this.epochs[i]!;
+      if (candidate.epoch > epoch) continue;
+      const next = this.epochs[i + 1];
+      return { epoch: candidate.epoch, endOffset: next === undefined ? this.highWatermark : next.startOffset };
+    }
+    return { epoch: -1, endOffset: -1 };
+  }
+
+  /** Epoch that wrote the offset, for ListOffsets answers. */
+  epochAt(offset: number): number {
+    for (let i = this.epochs.length - 1; i >= 0; i--) {
+      if (this.epochs[i]!.startOffset <= offset) return this.epochs[i]!.epoch;
+    }
+    return this.leaderEpoch;
+  }
+}

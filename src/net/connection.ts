@@ -1,0 +1,312 @@
+/**
+ * One client connection on its shard: frames in, answers out in request order (wire-notes §1).
+ *
+ *   requests  ┌ oldest ─────────────────────────── newest ┐
+ *             │ being sent │ answered, waits │ running    │
+ *
+ * Bounds: at most `requestsMax` requests or `answerBytesMax` of answers pending, then nothing more is started and the
+ * socket is paused; a frame that is announced but does not arrive within `frameTimeoutMs`, or an answer that makes no
+ * progress for `sendTimeoutMs`, costs the connection. Bad input closes this connection only.
+ */
+import type { Clock, Timer } from '../ports/clock.ts';
+import { FrameReceiver, type FrameSink, type ReceivePool } from './frame-receiver.ts';
+
+export const requestsMax = 16;
+export const answerBytesMax = 8 * 1024 * 1024;
+
+/** What a connection needs of a socket; implemented by SocketTransport and by tests. */
+export interface Transport {
+  /** Writes all chunks; `sent` runs when the kernel took the last one (or the connection died). */
+  write(chunks: readonly Uint8Array[], sent: () => void): void;
+  pause(): void;
+  resume(): void;
+  /** Sends what was written, then closes. */
+  end(): void;
+  destroy(): void;
+  /** Total bytes the kernel has taken so far, to see progress. */
+  bytesSent(): number;
+}
+
+/** One request's place in the answer order. */
+export interface Reply {
+  /** Answers with these chunks (size prefix included); `sent` runs once when they need no longer live. */
+  send(chunks: readonly Uint8Array[], bytes: number, sent: (() => void) | null): void;
+  /** No answer for this request (acks=0). */
+  skip(): void;
+  /** Gives up on the connection, saying why in the log. */
+  fail(reason: string): void;
+}
+
+export interface FrameHandler {
+  /** Starts the request in the frame; it calls one method of `reply` exactly once. */
+  onFrame(connection: Connection, buffer: Buffer, position: number, length: number, inArena: boolean, reply: Reply): void;
+}
+
+export interface ConnectionSettings {
+  readonly frameBytesMax: number;
+  readonly frameTimeoutMs: number;
+  readonly sendTimeoutMs: number;
+  readonly idleTimeoutMs: number;
+}
+
+export interface ConnectionOwner {
+  readonly pool: ReceivePool;
+  readonly handler: FrameHandler;
+  readonly clock: Clock;
+  readonly settings: ConnectionSettings;
+  onStarved(connection: Connection): void;
+  onClosed(connection: Connection, reason: string): void;
+}
+
+class PendingReply implements Reply {
+  private readonly connection: Connection;
+  chunks: readonly Uint8Array[] | null = null;
+  bytes = 0;
+  sent: (() => void) | null = null;
+  done = false;
+
+  constructor(connection: Connection) {
+    this.connection = connection;
+  }
+
+  send(chunks: readonly Uint8Array[], bytes: number, sent: (() => void) | null): void {
+    if (this.done) throw new Error('a request was answered twice');
+    this.done = true;
+    this.chunks = chunks;
+    this.bytes = bytes;
+    this.sent = sent;
+    this.connection.answered(this);
+  }
+
+  skip(): void {
+    this.send([], 0, null);
+  }
+
+  fail(reason: string): void {
+    this.done = true;
+    this.connection.close(reason);
+  }
+}
+
+export class Connection implements FrameSink {
+  readonly id: number;
+  readonly host: string;
+  readonly listener: string;
+  readonly receiver: FrameReceiver;
+  private readonly transport: Transport;
+  private readonly owner: ConnectionOwner;
+  private readonly queue: PendingReply[] = [];
+  private answerBytes = 0;
+  private inFlightBytes = 0;
+  private inFlight: PendingReply[] = [];
+  private paused = false;
+  private starved = false;
+  private closedFor: string | null = null;
+  private lastActivity: number;
+  private frameSince = -1;
+  private sendSince = -1;
+  private sendMark = 0;
+  private delivering = false;
+  private readonly timer: { current: Timer };
+
+  constructor(id: number, host: string, listener: string, transport: Transport, owner: ConnectionOwner) {
+    this.id = id;
+    this.host = host;
+    this.listener = listener;
+    this.transport = transport;
+    this.owner = owner;
+    this.receiver = new FrameReceiver(owner.pool, this, owner.settings.frameBytesMax);
+    this.lastActivity = owner.clock.monotonic();
+    this.timer = { current: owner.clock.after(this.checkEvery(), () => this.check()) };
+  }
+
+  get closed(): boolean {
+    return this.closedFor !== null;
+  }
+
+  /** Bytes arrived in the buffer that `receiver.buffer()` gave. */
+  onReceived(n: number, buffer: Uint8Array): void {
+    if (this.closed) return;
+    this.delivering = true;
+    this.receiver.received(n, buffer);
+    this.delivered();
+  }
+
+  /** Bytes arrived in a buffer of the socket's own (TLS, portable). */
+  onData(data: Buffer): void {
+    if (this.closed) return;
+    this.delivering = true;
+    this.receiver.ingest(data, 0, data.length);
+    this.delivered();
+  }
+
+  private delivered(): void {
+    this.delivering = false;
+    if (this.closed) return;
+    const now = this.owner.clock.monotonic();
+    this.lastActivity = now;
+    if (!this.receiver.partial) this.frameSince = -1;
+    else if (this.frameSince < 0) this.frameSince = now;
+    this.flush();
+    this.steer();
+  }
+
+  /** The peer sent FIN: answers under way still go out, then the connection ends. */
+  onEnd(): void {
+    if (this.queue.length === 0 && this.inFlight.length === 0) this.close('closed by the peer');
+    else this.close('closed by the peer with requests pending');
+  }
+
+  onError(reason: string): void {
+    this.close(reason);
+  }
+
+  saturated(): boolean {
+    return this.queue.length >= requestsMax || this.answerBytes >= answerBytesMax || this.closed;
+  }
+
+  onFrame(buffer: Buffer, position: number, length: number, inArena: boolean): void {
+    const reply = new PendingReply(this);
+    this.queue.push(reply);
+    this.owner.handler.onFrame(this, buffer, position, length, inArena, reply);
+  }
+
+  onBadSize(size: number): void {
+    this.close(`a frame of ${size} bytes was announced`);
+  }
+
+  onStarved(): void {
+    this.starved = true;
+    this.owner.onStarved(this);
+  }
+
+  /** Memory may be there again. */
+  feed(): void {
+    if (!this.starved || this.closed) return;
+    this.starved = false;
+    this.progress();
+  }
+
+  answered(reply: PendingReply): void {
+    if (this.closed) {
+      reply.sent?.();
+      reply.sent = null;
+      return;
+    }
+    this.answerBytes += reply.bytes;
+    if (this.queue[0] === reply && !this.delivering) this.flush();
+  }
+
+  /** Writes every answer that is next in order. */
+  private flush(): void {
+    if (this.queue.length === 0 || !this.queue[0]!.done || this.inFlightBytes >= answerBytesMax) return;
+    let chunks: Uint8Array[] = [];
+    let bytes = 0;
+    const batch: PendingReply[] = [];
+    while (this.queue.length > 0 && this.queue[0]!.done && this.inFlightBytes + bytes < answerBytesMax) {
+      const reply = this.queue.shift()!;
+      if (reply.bytes === 0) continue;
+      if (batch.length === 0 && (this.queue.length === 0 || !this.queue[0]!.done)) chunks = reply.chunks as Uint8Array[];
+      else for (const chunk of reply.chunks!) chunks.push(chunk);
+      bytes += reply.bytes;
+      batch.push(reply);
+    }
+    if (bytes > 0) {
+      this.inFlightBytes += bytes;
+      for (const reply of batch) this.inFlight.push(reply);
+      if (this.sendSince < 0) {
+        this.sendSince = this.owner.clock.monotonic();
+        this.sendMark = this.transport.bytesSent();
+      }
+      this.transport.write(chunks, () => this.onSent(batch, bytes));
+    }
+    if (!this.delivering) this.progress();
+  }
+
+  private onSent(batch: PendingReply[], bytes: number): void {
+    this.inFlightBytes -= bytes;
+    this.answerBytes -= bytes;
+    for (const reply of batch) {
+      const at = this.inFlight.indexOf(reply);
+      if (at >= 0) this.inFlight.splice(at, 1);
+      const { sent } = reply;
+      reply.sent = null;
+      reply.chunks = null;
+      sent?.();
+    }
+    if (this.inFlight.length === 0) this.sendSince = -1;
+    if (this.closed) return;
+    this.flush();
+    this.progress();
+  }
+
+  /** Goes on with requests that were held back. */
+  private progress(): void {
+    if (this.closed || this.saturated() || this.starved) {
+      this.steer();
+      return;
+    }
+    if (this.paused) {
+      this.delivering = true;
+      const free = this.receiver.resume();
+      this.delivering = false;
+      if (free && !this.saturated()) this.steer();
+      this.flush();
+    }
+  }
+
+  /** Reads while there is room, pauses while there is none. */
+  private steer(): void {
+    if (this.closed) return;
+    const stop = this.saturated() || this.starved;
+    if (stop === this.paused) return;
+    this.paused = stop;
+    if (stop) this.transport.pause();
+    else this.transport.resume();
+  }
+
+  private checkEvery(): number {
+    const { frameTimeoutMs, sendTimeoutMs, idleTimeoutMs } = this.owner.settings;
+    return Math.max(50, Math.min(frameTimeoutMs, sendTimeoutMs, idleTimeoutMs) / 2);
+  }
+
+  private check(): void {
+    if (this.closed) return;
+    const { settings, clock } = this.owner;
+    const now = clock.monotonic();
+    if (this.frameSince >= 0 && !this.paused && now - this.frameSince > settings.frameTimeoutMs) {
+      this.close(`a frame did not arrive whole within ${settings.frameTimeoutMs} ms`);
+      return;
+    }
+    if (this.sendSince >= 0) {
+      const mark = this.transport.bytesSent();
+      if (mark !== this.sendMark) {
+        this.sendMark = mark;
+        this.sendSince = now;
+      } else if (now - this.sendSince > settings.sendTimeoutMs) {
+        this.close(`an answer made no progress for ${settings.sendTimeoutMs} ms`);
+        return;
+      }
+    }
+    if (this.queue.length === 0 && this.inFlight.length === 0 && now - this.lastActivity > settings.idleTimeoutMs) {
+      this.close('idle');
+      return;
+    }
+    this.timer.current = clock.after(this.checkEvery(), () => this.check());
+  }
+
+  /** Ends the connection now; every reply still pending is dropped and its memory released. */
+  close(reason: string): void {
+    if (this.closed) return;
+    this.closedFor = reason;
+    this.timer.current.cancel();
+    this.receiver.close();
+    this.transport.destroy();
+    const pending = this.queue.splice(0);
+    for (const reply of pending) {
+      reply.sent?.();
+      reply.sent = null;
+    }
+    this.owner.onClosed(this, reason);
+  }
+}

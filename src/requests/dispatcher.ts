@@ -1,0 +1,198 @@
+/**
+ * From frame to handler and back: decodes the header, finds the handler of the API key, decodes the body, and encodes
+ * the answer, whose record fields stay references into the arena. What is registered here is what ApiVersions
+ * advertises, so claim and code cannot drift. Shard thread.
+ */
+import { RecordRanges } from '../log/partition-handle.ts';
+import type { Connection, FrameHandler, Reply } from '../net/connection.ts';
+import type { Arena } from '../ports/arena.ts';
+import type { Logger } from '../ports/logger.ts';
+import { ErrorCode } from '../protocol/generated/errors.ts';
+import { ProtocolDecodeError } from '../protocol/codec-errors.ts';
+import { Reader } from '../protocol/reader.ts';
+import { type RecordsHole, Writer } from '../protocol/writer.ts';
+import type { AnyRequestHandler, RequestContext } from './handler.ts';
+
+export const apiVersionsKey = 18;
+
+export interface ServedRange {
+  readonly apiKey: number;
+  readonly minVersion: number;
+  readonly maxVersion: number;
+}
+
+/** Where a request that is coordinated elsewhere goes; null = here. */
+export interface GroupRouter {
+  ownerOf(groupId: string): number | null;
+  forward(owner: number, context: RequestContext, buffer: Buffer, position: number, length: number, done: (answer: Buffer | null) => void): void;
+}
+
+export interface DispatcherDeps {
+  readonly arena: Arena;
+  readonly logger: Logger;
+  readonly handlers: readonly AnyRequestHandler[];
+  readonly router: GroupRouter | null;
+  readonly observe: { request(apiKey: number, version: number, bytes: number): void; failed(reason: string): void };
+}
+
+export class Dispatcher implements FrameHandler {
+  private readonly deps: DispatcherDeps;
+  private readonly table: (AnyRequestHandler | undefined)[] = [];
+  private readonly reader = new Reader(Buffer.alloc(0));
+  private readonly writer = new Writer({ onRecords: (value) => value.byteLength });
+
+  constructor(deps: DispatcherDeps) {
+    this.deps = deps;
+    for (const handler of deps.handlers) this.table[handler.codec.api.key] = handler;
+  }
+
+  /** What ApiVersions answers, by key. */
+  static ranges(handlers: readonly AnyRequestHandler[]): ServedRange[] {
+    return handlers
+      .map((handler) => ({
+        apiKey: handler.codec.api.key,
+        minVersion: handler.advertisedMin ?? handler.minVersion ?? handler.codec.api.minVersion,
+        maxVersion: handler.maxVersion ?? handler.codec.api.maxVersion,
+      }))
+      .sort((a, b) => a.apiKey - b.apiKey);
+  }
+
+  onFrame(connection: Connection, buffer: Buffer, position: number, length: number, _inArena: boolean, reply: Reply): void {
+    const apiKey = buffer.readInt16BE(position);
+    const apiVersion = buffer.readInt16BE(position + 2);
+    const correlationId = buffer.readInt32BE(position + 4);
+    const handler = this.table[apiKey];
+    if (handler === undefined) {
+      reply.fail(`API key ${apiKey} is not served`);
+      return;
+    }
+    const { api } = handler.codec;
+    const min = handler.minVersion ?? api.minVersion;
+    const max = handler.maxVersion ?? api.maxVersion;
+    if (apiVersion < min || apiVersion > max) {
+      if (apiKey === apiVersionsKey) this.refuseApiVersions(handler, correlationId, reply);
+      else reply.fail(`${api.name} version ${apiVersion} is not served`);
+      return;
+    }
+    this.deps.observe.request(apiKey, apiVersion, length);
+    try {
+      const { reader } = this;
+      reader.reset(buffer, position + 8, position + length);
+      const flexible = apiVersion >= api.flexibleFrom;
+      const clientId = reader.nullableString(false);
+      if (flexible) reader.skipTags();
+      const request = handler.codec.decodeRequest(reader, apiVersion);
+      const context: RequestContext = {
+        apiVersion,
+        clientId,
+        clientHost: connection.host,
+        connectionId: connection.id,
+        listener: connection.listener,
+      };
+      if (handler.groupOf !== undefined && this.deps.router !== null) {
+        const owner = this.deps.router.ownerOf(handler.groupOf(request));
+        if (owner !== null) {
+          this.deps.router.forward(owner, context, buffer, position, length, (answer) => {
+            if (answer === null) reply.fail('the shard that coordinates the group is gone');
+            else reply.send([answer], answer.length, null);
+          });
+          return;
+        }
+      }
+      handler.handle(context, request, (response) => {
+        if (response === null) {
+          reply.skip();
+          return;
+        }
+        try {
+          this.answer(handler, apiVersion, correlationId, response, reply);
+        } catch (error) {
+          this.fail(reply, api.name, error);
+        }
+      });
+    } catch (error) {
+      this.fail(reply, api.name, error);
+    }
+  }
+
+  private fail(reply: Reply, name: string, error: unknown): void {
+    if (error instanceof ProtocolDecodeError) {
+      this.deps.observe.failed('decode');
+      reply.fail(`${name} could not be decoded: ${error.message}`);
+      return;
+    }
+    this.deps.observe.failed('internal');
+    this.deps.logger.error(`${name} failed`, { error: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+    reply.fail(`${name} failed inside the broker`);
+  }
+
+  /** Serves a request that another shard forwarded; `done` gets the whole answer frame, or null when it failed. */
+  serveForwarded(context: RequestContext, frame: Buffer, done: (answer: Buffer | null) => void): void {
+    const handler = this.table[frame.readInt16BE(0)]!;
+    const { api } = handler.codec;
+    const correlationId = frame.readInt32BE(4);
+    const reader = new Reader(frame, 8, frame.length);
+    reader.nullableString(false);
+    if (context.apiVersion >= api.flexibleFrom) reader.skipTags();
+    const request = handler.codec.decodeRequest(reader, context.apiVersion);
+    handler.handle(context, request, (response) => {
+      if (response === null) done(null);
+      else done(Buffer.from(this.encode(handler, context.apiVersion, correlationId, response)));
+    });
+  }
+
+  /** Wire-notes §1: an unknown ApiVersions version gets a v0 body with the range of key 18 only. */
+  private refuseApiVersions(handler: AnyRequestHandler, correlationId: number, reply: Reply): void {
+    const { api } = handler.codec;
+    const response = {
+      errorCode: ErrorCode.UNSUPPORTED_VERSION,
+      apiKeys: [{ apiKey: apiVersionsKey, minVersion: handler.minVersion ?? api.minVersion, maxVersion: handler.maxVersion ?? api.maxVersion }],
+    };
+    this.answer(handler, 0, correlationId, response, reply);
+  }
+
+  private encode(handler: AnyRequestHandler, apiVersion: number, correlationId: number, response: unknown): Buffer {
+    const { writer } = this;
+    writer.reset();
+    const at = writer.reserveInt32();
+    writer.i32(correlationId);
+    // The ApiVersions answer keeps header version 0, so that clients can read it before they know the version.
+    if (apiVersion >= handler.codec.api.flexibleFrom && handler.codec.api.key !== apiVersionsKey) writer.uvarint(0);
+    handler.codec.encodeResponse(writer, response, apiVersion);
+    writer.patchFrameLength(at);
+    return writer.written;
+  }
+
+  private answer(handler: AnyRequestHandler, apiVersion: number, correlationId: number, response: unknown, reply: Reply): void {
+    const written = this.encode(handler, apiVersion, correlationId, response);
+    const { holes } = this.writer;
+    if (holes.length === 0) {
+      const out = Buffer.from(written);
+      reply.send([out], out.length, null);
+      return;
+    }
+    this.sendScattered(Buffer.from(written), holes.slice(), reply);
+  }
+
+  private sendScattered(head: Buffer, holes: readonly RecordsHole[], reply: Reply): void {
+    const chunks: Uint8Array[] = [];
+    const ranges: RecordRanges[] = [];
+    let from = 0;
+    let bytes = head.length;
+    for (const hole of holes) {
+      if (hole.position > from) chunks.push(head.subarray(from, hole.position));
+      from = hole.position;
+      bytes += hole.length;
+      if (hole.value instanceof RecordRanges) {
+        ranges.push(hole.value);
+        hole.value.chunks(chunks);
+      } else if (hole.length > 0) {
+        chunks.push(hole.value as Uint8Array);
+      }
+    }
+    if (from < head.length) chunks.push(head.subarray(from));
+    reply.send(chunks, bytes, () => {
+      for (const range of ranges) range.release();
+    });
+  }
+}

@@ -1,0 +1,351 @@
+/**
+ * Fetch (key 1), versions 4–18, for consumers: sessions (KIP-227), long poll, min/max bytes (KIP-74), epoch checks
+ * (KIP-320), topic ids (KIP-516). Answers carry arena ranges; no record byte is copied here.
+ *
+ *   start ─► pass: read the ready partitions ─► enough bytes, an error, or time up ─► answer
+ *              ▲                                     │ no
+ *              └── a partition changed ◄─── parked ◄─┘
+ *
+ * Omitted: followers (ReplicaId ≥ 0 reads like a consumer), PreferredReadReplica, transactions (LSO = high watermark).
+ */
+import { offsetQuery, type PartitionHandle, type ReadResult, type ReadSink } from '../log/partition-handle.ts';
+import type { Clock, Timer } from '../ports/clock.ts';
+import { ErrorCode } from '../protocol/generated/errors.ts';
+import {
+  FetchCodec,
+  type FetchRequest,
+  type FetchResponseInput,
+  type FetchResponsePartitionDataInput,
+} from '../protocol/generated/fetch.ts';
+import { ZERO_UUID } from '../protocol/primitives.ts';
+import { FetchSession, type FetchSessionCache, SessionPartition, sessionKey } from './fetch-session.ts';
+import type { RequestContext, RequestHandler } from './handler.ts';
+import type { TopicDirectory } from './topic-directory.ts';
+
+export interface FetchDeps {
+  readonly topics: TopicDirectory;
+  readonly sessions: FetchSessionCache;
+  readonly clock: Clock;
+  /** `fetch.max.bytes` of the broker (55 MiB in Kafka). */
+  readonly fetchBytesMax: number;
+  readonly nodeId: number;
+  readonly endpoint: (listener: string) => { nodeId: number; host: string; port: number; rack: string | null };
+  readonly observe: { fetched(bytes: number): void };
+}
+
+const waitMsMax = 60_000;
+/** Cold data may take this long even when the client's own wait is shorter. */
+const coldWaitMsMin = 1_000;
+
+interface Outcome {
+  readonly partition: SessionPartition;
+  result: ReadResult;
+  diverging: { epoch: number; endOffset: number } | null;
+}
+
+const emptyResult: ReadResult = { error: 0, highWatermark: -1, lastStableOffset: -1, startOffset: -1, records: null };
+
+function failed(error: number): ReadResult {
+  return { ...emptyResult, error };
+}
+
+class FetchCall implements ReadSink {
+  private readonly deps: FetchDeps;
+  private readonly context: RequestContext;
+  private readonly request: FetchRequest;
+  private readonly session: FetchSession;
+  /** Whether every partition is answered (full fetch) or only those with news. */
+  private readonly full: boolean;
+  private readonly respond: (response: FetchResponseInput | null) => void;
+  private readonly outcomes = new Map<SessionPartition, Outcome>();
+  private reading: SessionPartition[] = [];
+  private pending = 0;
+  private passing = false;
+  private bytes = 0;
+  private reserved = 0;
+  private urgent = false;
+  private readonly deadline: number;
+  private timer: Timer | null = null;
+  private done = false;
+
+  constructor(
+    deps: FetchDeps,
+    context: RequestContext,
+    request: FetchRequest,
+    session: FetchSession,
+    full: boolean,
+    respond: (response: FetchResponseInput | null) => void,
+  ) {
+    this.deps = deps;
+    this.context = context;
+    this.request = request;
+    this.session = session;
+    this.full = full;
+    this.respond = respond;
+    this.deadline = deps.clock.monotonic() + Math.min(Math.max(0, request.maxWaitMs), waitMsMax);
+    session.busy = true;
+  }
+
+  start(): void {
+    this.pass();
+  }
+
+  /** Reads every ready partition within what is left of the byte budget. */
+  private pass(): void {
+    if (this.passing || this.done) return;
+    this.passing = true;
+    const budget = Math.min(this.request.maxBytes, this.deps.fetchBytesMax);
+    const ready = this.session.takeReady();
+    const readBy = Math.max(this.deadline, this.deps.clock.monotonic() + coldWaitMsMin);
+    for (const partition of ready) {
+      const left = budget - this.bytes - this.reserved;
+      if (left <= 0 && this.bytes + this.reserved > 0) {
+        this.session.markReady(partition);
+        continue;
+      }
+      this.read(partition, left, readBy);
+    }
+    this.passing = false;
+    this.settle();
+  }
+
+  private read(partition: SessionPartition, left: number, readBy: number): void {
+    this.discard(partition);
+    const error = this.resolve(partition);
+    if (error !== 0) {
+      this.settleOne(partition, failed(error));
+      return;
+    }
+    const handle = partition.handle!;
+    const epoch = partition.currentLeaderEpoch;
+    if (epoch >= 0 && epoch !== handle.leaderEpoch) {
+      this.settleOne(partition, failed(epoch < handle.leaderEpoch ? ErrorCode.FENCED_LEADER_EPOCH : ErrorCode.UNKNOWN_LEADER_EPOCH));
+      return;
+    }
+    const index = this.reading.push(partition) - 1;
+    this.pending++;
+    const limit = Math.max(0, Math.min(partition.maxBytes, left));
+    const atLeastOne = this.bytes + this.reserved === 0;
+    const reserve = limit;
+    this.reserved += reserve;
+    this.reserves[index] = reserve;
+    if (partition.lastFetchedEpoch >= 0 && partition.lastFetchedEpoch !== handle.leaderEpoch) {
+      this.checkDivergence(partition, handle, index, () => handle.read(partition.fetchOffset, limit, atLeastOne, readBy, this, index));
+      return;
+    }
+    handle.read(partition.fetchOffset, limit, atLeastOne, readBy, this, index);
+  }
+
+  private readonly reserves: number[] = [];
+
+  /** KIP-320: compares the epoch of the client's last record with our history. */
+  private checkDivergence(partition: SessionPartition, handle: PartitionHandle, index: number, go: () => void): void {
+    handle.query(offsetQuery.epochEnd, partition.lastFetchedEpoch, (error, endOffset, _timestamp, epoch) => {
+      if (error !== 0 || epoch < 0) {
+        this.onRead(index, failed(error !== 0 ? error : ErrorCode.OFFSET_OUT_OF_RANGE));
+      } else if (epoch < partition.lastFetchedEpoch || endOffset < partition.fetchOffset) {
+        this.onRead(index, { error: 0, highWatermark: handle.highWatermark, lastStableOffset: handle.lastStableOffset, startOffset: handle.startOffset, records: null }, { epoch, endOffset });
+      } else {
+        go();
+      }
+    });
+  }
+
+  onRead(index: number, result: ReadResult, diverging: Outcome['diverging'] = null): void {
+    const partition = this.reading[index]!;
+    this.pending--;
+    this.reserved -= this.reserves[index]!;
+    if (this.done) {
+      result.records?.release();
+      return;
+    }
+    this.settleOne(partition, result, diverging);
+    if (!this.passing) this.settle();
+  }
+
+  private settleOne(partition: SessionPartition, result: ReadResult, diverging: Outcome['diverging'] = null): void {
+    if (result.error !== 0 || diverging !== null) this.urgent = true;
+    if (result.records !== null) this.bytes += result.records.byteLength;
+    this.outcomes.set(partition, { partition, result, diverging });
+  }
+
+  /** Forgets an earlier outcome of this call: the partition moved on while the call was parked. */
+  private discard(partition: SessionPartition): void {
+    const before = this.outcomes.get(partition);
+    if (before === undefined) return;
+    if (before.result.records !== null) {
+      this.bytes -= before.result.records.byteLength;
+      before.result.records.release();
+    }
+    this.outcomes.delete(partition);
+  }
+
+  private resolve(partition: SessionPartition): number {
+    const { topics } = this.deps;
+    if (partition.handle !== null && partition.handle.live) return 0;
+    const topic = this.session.usesIds ? topics.topicById(partition.topicId) : topics.topicByName(partition.topic);
+    if (topic === undefined) {
+      this.session.bind(partition, null);
+      return this.session.usesIds ? ErrorCode.UNKNOWN_TOPIC_ID : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
+    }
+    const handle = topics.partition(topic.topicId, partition.partition);
+    this.session.bind(partition, handle ?? null);
+    if (handle !== undefined) return 0;
+    return partition.partition < topic.partitions.length ? ErrorCode.NOT_LEADER_OR_FOLLOWER : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
+  }
+
+  private settle(): void {
+    if (this.done || this.pending > 0) return;
+    const now = this.deps.clock.monotonic();
+    if (this.urgent || this.bytes >= this.request.minBytes || now >= this.deadline) {
+      this.answer();
+      return;
+    }
+    if (this.session.readyCount > 0) {
+      // Something changed while we read; look again before sleeping.
+      this.deps.clock.soon(() => this.pass());
+      return;
+    }
+    this.session.onReady = () => {
+      this.session.onReady = null;
+      this.pass();
+    };
+    this.timer ??= this.deps.clock.after(this.deadline - now, () => this.expire());
+  }
+
+  private expire(): void {
+    this.timer = null;
+    if (this.done || this.pending > 0) return;
+    this.answer();
+  }
+
+  private answer(): void {
+    this.done = true;
+    this.timer?.cancel();
+    this.session.onReady = null;
+    this.session.busy = false;
+    const topicsOut: { topic: string; topicId: string; partitions: FetchResponsePartitionDataInput[] }[] = [];
+    const byTopic = new Map<string, FetchResponsePartitionDataInput[]>();
+    let hinted = false;
+    const include = this.full ? this.session.partitions.values() : this.outcomes.keys();
+    for (const partition of include) {
+      const outcome = this.outcomes.get(partition);
+      const data = outcome === undefined ? this.untouched(partition) : this.render(outcome);
+      if (data === null) continue;
+      hinted ||= data.currentLeader !== undefined;
+      const key = this.session.usesIds ? partition.topicId : partition.topic;
+      let list = byTopic.get(key);
+      if (list === undefined) {
+        list = [];
+        byTopic.set(key, list);
+        topicsOut.push({ topic: partition.topic, topicId: partition.topicId, partitions: list });
+      }
+      list.push(data);
+    }
+    this.deps.observe.fetched(this.bytes);
+    const cached = this.session.id !== 0;
+    const { nodeId, host, port, rack } = this.deps.endpoint(this.context.listener);
+    this.respond({
+      sessionId: this.session.id,
+      responses: topicsOut,
+      nodeEndpoints: hinted && this.context.apiVersion >= 16 ? [{ nodeId, host, port, rack }] : [],
+    });
+    if (!cached) this.session.close();
+  }
+
+  /** A partition of a full fetch that did not fit the budget: its offsets without data. */
+  private untouched(partition: SessionPartition): FetchResponsePartitionDataInput {
+    const { handle } = partition;
+    if (handle === null) return this.render({ partition, result: failed(this.resolve(partition)), diverging: null })!;
+    return this.render({
+      partition,
+      result: { error: 0, highWatermark: handle.highWatermark, lastStableOffset: handle.lastStableOffset, startOffset: handle.startOffset, records: null },
+      diverging: null,
+    })!;
+  }
+
+  /** One partition of the answer, or null when an incremental answer may leave it out. */
+  private render(outcome: Outcome): FetchResponsePartitionDataInput | null {
+    const { partition, result, diverging } = outcome;
+    const moved = result.highWatermark !== partition.sentHighWatermark || result.startOffset !== partition.sentStartOffset;
+    const news = result.error !== 0 || result.records !== null || diverging !== null;
+    // Whatever had something to say may have more once the client has moved its offset.
+    if (news) this.session.markReady(partition);
+    if (!this.full && !news && !moved) return null;
+    partition.sentHighWatermark = result.highWatermark;
+    partition.sentStartOffset = result.startOffset;
+    const fenced = result.error === ErrorCode.FENCED_LEADER_EPOCH || result.error === ErrorCode.NOT_LEADER_OR_FOLLOWER;
+    const leader = fenced && partition.handle !== null && this.context.apiVersion >= 12;
+    return {
+      partitionIndex: partition.partition,
+      errorCode: result.error,
+      highWatermark: result.highWatermark,
+      lastStableOffset: result.lastStableOffset,
+      logStartOffset: result.startOffset,
+      abortedTransactions: this.request.isolationLevel === 1 && result.error === 0 ? [] : null,
+      records: result.records ?? noRecords,
+      ...(diverging === null ? {} : { divergingEpoch: diverging }),
+      ...(leader ? { currentLeader: { leaderId: this.deps.nodeId, leaderEpoch: partition.handle!.leaderEpoch } } : {}),
+    };
+  }
+}
+
+const noRecords = new Uint8Array(0);
+
+export function fetchHandler(deps: FetchDeps): RequestHandler<FetchRequest, FetchResponseInput> {
+  const { topics, sessions } = deps;
+
+  /** Takes the request's partitions into the session; those whose position moved are looked at. */
+  function update(session: FetchSession, request: FetchRequest): void {
+    for (const topic of request.topics) {
+      const topicId = session.usesIds ? topic.topicId : ZERO_UUID;
+      const name = session.usesIds ? (topics.topicById(topic.topicId)?.name ?? '') : topic.topic;
+      for (const wanted of topic.partitions) {
+        const key = sessionKey(topicId, session.usesIds ? '' : name, wanted.partition);
+        let partition = session.partitions.get(key);
+        if (partition === undefined) {
+          partition = new SessionPartition(topicId, session.usesIds ? '' : name, wanted.partition);
+          session.add(partition);
+        }
+        partition.fetchOffset = wanted.fetchOffset;
+        partition.maxBytes = wanted.partitionMaxBytes;
+        partition.currentLeaderEpoch = wanted.currentLeaderEpoch;
+        partition.lastFetchedEpoch = wanted.lastFetchedEpoch;
+        session.markReady(partition);
+      }
+    }
+    for (const topic of request.forgottenTopicsData) {
+      for (const index of topic.partitions) {
+        session.remove(session.usesIds ? sessionKey(topic.topicId, '', index) : sessionKey(ZERO_UUID, topic.topic, index));
+      }
+    }
+  }
+
+  function handle(context: RequestContext, request: FetchRequest, respond: (response: FetchResponseInput | null) => void): void {
+    const usesIds = context.apiVersion >= 13;
+    const { sessionId, sessionEpoch } = request;
+    const begins = context.apiVersion < 7 || sessionEpoch <= 0;
+    if (begins) {
+      if (sessionId !== 0) sessions.close(sessionId);
+      const cached = context.apiVersion >= 7 && sessionEpoch === 0 ? sessions.create(usesIds) : null;
+      const session = cached ?? new FetchSession(0, usesIds);
+      update(session, request);
+      new FetchCall(deps, context, request, session, true, respond).start();
+      return;
+    }
+    const session = sessions.use(sessionId);
+    if (session === undefined) {
+      respond({ errorCode: ErrorCode.FETCH_SESSION_ID_NOT_FOUND });
+    } else if (session.epoch !== sessionEpoch || session.busy) {
+      respond({ errorCode: ErrorCode.INVALID_FETCH_SESSION_EPOCH });
+    } else if (session.usesIds !== usesIds) {
+      respond({ errorCode: ErrorCode.FETCH_SESSION_TOPIC_ID_ERROR });
+    } else {
+      session.epoch = session.epoch === 0x7fffffff ? 1 : session.epoch + 1;
+      update(session, request);
+      new FetchCall(deps, context, request, session, false, respond).start();
+    }
+  }
+
+  return { codec: FetchCodec, handle };
+}

@@ -1,0 +1,76 @@
+/** The WAL thread's end of one shard's rings: implements AppendSource over them. */
+import type { AppendEntry, AppendSource } from '../../stream/wal/wal.ts';
+import type { Doorbell } from '../memory/doorbell.ts';
+import type { RingConsumer, RingProducer } from '../memory/ring.ts';
+
+export class RingAppendSource implements AppendSource {
+  private readonly appends: RingConsumer;
+  private readonly completions: RingProducer;
+  private readonly bell: Doorbell;
+  private through = 0;
+  /** Commits not yet told because the shard's ring was full: (through, sequence) pairs, sequence 0 = failed. */
+  private readonly untold: number[] = [];
+
+  constructor(appends: RingConsumer, completions: RingProducer, bell: Doorbell) {
+    this.appends = appends;
+    this.completions = completions;
+    this.bell = bell;
+  }
+
+  waiting(): number {
+    return this.appends.available();
+  }
+
+  read(i: number, into: AppendEntry): void {
+    const at = this.appends.at(i);
+    const { words } = this.appends;
+    into.topic0 = words[at]!;
+    into.topic1 = words[at + 1]!;
+    into.topic2 = words[at + 2]!;
+    into.topic3 = words[at + 3]!;
+    into.partition = words[at + 4]!;
+    into.position = words[at + 5]! >>> 0;
+    into.length = words[at + 6]! >>> 0;
+  }
+
+  durable(n: number, sequence: number): void {
+    this.through += n;
+    this.untold.push(this.through, sequence);
+    this.appends.consume(n);
+    this.tell();
+  }
+
+  failed(): void {
+    this.untold.push(this.through, 0);
+    this.tell();
+  }
+
+  /**
+   * Tells what is untold, one slot a commit: uploads cut the delta by commit sequence, so commits are never merged.
+   * Bounded because a shard that does not read its completions cannot append more than the append ring holds.
+   */
+  tell(): void {
+    const { untold, completions } = this;
+    let told = 0;
+    for (; told < untold.length; told += 2) {
+      const at = completions.reserve();
+      if (at < 0) break;
+      const through = untold[told]!;
+      const sequence = untold[told + 1]!;
+      const { words } = completions;
+      words[at] = through | 0;
+      words[at + 1] = Math.floor(through / 2 ** 32);
+      words[at + 2] = sequence | 0;
+      words[at + 3] = Math.floor(sequence / 2 ** 32);
+    }
+    if (told === 0) return;
+    untold.splice(0, told);
+    completions.publish();
+    this.bell.ring();
+  }
+
+  /** True while the shard does not know of every durable commit: such a cut must not be given to an upload. */
+  get behind(): boolean {
+    return this.untold.length > 0;
+  }
+}

@@ -1,0 +1,78 @@
+/** A shard's end of its rings to one WAL thread: implements Wal over them. Shard thread. */
+import type { StreamId } from '../../ports/stream-id.ts';
+import { MillraceError } from '../../ports/errors.ts';
+import type { Wal } from '../../stream/wal/wal.ts';
+import type { Doorbell } from '../memory/doorbell.ts';
+import type { RingConsumer, RingProducer } from '../memory/ring.ts';
+
+export class RingWal implements Wal {
+  readonly volume: number;
+  readonly logId: string;
+  onDurable: (through: number, sequence: number) => void = () => {};
+  onFailed: (error: Error) => void = () => {};
+  private readonly appends: RingProducer;
+  private readonly completions: RingConsumer;
+  private readonly bell: Doorbell;
+  private appended = 0;
+  private failed = false;
+
+  constructor(volume: number, logId: string, appends: RingProducer, completions: RingConsumer, bell: Doorbell) {
+    this.volume = volume;
+    this.logId = logId;
+    this.appends = appends;
+    this.completions = completions;
+    this.bell = bell;
+  }
+
+  tryAppend(stream: StreamId, position: number, length: number): number {
+    if (this.failed) return 0;
+    const at = this.appends.reserve();
+    if (at < 0) return 0;
+    const { words } = this.appends;
+    words[at] = stream.words[0]!;
+    words[at + 1] = stream.words[1]!;
+    words[at + 2] = stream.words[2]!;
+    words[at + 3] = stream.words[3]!;
+    words[at + 4] = stream.partition;
+    words[at + 5] = position | 0;
+    words[at + 6] = length | 0;
+    return ++this.appended;
+  }
+
+  flush(): void {
+    if (this.appends.unpublished() === 0) return;
+    this.appends.publish();
+    this.bell.ring();
+  }
+
+  pending(): boolean {
+    return this.completions.available() > 0;
+  }
+
+  /** Takes every completion there is: the last one says it all. */
+  poll(): void {
+    const n = this.completions.available();
+    if (n === 0) return;
+    const { words } = this.completions;
+    let through = 0;
+    let sequence = 0;
+    let failed = false;
+    for (let i = 0; i < n; i++) {
+      const at = this.completions.at(i);
+      const slotSequence = (words[at + 2]! >>> 0) + (words[at + 3]! >>> 0) * 2 ** 32;
+      if (slotSequence === 0) {
+        failed = true;
+        continue;
+      }
+      // Each commit is told apart: entries carry the sequence of their own commit, which upload cuts rely on.
+      through = (words[at]! >>> 0) + (words[at + 1]! >>> 0) * 2 ** 32;
+      sequence = slotSequence;
+      this.onDurable(through, sequence);
+    }
+    this.completions.consume(n);
+    if (failed && !this.failed) {
+      this.failed = true;
+      this.onFailed(new MillraceError('unavailable', 'WAL_FAILED', `the write-ahead log ${this.logId} ended its epoch`));
+    }
+  }
+}
