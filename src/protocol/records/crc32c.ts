@@ -1,7 +1,7 @@
 /**
  * CRC-32C (Castagnoli, reflected polynomial 0x82f63b78) over part of a buffer: the portable implementations behind
- * the addon's. @node-rs/crc32 where its prebuilt binary loads (0.32 CPU-s/GB), else eight-way table look-up in JavaScript
- * (about ten times that). Any thread; the bytes may be shared memory.
+ * the addon's. @node-rs/crc32 where its prebuilt binary loads (0.2-0.3 CPU-s/GB), else eight-way table look-up in JavaScript
+ * (about five times that). Any thread; the bytes may be shared memory.
  */
 import { createRequire } from 'node:module';
 
