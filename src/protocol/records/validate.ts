@@ -6,6 +6,7 @@
  * decompression costs ten times the rest). Timestamps are judged by the header: the first record's and the largest;
  * Kafka looks at each record.
  */
+import { ErrorCode } from '../generated/errors.ts';
 import {
   attributeBits,
   attributesOf,
@@ -60,63 +61,61 @@ export const batchVerdict = {
 } as const;
 export type BatchVerdict = (typeof batchVerdict)[keyof typeof batchVerdict];
 
-/** Kafka's error numbers as far as verdicts need them. */
-const wire = {
-  unknownServerError: -1,
-  none: 0,
-  corruptMessage: 2,
-  messageTooLarge: 10,
-  invalidTimestamp: 32,
-  unsupportedCompressionType: 76,
-  invalidRecord: 87,
-} as const;
-
 export type VerdictEntry = {
   /** Number of the Kafka error a client gets. */
-  readonly error: (typeof wire)[keyof typeof wire];
+  readonly error: number;
   readonly message: string;
 };
 
 /** Indexed by verdict. */
 export const verdictTable: readonly VerdictEntry[] = [
-  { error: wire.none, message: '' },
-  { error: wire.invalidRecord, message: 'The record batch is cut off.' },
-  { error: wire.invalidRecord, message: 'Exactly one record batch is expected for a partition.' },
-  { error: wire.invalidRecord, message: 'Message formats older than version 2 are not supported.' },
-  { error: wire.invalidRecord, message: 'The record batch has an unknown format version.' },
-  { error: wire.invalidRecord, message: 'The base offset of a produced batch must be 0.' },
-  { error: wire.messageTooLarge, message: 'The record batch is larger than max.message.bytes of its topic.' },
-  { error: wire.corruptMessage, message: 'The CRC of the record batch does not match its content.' },
-  { error: wire.unknownServerError, message: 'The compression codec of the record batch is unknown.' },
+  { error: ErrorCode.NONE, message: '' },
+  { error: ErrorCode.INVALID_RECORD, message: 'The record batch is cut off.' },
+  { error: ErrorCode.INVALID_RECORD, message: 'Exactly one record batch is expected for a partition.' },
+  { error: ErrorCode.INVALID_RECORD, message: 'Message formats older than version 2 are not supported.' },
+  { error: ErrorCode.INVALID_RECORD, message: 'The record batch has an unknown format version.' },
+  { error: ErrorCode.INVALID_RECORD, message: 'The base offset of a produced batch must be 0.' },
   {
-    error: wire.unsupportedCompressionType,
+    error: ErrorCode.MESSAGE_TOO_LARGE,
+    message: 'The record batch is larger than max.message.bytes of its topic.',
+  },
+  { error: ErrorCode.CORRUPT_MESSAGE, message: 'The CRC of the record batch does not match its content.' },
+  { error: ErrorCode.UNKNOWN_SERVER_ERROR, message: 'The compression codec of the record batch is unknown.' },
+  {
+    error: ErrorCode.UNSUPPORTED_COMPRESSION_TYPE,
     message: 'zstd needs version 7 or later of the produce request.',
   },
-  { error: wire.invalidRecord, message: 'Clients cannot write control batches.' },
-  { error: wire.invalidRecord, message: 'The record batch holds no record.' },
-  { error: wire.invalidRecord, message: 'Record count and last offset delta do not agree with the batch.' },
-  { error: wire.invalidRecord, message: 'A batch with a producer id needs a sequence number.' },
+  { error: ErrorCode.INVALID_RECORD, message: 'Clients cannot write control batches.' },
+  { error: ErrorCode.INVALID_RECORD, message: 'The record batch holds no record.' },
   {
-    error: wire.invalidRecord,
+    error: ErrorCode.INVALID_RECORD,
+    message: 'Record count and last offset delta do not agree with the batch.',
+  },
+  { error: ErrorCode.INVALID_RECORD, message: 'A batch with a producer id needs a sequence number.' },
+  {
+    error: ErrorCode.INVALID_RECORD,
     message: 'The producer id is outside the range of ids this cluster gives out.',
   },
-  { error: wire.invalidTimestamp, message: 'Producers cannot set the timestamp type LogAppendTime.' },
+  { error: ErrorCode.INVALID_TIMESTAMP, message: 'Producers cannot set the timestamp type LogAppendTime.' },
   {
-    error: wire.invalidTimestamp,
+    error: ErrorCode.INVALID_TIMESTAMP,
     message: 'A timestamp is older than message.timestamp.before.max.ms allows.',
   },
   {
-    error: wire.invalidTimestamp,
+    error: ErrorCode.INVALID_TIMESTAMP,
     message: 'A timestamp is newer than message.timestamp.after.max.ms allows.',
   },
-  { error: wire.invalidRecord, message: 'A record is malformed.' },
-  { error: wire.invalidRecord, message: 'The offset deltas of the records are not consecutive.' },
-  { error: wire.invalidRecord, message: 'Records of a compacted topic need a key.' },
-  { error: wire.invalidRecord, message: 'The record batch has bytes behind its last record.' },
-  { error: wire.unknownServerError, message: 'The records cannot be decompressed.' },
-  { error: wire.messageTooLarge, message: 'The records take more than the allowed bytes when decompressed.' },
+  { error: ErrorCode.INVALID_RECORD, message: 'A record is malformed.' },
+  { error: ErrorCode.INVALID_RECORD, message: 'The offset deltas of the records are not consecutive.' },
+  { error: ErrorCode.INVALID_RECORD, message: 'Records of a compacted topic need a key.' },
+  { error: ErrorCode.INVALID_RECORD, message: 'The record batch has bytes behind its last record.' },
+  { error: ErrorCode.UNKNOWN_SERVER_ERROR, message: 'The records cannot be decompressed.' },
   {
-    error: wire.unsupportedCompressionType,
+    error: ErrorCode.MESSAGE_TOO_LARGE,
+    message: 'The records take more than the allowed bytes when decompressed.',
+  },
+  {
+    error: ErrorCode.UNSUPPORTED_COMPRESSION_TYPE,
     message: 'This broker cannot decode the compression codec here.',
   },
 ];
