@@ -4,7 +4,8 @@
  * where that guess is above what is allowed, ever longer beginnings of the frame are decoded as frames of their own
  * until its true size is known. Never more than maxBytes and one block is produced by one call.
  *
- * The library is a prebuilt native one; where it does not load, Node's own zstd (22.15 and later) takes its place.
+ * The library is a prebuilt native one, published for Linux on x64; elsewhere Node's own zstd (22.15 and later) takes
+ * its place.
  */
 import * as zlib from 'node:zlib';
 import { asBuffer, type Codec, corrupt, type LoadPackage, tooLarge } from './codec.ts';

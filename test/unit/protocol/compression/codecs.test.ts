@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import * as zlib from 'node:zlib';
 import { deflateRawSync, gzipSync } from 'node:zlib';
 import { compressSync } from '@napi-rs/snappy';
 import { compressFrameSync } from 'lz4-napi';
@@ -100,6 +101,24 @@ test('a codec whose library does not load says so; the others work', () => {
   assert.equal(none.unavailable(codecId.gzip), undefined);
   assert.equal(none.decompress(codecId.gzip, gzipSync('x'), 10).toString(), 'x');
   for (const id of [0, ...packed]) assert.equal(codecs.unavailable(id), undefined);
+});
+
+test("zstd: without the library Node's own takes over where it has one, else the codec is unavailable", () => {
+  const none = createCodecs(() => {
+    throw new Error('no binary');
+  });
+  const input = sampleBytes(300_000, seeded(31));
+  const packedInput = codecs.compress(codecId.zstd, input);
+  if ('zstdDecompressSync' in zlib) {
+    assert.ok(none.decompress(codecId.zstd, shared(packedInput), input.length).equals(input));
+    assert.ok(
+      codecs.decompress(codecId.zstd, none.compress(codecId.zstd, input), input.length).equals(input),
+    );
+    failsWith(tooLarge, () => none.decompress(codecId.zstd, packedInput, input.length - 1));
+    failsWith(corrupt, () => none.decompress(codecId.zstd, packedInput.subarray(0, -1), input.length));
+  } else {
+    failsWith('UNSUPPORTED_COMPRESSION_TYPE', () => none.decompress(codecId.zstd, packedInput, input.length));
+  }
 });
 
 test('gzip: several members; raw deflate is refused', () => {
