@@ -33,7 +33,7 @@ napi_value walk(napi_env env, napi_callback_info info) {
   const int64_t recordCount = integerOf(env, call[3]);
   const auto flags = static_cast<uint32_t>(integerOf(env, call[4]));
   const uint8_t* start = bytes.data + position;
-  return number(env, static_cast<double>(walkRecords(start, start + length, recordCount, flags)));
+  return number(env, static_cast<int>(walkRecords(start, start + length, recordCount, flags)));
 }
 
 napi_value registerArena(napi_env env, napi_callback_info info) {

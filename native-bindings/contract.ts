@@ -10,24 +10,6 @@
 export const ARENAS_MAX = 256;
 export const VECTORS_MAX = 65_536;
 
-/** Flags of `walkRecords`. */
-export const RECORD_KEYS_REQUIRED = 1;
-
-/** Reasons in the negative answer of `walkRecords`. */
-export const RECORD_FAULT = {
-  truncated: 1,
-  badLength: 2,
-  badAttributes: 3,
-  badOffsetDelta: 4,
-  nullKey: 5,
-  trailingBytes: 6,
-} as const;
-
-/** Takes the answer of `walkRecords` apart: index of the failing record and reason. */
-export function recordFault(answer: number): { index: number; reason: number } {
-  return { index: Math.floor(-answer / 16), reason: -answer % 16 };
-}
-
 export interface OpenDirectOptions {
   /** Make the file when it is missing. */
   readonly create?: boolean;
@@ -104,8 +86,8 @@ export type OnShortage = (code: string, dropped: number) => void;
 
 export interface NativeBindings extends FileCalls, ChecksumCalls {
   /**
-   * Checks the structure of the records of one uncompressed version 2 batch: 0, or -(index * 16 + reason) with the
-   * reasons of `RECORD_FAULT`.
+   * Checks the structure of the records of one uncompressed version 2 batch. Flags and answers are those of the
+   * portable walk in protocol/records/record-walk (walkFlags, walkResult): 0 means well-formed.
    */
   walkRecords(
     buffer: Uint8Array,

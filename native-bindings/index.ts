@@ -18,7 +18,6 @@ import {
 } from './contract.ts';
 
 export type * from './contract.ts';
-export { RECORD_FAULT, RECORD_KEYS_REQUIRED, recordFault } from './contract.ts';
 
 /** The addon as it exports itself; a binary of any other version is not used. */
 const ADDON_VERSION = 1;

@@ -5,20 +5,18 @@
 
 namespace millrace {
 
-// Reasons of a refusal; the values are part of the contract with the portable walk.
-enum class RecordFault : int {
-  kTruncated = 1,
-  kBadLength = 2,
-  kBadAttributes = 3,
-  kBadOffsetDelta = 4,
-  kNullKey = 5,
-  kTrailingBytes = 6,
+// Answers of the walk; the values are those of the portable walk.
+enum class WalkResult : int {
+  kOk = 0,
+  kMalformed = 1,  // a varint or a length runs past its record or the batch
+  kOffsetDelta = 2,  // offset deltas are not 0, 1, 2, ...
+  kNullKey = 3,
+  kTrailingBytes = 4,
 };
 
 constexpr uint32_t kKeysRequired = 1;  // flag bit 0
 
-// Returns 0 when [position, end) holds exactly recordCount well-formed records with offset deltas 0, 1, 2 …,
-// else -(index * 16 + reason), index being the failing record's (the record count for trailing bytes).
-int64_t walkRecords(const uint8_t* position, const uint8_t* end, int64_t recordCount, uint32_t flags);
+// Whether [position, end) holds exactly recordCount well-formed records. The first fault found is the answer.
+WalkResult walkRecords(const uint8_t* position, const uint8_t* end, int64_t recordCount, uint32_t flags);
 
 }  // namespace millrace

@@ -1,0 +1,173 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { javascriptCrc32c } from '../../src/protocol/records/crc32c.ts';
+import { portableRecordWalk, walkFlags, walkResult } from '../../src/protocol/records/record-walk.ts';
+import { numbers, requireNative, sharedMemory } from './support.ts';
+
+const native = requireNative();
+
+test('crc32c agrees with published values', () => {
+  // RFC 3720, appendix B.4.
+  const ascending = Buffer.from(Array.from({ length: 32 }, (_, i) => i));
+  assert.equal(native.crc32c(Buffer.alloc(32), 0, 32), 0x8a9136aa);
+  assert.equal(native.crc32c(Buffer.alloc(32, 0xff), 0, 32), 0x62a8ab43);
+  assert.equal(native.crc32c(ascending, 0, 32), 0x46dd794e);
+  assert.equal(native.crc32c(Buffer.from(ascending).reverse(), 0, 32), 0x113fdb5c);
+  assert.equal(native.crc32c(Buffer.from('123456789'), 0, 9), 0xe3069283);
+  assert.equal(native.crc32c(Buffer.alloc(0), 0, 0), 0);
+});
+
+test('crc32c agrees with the table at every alignment, length and seed', () => {
+  const next = numbers(7);
+  const bytes = sharedMemory(65_536);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = next(256);
+  const handle = native.registerArena(bytes);
+  const check = (position: number, length: number, seed: number): void => {
+    const expected = javascriptCrc32c(bytes, position, length, seed);
+    assert.equal(
+      native.crc32c(bytes, position, length, seed),
+      expected,
+      `${position}+${length} seed ${seed}`,
+    );
+    assert.equal(native.crc32cAt(handle, position, length, seed), expected);
+  };
+  for (let length = 0; length < 64; length++) {
+    for (let position = 0; position < 9; position++) check(position, length, next(2 ** 31) * 2);
+  }
+  // Around the sizes at which blocks are joined: 3 × 256 and 3 × 4096.
+  for (const edge of [768, 1536, 12_288, 24_576, 36_864]) {
+    for (let around = -9; around < 10; around++) check(next(8), edge + around, next(2 ** 31) * 2);
+  }
+  for (let i = 0; i < 300; i++) {
+    const length = next(60_000);
+    check(next(bytes.length - length), length, i % 2 === 0 ? 0 : next(2 ** 31) * 2);
+  }
+  native.releaseArena(handle);
+});
+
+test('crc32c chains over pieces', () => {
+  const bytes = Buffer.from('a batch is received in several pieces of any length'.repeat(300));
+  const whole = native.crc32c(bytes, 0, bytes.length);
+  for (const cut of [0, 1, 7, 800, 12_289, bytes.length]) {
+    const first = native.crc32c(bytes, 0, cut);
+    assert.equal(native.crc32c(bytes, cut, bytes.length - cut, first), whole);
+  }
+});
+
+test('positions reach the end of a 4 GiB arena', () => {
+  const arena = sharedMemory(2 ** 32);
+  arena.write('123456789', 2 ** 32 - 9, 'latin1');
+  assert.equal(native.crc32c(arena, 2 ** 32 - 9, 9), 0xe3069283);
+  const handle = native.registerArena(arena);
+  assert.equal(native.crc32cAt(handle, 2 ** 32 - 9, 9), 0xe3069283);
+  assert.throws(() => native.crc32cAt(handle, 2 ** 32 - 9, 10), RangeError);
+  native.releaseArena(handle);
+});
+
+test('ranges outside are refused before memory is touched', () => {
+  const bytes = Buffer.alloc(10);
+  const bad = [
+    [-1, 2],
+    [0, 11],
+    [10, 1],
+    [0, -1],
+    [0.5, 1],
+    [Number.NaN, 1],
+    [2 ** 53, 1],
+  ] as const;
+  for (const [position, length] of bad) {
+    assert.throws(() => native.crc32c(bytes, position, length), RangeError);
+    assert.throws(() => native.walkRecords(bytes, position, length, 1, 0), RangeError);
+  }
+  assert.throws(() => native.crc32cAt(17, 0, 0), RangeError);
+  const handle = native.registerArena(bytes);
+  native.releaseArena(handle);
+  assert.throws(() => native.crc32cAt(handle, 0, 0), RangeError, 'released');
+  assert.throws(() => native.releaseArena(handle), RangeError, 'released twice');
+});
+
+function varint(value: number): number[] {
+  let raw = BigInt(value) * 2n;
+  if (value < 0) raw = -raw - 1n;
+  const bytes: number[] = [];
+  do {
+    const rest = raw >> 7n;
+    bytes.push(Number(raw & 0x7fn) | (rest > 0n ? 0x80 : 0));
+    raw = rest;
+  } while (raw > 0n);
+  return bytes;
+}
+
+/** Well-formed records with keys, values and headers of odd sizes, nulls among them. */
+function records(count: number, next: (below: number) => number): number[] {
+  const bytes: number[] = [];
+  const field = (length: number): number[] => [
+    ...varint(length),
+    ...new Array(Math.max(0, length)).fill(0x61),
+  ];
+  for (let i = 0; i < count; i++) {
+    const headers = next(3);
+    const body = [
+      0,
+      ...varint(next(1e9) - 5e8),
+      ...varint(i),
+      ...field(next(20) - 1),
+      ...field(next(200) - 1),
+    ];
+    body.push(...varint(headers));
+    for (let h = 0; h < headers; h++) body.push(...field(next(5)), ...field(next(9) - 1));
+    bytes.push(...varint(body.length), ...body);
+  }
+  return bytes;
+}
+
+test('the walk accepts good records and names what is wrong with others', () => {
+  const good = [14, 0, 0, 0, 1, 1, 2, 0x0a];
+  const walk = (bytes: number[], count: number, flags = 0): number =>
+    native.walkRecords(Buffer.from(bytes), 0, bytes.length, count, flags);
+  const one = [12, 0, 0, 0, 1, 1, 0];
+  assert.equal(walk(one, 1), walkResult.ok);
+  assert.equal(walk([], 0), walkResult.ok);
+  assert.equal(walk(one, 1, walkFlags.requireKeys), walkResult.nullKey);
+  assert.equal(walk([...one, 0], 1), walkResult.trailingBytes);
+  assert.equal(walk(one, 2), walkResult.malformed);
+  assert.equal(walk([12, 0, 0, 2, 1, 1, 0], 1), walkResult.offsetDelta);
+  assert.equal(walk(good, 1), walkResult.malformed);
+  assert.equal(walk([0x80, 0x80, 0x80, 0x80, 0x80, 0x01], 1), walkResult.malformed);
+});
+
+test('the walk gives the portable answer for any damage', () => {
+  const next = numbers(11);
+  const seen = new Map<number, number>();
+  for (let round = 0; round < 20_000; round++) {
+    const count = 1 + next(4);
+    const bytes = sharedMemoryOnce.subarray(0, 2048);
+    const good = records(count, next);
+    bytes.set(good);
+    let length = good.length;
+    for (let damage = next(3); damage > 0; damage--) {
+      if (next(4) === 0) length = Math.max(0, length - next(9) + 2);
+      else bytes[next(length + 1)] = next(3) === 0 ? 0xff : next(256);
+    }
+    const claimed = next(20) === 0 ? count + 1 - next(3) : count;
+    const flags = next(2);
+    const expected = portableRecordWalk(bytes, 0, length, claimed, flags);
+    assert.equal(native.walkRecords(bytes, 0, length, claimed, flags), expected, `round ${round}`);
+    seen.set(expected, (seen.get(expected) ?? 0) + 1);
+  }
+  for (const result of Object.values(walkResult)) {
+    assert.ok((seen.get(result) ?? 0) > 50, `answer ${result} came ${seen.get(result) ?? 0} times`);
+  }
+});
+
+const sharedMemoryOnce = sharedMemory(65_536);
+
+test('checksums survive garbage collection and many short-lived views', () => {
+  const next = numbers(3);
+  for (let i = 0; i < 20_000; i++) {
+    const bytes = Buffer.allocUnsafeSlow(64 + next(64)).fill(i & 0xff);
+    const handle = native.registerArena(bytes.subarray(3, 60));
+    assert.equal(native.crc32cAt(handle, 0, 57), native.crc32c(bytes, 3, 57));
+    native.releaseArena(handle);
+  }
+});
