@@ -1,0 +1,185 @@
+/**
+ * What request handlers ask of a group coordinator, and what they get back. Plain values; wire codes as numbers.
+ * Every `done` is called exactly once, now or later: parked joins and syncs end at the latest when the coordinator's
+ * partition is unloaded (NOT_COORDINATOR).
+ */
+import type { GroupState } from './group-state.ts';
+
+export interface MemberProtocol {
+  readonly name: string;
+  readonly metadata: Buffer;
+}
+
+/** A protocol as a request brings it: a view into its frame. */
+export interface OfferedProtocol {
+  readonly name: string;
+  readonly metadata: Uint8Array;
+}
+
+export interface JoinQuery {
+  readonly groupId: string;
+  readonly memberId: string;
+  readonly instanceId: string | null;
+  /** KIP-394 (JoinGroup v4): a dynamic member without id gets one and joins again. */
+  readonly memberIdRequired: boolean;
+  /** JoinGroup v9: the leader may be told to keep the assignment it has. */
+  readonly canSkipAssignment: boolean;
+  readonly clientId: string;
+  readonly clientHost: string;
+  readonly sessionTimeoutMs: number;
+  /** -1 before JoinGroup v1: the session timeout counts. */
+  readonly rebalanceTimeoutMs: number;
+  readonly protocolType: string;
+  readonly protocols: readonly OfferedProtocol[];
+}
+
+export interface JoinedMember {
+  readonly memberId: string;
+  readonly instanceId: string | null;
+  readonly metadata: Buffer;
+}
+
+export interface JoinAnswer {
+  readonly errorCode: number;
+  readonly generation: number;
+  readonly protocolType: string | null;
+  readonly protocolName: string | null;
+  readonly leaderId: string;
+  readonly memberId: string;
+  readonly skipAssignment: boolean;
+  /** Filled for the leader only. */
+  readonly members: readonly JoinedMember[];
+}
+
+export interface SyncQuery {
+  readonly groupId: string;
+  readonly generation: number;
+  readonly memberId: string;
+  readonly instanceId: string | null;
+  /** null = not sent, not compared. */
+  readonly protocolType: string | null;
+  readonly protocolName: string | null;
+  readonly assignments: readonly { readonly memberId: string; readonly assignment: Uint8Array }[];
+}
+
+export interface SyncAnswer {
+  readonly errorCode: number;
+  readonly protocolType: string | null;
+  readonly protocolName: string | null;
+  readonly assignment: Buffer;
+}
+
+export interface HeartbeatQuery {
+  readonly groupId: string;
+  readonly generation: number;
+  readonly memberId: string;
+  readonly instanceId: string | null;
+}
+
+export interface LeavingMember {
+  readonly memberId: string;
+  readonly instanceId: string | null;
+}
+
+export interface LeaveAnswer {
+  readonly errorCode: number;
+  readonly members: readonly {
+    readonly memberId: string;
+    readonly instanceId: string | null;
+    readonly errorCode: number;
+  }[];
+}
+
+export interface OffsetToCommit {
+  readonly topic: string;
+  /** 22 characters, or null when the topic's id is not known. */
+  readonly topicId: string | null;
+  readonly partition: number;
+  readonly offset: number;
+  readonly leaderEpoch: number;
+  readonly metadata: string;
+}
+
+export interface CommitQuery extends HeartbeatQuery {
+  /** From OffsetCommit v9 a generation of an unknown group is GROUP_ID_NOT_FOUND, before ILLEGAL_GENERATION. */
+  readonly unknownGroupCode: number;
+  /** OffsetCommit v2-4 only; -1 = the broker's retention. */
+  readonly retentionMs: number;
+  readonly offsets: readonly OffsetToCommit[];
+}
+
+export interface CommittedOffset {
+  readonly topic: string;
+  readonly topicId: string | null;
+  readonly partition: number;
+  readonly offset: number;
+  readonly leaderEpoch: number;
+  readonly metadata: string;
+}
+
+export interface TopicPartitions {
+  readonly topic: string;
+  readonly partitions: readonly number[];
+}
+
+export interface FetchAnswer {
+  readonly errorCode: number;
+  /** Durable offsets only; asked-for partitions without one are absent. */
+  readonly offsets: readonly CommittedOffset[];
+}
+
+export interface DescribedMember {
+  readonly memberId: string;
+  readonly instanceId: string | null;
+  readonly clientId: string;
+  readonly clientHost: string;
+  readonly metadata: Buffer;
+  readonly assignment: Buffer;
+}
+
+export interface DescribeAnswer {
+  /** GROUP_ID_NOT_FOUND with state Dead for an unknown group. */
+  readonly errorCode: number;
+  readonly state: GroupState;
+  readonly protocolType: string;
+  readonly protocolName: string;
+  readonly members: readonly DescribedMember[];
+}
+
+export interface ListedGroup {
+  readonly groupId: string;
+  readonly protocolType: string;
+  readonly state: GroupState;
+}
+
+export interface OffsetDeleteAnswer {
+  readonly errorCode: number;
+  /** One code per topic and partition, in the order asked; empty when `errorCode` is set. */
+  readonly topics: readonly {
+    readonly topic: string;
+    readonly partitions: readonly { readonly partition: number; readonly errorCode: number }[];
+  }[];
+}
+
+export interface GroupCoordinator {
+  join(query: JoinQuery, done: (answer: JoinAnswer) => void): void;
+  sync(query: SyncQuery, done: (answer: SyncAnswer) => void): void;
+  heartbeat(query: HeartbeatQuery, done: (errorCode: number) => void): void;
+  leave(groupId: string, members: readonly LeavingMember[], done: (answer: LeaveAnswer) => void): void;
+  /** `done` gets one code per offset of the query, in its order. */
+  commit(query: CommitQuery, done: (codes: readonly number[]) => void): void;
+  /** `topics` null = all. */
+  fetch(
+    groupId: string,
+    topics: readonly TopicPartitions[] | null,
+    done: (answer: FetchAnswer) => void,
+  ): void;
+  describe(groupId: string, done: (answer: DescribeAnswer) => void): void;
+  list(done: (errorCode: number, groups: readonly ListedGroup[]) => void): void;
+  deleteGroup(groupId: string, done: (errorCode: number) => void): void;
+  deleteOffsets(
+    groupId: string,
+    topics: readonly TopicPartitions[],
+    done: (answer: OffsetDeleteAnswer) => void,
+  ): void;
+}

@@ -1,0 +1,174 @@
+/**
+ * Records of `__consumer_offsets` that a classic group writes and reads: offsets (type 1) and group metadata (type 2);
+ * type 0 offsets of old logs are read too. Layouts come from the generated codecs:
+ *
+ *     key    | int16 record type   | key fields             |
+ *     value  | int16 value version | fields of that version |      null = tombstone
+ *
+ * Owned by the coordinator's shard: the writer is shared by all calls and every result is a copy.
+ */
+import {
+  GroupMetadataKeyCodec,
+  GroupMetadataValueCodec,
+} from '../../protocol/generated/coordinator/group-metadata.ts';
+import {
+  LegacyOffsetCommitKeyCodec,
+  LegacyOffsetCommitValueCodec,
+} from '../../protocol/generated/coordinator/legacy-offset-commit.ts';
+import {
+  OffsetCommitKeyCodec,
+  OffsetCommitValueCodec,
+} from '../../protocol/generated/coordinator/offset-commit.ts';
+import { ZERO_UUID } from '../../protocol/primitives.ts';
+import { Reader } from '../../protocol/reader.ts';
+import { Writer } from '../../protocol/writer.ts';
+import { type Group, metadataOf, newMember } from './group.ts';
+import type { OffsetEntry } from './group-offsets.ts';
+import { groupStates } from './group-state.ts';
+
+/** Record types, the first two bytes of a key. */
+const legacyOffsetType = 0;
+const offsetType = 1;
+const groupType = 2;
+
+/** As a 4.4 broker writes them: the topic id is a tag of v4; only v1 can hold an expiry of the offset's own. */
+const offsetValueVersion = 4;
+const offsetValueVersionWithExpiry = 1;
+const groupValueVersion = 3;
+
+const writer = new Writer();
+
+/** Starts a key or a value with its type or version. */
+function begin(number: number): void {
+  writer.reset();
+  writer.i16(number);
+}
+
+function written(): Buffer {
+  return Buffer.from(writer.written);
+}
+
+export function offsetKey(group: string, topic: string, partition: number): Buffer {
+  begin(offsetType);
+  OffsetCommitKeyCodec.encode(writer, { group, topic, partition }, 0);
+  return written();
+}
+
+export function offsetValue(entry: OffsetEntry): Buffer {
+  const { offset, metadata, commitTimestamp, leaderEpoch, expireTimestamp } = entry;
+  if (expireTimestamp !== -1) {
+    begin(offsetValueVersionWithExpiry);
+    OffsetCommitValueCodec.encode(
+      writer,
+      { offset, metadata, commitTimestamp, expireTimestamp },
+      offsetValueVersionWithExpiry,
+    );
+  } else {
+    begin(offsetValueVersion);
+    OffsetCommitValueCodec.encode(
+      writer,
+      { offset, leaderEpoch, metadata, commitTimestamp, topicId: entry.topicId ?? ZERO_UUID },
+      offsetValueVersion,
+    );
+  }
+  return written();
+}
+
+export function groupKey(group: string): Buffer {
+  begin(groupType);
+  GroupMetadataKeyCodec.encode(writer, { group }, 0);
+  return written();
+}
+
+/** `assignments` by member id, for the generation being stored; null = those the members have. */
+export function groupValue(group: Group, assignments: ReadonlyMap<string, Buffer> | null): Buffer {
+  begin(groupValueVersion);
+  GroupMetadataValueCodec.encode(
+    writer,
+    {
+      protocolType: group.protocolType ?? '',
+      generation: group.generation,
+      protocol: group.protocolName,
+      leader: group.leaderId,
+      currentStateTimestamp: group.stateTimestamp,
+      members: [...group.members.values()].map((member) => ({
+        memberId: member.id,
+        groupInstanceId: member.instanceId,
+        clientId: member.clientId,
+        clientHost: member.clientHost,
+        rebalanceTimeout: member.rebalanceTimeoutMs,
+        sessionTimeout: member.sessionTimeoutMs,
+        subscription: metadataOf(member.protocols, group.protocolName),
+        assignment: assignments === null ? member.assignment : assignments.get(member.id),
+      })),
+    },
+    groupValueVersion,
+  );
+  return written();
+}
+
+export type GroupRecordKey =
+  | { readonly kind: 'offset'; readonly legacy: boolean; group: string; topic: string; partition: number }
+  | { readonly kind: 'group'; readonly group: string }
+  /** A type that belongs to another kind of group. */
+  | { readonly kind: 'other'; readonly type: number };
+
+export function readKey(key: Buffer): GroupRecordKey {
+  const reader = new Reader(key);
+  const type = reader.i16();
+  switch (type) {
+    case legacyOffsetType:
+      return { kind: 'offset', legacy: true, ...LegacyOffsetCommitKeyCodec.decode(reader, 0) };
+    case offsetType:
+      return { kind: 'offset', legacy: false, ...OffsetCommitKeyCodec.decode(reader, 0) };
+    case groupType:
+      return { kind: 'group', group: GroupMetadataKeyCodec.decode(reader, 0).group };
+    default:
+      return { kind: 'other', type };
+  }
+}
+
+export function readOffsetValue(
+  value: Buffer,
+  legacy: boolean,
+  topic: string,
+  partition: number,
+): OffsetEntry {
+  const reader = new Reader(value);
+  const version = reader.i16();
+  if (legacy) {
+    const old = LegacyOffsetCommitValueCodec.decode(reader, version);
+    return { topic, topicId: null, partition, leaderEpoch: -1, expireTimestamp: -1, ...old };
+  }
+  const { topicId, ...fields } = OffsetCommitValueCodec.decode(reader, version);
+  return { topic, topicId: topicId === ZERO_UUID ? null : topicId, partition, ...fields };
+}
+
+/** Sets a fresh group to what the record says. Only the chosen protocol is in the log, so it is all that members list. */
+export function restoreGroup(group: Group, value: Buffer): void {
+  const reader = new Reader(value);
+  const stored = GroupMetadataValueCodec.decode(reader, reader.i16());
+  group.protocolType = stored.protocolType === '' ? null : stored.protocolType;
+  group.generation = stored.generation;
+  group.protocolName = stored.protocol;
+  for (const member of stored.members) {
+    group.add(
+      newMember(
+        member.memberId,
+        member.groupInstanceId,
+        member.clientId,
+        member.clientHost,
+        member.sessionTimeout,
+        member.rebalanceTimeout === -1 ? member.sessionTimeout : member.rebalanceTimeout,
+        [{ name: stored.protocol ?? '', metadata: Buffer.from(member.subscription) }],
+        Buffer.from(member.assignment),
+      ),
+    );
+  }
+  group.leaderId =
+    stored.leader !== null && group.members.has(stored.leader) ? stored.leader : group.leaderId;
+  group.state = stored.members.length === 0 ? groupStates.empty : groupStates.stable;
+  if (stored.currentStateTimestamp !== -1) group.stateTimestamp = stored.currentStateTimestamp;
+  group.storedValue = Buffer.from(value);
+  group.readSubscriptions();
+}

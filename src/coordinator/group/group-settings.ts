@@ -1,0 +1,49 @@
+/** Limits and times of the group coordinator. Names in comments are Kafka's, or Millrace's own where Kafka has no limit. */
+export interface GroupSettings {
+  /** `offsets.topic.num.partitions`. */
+  readonly offsetsPartitions: number;
+  /** `group.min.session.timeout.ms`, `group.max.session.timeout.ms`. */
+  readonly sessionTimeoutMsMin: number;
+  readonly sessionTimeoutMsMax: number;
+  /** `group.initial.rebalance.delay.ms`: how long an empty group waits for more members. */
+  readonly initialRebalanceDelayMs: number;
+  /** `group.max.size`: members of one group, those with a member id not used yet included. */
+  readonly groupSizeMax: number;
+  /** `offset.metadata.max.bytes`: UTF-8 bytes of the text that may go with one offset. */
+  readonly offsetMetadataBytesMax: number;
+  /** `offsets.retention.minutes`, in milliseconds. */
+  readonly offsetsRetentionMs: number;
+  /** `offsets.retention.check.interval.ms`. */
+  readonly offsetsRetentionCheckMs: number;
+  /** Groups of one offsets partition; a new group beyond it is answered COORDINATOR_NOT_AVAILABLE. */
+  readonly groupsPerPartitionMax: number;
+  /** Protocol metadata of one joining member, all protocols together. */
+  readonly memberMetadataBytesMax: number;
+  /** One batch of records: a group with all its members, or the offsets of one commit. */
+  readonly recordsBytesMax: number;
+  /** Appended, not yet durable bytes of one partition; a commit beyond is answered COORDINATOR_LOAD_IN_PROGRESS. */
+  readonly pendingBytesMax: number;
+  /** Pause before a load that failed is tried again. */
+  readonly reloadDelayMs: number;
+}
+
+/** A member that has a session keeps its first, parked join this long: the client behind it may be gone. */
+export const newMemberJoinTimeoutMs = 300_000;
+
+export const defaultGroupSettings: GroupSettings = {
+  offsetsPartitions: 50,
+  sessionTimeoutMsMin: 6_000,
+  sessionTimeoutMsMax: 1_800_000,
+  initialRebalanceDelayMs: 3_000,
+  groupSizeMax: 2_147_483_647,
+  offsetMetadataBytesMax: 4_096,
+  offsetsRetentionMs: 7 * 24 * 60 * 60 * 1_000,
+  offsetsRetentionCheckMs: 600_000,
+  // 50 partitions × 20,000 groups: a million groups a cluster; an idle group is about 1 KiB, so 20 MB a partition.
+  groupsPerPartitionMax: 20_000,
+  memberMetadataBytesMax: 512 * 1024,
+  // Below Kafka's default max.message.bytes (1,048,588) by room for the batch header and the keys.
+  recordsBytesMax: 1_000_000,
+  pendingBytesMax: 16 * 1024 * 1024,
+  reloadDelayMs: 1_000,
+};

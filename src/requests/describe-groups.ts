@@ -1,0 +1,68 @@
+/**
+ * DescribeGroups (key 15), versions 0-6.
+ * v3 authorized operations; v4 instance ids; v6 GROUP_ID_NOT_FOUND for an unknown group, before that state Dead without
+ * error. Metadata and assignments of members appear only while the group is Stable.
+ */
+import type { DescribeAnswer } from '../coordinator/group/group-api.ts';
+import type { GroupServices } from '../coordinator/group/group-services.ts';
+import {
+  DescribeGroupsCodec,
+  type DescribeGroupsRequest,
+  type DescribeGroupsResponseDescribedGroupInput,
+  type DescribeGroupsResponseInput,
+} from '../protocol/generated/describe-groups.ts';
+import { ErrorCode } from '../protocol/generated/errors.ts';
+import type { RequestHandler } from './handler.ts';
+
+const notFoundVersion = 6;
+/** Bits READ 3, DELETE 6, DESCRIBE 8, DESCRIBE_CONFIGS 10, ALTER_CONFIGS 11: all that there are for a group. */
+const allGroupOperations = (1 << 3) | (1 << 6) | (1 << 8) | (1 << 10) | (1 << 11);
+const notAsked = -2_147_483_648;
+
+export function describeGroupsHandler(
+  services: GroupServices,
+): RequestHandler<DescribeGroupsRequest, DescribeGroupsResponseInput> {
+  return {
+    codec: DescribeGroupsCodec,
+    groupOf: (request) => request.groups[0] ?? '',
+    handle(context, request, respond) {
+      const groups: DescribeGroupsResponseDescribedGroupInput[] = [];
+      let waiting = request.groups.length;
+      if (waiting === 0) respond({ groups });
+      for (const [i, groupId] of request.groups.entries()) {
+        services.coordinatorFor(groupId).describe(groupId, (answer) => {
+          const described = describedGroup(groupId, answer, context.apiVersion);
+          const asked = request.includeAuthorizedOperations && described.errorCode === ErrorCode.NONE;
+          groups[i] = { ...described, authorizedOperations: asked ? allGroupOperations : notAsked };
+          waiting--;
+          if (waiting === 0) respond({ groups });
+        });
+      }
+    },
+  };
+}
+
+function describedGroup(
+  groupId: string,
+  answer: DescribeAnswer,
+  version: number,
+): DescribeGroupsResponseDescribedGroupInput {
+  const unknown = answer.errorCode === ErrorCode.GROUP_ID_NOT_FOUND;
+  const failed = answer.errorCode !== ErrorCode.NONE && !unknown;
+  return {
+    groupId,
+    errorCode: unknown && version < notFoundVersion ? ErrorCode.NONE : answer.errorCode,
+    errorMessage: unknown && version >= notFoundVersion ? `Group ${groupId} not found.` : null,
+    groupState: failed ? '' : answer.state,
+    protocolType: answer.protocolType,
+    protocolData: answer.protocolName,
+    members: answer.members.map((member) => ({
+      memberId: member.memberId,
+      groupInstanceId: member.instanceId,
+      clientId: member.clientId,
+      clientHost: member.clientHost,
+      memberMetadata: member.metadata,
+      memberAssignment: member.assignment,
+    })),
+  };
+}

@@ -1,0 +1,51 @@
+/**
+ * OffsetDelete (key 47), version 0.
+ * GROUP_SUBSCRIBED_TO_TOPIC per topic that the group still consumes, NON_EMPTY_GROUP for a group with members whose
+ * subscriptions cannot be read, UNKNOWN_TOPIC_OR_PARTITION for a topic that does not exist. Answered when durable.
+ */
+import type { GroupServices } from '../coordinator/group/group-services.ts';
+import { ErrorCode } from '../protocol/generated/errors.ts';
+import {
+  OffsetDeleteCodec,
+  type OffsetDeleteRequest,
+  type OffsetDeleteResponseInput,
+} from '../protocol/generated/offset-delete.ts';
+import type { RequestHandler } from './handler.ts';
+
+export function offsetDeleteHandler(
+  services: GroupServices,
+): RequestHandler<OffsetDeleteRequest, OffsetDeleteResponseInput> {
+  return {
+    codec: OffsetDeleteCodec,
+    groupOf: (request) => request.groupId,
+    handle(_context, request, respond) {
+      const exists = request.topics.map(({ name }) => services.topics.idOf(name) !== null);
+      const known = request.topics
+        .filter((_, i) => exists[i])
+        .map(({ name, partitions }) => ({
+          topic: name,
+          partitions: partitions.map(({ partitionIndex }) => partitionIndex),
+        }));
+      services.coordinatorFor(request.groupId).deleteOffsets(request.groupId, known, (answer) => {
+        if (answer.errorCode !== ErrorCode.NONE) {
+          respond({ errorCode: answer.errorCode, topics: [] });
+          return;
+        }
+        let next = 0;
+        respond({
+          errorCode: ErrorCode.NONE,
+          topics: request.topics.map(({ name, partitions }, i) => {
+            const codes = exists[i] ? answer.topics[next++]?.partitions : undefined;
+            return {
+              name,
+              partitions: partitions.map(({ partitionIndex }, j) => ({
+                partitionIndex,
+                errorCode: codes?.[j]?.errorCode ?? ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+              })),
+            };
+          }),
+        });
+      });
+    },
+  };
+}
