@@ -1,0 +1,330 @@
+/**
+ * Bytes of metadata changes: the payload of one journal entry, and what the main thread sends to the shards
+ * (docs/internals/metadata.md). An entry holds one or more commits; each commit is a list of changes and moves the
+ * revision by one. About 15 bytes per range of an upload.
+ *
+ *   entry  = version, topic table, count, { count, { type byte, fields } … } …
+ */
+import { MetadataReader, MetadataWriter, metadataCorrupt } from './metadata-bytes.ts';
+import type { MetadataChange, ObjectRecord, StreamRange, WalRecord } from './metadata-store.ts';
+
+const entryVersion = 1;
+
+/** Position = type byte; only ever appended to. */
+const changeTypes = [
+  'cluster',
+  'topic',
+  'topicDeleted',
+  'partitions',
+  'config',
+  'open',
+  'close',
+  'logStart',
+  'wal',
+  'walRemoved',
+  'upload',
+  'objectsDropped',
+  'objectsForgotten',
+  'idBlock',
+  'broker',
+] as const satisfies readonly MetadataChange['type'][];
+
+const resources = ['topic', 'broker', 'cluster', 'group', 'client-metrics'] as const;
+const walKinds = ['block', 'memory', 'object'] as const;
+const walStates = ['open', 'empty', 'abandoned'] as const;
+const idKinds = ['producer', 'object'] as const;
+
+/** Builds one entry from commits added one by one, so that a batch can stop at a size. */
+export class EntryEncoder {
+  readonly #commits: (readonly MetadataChange[])[] = [];
+  readonly #writer = new MetadataWriter();
+
+  get bytes(): number {
+    return this.#writer.length;
+  }
+
+  get commits(): readonly (readonly MetadataChange[])[] {
+    return this.#commits;
+  }
+
+  /** Throws a RangeError, having added nothing, for values that have no place in the format. */
+  add(changes: readonly MetadataChange[]): void {
+    const start = this.#writer.length;
+    try {
+      this.#writer.uint(changes.length);
+      for (const change of changes) writeChange(this.#writer, change);
+    } catch (error) {
+      this.#writer.rewind(start);
+      throw error;
+    }
+    this.#commits.push(changes);
+  }
+
+  finish(): Buffer {
+    return this.#writer.finish(entryVersion);
+  }
+}
+
+export function encodeEntry(commits: readonly (readonly MetadataChange[])[]): Buffer {
+  const encoder = new EntryEncoder();
+  for (const changes of commits) encoder.add(changes);
+  return encoder.finish();
+}
+
+export function decodeEntry(bytes: Buffer): MetadataChange[][] {
+  const reader = new MetadataReader(bytes, entryVersion, 'a metadata entry');
+  const commits: MetadataChange[][] = [];
+  while (!reader.atEnd) commits.push(readList(reader, readChange));
+  return commits;
+}
+
+function writeChange(to: MetadataWriter, change: MetadataChange): void {
+  to.byte(changeTypes.indexOf(change.type));
+  switch (change.type) {
+    case 'cluster':
+      to.string(change.clusterId);
+      return to.uint(change.createdMs);
+    case 'topic':
+      to.string(change.name);
+      to.id(change.topicId);
+      to.uint(change.partitions);
+      to.byte(change.internal ? 1 : 0);
+      return writeStrings(to, change.configs);
+    case 'topicDeleted':
+      return to.id(change.topicId);
+    case 'partitions':
+      to.id(change.topicId);
+      return to.uint(change.partitions);
+    case 'config': {
+      to.byte(resources.indexOf(change.resource));
+      to.string(change.name);
+      const entries = Object.entries(change.entries);
+      to.uint(entries.length);
+      for (const [name, value] of entries) {
+        to.string(name);
+        writeOptional(to, value);
+      }
+      return;
+    }
+    case 'open':
+      to.id(change.topicId);
+      to.uint(change.partition);
+      to.uint(change.leaderEpoch);
+      to.uint(change.startOffset);
+      to.uint(change.node);
+      return to.string(change.wal);
+    case 'close':
+      to.id(change.topicId);
+      to.uint(change.partition);
+      to.uint(change.leaderEpoch);
+      to.uint(change.endOffset);
+      return to.string(change.stateObject);
+    case 'logStart':
+      to.id(change.topicId);
+      to.uint(change.partition);
+      return to.uint(change.startOffset);
+    case 'wal':
+      return writeWal(to, change.wal);
+    case 'walRemoved':
+      return to.string(change.logId);
+    case 'upload':
+      to.string(change.wal);
+      writeCut(to, change.freed);
+      to.uint(change.timeMs);
+      to.uint(change.objects.length);
+      for (const object of change.objects) writeObject(to, object, change.timeMs);
+      return;
+    case 'objectsDropped':
+      writeObjectIds(to, change.objectIds);
+      return to.uint(change.dueMs);
+    case 'objectsForgotten':
+      return writeObjectIds(to, change.objectIds);
+    case 'idBlock':
+      to.byte(idKinds.indexOf(change.kind));
+      return to.uint(change.next);
+    case 'broker':
+      to.uint(change.node);
+      to.uint(change.epoch);
+      to.string(change.host);
+      to.uint(change.port);
+      return writeOptional(to, change.rack);
+  }
+}
+
+function readChange(from: MetadataReader): MetadataChange {
+  const type = changeTypes[from.byte()];
+  if (type === undefined) throw metadataCorrupt('holds a change of unknown type');
+  switch (type) {
+    case 'cluster':
+      return { type, clusterId: from.string(), createdMs: from.uint() };
+    case 'topic': {
+      const name = from.string();
+      const topicId = from.id();
+      const partitions = from.uint();
+      const internal = from.byte() === 1;
+      return { type, name, topicId, partitions, configs: readStrings(from), internal };
+    }
+    case 'topicDeleted':
+      return { type, topicId: from.id() };
+    case 'partitions':
+      return { type, topicId: from.id(), partitions: from.uint() };
+    case 'config': {
+      const resource = pick(resources, from.byte());
+      const name = from.string();
+      const entries: Record<string, string | null> = {};
+      for (let left = from.count(2); left > 0; left--) {
+        const entry = from.string();
+        entries[entry] = readOptional(from);
+      }
+      return { type, resource, name, entries };
+    }
+    case 'open': {
+      const topicId = from.id();
+      const partition = from.uint();
+      const leaderEpoch = from.uint();
+      const startOffset = from.uint();
+      const node = from.uint();
+      return { type, topicId, partition, leaderEpoch, startOffset, node, wal: from.string() };
+    }
+    case 'close': {
+      const topicId = from.id();
+      const partition = from.uint();
+      const leaderEpoch = from.uint();
+      const endOffset = from.uint();
+      return { type, topicId, partition, leaderEpoch, endOffset, stateObject: from.string() };
+    }
+    case 'logStart':
+      return { type, topicId: from.id(), partition: from.uint(), startOffset: from.uint() };
+    case 'wal':
+      return { type, wal: readWal(from) };
+    case 'walRemoved':
+      return { type, logId: from.string() };
+    case 'upload': {
+      const wal = from.string();
+      const freed = readCut(from);
+      const timeMs = from.uint();
+      return { type, wal, freed, timeMs, objects: readList(from, (each) => readObject(each, timeMs)) };
+    }
+    case 'objectsDropped': {
+      const objectIds = readObjectIds(from);
+      return { type, objectIds, dueMs: from.uint() };
+    }
+    case 'objectsForgotten':
+      return { type, objectIds: readObjectIds(from) };
+    case 'idBlock':
+      return { type, kind: pick(idKinds, from.byte()), next: from.uint() };
+    case 'broker': {
+      const node = from.uint();
+      const epoch = from.uint();
+      const host = from.string();
+      const port = from.uint();
+      return { type, node, epoch, host, port, rack: readOptional(from) };
+    }
+  }
+}
+
+/** Timestamps lie near `nearMs`, so only the distance is stored. */
+export function writeObject(to: MetadataWriter, object: ObjectRecord, nearMs: number): void {
+  to.hex(object.objectId, 8);
+  to.uint(object.size);
+  to.uint(object.ranges.length);
+  for (const range of object.ranges) {
+    to.id(range.topicId);
+    to.uint(range.partition);
+    to.uint(range.baseOffset);
+    to.uint(range.endOffset - range.baseOffset);
+    to.int(range.maxTimestamp - nearMs);
+  }
+}
+
+export function readObject(from: MetadataReader, nearMs: number): ObjectRecord {
+  const objectId = from.hex(8);
+  const size = from.uint();
+  const ranges: StreamRange[] = [];
+  for (let left = from.count(5); left > 0; left--) {
+    const topicId = from.id();
+    const partition = from.uint();
+    const baseOffset = from.uint();
+    const endOffset = baseOffset + from.uint();
+    ranges.push({ topicId, partition, baseOffset, endOffset, maxTimestamp: nearMs + from.int() });
+  }
+  return { objectId, size, ranges };
+}
+
+export function writeWal(to: MetadataWriter, wal: WalRecord): void {
+  to.string(wal.logId);
+  to.byte(walKinds.indexOf(wal.kind));
+  to.string(wal.location);
+  to.uint(wal.node);
+  to.uint(wal.epoch);
+  to.byte(walStates.indexOf(wal.state));
+  writeCut(to, wal.freed);
+  to.uint(wal.lastUploadMs);
+}
+
+export function readWal(from: MetadataReader): WalRecord {
+  const logId = from.string();
+  const kind = pick(walKinds, from.byte());
+  const location = from.string();
+  const node = from.uint();
+  const epoch = from.uint();
+  const state = pick(walStates, from.byte());
+  const freed = readCut(from);
+  return { logId, kind, location, node, epoch, state, freed, lastUploadMs: from.uint() };
+}
+
+function writeCut(to: MetadataWriter, cut: WalRecord['freed']): void {
+  to.uint(cut.sequence);
+  to.uint(cut.position);
+  to.uint(cut.chainCrc);
+}
+
+function readCut(from: MetadataReader): WalRecord['freed'] {
+  return { sequence: from.uint(), position: from.uint(), chainCrc: from.uint() };
+}
+
+export function writeObjectIds(to: MetadataWriter, objectIds: readonly string[]): void {
+  to.uint(objectIds.length);
+  for (const objectId of objectIds) to.hex(objectId, 8);
+}
+
+export function readObjectIds(from: MetadataReader): string[] {
+  return Array.from({ length: from.count(8) }, () => from.hex(8));
+}
+
+export function writeStrings(to: MetadataWriter, strings: Readonly<Record<string, string>>): void {
+  const entries = Object.entries(strings);
+  to.uint(entries.length);
+  for (const [name, value] of entries) {
+    to.string(name);
+    to.string(value);
+  }
+}
+
+export function readStrings(from: MetadataReader): Record<string, string> {
+  const strings: Record<string, string> = {};
+  for (let left = from.count(2); left > 0; left--) {
+    const name = from.string();
+    strings[name] = from.string();
+  }
+  return strings;
+}
+
+export function writeOptional(to: MetadataWriter, value: string | null): void {
+  to.byte(value === null ? 0 : 1);
+  if (value !== null) to.string(value);
+}
+
+export function readOptional(from: MetadataReader): string | null {
+  return from.byte() === 0 ? null : from.string();
+}
+
+export function readList<T>(from: MetadataReader, readOne: (from: MetadataReader) => T): T[] {
+  return Array.from({ length: from.count() }, () => readOne(from));
+}
+
+function pick<T>(table: readonly T[], index: number): T {
+  const value = table[index];
+  if (value === undefined) throw metadataCorrupt(`holds the unknown value ${index}`);
+  return value;
+}

@@ -1,0 +1,257 @@
+/**
+ * Conditions of metadata commits. Several commits share one journal entry, so each is checked against the image as it
+ * will be after those before it: the image itself, under an overlay of what the batch so far changed, under an overlay
+ * of what this commit changed. A violated condition drops the commit's overlay and nothing else.
+ */
+import { MillraceError } from '../ports/errors.ts';
+import { firstAtOrAbove } from './image-builder.ts';
+import type {
+  ClusterImage,
+  MetadataChange,
+  ObjectRecord,
+  PartitionImage,
+  StreamRange,
+} from './metadata-store.ts';
+
+/** A keyed fact of the image with uncommitted values over it; null = absent. */
+class Overlay<V> {
+  readonly #base: (key: string) => V | null;
+  readonly #batch = new Map<string, V | null>();
+  readonly #commit = new Map<string, V | null>();
+
+  constructor(base: (key: string) => V | null) {
+    this.#base = base;
+  }
+
+  get(key: string): V | null {
+    const own = this.#commit.get(key);
+    if (own !== undefined) return own;
+    const batch = this.#batch.get(key);
+    return batch !== undefined ? batch : this.#base(key);
+  }
+
+  set(key: string, value: V | null): void {
+    this.#commit.set(key, value);
+  }
+
+  settle(keep: boolean): void {
+    if (keep) for (const [key, value] of this.#commit) this.#batch.set(key, value);
+    this.#commit.clear();
+  }
+}
+
+type Leader = Pick<PartitionImage, 'leaderEpoch' | 'state'>;
+type WalFact = { readonly epoch: number; readonly sequence: number; readonly state: string };
+
+/** One per batch. */
+export class ConditionChecker {
+  readonly #image: ClusterImage;
+  readonly #cluster: Overlay<string>;
+  readonly #names: Overlay<string>;
+  readonly #topics: Overlay<{ readonly name: string; readonly partitions: number }>;
+  readonly #leaders: Overlay<Leader>;
+  readonly #starts: Overlay<number>;
+  readonly #wals: Overlay<WalFact>;
+  readonly #objects: Overlay<ObjectRecord>;
+  readonly #dropped: Overlay<number>;
+  readonly #ids: Overlay<number>;
+  readonly #brokers: Overlay<number>;
+  readonly #overlays: readonly Overlay<unknown>[];
+
+  constructor(image: ClusterImage) {
+    this.#image = image;
+    this.#cluster = new Overlay(() => (image.clusterId === '' ? null : image.clusterId));
+    this.#names = new Overlay((name) => image.topicsByName.get(name)?.topicId ?? null);
+    this.#topics = new Overlay((id) => {
+      const topic = image.topicsById.get(id);
+      return topic === undefined ? null : { name: topic.name, partitions: topic.partitions.length };
+    });
+    this.#leaders = new Overlay((key) => this.#partitionOf(key));
+    this.#starts = new Overlay((key) => this.#partitionOf(key)?.startOffset ?? null);
+    this.#wals = new Overlay((logId) => {
+      const wal = image.wals.get(logId);
+      return wal === undefined ? null : { epoch: wal.epoch, sequence: wal.freed.sequence, state: wal.state };
+    });
+    this.#objects = new Overlay((objectId) => image.objects.get(objectId) ?? null);
+    this.#dropped = new Overlay((objectId) => image.dropped.get(objectId) ?? null);
+    this.#ids = new Overlay((kind) => (kind === 'producer' ? image.nextProducerId : image.nextObjectId));
+    this.#brokers = new Overlay((node) => image.brokers.get(Number(node))?.epoch ?? null);
+    this.#overlays = [
+      this.#cluster,
+      this.#names,
+      this.#topics,
+      this.#leaders,
+      this.#starts,
+      this.#wals,
+      this.#objects,
+      this.#dropped,
+      this.#ids,
+      this.#brokers,
+    ];
+  }
+
+  /** Throws METADATA_CONDITION when the commit does not fit; otherwise later checks see its changes. */
+  check(changes: readonly MetadataChange[]): void {
+    let holds = false;
+    try {
+      for (const change of changes) this.#check(change);
+      holds = true;
+    } finally {
+      for (const overlay of this.#overlays) overlay.settle(holds);
+    }
+  }
+
+  #check(change: MetadataChange): void {
+    switch (change.type) {
+      case 'cluster':
+        if (this.#cluster.get('') !== null) violated('the cluster exists already');
+        return this.#cluster.set('', change.clusterId);
+      case 'topic':
+        if (this.#names.get(change.name) !== null) violated(`topic ${change.name} exists already`);
+        if (this.#topics.get(change.topicId) !== null) violated(`topic id ${change.topicId} is taken`);
+        if (!(change.partitions > 0)) violated(`topic ${change.name} with ${change.partitions} partitions`);
+        this.#names.set(change.name, change.topicId);
+        return this.#topics.set(change.topicId, { name: change.name, partitions: change.partitions });
+      case 'topicDeleted':
+        this.#names.set(this.#topic(change.topicId).name, null);
+        return this.#topics.set(change.topicId, null);
+      case 'partitions': {
+        const { name, partitions } = this.#topic(change.topicId);
+        if (change.partitions <= partitions) violated(`topic ${name} has ${partitions} partitions already`);
+        return this.#topics.set(change.topicId, { name, partitions: change.partitions });
+      }
+      case 'config':
+        if (change.resource !== 'topic' || this.#names.get(change.name) !== null) return;
+        return violated(`topic ${change.name} does not exist`);
+      case 'open': {
+        const key = this.#partition(change);
+        const recorded = this.#leaders.get(key)?.leaderEpoch ?? -1;
+        if (change.leaderEpoch <= recorded) violated(`${key} has leader epoch ${recorded} already`);
+        if (this.#wals.get(change.wal)?.state !== 'open')
+          violated(`WAL ${change.wal} is not recorded as open`);
+        return this.#leaders.set(key, { leaderEpoch: change.leaderEpoch, state: 'open' });
+      }
+      case 'close': {
+        const key = this.#partition(change);
+        const leader = this.#leaders.get(key);
+        if (leader?.state !== 'open' || leader.leaderEpoch !== change.leaderEpoch) {
+          violated(`${key} is not open under leader epoch ${change.leaderEpoch}`);
+        }
+        return this.#leaders.set(key, { leaderEpoch: change.leaderEpoch, state: 'closed' });
+      }
+      case 'logStart': {
+        const key = this.#partition(change);
+        const start = this.#starts.get(key) ?? 0;
+        if (change.startOffset < start) violated(`the log of ${key} starts at ${start} already`);
+        return this.#starts.set(key, change.startOffset);
+      }
+      case 'wal': {
+        const { logId, epoch, freed, state } = change.wal;
+        const recorded = this.#wals.get(logId);
+        if (recorded !== null && epoch < recorded.epoch)
+          violated(`WAL ${logId} has epoch ${recorded.epoch} already`);
+        return this.#wals.set(logId, { epoch, sequence: freed.sequence, state });
+      }
+      case 'walRemoved':
+        if (this.#wals.get(change.logId)?.state === 'open') violated(`WAL ${change.logId} is open`);
+        this.#wal(change.logId);
+        return this.#wals.set(change.logId, null);
+      case 'upload':
+        return this.#checkUpload(change);
+      case 'objectsDropped':
+        for (const objectId of change.objectIds) {
+          const object = this.#objects.get(objectId);
+          if (object === null) return violated(`object ${objectId} is not recorded`);
+          const live = object.ranges.find((range) => this.#isLive(objectId, range));
+          if (live !== undefined)
+            violated(`object ${objectId} still holds data of ${live.topicId}/${live.partition}`);
+          this.#objects.set(objectId, null);
+          this.#dropped.set(objectId, change.dueMs);
+        }
+        return;
+      case 'objectsForgotten':
+        for (const objectId of change.objectIds) {
+          if (this.#dropped.get(objectId) === null) violated(`object ${objectId} was not dropped`);
+          this.#dropped.set(objectId, null);
+        }
+        return;
+      case 'idBlock': {
+        const next = this.#ids.get(change.kind) ?? 0;
+        if (change.next <= next) violated(`${change.kind} ids below ${next} are granted already`);
+        return this.#ids.set(change.kind, change.next);
+      }
+      case 'broker': {
+        const recorded = this.#brokers.get(String(change.node)) ?? -1;
+        if (change.epoch <= recorded) violated(`broker ${change.node} has epoch ${recorded} already`);
+        return this.#brokers.set(String(change.node), change.epoch);
+      }
+    }
+  }
+
+  #checkUpload(change: Extract<MetadataChange, { type: 'upload' }>): void {
+    const wal = this.#wal(change.wal);
+    const { sequence } = change.freed;
+    if (sequence < wal.sequence)
+      violated(`WAL ${change.wal} is freed up to sequence ${wal.sequence} already`);
+    this.#wals.set(change.wal, { ...wal, sequence });
+    for (const object of change.objects) {
+      const { objectId } = object;
+      if (this.#objects.get(objectId) !== null) violated(`object ${objectId} is recorded already`);
+      if (this.#dropped.get(objectId) !== null) violated(`object ${objectId} was dropped`);
+      for (const range of object.ranges) {
+        const overlapped = this.#overlapped(range);
+        if (overlapped !== null) {
+          violated(`object ${objectId} repeats ${range.topicId}/${range.partition} from ${overlapped}`);
+        }
+      }
+      this.#objects.set(objectId, object);
+    }
+  }
+
+  /** The object in the image that holds part of the range already. */
+  #overlapped(range: StreamRange): string | null {
+    if (range.endOffset <= range.baseOffset)
+      violated(`an empty range of ${range.topicId}/${range.partition}`);
+    const objects = this.#image.topicsById.get(range.topicId)?.partitions[range.partition]?.objects;
+    if (objects === undefined || objects.length === 0) return null;
+    const at = firstAtOrAbove(objects, range.baseOffset);
+    const before = objects[at - 1];
+    if (before !== undefined && before.endOffset > range.baseOffset) return before.objectId;
+    const behind = objects[at];
+    return behind !== undefined && behind.baseOffset < range.endOffset ? behind.objectId : null;
+  }
+
+  /** Whether the range is data that somebody may still read once this commit is made. */
+  #isLive(objectId: string, range: StreamRange): boolean {
+    if (this.#topics.get(range.topicId) === null) return false;
+    if (range.endOffset <= (this.#starts.get(`${range.topicId}/${range.partition}`) ?? 0)) return false;
+    const objects = this.#image.topicsById.get(range.topicId)?.partitions[range.partition]?.objects;
+    // An object of this very batch is not in the image yet.
+    if (objects === undefined || !this.#image.objects.has(objectId)) return true;
+    return objects[firstAtOrAbove(objects, range.baseOffset)]?.objectId === objectId;
+  }
+
+  #topic(topicId: string): { readonly name: string; readonly partitions: number } {
+    return this.#topics.get(topicId) ?? violated(`topic ${topicId} does not exist`);
+  }
+
+  #wal(logId: string): WalFact {
+    return this.#wals.get(logId) ?? violated(`WAL ${logId} is not recorded`);
+  }
+
+  #partition(change: { readonly topicId: string; readonly partition: number }): string {
+    const key = `${change.topicId}/${change.partition}`;
+    if (!(change.partition < this.#topic(change.topicId).partitions))
+      violated(`partition ${key} does not exist`);
+    return key;
+  }
+
+  #partitionOf(key: string): PartitionImage | null {
+    const slash = key.lastIndexOf('/');
+    return this.#image.topicsById.get(key.slice(0, slash))?.partitions[Number(key.slice(slash + 1))] ?? null;
+  }
+}
+
+function violated(message: string): never {
+  throw new MillraceError('invalid', 'METADATA_CONDITION', message);
+}

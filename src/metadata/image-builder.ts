@@ -1,0 +1,317 @@
+/**
+ * Folds committed changes into the cluster image, in place: O(changes) per commit. The main thread and every shard
+ * hold one builder each and fold the same lists, so equal revisions mean equal images. Nothing is checked here
+ * (conditions.ts does before a commit), a change that does not fit is a broken invariant and throws METADATA_CORRUPT.
+ *
+ * Invariants
+ * - A partition's `objects` are ascending by baseOffset and hold the live ranges only: those of existing topics that
+ *   end above the log start. `ObjectRecord.ranges` stays as uploaded until the object is dropped.
+ * - `#live` counts an object's live ranges; objects at zero are in `unreferenced`.
+ */
+import { metadataCorrupt } from './metadata-bytes.ts';
+import type {
+  ClusterImage,
+  EpochStart,
+  MetadataChange,
+  ObjectRecord,
+  PartitionImage,
+  StreamRange,
+  TopicImage,
+  WalRecord,
+} from './metadata-store.ts';
+
+type BrokerImage = {
+  readonly epoch: number;
+  readonly host: string;
+  readonly port: number;
+  readonly rack: string | null;
+};
+
+/** The image with its mutable types; everybody else sees ClusterImage. */
+export class MutableImage implements ClusterImage {
+  revision = 0;
+  clusterId = '';
+  createdMs = 0;
+  readonly topicsByName = new Map<string, TopicImage>();
+  readonly topicsById = new Map<string, TopicImage>();
+  readonly wals = new Map<string, WalRecord>();
+  readonly objects = new Map<string, ObjectRecord>();
+  readonly dropped = new Map<string, number>();
+  nextProducerId = 0;
+  nextObjectId = 0;
+  readonly configs = new Map<string, Readonly<Record<string, string>>>();
+  readonly brokers = new Map<number, BrokerImage>();
+}
+
+export class ImageBuilder {
+  readonly image: MutableImage;
+  readonly #live = new Map<string, number>();
+  readonly #unreferenced = new Set<string>();
+
+  /** `image` comes from decodeImage, its partitions' `objects` still empty; without it the cluster is empty. */
+  constructor(image = new MutableImage()) {
+    this.image = image;
+    for (const object of image.objects.values()) this.#reference(object);
+  }
+
+  /** Objects without a live range: nothing names them any more, they may be dropped. */
+  get unreferenced(): ReadonlySet<string> {
+    return this.#unreferenced;
+  }
+
+  /** Folds one commit and moves the revision by one. */
+  apply(changes: readonly MetadataChange[]): void {
+    for (const change of changes) this.#fold(change);
+    this.image.revision++;
+  }
+
+  /** Objects that would lose their last live range if the topic were deleted. */
+  orphanedBy(topicId: string): string[] {
+    const lost = new Map<string, number>();
+    for (const partition of this.#topic(topicId).partitions) {
+      for (const { objectId } of partition.objects) lost.set(objectId, (lost.get(objectId) ?? 0) + 1);
+    }
+    return this.#withoutOthers(lost);
+  }
+
+  /** Objects that would lose their last live range if these log starts moved. */
+  orphanedByLogStart(
+    moves: readonly { readonly topicId: string; readonly partition: number; readonly startOffset: number }[],
+  ): string[] {
+    const lost = new Map<string, number>();
+    for (const { topicId, partition, startOffset } of moves) {
+      for (const range of this.#partition(topicId, partition).objects) {
+        if (range.endOffset > startOffset) break;
+        lost.set(range.objectId, (lost.get(range.objectId) ?? 0) + 1);
+      }
+    }
+    return this.#withoutOthers(lost);
+  }
+
+  #withoutOthers(lost: ReadonlyMap<string, number>): string[] {
+    return [...lost]
+      .filter(([objectId, count]) => this.#live.get(objectId) === count)
+      .map(([objectId]) => objectId);
+  }
+
+  #fold(change: MetadataChange): void {
+    const image = this.image;
+    switch (change.type) {
+      case 'cluster':
+        image.clusterId = change.clusterId;
+        image.createdMs = change.createdMs;
+        return;
+      case 'topic': {
+        const { name, topicId, internal } = change;
+        const topic: TopicImage = { name, topicId, internal, configs: { ...change.configs }, partitions: [] };
+        growPartitions(topic, change.partitions);
+        image.topicsByName.set(name, topic);
+        image.topicsById.set(topicId, topic);
+        return;
+      }
+      case 'topicDeleted': {
+        const topic = this.#topic(change.topicId);
+        for (const partition of topic.partitions) {
+          for (const { objectId } of partition.objects) this.#release(objectId);
+        }
+        image.topicsById.delete(topic.topicId);
+        image.topicsByName.delete(topic.name);
+        return;
+      }
+      case 'partitions':
+        return growPartitions(this.#topic(change.topicId), change.partitions);
+      case 'config':
+        return this.#foldConfig(change);
+      case 'open': {
+        const partition = this.#partition(change.topicId, change.partition);
+        partition.state = 'open';
+        partition.leaderEpoch = change.leaderEpoch;
+        partition.node = change.node;
+        partition.wal = change.wal;
+        partition.endOffset = -1;
+        partition.stateObject = '';
+        noteEpoch(partition.epochs, change.leaderEpoch, change.startOffset);
+        return;
+      }
+      case 'close': {
+        const partition = this.#partition(change.topicId, change.partition);
+        partition.state = 'closed';
+        partition.endOffset = change.endOffset;
+        partition.stateObject = change.stateObject;
+        return;
+      }
+      case 'logStart':
+        return this.#foldLogStart(this.#partition(change.topicId, change.partition), change.startOffset);
+      case 'wal':
+        image.wals.set(change.wal.logId, change.wal);
+        return;
+      case 'walRemoved':
+        image.wals.delete(change.logId);
+        return;
+      case 'upload': {
+        const wal = image.wals.get(change.wal);
+        if (wal === undefined) throw metadataCorrupt(`uploads from the unknown WAL ${change.wal}`);
+        image.wals.set(wal.logId, { ...wal, freed: change.freed, lastUploadMs: change.timeMs });
+        for (const object of change.objects) {
+          image.objects.set(object.objectId, object);
+          this.#reference(object);
+        }
+        return;
+      }
+      case 'objectsDropped':
+        for (const objectId of change.objectIds) {
+          this.#forgetRanges(objectId);
+          image.dropped.set(objectId, change.dueMs);
+        }
+        return;
+      case 'objectsForgotten':
+        for (const objectId of change.objectIds) image.dropped.delete(objectId);
+        return;
+      case 'idBlock':
+        if (change.kind === 'producer') image.nextProducerId = change.next;
+        else image.nextObjectId = change.next;
+        return;
+      case 'broker': {
+        const { node, epoch, host, port, rack } = change;
+        image.brokers.set(node, { epoch, host, port, rack });
+        return;
+      }
+    }
+  }
+
+  #foldConfig(change: Extract<MetadataChange, { type: 'config' }>): void {
+    if (change.resource === 'topic') {
+      const topic = this.image.topicsByName.get(change.name);
+      if (topic === undefined) throw metadataCorrupt(`configures the unknown topic ${change.name}`);
+      topic.configs = merged(topic.configs, change.entries);
+      return;
+    }
+    const key = `${change.resource}:${change.name}`;
+    const configs = merged(this.image.configs.get(key) ?? {}, change.entries);
+    if (Object.keys(configs).length === 0) this.image.configs.delete(key);
+    else this.image.configs.set(key, configs);
+  }
+
+  #foldLogStart(partition: PartitionImage, startOffset: number): void {
+    partition.startOffset = startOffset;
+    let gone = 0;
+    for (const range of partition.objects) {
+      if (range.endOffset > startOffset) break;
+      this.#release(range.objectId);
+      gone++;
+    }
+    if (gone > 0) partition.objects.splice(0, gone);
+    // The entry that covers the log start stays: epoch lookups there must not fail.
+    let covered = 0;
+    while ((partition.epochs[covered + 1]?.startOffset ?? Number.POSITIVE_INFINITY) <= startOffset) covered++;
+    if (covered > 0) partition.epochs.splice(0, covered);
+  }
+
+  /** Ranges of a topic deleted while they were on their way, or below the log start, are dead on arrival. */
+  #reference(object: ObjectRecord): void {
+    let live = 0;
+    for (const range of object.ranges) {
+      const partition = this.image.topicsById.get(range.topicId)?.partitions[range.partition];
+      if (partition === undefined || range.endOffset <= partition.startOffset) continue;
+      insertRange(partition.objects, object.objectId, range);
+      live++;
+    }
+    this.#live.set(object.objectId, live);
+    if (live === 0) this.#unreferenced.add(object.objectId);
+  }
+
+  #release(objectId: string): void {
+    const left = this.#live.get(objectId)! - 1;
+    this.#live.set(objectId, left);
+    if (left === 0) this.#unreferenced.add(objectId);
+  }
+
+  #forgetRanges(objectId: string): void {
+    const object = this.image.objects.get(objectId);
+    if (object === undefined) throw metadataCorrupt(`drops the unknown object ${objectId}`);
+    if (this.#live.get(objectId) !== 0) {
+      for (const { topicId, partition: index, baseOffset } of object.ranges) {
+        const objects = this.image.topicsById.get(topicId)?.partitions[index]?.objects;
+        if (objects === undefined) continue;
+        const at = firstAtOrAbove(objects, baseOffset);
+        if (objects[at]?.objectId === objectId) objects.splice(at, 1);
+      }
+    }
+    this.image.objects.delete(objectId);
+    this.#live.delete(objectId);
+    this.#unreferenced.delete(objectId);
+  }
+
+  #topic(topicId: string): TopicImage {
+    const topic = this.image.topicsById.get(topicId);
+    if (topic === undefined) throw metadataCorrupt(`changes the unknown topic ${topicId}`);
+    return topic;
+  }
+
+  #partition(topicId: string, index: number): PartitionImage {
+    const partition = this.#topic(topicId).partitions[index];
+    if (partition === undefined) throw metadataCorrupt(`changes the unknown partition ${topicId}/${index}`);
+    return partition;
+  }
+}
+
+function growPartitions(topic: TopicImage, partitions: number): void {
+  for (let partition = topic.partitions.length; partition < partitions; partition++) {
+    topic.partitions.push(newPartition(topic.topicId, partition));
+  }
+}
+
+export function newPartition(topicId: string, partition: number): PartitionImage {
+  return {
+    topicId,
+    partition,
+    leaderEpoch: -1,
+    epochs: [],
+    state: 'new',
+    node: -1,
+    wal: '',
+    startOffset: 0,
+    endOffset: 0,
+    stateObject: '',
+    objects: [],
+  };
+}
+
+/** Epochs in which nothing was written, or whose records were given up, collapse into the new one. */
+function noteEpoch(epochs: EpochStart[], epoch: number, startOffset: number): void {
+  while (epochs.length > 0 && epochs.at(-1)!.startOffset >= startOffset) epochs.pop();
+  epochs.push({ epoch, startOffset });
+}
+
+function merged(
+  configs: Readonly<Record<string, string>>,
+  entries: Readonly<Record<string, string | null>>,
+): Record<string, string> {
+  const result = { ...configs };
+  for (const [name, value] of Object.entries(entries)) {
+    if (value === null) delete result[name];
+    else result[name] = value;
+  }
+  return result;
+}
+
+/** Uploads come in offset order but for what a failed volume's prefix brings late. */
+function insertRange(objects: PartitionImage['objects'], objectId: string, range: StreamRange): void {
+  const { baseOffset, endOffset, maxTimestamp } = range;
+  const entry = { objectId, baseOffset, endOffset, maxTimestamp };
+  const last = objects.at(-1);
+  if (last === undefined || last.baseOffset < baseOffset) objects.push(entry);
+  else objects.splice(firstAtOrAbove(objects, baseOffset), 0, entry);
+}
+
+/** Index of the first entry with baseOffset ≥ `offset`. */
+export function firstAtOrAbove(objects: PartitionImage['objects'], offset: number): number {
+  let low = 0;
+  let high = objects.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (objects[middle]!.baseOffset < offset) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

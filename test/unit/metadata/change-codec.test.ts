@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { decodeEntry, EntryEncoder, encodeEntry } from '../../../src/metadata/change-codec.ts';
+import { MillraceError } from '../../../src/ports/errors.ts';
+import { seededRandom } from '../../support/store-fixtures.ts';
+import { everyChange, id, oid, topic, upload } from './fixtures.ts';
+
+const hasErrorCode = (code: string) => (error: unknown) =>
+  error instanceof MillraceError && error.code === code;
+
+describe('metadata change codec', () => {
+  it('gives back every kind of change', () => {
+    const commits = [everyChange, [], [everyChange[0]!]];
+    assert.deepEqual(decodeEntry(encodeEntry(commits)), commits);
+  });
+
+  it('keeps these bytes', () => {
+    const entry = encodeEntry([[topic(0, 3), upload(5, oid(0xabc), { ...upload0, topicId: id(0) })]]);
+    assert.equal(
+      entry.toString('hex'),
+      '0101' + // version, one topic id
+        '01000000000000000000000000000000' +
+        '02' + // two changes
+        '01' +
+        '07' +
+        '746f7069632d30' +
+        '00' +
+        '03' +
+        '00' +
+        '00' +
+        '0a' +
+        '02' +
+        '7731' +
+        '05' +
+        '80a001' +
+        'effdb6f50d' +
+        '80d095ffbc31' +
+        '01' +
+        '0000000000000abc' +
+        '8020' +
+        '01' +
+        '00' +
+        '02' +
+        'ac02' +
+        '64' +
+        '13',
+    );
+  });
+
+  it('takes at most 30 bytes per range of an upload over 5,000 streams', () => {
+    const ranges = Array.from({ length: 5_000 }, (_, i) => ({
+      topicId: id(i % 50),
+      partition: i % 100,
+      baseOffset: 3e9 + i,
+      endOffset: 3e9 + i + 500,
+      maxTimestamp: 1_700_000_000_000 - i * 10,
+    }));
+    const bytes = encodeEntry([[upload(1, oid(1), ...ranges)]]);
+    assert.ok(bytes.length / 5_000 <= 16, `${bytes.length / 5_000} bytes per range`);
+  });
+
+  it('refuses another version with its number, and every truncation', () => {
+    const bytes = encodeEntry([everyChange]);
+    const newer = Buffer.from(bytes);
+    newer[0] = 2;
+    assert.throws(() => decodeEntry(newer), /version 2; this release reads version 1/);
+    for (let length = 1; length < bytes.length; length += 3) {
+      let decoded: unknown = null;
+      try {
+        decoded = decodeEntry(bytes.subarray(0, length));
+      } catch (error) {
+        assert.ok(hasErrorCode('METADATA_CORRUPT')(error), String(error));
+      }
+      // Only a cut right behind the table reads as an entry: one without commits.
+      if (decoded !== null) assert.deepEqual(decoded, []);
+    }
+  });
+
+  it('answers damage with METADATA_CORRUPT or other values, never with anything else', () => {
+    const random = seededRandom(11);
+    const bytes = encodeEntry([everyChange]);
+    for (let round = 0; round < 3_000; round++) {
+      const damaged = Buffer.from(bytes);
+      damaged[1 + random.below(bytes.length - 1)] = random.below(256);
+      try {
+        decodeEntry(damaged);
+      } catch (error) {
+        assert.ok(hasErrorCode('METADATA_CORRUPT')(error), String(error));
+      }
+    }
+  });
+
+  it('adds nothing of a commit that has no place in the format', () => {
+    const encoder = new EntryEncoder();
+    encoder.add([topic(1)]);
+    assert.throws(() => encoder.add([topic(2), { type: 'idBlock', kind: 'object', next: -1 }]), RangeError);
+    assert.throws(() => encoder.add([{ type: 'topicDeleted', topicId: 'short' }]), RangeError);
+    assert.throws(() => encoder.add([upload(1, 'not hex')]), RangeError);
+    encoder.add([topic(3)]);
+    assert.deepEqual(decodeEntry(encoder.finish()), [[topic(1)], [topic(3)]]);
+  });
+});
+
+const upload0 = {
+  topicId: '',
+  partition: 2,
+  baseOffset: 300,
+  endOffset: 400,
+  maxTimestamp: 1_700_000_000_000 - 10,
+};
