@@ -1,0 +1,320 @@
+/**
+ * Object store over S3 and what speaks its protocol. The one importer of the AWS SDK, and imported lazily itself
+ * (open-store.ts). Runs on the caller's thread.
+ *
+ * - Bodies go out as they lie: unsigned payload (the transport is TLS in production) with a CRC-32C that the server
+ *   checks, computed by the injected function; the SDK hashes nothing in JavaScript.
+ * - One attempt per call: retries, concurrency and measurements are decorators. Create-if-absent is
+ *   `If-None-Match: *`; 412 = STORE_EXISTS; 409, time-outs and 5xx are ambiguous and say STORE_UNAVAILABLE.
+ * Limits: sockets (64 by default); one part or object per put below 5 GiB.
+ */
+import { Agent } from 'node:https';
+import { Readable } from 'node:stream';
+import {
+  AbortMultipartUploadCommand,
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  DeleteObjectsCommand,
+  GetObjectCommand,
+  HeadObjectCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+  S3Client,
+  type S3ClientConfig,
+  UploadPartCommand,
+  UploadPartCopyCommand,
+} from '@aws-sdk/client-s3';
+import type { MultipartUpload, ObjectInfo, ObjectStore, PutOptions } from './object-store.ts';
+import { s3Error } from './s3-errors.ts';
+import type { Crc32c } from './sequenced-object.ts';
+import { bodyLength, checkKey, checkRange, hasCode, misuse } from './store-errors.ts';
+
+export interface S3Settings {
+  readonly bucket: string;
+  /** Key prefix of the cluster, without '/' at either end; '' = the whole bucket. */
+  readonly prefix: string;
+  readonly region?: string;
+  /** URL of a server other than AWS. */
+  readonly endpoint?: string;
+  readonly pathStyle?: boolean;
+  /** Without them: the SDK's default chain (environment, profile, web identity, instance). */
+  readonly credentials?: {
+    readonly accessKeyId: string;
+    readonly secretAccessKey: string;
+    readonly sessionToken?: string;
+  };
+  readonly encryption?: 'AES256' | 'aws:kms';
+  readonly kmsKeyId?: string;
+  /** PEM of the authorities to trust instead of the built-in ones. */
+  readonly ca?: string;
+  readonly maxSockets?: number;
+  readonly connectTimeoutMs?: number;
+  /** Longest silence of the server. */
+  readonly requestTimeoutMs?: number;
+}
+
+const listPageMax = 1000;
+const deleteBatchMax = 1000;
+/** Smaller bodies go out as one buffer: a stream per request costs more than the copy. */
+const joinBytesMax = 64 * 1024;
+
+type Encryption = {
+  ServerSideEncryption?: 'AES256' | 'aws:kms';
+  SSEKMSKeyId?: string;
+  BucketKeyEnabled?: boolean;
+};
+
+export class S3Store implements ObjectStore {
+  readonly url: string;
+  readonly #client: S3Client;
+  readonly #bucket: string;
+  readonly #root: string;
+  readonly #crc32c: Crc32c;
+  readonly #encryption: Encryption;
+
+  constructor(settings: S3Settings, crc32c: Crc32c) {
+    this.url = `s3://${settings.bucket}/${settings.prefix}`;
+    this.#bucket = settings.bucket;
+    this.#root = settings.prefix === '' ? '' : `${settings.prefix}/`;
+    this.#crc32c = crc32c;
+    this.#encryption = encryptionOf(settings);
+    this.#client = new S3Client(clientConfig(settings));
+    this.#client.middlewareStack.add(
+      (next) => (args) => {
+        const request = args.request as { method?: string; headers?: Record<string, string> };
+        if (request.method === 'PUT' && request.headers !== undefined) {
+          request.headers['x-amz-content-sha256'] = 'UNSIGNED-PAYLOAD';
+        }
+        return next(args);
+      },
+      { step: 'build', name: 'millraceUnsignedPayload' },
+    );
+  }
+
+  async put(key: string, body: readonly Uint8Array[], options?: PutOptions): Promise<void> {
+    checkKey(key);
+    const condition = options?.ifAbsent === true ? { IfNoneMatch: '*' } : {};
+    const input = { ...this.#at(key), ...this.#body(body), ...this.#encryption, ...condition };
+    await this.#send(`put ${key}`, key, () => this.#client.send(new PutObjectCommand(input)));
+  }
+
+  async multipart(key: string): Promise<MultipartUpload> {
+    checkKey(key);
+    const at = this.#at(key);
+    const create = { ...at, ...this.#encryption, ChecksumAlgorithm: 'CRC32C' as const };
+    const { UploadId } = await this.#send(`create multipart ${key}`, key, () =>
+      this.#client.send(new CreateMultipartUploadCommand(create)),
+    );
+    const upload = { ...at, UploadId };
+    const parts = new Map<number, { PartNumber: number; ETag?: string; ChecksumCRC32C?: string }>();
+    const note = (number: number, tag: string | undefined, crc: string | undefined): void => {
+      parts.set(number, {
+        PartNumber: number,
+        ...(tag === undefined ? {} : { ETag: tag }),
+        ...(crc === undefined ? {} : { ChecksumCRC32C: crc }),
+      });
+    };
+    return {
+      uploadPart: async (number, body) => {
+        const sent = this.#body(body);
+        const input = { ...upload, ...sent, PartNumber: number };
+        const answer = await this.#send(`part ${number} of ${key}`, key, () =>
+          this.#client.send(new UploadPartCommand(input)),
+        );
+        note(number, answer.ETag, sent.ChecksumCRC32C);
+      },
+      copyPart: async (number, sourceKey, start, end) => {
+        checkKey(sourceKey);
+        checkRange({ start, end });
+        const source = {
+          CopySource: `${this.#bucket}/${encodeURI(this.#root + sourceKey)}`,
+          CopySourceRange: `bytes=${start}-${end - 1}`,
+        };
+        const answer = await this.#send(`copy part ${number} of ${key}`, sourceKey, () =>
+          this.#client.send(new UploadPartCopyCommand({ ...upload, ...source, PartNumber: number })),
+        );
+        note(number, answer.CopyPartResult?.ETag, answer.CopyPartResult?.ChecksumCRC32C);
+      },
+      complete: async () => {
+        if (parts.size === 0) throw misuse(`multipart upload of ${key} has no part`);
+        const Parts = [...parts.values()].sort((a, b) => a.PartNumber - b.PartNumber);
+        await this.#send(`complete ${key}`, key, () =>
+          this.#client.send(new CompleteMultipartUploadCommand({ ...upload, MultipartUpload: { Parts } })),
+        );
+      },
+      abort: async () => {
+        await this.#send(`abort ${key}`, key, () =>
+          this.#client.send(new AbortMultipartUploadCommand(upload)),
+        );
+      },
+    };
+  }
+
+  async get(key: string, range?: { readonly start: number; readonly end: number }): Promise<Buffer> {
+    checkKey(key);
+    if (range !== undefined) checkRange(range);
+    const chunks: Uint8Array[] = [];
+    // S3 knows no empty range; one byte of it tells a missing object all the same.
+    const empty = range !== undefined && range.start === range.end;
+    await this.#read(key, empty ? { start: range.start, end: range.end + 1 } : range, (chunk) =>
+      chunks.push(chunk),
+    );
+    return empty ? Buffer.alloc(0) : Buffer.concat(chunks);
+  }
+
+  async getInto(key: string, start: number, into: Uint8Array): Promise<number> {
+    checkKey(key);
+    checkRange({ start, end: start + into.length });
+    if (into.length === 0) return 0;
+    let done = 0;
+    await this.#read(key, { start, end: start + into.length }, (chunk) => {
+      const fitting = chunk.subarray(0, into.length - done);
+      into.set(fitting, done);
+      done += fitting.length;
+    });
+    return done;
+  }
+
+  async head(key: string): Promise<ObjectInfo | null> {
+    checkKey(key);
+    try {
+      const found = await this.#send(`head ${key}`, key, () =>
+        this.#client.send(new HeadObjectCommand(this.#at(key))),
+      );
+      return { key, size: found.ContentLength ?? 0, modifiedMs: found.LastModified?.getTime() ?? 0 };
+    } catch (error) {
+      if (hasCode(error, 'STORE_NOT_FOUND')) return null;
+      throw error;
+    }
+  }
+
+  async list(
+    prefix: string,
+    options?: { readonly after?: string; readonly limit?: number },
+  ): Promise<ObjectInfo[]> {
+    const limit = options?.limit ?? listPageMax;
+    const found: ObjectInfo[] = [];
+    let after = options?.after ?? '';
+    while (found.length < limit) {
+      const page = await this.#send(`list ${prefix}`, prefix, () =>
+        this.#client.send(
+          new ListObjectsV2Command({
+            Bucket: this.#bucket,
+            Prefix: this.#root + prefix,
+            MaxKeys: Math.min(listPageMax, limit - found.length),
+            ...(after === '' ? {} : { StartAfter: this.#root + after }),
+          }),
+        ),
+      );
+      for (const { Key, Size, LastModified } of page.Contents ?? []) {
+        const key = (Key ?? '').slice(this.#root.length);
+        found.push({ key, size: Size ?? 0, modifiedMs: LastModified?.getTime() ?? 0 });
+      }
+      if (page.IsTruncated !== true || found.length === 0) break;
+      after = found.at(-1)!.key;
+    }
+    return found;
+  }
+
+  async delete(keys: readonly string[]): Promise<void> {
+    for (const key of keys) checkKey(key);
+    for (let at = 0; at < keys.length; at += deleteBatchMax) {
+      const Objects = keys.slice(at, at + deleteBatchMax).map((key) => ({ Key: this.#root + key }));
+      const what = `delete of ${Objects.length} objects`;
+      const answer = await this.#send(what, '', () =>
+        this.#client.send(
+          new DeleteObjectsCommand({ Bucket: this.#bucket, Delete: { Objects, Quiet: true } }),
+        ),
+      );
+      const refused = answer.Errors?.find((error) => error.Code !== 'NoSuchKey');
+      if (refused !== undefined) {
+        const named = Object.assign(new Error(refused.Message ?? 'refused'), {
+          name: refused.Code ?? 'Unknown',
+        });
+        throw s3Error(what, refused.Key ?? '', named);
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#client.destroy();
+  }
+
+  #at(key: string): { Bucket: string; Key: string } {
+    return { Bucket: this.#bucket, Key: this.#root + key };
+  }
+
+  #body(body: readonly Uint8Array[]): {
+    Body: Buffer | Readable;
+    ContentLength: number;
+    ChecksumCRC32C: string;
+  } {
+    const views = body.map((part) => Buffer.from(part.buffer, part.byteOffset, part.length));
+    const length = bodyLength(views);
+    const crc = Buffer.alloc(4);
+    let value = this.#crc32c(crc, 0, 0);
+    for (const view of views) value = this.#crc32c(view, 0, view.length, value);
+    crc.writeUInt32BE(value >>> 0);
+    const Body = length <= joinBytesMax ? Buffer.concat(views) : Readable.from(views, { objectMode: false });
+    return { Body, ContentLength: length, ChecksumCRC32C: crc.toString('base64') };
+  }
+
+  async #read(
+    key: string,
+    range: { readonly start: number; readonly end: number } | undefined,
+    onChunk: (chunk: Uint8Array) => void,
+  ): Promise<void> {
+    const Range = range === undefined ? {} : { Range: `bytes=${range.start}-${range.end - 1}` };
+    try {
+      await this.#send(`get ${key}`, key, async () => {
+        const answer = await this.#client.send(new GetObjectCommand({ ...this.#at(key), ...Range }));
+        let length = 0;
+        for await (const chunk of answer.Body as Readable) {
+          length += (chunk as Uint8Array).length;
+          onChunk(chunk as Uint8Array);
+        }
+        if (length !== answer.ContentLength)
+          throw new Error(`${length} of ${answer.ContentLength} bytes came`);
+      });
+    } catch (error) {
+      // The range begins behind the end: no bytes, as with the other adapters.
+      if (!hasCode(error, 'STORE_RANGE')) throw error;
+    }
+  }
+
+  async #send<T>(what: string, key: string, call: () => Promise<T>): Promise<T> {
+    try {
+      return await call();
+    } catch (error) {
+      throw s3Error(what, key, error);
+    }
+  }
+}
+
+function encryptionOf(settings: S3Settings): Encryption {
+  if (settings.encryption === undefined) return {};
+  if (settings.encryption === 'AES256') return { ServerSideEncryption: 'AES256' };
+  const key = settings.kmsKeyId === undefined ? {} : { SSEKMSKeyId: settings.kmsKeyId };
+  // One data key for many objects: without it every put would be a billed KMS call.
+  return { ServerSideEncryption: 'aws:kms', BucketKeyEnabled: true, ...key };
+}
+
+function clientConfig(settings: S3Settings): S3ClientConfig {
+  const maxSockets = settings.maxSockets ?? 64;
+  const tls = settings.ca === undefined ? {} : { ca: settings.ca };
+  return {
+    maxAttempts: 1,
+    requestChecksumCalculation: 'WHEN_REQUIRED',
+    responseChecksumValidation: 'WHEN_REQUIRED',
+    forcePathStyle: settings.pathStyle ?? false,
+    ...(settings.region === undefined ? {} : { region: settings.region }),
+    ...(settings.endpoint === undefined ? {} : { endpoint: settings.endpoint }),
+    ...(settings.credentials === undefined ? {} : { credentials: settings.credentials }),
+    requestHandler: {
+      connectionTimeout: settings.connectTimeoutMs ?? 3_000,
+      socketTimeout: settings.requestTimeoutMs ?? 30_000,
+      httpAgent: { keepAlive: true, maxSockets },
+      httpsAgent: new Agent({ keepAlive: true, maxSockets, ...tls }),
+    },
+  };
+}
