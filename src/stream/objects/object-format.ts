@@ -24,7 +24,7 @@ export const trailerBytes = 16;
 export const blockBytesMax = 1 << 20;
 /** 64 MiB of index is 1.6 million blocks; a 500 MB upload of 1 KiB blocks has half a million. */
 export const sectionBytesMax = 64 << 20;
-/** One read of this many bytes holds footer and index of an object with up to about 1,600 blocks of one stream each. */
+/** One read of this many bytes holds footer and index of about 900 streams of a block each, or 1,600 blocks of one. */
 export const tailReadBytes = 64 << 10;
 
 const headMagic = Buffer.from('MRLOBJ\r\n', 'latin1');

@@ -1,0 +1,133 @@
+/**
+ * Memory of the block cache: runs of arena segments (slabs), filled front to back with blocks and freed as a whole.
+ * Which slab goes is decided by CLOCK: a slab used since the hand last came by gets another round, a pinned one stays.
+ * One thread. Bound: the budget given; every slab holds its segments' bytes of it from acquire to release.
+ *
+ *      slab ┌─────────┬──────┬───────────────┬───────────┐   pins    readers that hold a block of it, loads into it
+ *           │ block   │block │ block         │ free      │   touched used since the hand last came by
+ *           └─────────┴──────┴───────────────┴───────────┘
+ */
+import type { Arena } from '../../ports/arena.ts';
+
+/** A share of memory that several owners may draw on; never above its limit. */
+export interface MemoryBudget {
+  tryReserve(bytes: number): boolean;
+  release(bytes: number): void;
+}
+
+/** A budget of one thread. */
+export class LocalBudget implements MemoryBudget {
+  readonly #limit: number;
+  #used = 0;
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  get used(): number {
+    return this.#used;
+  }
+
+  tryReserve(bytes: number): boolean {
+    if (this.#used + bytes > this.#limit) return false;
+    this.#used += bytes;
+    return true;
+  }
+
+  release(bytes: number): void {
+    this.#used -= bytes;
+  }
+}
+
+export interface Slab {
+  readonly firstSegment: number;
+  readonly segments: number;
+  readonly position: number;
+  readonly bytes: number;
+  used: number;
+  pins: number;
+  touched: boolean;
+  /** Keys of the blocks in it, to be forgotten with it. */
+  readonly keys: string[];
+}
+
+export class BlockSlabs {
+  readonly #arena: Arena;
+  readonly #budget: MemoryBudget;
+  readonly #evicted: (slab: Slab) => void;
+  readonly #slabs: Slab[] = [];
+  #hand = 0;
+  #current: Slab | null = null;
+
+  /** @param evicted told before the slab's memory is given back. */
+  constructor(arena: Arena, budget: MemoryBudget, evicted: (slab: Slab) => void) {
+    this.#arena = arena;
+    this.#budget = budget;
+    this.#evicted = evicted;
+  }
+
+  get bytes(): number {
+    let bytes = 0;
+    for (const slab of this.#slabs) bytes += slab.bytes;
+    return bytes;
+  }
+
+  /** `bytes` contiguous bytes at the end of the returned slab's used part (counted as used now), or null. */
+  allocate(bytes: number): { readonly slab: Slab; readonly position: number } | null {
+    let slab = this.#current;
+    if (slab === null || slab.bytes - slab.used < bytes) {
+      slab = this.#newSlab(Math.ceil(bytes / this.#arena.segmentBytes));
+      if (slab === null) return null;
+      this.#current = slab;
+    }
+    const position = slab.position + slab.used;
+    slab.used += bytes;
+    return { slab, position };
+  }
+
+  #newSlab(segments: number): Slab | null {
+    const bytes = segments * this.#arena.segmentBytes;
+    for (;;) {
+      if (this.#budget.tryReserve(bytes)) {
+        const firstSegment = this.#arena.acquireRun(segments);
+        if (firstSegment !== -1) {
+          const position = firstSegment * this.#arena.segmentBytes;
+          const slab = {
+            firstSegment,
+            segments,
+            position,
+            bytes,
+            used: 0,
+            pins: 0,
+            touched: false,
+            keys: [],
+          };
+          this.#slabs.push(slab);
+          return slab;
+        }
+        this.#budget.release(bytes);
+      }
+      if (!this.evictOne()) return null;
+    }
+  }
+
+  /** Frees one slab that nobody holds; false when there is none. */
+  evictOne(): boolean {
+    // Two rounds: the first may only clear marks.
+    for (let step = this.#slabs.length * 2; step > 0; step--) {
+      if (this.#hand >= this.#slabs.length) this.#hand = 0;
+      const slab = this.#slabs[this.#hand]!;
+      if (slab.pins === 0 && !slab.touched) {
+        this.#slabs.splice(this.#hand, 1);
+        if (this.#current === slab) this.#current = null;
+        this.#evicted(slab);
+        for (let s = 0; s < slab.segments; s++) this.#arena.release(slab.firstSegment + s);
+        this.#budget.release(slab.bytes);
+        return true;
+      }
+      if (slab.pins === 0) slab.touched = false;
+      this.#hand++;
+    }
+    return false;
+  }
+}

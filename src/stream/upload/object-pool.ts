@@ -1,0 +1,91 @@
+/**
+ * What the object pool does, as plain functions over plain values: the pool's worker builds a context once (arena, store,
+ * CRC) and hands each task to runObjectTask. Tasks and results are structured-cloneable; errors travel as WireError.
+ *
+ *   upload       UploadPlan                     → UploadResult     (arena ranges are referenced by whoever sends the task)
+ *   readBlocks   object, entries, arena position → null             (the memory belongs to whoever sends the task)
+ *
+ * A plan's typed arrays may be transferred (transferablesOf) when the sender does not need them again.
+ */
+import type { Arena } from '../../ports/arena.ts';
+import { errorFromWire, errorToWire, type WireError } from '../../ports/errors.ts';
+import type { ObjectStore } from '../../store/object-store.ts';
+import type { BlockLoader } from '../cache/block-cache.ts';
+import type { IndexEntry, UploadPlan, UploadResult } from '../objects/objects.ts';
+import type { ObjectReader } from '../read/object-reader.ts';
+import { type UploadDeps, uploadObject } from './upload-object.ts';
+
+export type ObjectTask =
+  | { readonly kind: 'upload'; readonly plan: UploadPlan }
+  | {
+      readonly kind: 'readBlocks';
+      readonly objectId: string;
+      readonly entries: readonly IndexEntry[];
+      readonly position: number;
+    };
+
+export type ObjectTaskResult =
+  | { readonly kind: 'upload'; readonly result: UploadResult }
+  | { readonly kind: 'readBlocks'; readonly error: WireError | null };
+
+export interface ObjectTaskContext {
+  readonly arena: Arena;
+  readonly store: ObjectStore;
+  readonly reader: ObjectReader;
+  readonly upload: UploadDeps;
+}
+
+/** Like uploadObject, but a failure is a value: the result without ranges, with `error`. */
+export async function runUpload(
+  plan: UploadPlan,
+  arena: Arena,
+  store: ObjectStore,
+  deps: UploadDeps,
+): Promise<UploadResult> {
+  try {
+    return await uploadObject(plan, arena, store, deps);
+  } catch (error) {
+    return { objectId: plan.objectId, size: 0, ranges: [], error: errorToWire(error) };
+  }
+}
+
+/** Never rejects. */
+export async function runObjectTask(task: ObjectTask, context: ObjectTaskContext): Promise<ObjectTaskResult> {
+  if (task.kind === 'upload') {
+    return {
+      kind: 'upload',
+      result: await runUpload(task.plan, context.arena, context.store, context.upload),
+    };
+  }
+  try {
+    await context.reader.readBlocks(task.objectId, task.entries, context.arena.buffer, task.position);
+    return { kind: 'readBlocks', error: null };
+  } catch (error) {
+    return { kind: 'readBlocks', error: errorToWire(error) };
+  }
+}
+
+/** The block cache's loader over a pool: `run` sends the task to a worker and resolves with its result. */
+export class PooledBlockLoader implements BlockLoader {
+  readonly #run: (task: ObjectTask) => Promise<ObjectTaskResult>;
+
+  constructor(run: (task: ObjectTask) => Promise<ObjectTaskResult>) {
+    this.#run = run;
+  }
+
+  async loadBlocks(objectId: string, entries: readonly IndexEntry[], position: number): Promise<void> {
+    const result = await this.#run({ kind: 'readBlocks', objectId, entries, position });
+    if (result.kind === 'readBlocks' && result.error !== null) throw errorFromWire(result.error);
+  }
+}
+
+/** Buffers of a plan that may be moved instead of copied. */
+export function transferablesOf(plan: UploadPlan): ArrayBuffer[] {
+  const buffers = new Set<ArrayBuffer>();
+  for (const stream of plan.streams) {
+    for (const { buffer } of [stream.positions, stream.lengths]) {
+      if (buffer instanceof ArrayBuffer) buffers.add(buffer);
+    }
+  }
+  return [...buffers];
+}
