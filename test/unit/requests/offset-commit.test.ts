@@ -85,7 +85,7 @@ describe('OffsetCommit, OffsetFetch, OffsetDelete', () => {
       offsets: [{ topic: 't', topicId: nowhereId, partition: 0, offset: 9, leaderEpoch: -1, metadata: '' }],
     });
     on.tick();
-    const topics = [{ topicId: topicIds['t'], partitionIndexes: [0] }];
+    const topics = [{ topicId: topicIds.t, partitionIndexes: [0] }];
     const answer = send(OffsetFetchCodec, offsetFetchHandler(fakeServices(on)), 10, {
       groups: [{ groupId: group, topics }],
     }).value;
