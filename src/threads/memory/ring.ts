@@ -23,8 +23,13 @@ export interface RingProducer {
   publish(): void;
   /** Slots reserved and not published yet. */
   unpublished(): number;
-  /** After -1: asks the consumer to ring once it has consumed; true when there is room already. */
+  /**
+   * After -1: asks the consumer to ring once it has consumed; true when there is room already. One request is answered
+   * once, so a producer that goes to sleep asks between arming its doorbell and sleeping.
+   */
   askForRoom(): boolean;
+  /** Whether a slot could be reserved, reading the consumer's index anew. */
+  hasRoom(): boolean;
 }
 
 export interface RingConsumer {
@@ -102,6 +107,10 @@ export class Ring implements RingProducer, RingConsumer {
 
   askForRoom(): boolean {
     this.#atomics.store(this.words, ringWords.roomAsked, 1);
+    return this.hasRoom();
+  }
+
+  hasRoom(): boolean {
     this.#headSeen = this.#atomics.load(this.words, ringWords.head);
     return ((this.#reserved - this.#headSeen) | 0) < this.slots;
   }
@@ -164,6 +173,10 @@ export class LocalRing implements RingProducer, RingConsumer {
 
   askForRoom(): boolean {
     this.#roomAsked = true;
+    return this.hasRoom();
+  }
+
+  hasRoom(): boolean {
     return ((this.#reserved - this.#head) | 0) < this.slots;
   }
 

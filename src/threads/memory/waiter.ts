@@ -99,8 +99,8 @@ export class EventFdSource implements WakeSource {
   readonly #native: Pick<EventFdNative, 'EventFdWatcher'>;
   #watcher: { close(): void } | undefined;
 
-  constructor(memory: DoorbellMemory, native: Pick<EventFdNative, 'EventFdWatcher'>) {
-    this.word = new DoorbellWord(new Int32Array(memory.words));
+  constructor(memory: DoorbellMemory, native: Pick<EventFdNative, 'EventFdWatcher'>, atomics?: AtomicsPort) {
+    this.word = new DoorbellWord(new Int32Array(memory.words), atomics);
     this.#memory = memory;
     this.#native = native;
   }
@@ -119,23 +119,30 @@ export class EventFdSource implements WakeSource {
   }
 }
 
-type WaitAsync = (
+export type WaitAsync = (
   words: Int32Array,
   index: number,
   value: number,
-) => { async: false; value: 'not-equal' | 'timed-out' } | { async: true; value: Promise<'ok' | 'timed-out'> };
+) => { async: false; value: string } | { async: true; value: { then(wake: () => void): unknown } };
 // In every Node from 16 on; the ES2023 library does not declare it.
-const waitAsync = (Atomics as unknown as { waitAsync: WaitAsync }).waitAsync;
+const systemWaitAsync = (Atomics as unknown as { waitAsync: WaitAsync }).waitAsync;
 
 /** Through Atomics.waitAsync: portable. A pending wait keeps neither a process nor a worker alive. */
 export class WaitAsyncSource implements WakeSource {
   readonly word: DoorbellWord;
   readonly #clock: Clock;
+  readonly #waitAsync: WaitAsync;
   #wake: () => void = () => {};
 
-  constructor(memory: DoorbellMemory, clock: Clock) {
-    this.word = new DoorbellWord(new Int32Array(memory.words));
+  constructor(
+    memory: DoorbellMemory,
+    clock: Clock,
+    atomics?: AtomicsPort,
+    wait: WaitAsync = systemWaitAsync,
+  ) {
+    this.word = new DoorbellWord(new Int32Array(memory.words), atomics);
     this.#clock = clock;
+    this.#waitAsync = wait;
   }
 
   start(wake: () => void): void {
@@ -143,7 +150,7 @@ export class WaitAsyncSource implements WakeSource {
   }
 
   sleep(): void {
-    const waiting = waitAsync(this.word.words, 0, doorbellStates.armed);
+    const waiting = this.#waitAsync(this.word.words, 0, doorbellStates.armed);
     if (waiting.async) waiting.value.then(this.#wake);
     else this.#clock.soon(this.#wake);
   }
