@@ -1,0 +1,113 @@
+/**
+ * A volume on a file, for a thread that must not block (embedded brokers): the same O_DIRECT | O_DSYNC writes through
+ * Node's asynchronous calls. A view per vector is the price. Closing waits for a write that is still out: closing its
+ * descriptor under it would let it land in whatever file gets the number next.
+ */
+import { close, constants, fdatasync, fstatSync, open, read, writev } from 'node:fs';
+import { promisify } from 'node:util';
+import { MillraceError } from '../../ports/errors.ts';
+import { fsyncDirectory } from './file-wal-device.ts';
+import type { WalDevice, WritePlan } from './wal-device.ts';
+
+const openAsync = promisify(open);
+const closeAsync = promisify(close);
+
+export class AsyncFileWalDevice implements WalDevice {
+  readonly direct: boolean;
+  readonly path: string;
+  readonly #fd: number;
+  #open = true;
+  #writing = false;
+  #onIdle: (() => void) | null = null;
+
+  static async open(path: string, options: { create: boolean }): Promise<AsyncFileWalDevice> {
+    const flags = constants.O_RDWR | (constants.O_DSYNC ?? constants.O_SYNC);
+    if (options.create) {
+      await closeAsync(await openAsync(path, flags | constants.O_CREAT | constants.O_EXCL, 0o640));
+      fsyncDirectory(path);
+    }
+    if (constants.O_DIRECT !== undefined) {
+      try {
+        return new AsyncFileWalDevice(path, await openAsync(path, flags | constants.O_DIRECT), true);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EINVAL') throw error;
+      }
+    }
+    return new AsyncFileWalDevice(path, await openAsync(path, flags), false);
+  }
+
+  private constructor(path: string, fd: number, direct: boolean) {
+    this.path = path;
+    this.#fd = fd;
+    this.direct = direct;
+  }
+
+  size(): number {
+    return fstatSync(this.#fd).size;
+  }
+
+  write(plan: WritePlan, done: (error: Error | null) => void): void {
+    const vectors: Buffer[] = [];
+    for (let i = 0; i < plan.count; i++) vectors.push(plan.vector(i));
+    this.#writing = true;
+    this.#writeRest(vectors, plan.filePosition, (error) => {
+      this.#writing = false;
+      this.#onIdle?.();
+      done(error);
+    });
+  }
+
+  #writeRest(vectors: Buffer[], position: number, done: (error: Error | null) => void): void {
+    writev(this.#fd, vectors, position, (cause, written) => {
+      if (cause !== null || written === 0) {
+        const message = `write to ${this.path} failed: ${cause?.code ?? 'nothing written'}`;
+        done(new MillraceError('unavailable', 'WAL_WRITE_FAILED', message, { cause }));
+        return;
+      }
+      let rest = written;
+      let first = 0;
+      while (first < vectors.length && rest >= vectors[first]!.length) rest -= vectors[first++]!.length;
+      if (first === vectors.length) {
+        done(null);
+        return;
+      }
+      vectors[first] = vectors[first]!.subarray(rest);
+      this.#writeRest(vectors.slice(first), position + written, done);
+    });
+  }
+
+  async read(into: Buffer, position: number): Promise<number> {
+    let total = 0;
+    while (total < into.length) {
+      const from = total;
+      const got = await new Promise<number>((resolve, reject) => {
+        read(this.#fd, into, from, into.length - from, position + from, (cause, bytes) => {
+          if (cause === null) return resolve(bytes);
+          const message = `read of ${this.path} at ${position} failed: ${cause.code}`;
+          reject(new MillraceError('unavailable', 'WAL_READ_FAILED', message, { cause }));
+        });
+      });
+      if (got === 0) break;
+      total += got;
+    }
+    return total;
+  }
+
+  sync(done: (error: Error | null) => void): void {
+    fdatasync(this.#fd, (cause) => {
+      if (cause === null) return done(null);
+      done(new MillraceError('unavailable', 'WAL_WRITE_FAILED', `flush of ${this.path} failed`, { cause }));
+    });
+  }
+
+  async close(): Promise<void> {
+    if (!this.#open) return;
+    this.#open = false;
+    if (this.#writing) {
+      await new Promise<void>((resolve) => {
+        this.#onIdle = resolve;
+      });
+    }
+    await closeAsync(this.#fd);
+  }
+}

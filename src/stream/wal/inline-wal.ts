@@ -1,0 +1,128 @@
+/**
+ * A block WAL in the caller's thread (embedded use, simulator, tests): Wal and WalControl over one WalWriter. The
+ * device should be an asynchronous one where the thread has other things to do. Callbacks never run inside tryAppend
+ * or flush. Limit: `queueEntriesMax` appends not yet durable.
+ */
+import type { Clock, Timer } from '../../ports/clock.ts';
+import { MillraceError } from '../../ports/errors.ts';
+import type { StreamId } from '../../ports/stream-id.ts';
+import { LocalQueue } from './local-queue.ts';
+import type { RecoveredWal } from './recovery.ts';
+import type { Wal, WalControl, WalCut, WalStatus } from './wal.ts';
+import type { WalDevice } from './wal-device.ts';
+import { WalWriter, type WalWriterOptions } from './wal-writer.ts';
+
+export const queueEntriesMax = 16_384;
+
+export interface InlineWalOptions extends Omit<WalWriterOptions, 'wake'> {
+  readonly volume?: number;
+  readonly queueEntries?: number;
+}
+
+export class InlineWal implements Wal, WalControl {
+  readonly volume: number;
+  readonly logId: string;
+  readonly writer: WalWriter;
+  onDurable: (through: number, sequence: number) => void = () => {};
+  onFailed: (error: Error) => void = () => {};
+
+  readonly #clock: Clock;
+  readonly #device: WalDevice;
+  readonly #queue: LocalQueue;
+  #appended = 0;
+  #durable = 0;
+  #scheduled = false;
+  #timer: Timer | null = null;
+  #timerAt = Number.POSITIVE_INFINITY;
+  #ended = false;
+
+  /** Goes on behind what was recovered, under a higher epoch. */
+  static resume(options: InlineWalOptions, recovered: RecoveredWal, epoch: number): InlineWal {
+    return new InlineWal(options, recovered, epoch);
+  }
+
+  private constructor(options: InlineWalOptions, recovered: RecoveredWal, epoch: number) {
+    this.volume = options.volume ?? 0;
+    this.#clock = options.clock;
+    this.#device = options.device;
+    this.writer = WalWriter.resume({ ...options, wake: () => this.#schedule() }, recovered, epoch);
+    this.logId = this.writer.logId;
+    this.#queue = new LocalQueue(options.queueEntries ?? queueEntriesMax, {
+      durable: (n, sequence) => {
+        this.#durable += n;
+        this.onDurable(this.#durable, sequence);
+      },
+      failed: (error) => {
+        this.#ended = true;
+        this.onFailed(error);
+      },
+    });
+    this.writer.addSource(this.#queue);
+    this.#schedule();
+  }
+
+  /** Answers 0 after the epoch ended, too: onFailed has told why. */
+  tryAppend(stream: StreamId, position: number, length: number): number {
+    if (length > this.writer.batchBytesMax) {
+      throw new MillraceError(
+        'invalid',
+        'WAL_BATCH_TOO_LARGE',
+        `${length} bytes: at most ${this.writer.batchBytesMax}`,
+      );
+    }
+    if (this.#ended || !this.#queue.push(stream, position, length)) return 0;
+    return ++this.#appended;
+  }
+
+  flush(): void {
+    this.#schedule();
+  }
+
+  status(): Promise<WalStatus> {
+    return Promise.resolve(this.writer.status);
+  }
+
+  trim(cut: WalCut): Promise<void> {
+    return this.#ask((done) => this.writer.trim(cut, done));
+  }
+
+  async close(options: { clean: boolean }): Promise<void> {
+    await this.#ask((done) => this.writer.close(options.clean, done));
+    this.#ended = true;
+    this.#timer?.cancel();
+    await this.#device.close();
+  }
+
+  #ask(start: (done: (error: Error | null) => void) => void): Promise<void> {
+    return new Promise((resolve, reject) => {
+      start((error) => (error === null ? resolve() : reject(error)));
+      this.#schedule();
+    });
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    this.#clock.soon(this.#pump);
+  }
+
+  readonly #pump = (): void => {
+    this.#scheduled = false;
+    if (this.writer.nudge()) {
+      this.#schedule();
+      return;
+    }
+    const at = this.writer.wakeAt;
+    if (at === this.#timerAt && this.#timer !== null) return;
+    this.#timer?.cancel();
+    this.#timer = null;
+    this.#timerAt = at;
+    if (at === Number.POSITIVE_INFINITY) return;
+    this.#timer = this.#clock.after(Math.max(0, at - this.#clock.monotonic()), this.#onTimer);
+  };
+
+  readonly #onTimer = (): void => {
+    this.#timer = null;
+    this.#schedule();
+  };
+}
