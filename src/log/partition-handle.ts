@@ -16,10 +16,13 @@ export class RecordRanges {
   readonly lengths: number[] = [];
   byteLength = 0;
   private readonly arena: Arena;
+  private readonly lender: (() => void) | null;
   private released = false;
 
-  constructor(arena: Arena) {
+  /** @param lender bytes that somebody else keeps in place: called once at release, instead of dropping references. */
+  constructor(arena: Arena, lender: (() => void) | null = null) {
     this.arena = arena;
+    this.lender = lender;
   }
 
   /** Takes a reference of its own on the range. */
@@ -28,7 +31,7 @@ export class RecordRanges {
     this.adopt(position, length);
   }
 
-  /** Takes over a reference that the caller holds. */
+  /** Takes over a reference that the caller (or the lender) holds. */
   adopt(position: number, length: number): void {
     this.positions.push(position);
     this.lengths.push(length);
@@ -66,6 +69,10 @@ export class RecordRanges {
   release(): void {
     if (this.released) return;
     this.released = true;
+    if (this.lender !== null) {
+      this.lender();
+      return;
+    }
     for (let i = 0; i < this.positions.length; i++) this.arena.releaseRange(this.positions[i]!, this.lengths[i]!);
   }
 }

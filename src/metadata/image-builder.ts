@@ -129,7 +129,6 @@ export class ImageBuilder {
         partition.node = change.node;
         partition.wal = change.wal;
         partition.endOffset = -1;
-        partition.stateObject = '';
         noteEpoch(partition.epochs, change.leaderEpoch, change.startOffset);
         return;
       }

@@ -55,6 +55,8 @@ export interface ConnectionOwner {
   readonly clock: Clock;
   readonly settings: ConnectionSettings;
   onStarved(connection: Connection): void;
+  /** One socket event has been dealt with: time to flush what its requests queued. */
+  onDelivered(): void;
   onClosed(connection: Connection, reason: string): void;
 }
 
@@ -107,6 +109,7 @@ export class Connection implements FrameSink {
   private sendSince = -1;
   private sendMark = 0;
   private delivering = false;
+  private leaving = false;
   private readonly timer: { current: Timer };
 
   constructor(id: number, host: string, listener: string, transport: Transport, owner: ConnectionOwner) {
@@ -142,6 +145,7 @@ export class Connection implements FrameSink {
 
   private delivered(): void {
     this.delivering = false;
+    this.owner.onDelivered();
     if (this.closed) return;
     const now = this.owner.clock.monotonic();
     this.lastActivity = now;
@@ -162,7 +166,7 @@ export class Connection implements FrameSink {
   }
 
   saturated(): boolean {
-    return this.queue.length >= requestsMax || this.answerBytes >= answerBytesMax || this.closed;
+    return this.queue.length >= requestsMax || this.answerBytes >= answerBytesMax || this.closed || this.leaving;
   }
 
   onFrame(buffer: Buffer, position: number, length: number, inArena: boolean): void {
@@ -238,6 +242,7 @@ export class Connection implements FrameSink {
     if (this.closed) return;
     this.flush();
     this.progress();
+    this.leaveIfIdle();
   }
 
   /** Goes on with requests that were held back. */
@@ -250,6 +255,7 @@ export class Connection implements FrameSink {
       this.delivering = true;
       const free = this.receiver.resume();
       this.delivering = false;
+      this.owner.onDelivered();
       if (free && !this.saturated()) this.steer();
       this.flush();
     }
@@ -293,6 +299,17 @@ export class Connection implements FrameSink {
       return;
     }
     this.timer.current = clock.after(this.checkEvery(), () => this.check());
+  }
+
+  /** Starts nothing more; ends the connection once its answers are out. */
+  leave(): void {
+    this.leaving = true;
+    this.transport.pause();
+    this.leaveIfIdle();
+  }
+
+  private leaveIfIdle(): void {
+    if (this.leaving && !this.closed && this.queue.length === 0 && this.inFlight.length === 0) this.close('the broker stops');
   }
 
   /** Ends the connection now; every reply still pending is dropped and its memory released. */

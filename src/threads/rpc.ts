@@ -24,7 +24,10 @@ export type RemoteApi<T> = {
 
 export class PortRpc<Remote extends object> {
   private readonly port: Port;
-  private readonly waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
+  private readonly waiting = new Map<
+    number,
+    { resolve: (value: unknown) => void; reject: (error: Error) => void }
+  >();
   private nextId = 1;
   private dead: Error | null = null;
   readonly remote: RemoteApi<Remote>;
@@ -33,9 +36,12 @@ export class PortRpc<Remote extends object> {
   constructor(port: Port, local: object) {
     this.port = port;
     this.remote = new Proxy({} as RemoteApi<Remote>, {
-      get: (_target, method) => (method === 'then' ? undefined : (...args: unknown[]) => this.call(String(method), args)),
+      get: (_target, method) =>
+        method === 'then' ? undefined : (...args: unknown[]) => this.call(String(method), args),
     });
-    port.on('message', (message) => this.onMessage(message as Message, local as Record<string, (...args: unknown[]) => unknown>));
+    port.on('message', (message) =>
+      this.onMessage(message as Message, local as Record<string, (...args: unknown[]) => unknown>),
+    );
   }
 
   private call(method: string, args: readonly unknown[]): Promise<unknown> {
@@ -67,10 +73,16 @@ export class PortRpc<Remote extends object> {
     }
   }
 
-  private serve(id: number, method: string, args: readonly unknown[], local: Record<string, (...args: unknown[]) => unknown>): void {
+  private serve(
+    id: number,
+    method: string,
+    args: readonly unknown[],
+    local: Record<string, (...args: unknown[]) => unknown>,
+  ): void {
     const fn = local[method];
     const run = async (): Promise<unknown> => {
-      if (typeof fn !== 'function') throw new MillraceError('internal', 'RPC_METHOD', `no method ${method} on this thread`);
+      if (typeof fn !== 'function')
+        throw new MillraceError('internal', 'RPC_METHOD', `no method ${method} on this thread`);
       return fn.apply(local, args as unknown[]);
     };
     run().then(

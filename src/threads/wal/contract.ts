@@ -8,10 +8,13 @@
  * A slot of the append ring is consumed only once its append is durable, so the ring bounds what is in flight; when it is
  * full produce is refused with a retriable error. Completions come one a commit, in order, and are never merged.
  */
+
+import type { WireError } from '../../ports/errors.ts';
+import type { RecoveredWal } from '../../stream/wal/recovery.ts';
+import type { WalCut } from '../../stream/wal/wal.ts';
 import type { ArenaHandle } from '../memory/arena.ts';
 import type { DoorbellMemory } from '../memory/doorbell.ts';
 import type { RingMemory } from '../memory/ring.ts';
-import type { WalCut, WalStatus } from '../../stream/wal/wal.ts';
 
 export const appendSlotWords = 8;
 export const appendSlots = 1 << 16;
@@ -30,25 +33,31 @@ export interface WalWorkerData {
   readonly volume: number;
   readonly native: boolean;
   readonly path: string;
-  readonly logId: string;
   readonly lanes: readonly WalLane[];
   /** Doorbell on which this WAL thread sleeps. */
   readonly bell: DoorbellMemory;
-  /** Epoch to make durable before the first commit. */
+  /** Where recovery left the log; the writer goes on behind it under `epoch`. */
+  readonly resume: Pick<RecoveredWal, 'state' | 'superblock' | 'trim' | 'next'>;
   readonly epoch: number;
-  readonly clusterId: string;
-  readonly nodeId: number;
-  readonly freed: WalCut;
-  readonly capacityBytes: number;
   readonly lingerMs: number;
   readonly iops: number;
   readonly bandwidth: number;
   readonly extraWriteDelayMs: number;
+  /** Eight doubles, see walStats: written by the WAL thread, read by anyone. */
+  readonly stats: SharedArrayBuffer;
 }
 
-/** What main may call on a WAL thread. */
-export interface WalWorkerApi {
-  status(): WalStatus & { stats: Record<string, number> };
-  trim(cut: WalCut): void;
-  close(options: { clean: boolean }): void;
+/** Indices of the doubles that a WAL thread keeps up to date. */
+export const walStats = { usedBytes: 0, capacityBytes: 1, sequence: 2, failed: 3, commits: 4, bytes: 5, batches: 6, writtenBytes: 7 } as const;
+
+/** Control calls; the thread polls for them between commits, so main rings the doorbell after posting. */
+export type WalCall =
+  | { readonly id: number; readonly method: 'status' }
+  | { readonly id: number; readonly method: 'trim'; readonly cut: WalCut }
+  | { readonly id: number; readonly method: 'close'; readonly clean: boolean };
+
+export interface WalAnswer {
+  readonly id: number;
+  readonly result: unknown;
+  readonly error: WireError | null;
 }

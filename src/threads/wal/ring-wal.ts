@@ -1,6 +1,7 @@
 /** A shard's end of its rings to one WAL thread: implements Wal over them. Shard thread. */
-import type { StreamId } from '../../ports/stream-id.ts';
+
 import { MillraceError } from '../../ports/errors.ts';
+import type { StreamId } from '../../ports/stream-id.ts';
 import type { Wal } from '../../stream/wal/wal.ts';
 import type { Doorbell } from '../memory/doorbell.ts';
 import type { RingConsumer, RingProducer } from '../memory/ring.ts';
@@ -16,7 +17,13 @@ export class RingWal implements Wal {
   private appended = 0;
   private failed = false;
 
-  constructor(volume: number, logId: string, appends: RingProducer, completions: RingConsumer, bell: Doorbell) {
+  constructor(
+    volume: number,
+    logId: string,
+    appends: RingProducer,
+    completions: RingConsumer,
+    bell: Doorbell,
+  ) {
     this.volume = volume;
     this.logId = logId;
     this.appends = appends;
@@ -72,7 +79,9 @@ export class RingWal implements Wal {
     this.completions.consume(n);
     if (failed && !this.failed) {
       this.failed = true;
-      this.onFailed(new MillraceError('unavailable', 'WAL_FAILED', `the write-ahead log ${this.logId} ended its epoch`));
+      this.onFailed(
+        new MillraceError('unavailable', 'WAL_FAILED', `the write-ahead log ${this.logId} ended its epoch`),
+      );
     }
   }
 }

@@ -1,0 +1,70 @@
+/**
+ * Everything a broker is started with, as plain structured-cloneable values: what the settings table says, with sizes
+ * derived for this machine. Components (clock, store, logger) never share a struct with it.
+ */
+import type { ConnectionSettings } from '../net/connection.ts';
+import type { GroupSettings } from '../coordinator/group/group-settings.ts';
+
+export interface TlsFiles {
+  readonly certFile: string;
+  readonly keyFile: string;
+  readonly caFile: string | null;
+  readonly clientAuth: 'none' | 'requested' | 'required';
+}
+
+export interface ListenerConfig {
+  /** Unique name, e.g. "plain" or "tls". */
+  readonly name: string;
+  readonly tls: boolean;
+  readonly host: string;
+  /** 0 takes a free port. */
+  readonly port: number;
+  readonly advertisedHost: string;
+  /** 0 = the bound port. */
+  readonly advertisedPort: number;
+}
+
+export interface WalConfig {
+  /** Path of the volume's file or device, a directory in which a log file is made, or 'memory:'. */
+  readonly location: string;
+  readonly capacityBytes: number;
+  readonly lingerMs: number;
+  /** Writes and bytes per second; Infinity = no budget. */
+  readonly iops: number;
+  readonly bandwidth: number;
+  /** Added to every write: for measurements on disks faster than cloud disks. */
+  readonly extraWriteDelayMs: number;
+}
+
+export interface BrokerConfig {
+  readonly nodeId: number;
+  readonly rack: string | null;
+  /** Null keeps nothing on disk (embedded with memory store and WAL). */
+  readonly dataDir: string | null;
+  readonly storeUrl: string;
+  readonly wals: readonly WalConfig[];
+  /** 0 = inline in the caller's thread, else the number of shards. */
+  readonly threads: number;
+  readonly native: boolean;
+  readonly arena: { readonly segmentBytes: number; readonly segmentCount: number };
+  readonly logCacheBytes: number;
+  readonly blockCacheBytes: number;
+  readonly receiveBytes: number;
+  readonly journalEntries: number;
+  readonly uploadBytes: number;
+  readonly uploadAgeMs: number;
+  readonly listeners: readonly ListenerConfig[];
+  readonly tls: TlsFiles | null;
+  readonly connection: ConnectionSettings;
+  readonly connectionsMax: number;
+  readonly fetchBytesMax: number;
+  readonly fetchSessionSlots: number;
+  readonly producerExpirationMs: number;
+  readonly group: GroupSettings;
+  readonly autoCreateTopics: boolean;
+  readonly defaultPartitions: number;
+  readonly shutdownTimeoutMs: number;
+  readonly abandonWals: readonly string[];
+  readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
+  readonly logFormat: 'text' | 'json';
+}

@@ -1,0 +1,169 @@
+/**
+ * What memory no longer holds, for one shard: reads go through the cold reader (objects, block cache, read-ahead), time
+ * lookups search the objects' indexes first and then the batches. Owned by the shard.
+ */
+import { offsetQuery, RecordRanges } from '../log/partition-handle.ts';
+import type { ColdPath, PartitionLog } from '../log/partition-log.ts';
+import type { OffsetAnswer } from '../log/partition-handle.ts';
+import type { ClusterImage, PartitionImage } from '../metadata/metadata-store.ts';
+import type { Arena } from '../ports/arena.ts';
+import type { Logger } from '../ports/logger.ts';
+import { MillraceError } from '../ports/errors.ts';
+import { ErrorCode } from '../protocol/generated/errors.ts';
+import type { Codecs } from '../protocol/compression/codecs.ts';
+import { RecordCursor } from '../protocol/records/batch-reader.ts';
+import { baseOffsetOf, batchBytesOf, maxTimestampOf } from '../protocol/records/batch-header.ts';
+import type { ColdReader } from '../stream/read/cold-reader.ts';
+
+export interface ColdPathDeps {
+  readonly arena: Arena;
+  readonly reader: ColdReader;
+  readonly image: () => ClusterImage;
+  readonly logger: Logger;
+  readonly codecs: Codecs;
+  /** Bytes one lookup reads around a block to find the record. */
+  readonly lookupBytes: number;
+  readonly monotonic: () => number;
+}
+
+/** Bound on the decompressed size of one batch that a time lookup opens. */
+const lookupDecompressedMax = 64 * 1024 * 1024;
+
+interface Found {
+  offset: number;
+  timestamp: number;
+}
+
+export class ObjectColdPath implements ColdPath {
+  private readonly deps: ColdPathDeps;
+
+  constructor(deps: ColdPathDeps) {
+    this.deps = deps;
+  }
+
+  private imageOf(log: PartitionLog): PartitionImage | undefined {
+    return this.deps.image().topicsById.get(log.topicId)?.partitions[log.partition];
+  }
+
+  read(log: PartitionLog, offset: number, maxBytes: number, deadline: number, done: (error: number, records: RecordRanges | null) => void): void {
+    const image = this.imageOf(log);
+    if (image === undefined) {
+      done(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, null);
+      return;
+    }
+    this.deps.reader
+      .readCold({ topicId: log.topicId, partition: log.partition, objects: image.objects, offset, maxBytes, deadline, limitOffset: log.highWatermark })
+      .then(
+        (result) => {
+          if (result.ranges.length === 0) {
+            result.release();
+            done(0, null);
+            return;
+          }
+          // The blocks stay pinned in the cache until the answer is sent.
+          const records = new RecordRanges(this.deps.arena, () => result.release());
+          for (const { position, length } of result.ranges) records.adopt(position, length);
+          done(0, records);
+        },
+        (error) => done(this.wireError(log, offset, error), null),
+      );
+  }
+
+  private wireError(log: PartitionLog, offset: number, error: unknown): number {
+    if (error instanceof MillraceError && error.kind === 'exhausted') return 0;
+    this.deps.logger.warn('a read of older data failed', {
+      topic: log.name,
+      partition: log.partition,
+      offset,
+      error: error instanceof Error ? error.message : String(error),
+    });
+    if (error instanceof MillraceError && error.kind === 'corrupt') return ErrorCode.CORRUPT_MESSAGE;
+    return ErrorCode.KAFKA_STORAGE_ERROR;
+  }
+
+  lookup(log: PartitionLog, kind: number, argument: number, answer: OffsetAnswer): void {
+    const search = kind === offsetQuery.byTime ? this.byTime(log, argument) : this.byMaxTimestamp(log);
+    search.then(
+      (found) => {
+        if (found === null) answer(0, -1, -1, -1);
+        else answer(0, found.offset, found.timestamp, log.epochAt(found.offset));
+      },
+      (error) => answer(this.wireError(log, -1, error), -1, -1, -1),
+    );
+  }
+
+  /** First record whose timestamp is at least `time`. */
+  private async byTime(log: PartitionLog, time: number): Promise<Found | null> {
+    const tailStart = log.tailStart;
+    for (const range of this.imageOf(log)?.objects ?? []) {
+      if (range.endOffset <= log.startOffset || range.baseOffset >= tailStart) continue;
+      if (range.maxTimestamp < time) continue;
+      const found = await this.scanObjects(log, Math.max(range.baseOffset, log.startOffset), Math.min(range.endOffset, tailStart), time);
+      if (found !== null) return found;
+    }
+    const { journal, tail } = log;
+    for (let i = 0; i < tail.count; i++) {
+      const entry = tail.at(i);
+      if (entry >= journal.durable) break;
+      const slot = journal.slot(entry);
+      if (journal.maxTimestamp[slot]! < time || journal.lastOffset[slot]! < log.startOffset) continue;
+      const found = this.firstAtLeast(journal.position[slot]!, journal.length[slot]!, time, log.startOffset);
+      if (found !== null) return found;
+    }
+    return null;
+  }
+
+  private async scanObjects(log: PartitionLog, from: number, end: number, time: number): Promise<Found | null> {
+    let offset = from;
+    while (offset < end) {
+      const image = this.imageOf(log);
+      if (image === undefined) return null;
+      const result = await this.deps.reader.readCold({
+        topicId: log.topicId,
+        partition: log.partition,
+        objects: image.objects,
+        offset,
+        maxBytes: this.deps.lookupBytes,
+        deadline: this.deps.monotonic() + 10_000,
+      });
+      try {
+        let next = offset;
+        for (const { position, length } of result.ranges) {
+          for (let at = position; at < position + length; at += batchBytesOf(this.deps.arena.view, at)) {
+            next = baseOffsetOf(this.deps.arena.view, at) + this.deps.arena.view.getInt32(at + 23, false) + 1;
+            if (maxTimestampOf(this.deps.arena.view, at) < time) continue;
+            const found = this.firstAtLeast(at, batchBytesOf(this.deps.arena.view, at), time, log.startOffset);
+            if (found !== null) return found;
+          }
+        }
+        if (next <= offset) return null;
+        offset = next;
+      } finally {
+        result.release();
+      }
+    }
+    return null;
+  }
+
+  private async byMaxTimestamp(log: PartitionLog): Promise<Found | null> {
+    let best = -1;
+    for (const range of this.imageOf(log)?.objects ?? []) {
+      if (range.endOffset > log.startOffset && range.maxTimestamp > best) best = range.maxTimestamp;
+    }
+    const { journal, tail } = log;
+    for (let i = 0; i < tail.count && tail.at(i) < journal.durable; i++) {
+      best = Math.max(best, journal.maxTimestamp[journal.slot(tail.at(i))]!);
+    }
+    return best < 0 ? null : this.byTime(log, best);
+  }
+
+  /** Opens one batch and finds its first record at or above the time and the log start. */
+  private firstAtLeast(position: number, length: number, time: number, startOffset: number): Found | null {
+    const cursor = new RecordCursor();
+    cursor.open(this.deps.arena.buffer, position, length, this.deps.codecs, lookupDecompressedMax);
+    while (cursor.next()) {
+      if (cursor.timestamp >= time && cursor.offset >= startOffset) return { offset: cursor.offset, timestamp: cursor.timestamp };
+    }
+    return null;
+  }
+}

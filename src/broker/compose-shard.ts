@@ -1,0 +1,118 @@
+/**
+ * Builds a Shard from what its thread has: native or portable functions, a store of its own for cold reads, and every
+ * request handler. Runs on the shard's thread.
+ */
+import type { CoordinatorPlace, GroupServices } from '../coordinator/group/group-services.ts';
+import { coordinatorPartition } from '../coordinator/group/offsets-partition.ts';
+import type { Arena } from '../ports/arena.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Logger } from '../ports/logger.ts';
+import type { Random } from '../ports/random.ts';
+import { createCodecs } from '../protocol/compression/codecs.ts';
+import { ErrorCode } from '../protocol/generated/errors.ts';
+import type { ControlPlane } from '../requests/control-plane.ts';
+import type { ObjectStore } from '../store/object-store.ts';
+import { BlockCache } from '../stream/cache/block-cache.ts';
+import { LocalBudget } from '../stream/cache/block-slabs.ts';
+import { ColdReader, DirectBlockLoader } from '../stream/read/cold-reader.ts';
+import { ObjectReader } from '../stream/read/object-reader.ts';
+import type { Wal } from '../stream/wal/wal.ts';
+import { type HandlerSettings, requestHandlers } from './request-handlers.ts';
+import { Shard, type ShardPeers, type ShardServices, type ShardSettings } from './shard.ts';
+import { offsetsTopic } from './placement.ts';
+import type { ThreadNative } from './thread-native.ts';
+
+export interface ShardSeed {
+  readonly settings: ShardSettings;
+  readonly handlers: HandlerSettings;
+  readonly image: Buffer;
+  readonly blockCacheBytes: number;
+}
+
+export interface ShardThread {
+  readonly arena: Arena;
+  readonly wals: readonly Wal[];
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly native: ThreadNative;
+  readonly store: ObjectStore;
+  readonly control: ControlPlane;
+  readonly peers: ShardPeers | null;
+}
+
+export function composeShard(seed: ShardSeed, thread: ShardThread): Shard {
+  const { arena, clock, native, store } = thread;
+  let shard: Shard | null = null;
+  const reader = new ObjectReader({
+    store,
+    crc32c: native.crc32c,
+    sizeOf: (objectId) => shard?.image.objects.get(objectId)?.size,
+  });
+  const cache = new BlockCache({
+    arena,
+    budget: new LocalBudget(seed.blockCacheBytes),
+    budgetBytes: seed.blockCacheBytes,
+    loader: new DirectBlockLoader(reader, arena),
+    clock,
+  });
+  shard = new Shard({
+    settings: seed.settings,
+    image: Buffer.from(seed.image),
+    arena,
+    wals: thread.wals,
+    clock,
+    random: thread.random,
+    logger: thread.logger,
+    codecs: createCodecs(),
+    crc32c: native.crc32c,
+    crc32cAt: native.crc32cAt(arena),
+    walk: native.walk,
+    coldReader: new ColdReader({ arena, reader, cache, readAheadBytesMax: Math.min(16 << 20, seed.blockCacheBytes / 8) }),
+    control: thread.control,
+    handlers: (services) => requestHandlers(services, groupServices(services), seed.handlers),
+    peers: thread.peers,
+  });
+  return shard;
+}
+
+/** The group handlers' view of the shard: the internal topic is made when the first group asks for its coordinator. */
+function groupServices(services: ShardServices): GroupServices {
+  const { topics, control, coordinator, settings, logger } = services;
+  let making: Promise<unknown> | null = null;
+  const makeTopic = (): void => {
+    making ??= control
+      .createTopics([
+        {
+          name: offsetsTopic,
+          partitions: settings.group.offsetsPartitions,
+          configs: { 'cleanup.policy': 'compact', 'compression.type': 'producer', 'segment.bytes': '104857600' },
+          internal: true,
+        },
+      ])
+      .catch((error: unknown) => logger.warn('the offsets topic could not be made', { error: String(error) }))
+      .finally(() => {
+        making = null;
+      });
+  };
+  return {
+    topics: {
+      idOf: (name) => topics.topicByName(name)?.topicId ?? null,
+      nameOf: (topicId) => topics.topicById(topicId)?.name ?? null,
+    },
+    coordinatorFor: () => coordinator,
+    coordinators: () => [coordinator],
+    findCoordinator(kind, key, listener, done) {
+      const { nodeId, host, port } = services.endpoint(listener);
+      const place = (errorCode: number): CoordinatorPlace => (errorCode === 0 ? { errorCode, nodeId, host, port } : { errorCode, nodeId: -1, host: '', port: -1 });
+      if (kind !== 'group') {
+        done(place(ErrorCode.COORDINATOR_NOT_AVAILABLE));
+        return;
+      }
+      const topic = topics.topicByName(offsetsTopic);
+      const partition = coordinatorPartition(key, settings.group.offsetsPartitions);
+      if (topic === undefined) makeTopic();
+      done(place(topic?.partitions[partition]?.state === 'open' ? 0 : ErrorCode.COORDINATOR_NOT_AVAILABLE));
+    },
+  };
+}

@@ -1,0 +1,46 @@
+/**
+ * Where things live inside one broker: which shard owns a partition, which volume takes its writes, and the settings
+ * that a log follows. Pure functions, the same on every thread.
+ */
+import type { LogSettings } from '../log/partition-log.ts';
+import type { ClusterImage, TopicImage } from '../metadata/metadata-store.ts';
+
+export const offsetsTopic = '__consumer_offsets';
+
+/** FNV-1a over the stream's identity: stable across restarts and versions. */
+export function streamHash(topicId: string, partition: number): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < topicId.length; i++) hash = Math.imul(hash ^ topicId.charCodeAt(i), 0x01000193);
+  hash = Math.imul(hash ^ (partition & 0xff), 0x01000193);
+  hash = Math.imul(hash ^ (partition >>> 8), 0x01000193);
+  hash ^= hash >>> 15;
+  return hash >>> 0;
+}
+
+/** All coordinators live on shard 0, so that listing and describing groups needs no fan-out. */
+export function ownerShard(topicName: string, topicId: string, partition: number, shards: number): number {
+  return topicName === offsetsTopic ? 0 : streamHash(topicId, partition) % shards;
+}
+
+/** Consecutive partitions of a topic alternate between volumes. */
+export function volumeFor(topicId: string, partition: number, volumes: number): number {
+  return (streamHash(topicId, 0) + partition) % volumes;
+}
+
+/** Topic configs that the log follows; broker-wide defaults come in through the image's cluster configs. */
+export function topicLogSettings(topic: TopicImage, image: ClusterImage): LogSettings {
+  const cluster = image.configs.get('cluster:') ?? {};
+  const read = (name: string, broker: string, fallback: string): string => topic.configs[name] ?? cluster[broker] ?? fallback;
+  return {
+    maxMessageBytes: Number(read('max.message.bytes', 'message.max.bytes', '1048588')),
+    logAppendTime: read('message.timestamp.type', 'log.message.timestamp.type', 'CreateTime') === 'LogAppendTime',
+    compacted: read('cleanup.policy', 'log.cleanup.policy', 'delete').includes('compact'),
+    timestampBeforeMaxMs: unlimited(read('message.timestamp.before.max.ms', 'log.message.timestamp.before.max.ms', '9223372036854775807')),
+    timestampAfterMaxMs: unlimited(read('message.timestamp.after.max.ms', 'log.message.timestamp.after.max.ms', '3600000')),
+  };
+}
+
+function unlimited(value: string): number {
+  const number = Number(value);
+  return number > Number.MAX_SAFE_INTEGER ? Number.POSITIVE_INFINITY : number;
+}

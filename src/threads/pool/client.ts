@@ -1,0 +1,42 @@
+/**
+ * The object pool: piscina workers that build and upload objects from the arena. Started at the first task; without
+ * atomics (its threads would sleep on idle keep-alive sockets) and without an idle time-out. Main thread.
+ */
+import { Piscina } from 'piscina';
+import type { UploadPlan, UploadResult } from '../../stream/objects/objects.ts';
+import type { ObjectTaskResult } from '../../stream/upload/object-pool.ts';
+import type { PoolWorkerData } from './contract.ts';
+
+export class ObjectPool {
+  private readonly data: PoolWorkerData;
+  private readonly threads: number;
+  private pool: Piscina | null = null;
+
+  constructor(data: PoolWorkerData, threads: number) {
+    this.data = data;
+    this.threads = threads;
+  }
+
+  private start(): Piscina {
+    this.pool ??= new Piscina({
+      filename: new URL('./pool.worker.js', import.meta.url).href,
+      minThreads: 1,
+      maxThreads: this.threads,
+      concurrentTasksPerWorker: 4,
+      atomics: 'disabled',
+      idleTimeout: Number.POSITIVE_INFINITY,
+      workerData: this.data,
+    });
+    return this.pool;
+  }
+
+  async upload(plan: UploadPlan): Promise<UploadResult> {
+    const outcome = (await this.start().run({ kind: 'upload', plan })) as ObjectTaskResult;
+    if (outcome.kind !== 'upload') throw new TypeError('the pool answered another task');
+    return outcome.result;
+  }
+
+  async close(): Promise<void> {
+    await this.pool?.destroy();
+  }
+}

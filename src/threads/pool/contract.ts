@@ -1,0 +1,9 @@
+/** What main gives the object pool's workers: the arena they read and write, and the store. */
+import type { ArenaHandle } from '../memory/arena.ts';
+
+export interface PoolWorkerData {
+  readonly arena: ArenaHandle;
+  readonly native: boolean;
+  readonly storeUrl: string;
+  readonly stagingBytes: number;
+}

@@ -1,0 +1,35 @@
+/** Entry of a shard thread. */
+import { parentPort, workerData } from 'node:worker_threads';
+import { threadNative } from '../../broker/thread-native.ts';
+import { createLogger } from '../../observe/logger.ts';
+import type { ControlPlane } from '../../requests/control-plane.ts';
+import { openStore } from '../../store/open-store.ts';
+import { SystemClock } from '../adapters/system-clock.ts';
+import { SystemRandom } from '../adapters/system-random.ts';
+import { SharedArena } from '../memory/arena.ts';
+import { PortRpc } from '../rpc.ts';
+import { assembleShard } from './assemble.ts';
+import type { ShardWorkerData } from './contract.ts';
+
+const data = workerData as ShardWorkerData;
+const clock = new SystemClock();
+const random = new SystemRandom();
+const native = threadNative(data.native);
+const logger = createLogger({ ...data.log, write: (line) => process.stderr.write(line) });
+const store = await openStore(data.storeUrl, { clock, random, crc32c: native.crc32c });
+// Calls are served once the shard is there: messages wait in the port until then.
+const local: Record<string, unknown> = {};
+const rpc = new PortRpc<ControlPlane>(parentPort!, local);
+const { host } = assembleShard({
+  data,
+  arena: SharedArena.attach(data.arena),
+  native,
+  clock,
+  random,
+  logger,
+  store,
+  control: rpc.remote as unknown as ControlPlane,
+});
+for (const method of ['openPartitions', 'restore', 'ends', 'beginServing', 'applyChanges', 'connect', 'collect', 'uploaded', 'metrics', 'drain', 'quiesce'] as const) {
+  local[method] = (...args: unknown[]) => (host[method] as (...a: unknown[]) => unknown).apply(host, args);
+}

@@ -1,0 +1,78 @@
+/** Main's handle on one WAL thread: starts it, implements WalControl over its port, and reports its death. Main thread. */
+import { Worker } from 'node:worker_threads';
+import { errorFromWire, MillraceError } from '../../ports/errors.ts';
+import type { WalControl, WalCut, WalStatus } from '../../stream/wal/wal.ts';
+import type { Doorbell } from '../memory/doorbell.ts';
+import { type WalAnswer, type WalCall, type WalWorkerData, walStats } from './contract.ts';
+
+type CallBody = WalCall extends infer C ? (C extends { id: number } ? Omit<C, 'id'> : never) : never;
+
+export class WalThread implements WalControl {
+  private readonly worker: Worker;
+  private readonly bell: Doorbell;
+  private readonly stats: Float64Array;
+  private readonly waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
+  private nextId = 1;
+  private dead: Error | null = null;
+  private closing = false;
+
+  constructor(data: WalWorkerData, bell: Doorbell, onDeath: (error: Error) => void) {
+    this.bell = bell;
+    this.stats = new Float64Array(data.stats);
+    this.worker = new Worker(new URL('./wal.worker.js', import.meta.url), { workerData: data, name: `wal-${data.volume}` });
+    this.worker.on('message', (answer: WalAnswer) => {
+      const waiter = this.waiting.get(answer.id);
+      this.waiting.delete(answer.id);
+      if (answer.error === null) waiter?.resolve(answer.result);
+      else waiter?.reject(errorFromWire(answer.error));
+    });
+    const died = (error: Error): void => {
+      if (this.dead !== null) return;
+      this.dead = error;
+      for (const { reject } of this.waiting.values()) reject(error);
+      this.waiting.clear();
+      if (!this.closing) onDeath(error);
+    };
+    this.worker.on('error', died);
+    this.worker.on('exit', (code) => died(new MillraceError('internal', 'THREAD_DEAD', `WAL thread ${data.volume} ended with code ${code}`)));
+  }
+
+  private call(body: CallBody): Promise<unknown> {
+    if (this.dead !== null) return Promise.reject(this.dead);
+    const id = this.nextId++;
+    return new Promise((resolve, reject) => {
+      this.waiting.set(id, { resolve, reject });
+      this.worker.postMessage({ ...body, id });
+      this.bell.ring();
+    });
+  }
+
+  status(): Promise<WalStatus> {
+    return this.call({ method: 'status' }) as Promise<WalStatus>;
+  }
+
+  async trim(cut: WalCut): Promise<void> {
+    await this.call({ method: 'trim', cut });
+  }
+
+  async close(options: { clean: boolean }): Promise<void> {
+    this.closing = true;
+    await this.call({ method: 'close', clean: options.clean });
+  }
+
+  usedBytes(): number {
+    return this.stats[walStats.usedBytes]!;
+  }
+
+  metrics(): Record<keyof typeof walStats, number> {
+    const out = {} as Record<keyof typeof walStats, number>;
+    for (const [name, index] of Object.entries(walStats)) out[name as keyof typeof walStats] = this.stats[index]!;
+    return out;
+  }
+
+  /** Without waiting: a thread inside a write cannot be ended, so nothing depends on it. */
+  terminate(): void {
+    this.closing = true;
+    void this.worker.terminate();
+  }
+}

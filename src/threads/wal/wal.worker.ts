@@ -1,0 +1,103 @@
+/**
+ * Entry of a WAL thread: a blocking loop around one WalWriter. Takes appends from the shards' rings, answers control
+ * calls between commits, sleeps on its doorbell when there is nothing to write.
+ */
+import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { threadNative } from '../../broker/thread-native.ts';
+import { RecoveredBatches } from '../../stream/wal/recovered-batches.ts';
+import type { RecoveredWal } from '../../stream/wal/recovery.ts';
+import { DelayedWalDevice } from '../../stream/wal/delayed-wal-device.ts';
+import { FileWalDevice } from '../../stream/wal/file-wal-device.ts';
+import { WalWriter } from '../../stream/wal/wal-writer.ts';
+import { SystemClock } from '../adapters/system-clock.ts';
+import { SharedArena } from '../memory/arena.ts';
+import { attachDoorbell } from '../memory/doorbell.ts';
+import { Ring } from '../memory/ring.ts';
+import { BlockingWaiter } from '../memory/waiter.ts';
+import type { WalCall, WalWorkerData } from './contract.ts';
+import { errorToWire } from '../../ports/errors.ts';
+import { RingAppendSource } from './ring-append-source.ts';
+
+const data = workerData as WalWorkerData;
+const port = parentPort as unknown as MessagePort;
+const clock = new SystemClock();
+const arena = SharedArena.attach(data.arena);
+const { native, files, crc32c } = threadNative(data.native);
+const file = FileWalDevice.open(data.path, files, { create: false });
+const sleepWord = new Int32Array(new SharedArrayBuffer(4));
+const device =
+  data.extraWriteDelayMs > 0
+    ? new DelayedWalDevice(file, (then) => {
+        Atomics.wait(sleepWord, 0, 0, data.extraWriteDelayMs);
+        then();
+      })
+    : file;
+const recovered: RecoveredWal = { ...data.resume, batches: new RecoveredBatches(), reasons: [], lostCommits: [], lost: [] };
+const writer = WalWriter.resume(
+  { device, clock, arena, crc32c, settings: { lingerMs: data.lingerMs, iops: data.iops, bandwidth: data.bandwidth } },
+  recovered,
+  data.epoch,
+);
+const stats = new Float64Array(data.stats);
+const sources = data.lanes.map((lane) => {
+  const source = new RingAppendSource(new Ring(lane.appends), new Ring(lane.completions), attachDoorbell(lane.shardBell, native));
+  writer.addSource(source);
+  return source;
+});
+const waiter = new BlockingWaiter(data.bell);
+const calls: WalCall[] = [];
+let stopping = false;
+
+function answer(id: number, error: Error | null, result: unknown = null): void {
+  port.postMessage({ id, result, error: error === null ? null : errorToWire(error) });
+}
+
+function serve(call: WalCall): void {
+  switch (call.method) {
+    case 'status':
+      answer(call.id, null, { ...writer.status, epoch: writer.epoch });
+      return;
+    case 'trim':
+      writer.trim(call.cut, (error) => answer(call.id, error));
+      return;
+    case 'close':
+      writer.close(call.clean, (error) => {
+        stopping = true;
+        void file.close();
+        answer(call.id, error);
+      });
+      return;
+  }
+}
+
+function publishStats(): void {
+  const { status } = writer;
+  stats[0] = status.usedBytes;
+  stats[1] = status.capacityBytes;
+  stats[2] = status.cut.sequence;
+  stats[3] = status.failed === null ? 0 : 1;
+  stats[4] = writer.stats.commits;
+  stats[5] = writer.stats.payloadBytes;
+  stats[6] = writer.stats.batches;
+  stats[7] = status.writtenBytes;
+}
+
+const pending = (): boolean => sources.some((source) => source.waiting() > 0);
+
+while (!stopping) {
+  for (let message = receiveMessageOnPort(port); message !== undefined; message = receiveMessageOnPort(port)) {
+    calls.push(message.message as WalCall);
+  }
+  let behind = false;
+  for (const source of sources) {
+    source.tell();
+    behind ||= source.behind;
+  }
+  // A cut given to an upload must not hold commits that a shard has not been told of.
+  for (let left = behind ? 0 : calls.length; left > 0; left--) serve(calls.shift()!);
+  const more = writer.nudge();
+  publishStats();
+  if (more || stopping) continue;
+  const sleep = Math.min(writer.wakeAt - clock.monotonic(), behind ? 1 : 1000);
+  if (sleep > 0) waiter.wait(() => pending() && writer.wakeAt === Number.POSITIVE_INFINITY, sleep);
+}
