@@ -9,7 +9,7 @@
  *               │ batches u8 │ 0 u8 │ (first sequence i32 │ last sequence i32 │ base i64 │ last i64 │ timestamp i64)…
  *   descriptor  broker epoch i64 │ sequence i64 │ node i32 │ length of the cluster id u16 │ cluster id (UTF-8)
  *
- * Bounds: counts are compared with the bytes left before anything is allocated; at most five batches a producer
+ * Bounds: nothing is made for bytes that are not there, whatever a count says; at most five batches a producer
  * (KIP-98: what a leader remembers to recognise duplicates).
  */
 import { getInt64, objectCorrupt, putInt64, requirePlan, viewOf } from './object-format.ts';
@@ -174,11 +174,6 @@ class SectionCursor {
     return at;
   }
 
-  /** Fails unless `count` records of at least `size` bytes can still follow: asked before memory is given to them. */
-  room(count: number, size: number): void {
-    if (this.#at + count * size > this.#view.byteLength) this.fail(`${count} records do not fit`);
-  }
-
   get view(): DataView {
     return this.#view;
   }
@@ -197,7 +192,6 @@ class SectionCursor {
   }
 
   producers(count: number): ProducerEntry[] {
-    this.room(count, producerBytes);
     const producers: ProducerEntry[] = [];
     for (let i = 0; i < count; i++) {
       const at = this.take(1, producerBytes);

@@ -138,6 +138,24 @@ test('a held block is never evicted: readers wait for a release, in order, up to
   assert.deepEqual(order, ['second', 'first']);
 });
 
+test('a small block does not overtake a large one that waits', async () => {
+  const { cache } = setUp({ segments: 4 });
+  const held = await cache.readAll('o', [block(1, 900), block(3, 900), block(5, 900), block(7, 300)], 1e6);
+  assert.equal(held.length, 4);
+  let served = false;
+  const large = cache.read('p', block(1, 1900), 1e6);
+  const small = cache.read('p', block(40, 100), 1e6).then((handle) => {
+    served = true;
+    return handle;
+  });
+  await turns();
+  assert.deepEqual([served, cache.queued], [false, 2]);
+  held[0]!.release();
+  held[1]!.release();
+  (await large).release();
+  (await small).release();
+});
+
 test('memory taken by others is looked for again', async () => {
   const { cache, clock, arena } = setUp({ segments: 4, arenaSegments: 2 });
   const taken = arena.acquireRun(2);

@@ -200,6 +200,15 @@ test('a hole is reported, never skipped', async () => {
   await assert.rejects(read(2, 1e6), coded('OFFSETS_MISSING'));
   const behind = await read(6, 1e6);
   assert.deepEqual([behind.ranges.length, behind.nextOffset], [0, 6]);
+
+  // The list promises more than the object has.
+  const { cold } = readerOf(world);
+  const objects = world
+    .objectsOf(topicId, partition)
+    .map((object) => ({ ...object, baseOffset: 0 }))
+    .slice(1);
+  const promised = cold.readCold({ topicId, partition, objects, offset: 3, maxBytes: 100, deadline: 1e6 });
+  await assert.rejects(promised, coded('OFFSETS_MISSING'));
 });
 
 test('a damaged block is an error, and the data before it still reads', async () => {
