@@ -4,14 +4,15 @@
  */
 import assert from 'node:assert/strict';
 import { type StreamId, streamId } from '../../src/ports/stream-id.ts';
-import { javascriptCrc32c } from '../../src/protocol/records/crc32c.ts';
+import { portableCrc32c } from '../../src/protocol/records/crc32c.ts';
 import { PayloadReader } from '../../src/stream/wal/payload-reader.ts';
 import type { RecoveredWal } from '../../src/stream/wal/recovery.ts';
 import type { WalDevice } from '../../src/stream/wal/wal-device.ts';
 import { alignedBuffer } from '../../src/stream/wal/wal-limits.ts';
+import { WalWindow } from '../../src/stream/wal/wal-window.ts';
 import type { VirtualClock } from '../support/virtual-clock.ts';
 
-export const crc32c = javascriptCrc32c;
+export const { crc32c } = portableCrc32c();
 
 export const id = (byte: number): string => Buffer.alloc(16, byte).toString('base64url');
 export const logId = id(7);
@@ -79,8 +80,13 @@ export class BatchMaker {
 }
 
 /** All recovered batches as `partition: bytes`, each read and checked. */
-export async function readAll(device: WalDevice, recovered: RecoveredWal): Promise<Buffer[]> {
-  const reader = new PayloadReader(device, crc32c);
+export async function readAll(
+  device: WalDevice,
+  recovered: RecoveredWal,
+  window = new WalWindow(device),
+): Promise<Buffer[]> {
+  window.reset(device);
+  const reader = new PayloadReader(device, crc32c, window);
   const all: Buffer[] = [];
   for (let i = 0; i < recovered.batches.count; i++) {
     const into = Buffer.alloc(recovered.batches.lengths[i]! + 5);

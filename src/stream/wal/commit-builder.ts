@@ -24,7 +24,6 @@ import {
   viewOf,
 } from './wal-format.ts';
 import {
-  alignedBuffer,
   batchHeaderBytes,
   commitHeaderBytes,
   descriptorBytes,
@@ -41,11 +40,16 @@ import {
   runsMax,
 } from './wal-limits.ts';
 
+/** Memory that a builder works in. */
+export const stagingBytes = headBytesMax + partialBytesMax;
+
 export interface CommitBuilderOptions {
   arena: { readonly buffer: Buffer; readonly view: DataView };
   crc32c: Crc32c;
   logId: string;
   clusterId: string;
+  /** Page-aligned, at least `stagingBytes`. */
+  staging: Buffer;
   /** Lower limits than the format's, for tests. */
   payloadBytesMax?: number;
   descriptorsMax?: number;
@@ -104,14 +108,10 @@ export class CommitBuilder {
     this.#crc32c = options.crc32c;
     this.#payloadMax = Math.min(options.payloadBytesMax ?? payloadBytesMax, payloadBytesMax);
     this.#descriptorsMax = Math.min(options.descriptorsMax ?? descriptorsMax, descriptorsMax);
-    this.#staging = alignedBuffer(headBytesMax + partialBytesMax);
+    this.#staging = options.staging;
     this.#stagingView = viewOf(this.#staging);
     this.plan = new WritePlan(this.#staging, this.#arena);
     encodeCommitConstants(this.#staging, 0, options.logId, options.clusterId);
-  }
-
-  get staging(): Buffer {
-    return this.#staging;
   }
 
   /** Bytes of the commit as collected so far, whole pages. */

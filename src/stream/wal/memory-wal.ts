@@ -46,6 +46,11 @@ export class MemoryWal implements Wal, WalControl {
     this.#lengths = new Float64Array(this.#capacityEntries);
   }
 
+  /** Bytes between trim and the newest durable append. */
+  get usedBytes(): number {
+    return this.#cut.position - this.#trimmed.position;
+  }
+
   tryAppend(_stream: StreamId, _position: number, length: number): number {
     if (length > this.#capacityBytes) {
       throw new MillraceError(

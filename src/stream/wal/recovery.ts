@@ -61,6 +61,8 @@ export interface RecoverOptions {
   readonly expectClusterId: string;
   /** What the metadata says is freed, if later than the superblock's trim. */
   readonly from?: WalCut | undefined;
+  /** A window to reuse (its memory is large); else one is allocated. */
+  readonly window?: WalWindow;
 }
 
 /** Commits longer than this are hopped over: their payload is not read on the way. */
@@ -68,8 +70,12 @@ const hopBytes = 256 * 1024;
 const smallWindowBytes = 64 * 1024;
 
 /** Reads and chooses the newest whole superblock. Writes nothing. */
-export async function readSuperblock(device: WalDevice, crc32c: Crc32c): Promise<Superblock> {
-  const pages = alignedBuffer(2 * pageBytes);
+export async function readSuperblock(
+  device: WalDevice,
+  crc32c: Crc32c,
+  pages: Buffer = alignedBuffer(2 * pageBytes),
+): Promise<Superblock> {
+  pages.fill(0);
   await device.read(pages, 0);
   const a = decodeSuperblock(pages, 0, crc32c);
   const b = decodeSuperblock(pages, pageBytes, crc32c);
@@ -84,7 +90,9 @@ export async function readSuperblock(device: WalDevice, crc32c: Crc32c): Promise
 }
 
 export async function recoverWal(device: WalDevice, options: RecoverOptions): Promise<RecoveredWal> {
-  const superblock = await readSuperblock(device, options.crc32c);
+  const window = options.window ?? new WalWindow(device);
+  const pages = window.reset(device).subarray(0, 2 * pageBytes);
+  const superblock = await readSuperblock(device, options.crc32c, pages);
   if (superblock.clusterId !== options.expectClusterId) {
     throw new MillraceError(
       'invalid',
@@ -92,7 +100,7 @@ export async function recoverWal(device: WalDevice, options: RecoverOptions): Pr
       `WAL ${superblock.logId} belongs to cluster ${superblock.clusterId}, not ${options.expectClusterId}`,
     );
   }
-  return new Recovery(device, superblock, options).run();
+  return new Recovery(device, superblock, window, options).run();
 }
 
 /** A commit of the chain: its cut and the batches before it. */
@@ -117,11 +125,11 @@ class Recovery {
   #last: Link | null = null;
   #beforeLast: Link | null = null;
 
-  constructor(device: WalDevice, superblock: Superblock, options: RecoverOptions) {
+  constructor(device: WalDevice, superblock: Superblock, window: WalWindow, options: RecoverOptions) {
     this.#device = device;
     this.#superblock = superblock;
     this.#crc32c = options.crc32c;
-    this.#window = new WalWindow(device);
+    this.#window = window;
     this.#payload = new PayloadReader(device, options.crc32c, this.#window);
     this.#idBytes = Buffer.from(superblock.logId, 'base64url');
     this.#ringBytes = superblock.writtenBytes - ringStartBytes;

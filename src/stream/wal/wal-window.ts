@@ -13,12 +13,19 @@ export class WalWindow {
   readonly view = viewOf(this.buffer);
   /** Reads that went to the device. */
   reads = 0;
-  readonly #device: WalDevice;
+  #device: WalDevice;
   #start = 0;
   #length = 0;
 
   constructor(device: WalDevice) {
     this.#device = device;
+  }
+
+  /** Forgets what was read and goes on with this device. @returns the window's memory. */
+  reset(device: WalDevice): Buffer {
+    this.#device = device;
+    this.#length = 0;
+    return this.buffer;
   }
 
   /** Index in `buffer` of these bytes, or -1 when they must be loaded first. */

@@ -14,7 +14,7 @@
 import type { Clock } from '../../ports/clock.ts';
 import { MillraceError } from '../../ports/errors.ts';
 import { AdaptiveLinger } from './adaptive-linger.ts';
-import { CommitBuilder } from './commit-builder.ts';
+import { CommitBuilder, stagingBytes } from './commit-builder.ts';
 import type { RecoveredWal } from './recovery.ts';
 import { TokenBucket } from './token-bucket.ts';
 import type { AppendSource, WalCut, WalStatus } from './wal.ts';
@@ -53,6 +53,8 @@ export interface WalWriterOptions {
   readonly arena: { readonly buffer: Buffer; readonly view: DataView };
   readonly crc32c: Crc32c;
   readonly settings?: WalWriterSettings;
+  /** Page-aligned memory of writerMemoryBytes, when the caller has some to reuse; else the writer allocates it. */
+  readonly memory?: Buffer;
   /** A write ended outside of nudge: call nudge soon. */
   readonly wake?: () => void;
 }
@@ -71,6 +73,9 @@ interface Waiter {
 const bytesPerIo = 256 * 1024;
 const trimsWaitingMax = 1024;
 
+/** Staging of commits, one superblock page, one slice of zeros. */
+export const writerMemoryBytes = stagingBytes + pageBytes + growSliceBytes;
+
 export class WalWriter {
   readonly stats = new WalStats();
   readonly sources: AppendSource[] = [];
@@ -85,7 +90,7 @@ export class WalWriter {
   readonly #ring: WalRing;
   readonly #crc32c: Crc32c;
   readonly #superblock: Superblock;
-  readonly #superblockPage = alignedBuffer(pageBytes);
+  readonly #superblockPage: Buffer;
   readonly #superblockPlan: WritePlan;
   readonly #growPlan: WritePlan;
   readonly #linger: AdaptiveLinger;
@@ -166,7 +171,9 @@ export class WalWriter {
       recovered.trim.position,
       recovered.next.position,
     );
+    const memory = options.memory ?? alignedBuffer(writerMemoryBytes);
     this.#builder = new CommitBuilder({
+      staging: memory.subarray(0, stagingBytes),
       arena: options.arena,
       crc32c: options.crc32c,
       logId: recovered.superblock.logId,
@@ -174,9 +181,10 @@ export class WalWriter {
       ...(settings.payloadBytesMax === undefined ? {} : { payloadBytesMax: settings.payloadBytesMax }),
       ...(settings.descriptorsMax === undefined ? {} : { descriptorsMax: settings.descriptorsMax }),
     });
+    this.#superblockPage = memory.subarray(stagingBytes, stagingBytes + pageBytes);
     this.#superblockPlan = new WritePlan(this.#superblockPage, this.#superblockPage);
-    const sliceBytes = settings.growSliceBytes ?? growSliceBytes;
-    const zeros = alignedBuffer(this.#ring.growable ? sliceBytes : pageBytes);
+    const sliceBytes = Math.min(settings.growSliceBytes ?? growSliceBytes, growSliceBytes);
+    const zeros = memory.subarray(stagingBytes + pageBytes, stagingBytes + pageBytes + sliceBytes).fill(0);
     this.#growPlan = new WritePlan(zeros, zeros);
     this.#chunkBytes = settings.growChunkBytes ?? growChunkBytes;
     this.#linger = new AdaptiveLinger(settings.lingerMs ?? 0.5, now);
