@@ -12,7 +12,6 @@ import { MillraceError } from '../ports/errors.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
 import type { Codecs } from '../protocol/compression/codecs.ts';
 import { RecordCursor } from '../protocol/records/batch-reader.ts';
-import { baseOffsetOf, batchBytesOf, maxTimestampOf } from '../protocol/records/batch-header.ts';
 import type { ColdReader } from '../stream/read/cold-reader.ts';
 
 export interface ColdPathDeps {
@@ -28,6 +27,8 @@ export interface ColdPathDeps {
 
 /** Bound on the decompressed size of one batch that a time lookup opens. */
 const lookupDecompressedMax = 64 * 1024 * 1024;
+
+const lookupMs = 10_000;
 
 interface Found {
   offset: number;
@@ -46,13 +47,23 @@ export class ObjectColdPath implements ColdPath {
   }
 
   read(log: PartitionLog, offset: number, maxBytes: number, deadline: number, done: (error: number, records: RecordRanges | null) => void): void {
-    const image = this.imageOf(log);
-    if (image === undefined) {
+    if (this.imageOf(log) === undefined) {
       done(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, null);
       return;
     }
-    this.deps.reader
-      .readCold({ topicId: log.topicId, partition: log.partition, objects: image.objects, offset, maxBytes, deadline, limitOffset: log.highWatermark })
+    const attempt = () =>
+      this.deps.reader.readCold({
+        topicId: log.topicId,
+        partition: log.partition,
+        objects: this.imageOf(log)?.objects ?? [],
+        offset,
+        maxBytes,
+        deadline,
+        limitOffset: log.highWatermark,
+      });
+    attempt()
+      // A missing object means that the list was stale: look at it once more.
+      .catch((error: unknown) => (error instanceof MillraceError && error.code === 'OBJECT_GONE' ? attempt() : Promise.reject(error)))
       .then(
         (result) => {
           if (result.ranges.length === 0) {
@@ -95,51 +106,45 @@ export class ObjectColdPath implements ColdPath {
   /** First record whose timestamp is at least `time`. */
   private async byTime(log: PartitionLog, time: number): Promise<Found | null> {
     const tailStart = log.tailStart;
-    for (const range of this.imageOf(log)?.objects ?? []) {
-      if (range.endOffset <= log.startOffset || range.baseOffset >= tailStart) continue;
-      if (range.maxTimestamp < time) continue;
-      const found = await this.scanObjects(log, Math.max(range.baseOffset, log.startOffset), Math.min(range.endOffset, tailStart), time);
-      if (found !== null) return found;
-    }
+    const found = await this.inObjects(log, log.startOffset, tailStart, time);
+    if (found !== null) return found;
     const { journal, tail } = log;
     for (let i = 0; i < tail.count; i++) {
       const entry = tail.at(i);
       if (entry >= journal.durable) break;
       const slot = journal.slot(entry);
       if (journal.maxTimestamp[slot]! < time || journal.lastOffset[slot]! < log.startOffset) continue;
-      const found = this.firstAtLeast(journal.position[slot]!, journal.length[slot]!, time, log.startOffset);
-      if (found !== null) return found;
+      const inTail = this.firstAtLeast(journal.position[slot]!, journal.length[slot]!, time, log.startOffset);
+      if (inTail !== null) return inTail;
     }
     return null;
   }
 
-  private async scanObjects(log: PartitionLog, from: number, end: number, time: number): Promise<Found | null> {
+  private async inObjects(log: PartitionLog, from: number, end: number, time: number): Promise<Found | null> {
     let offset = from;
     while (offset < end) {
-      const image = this.imageOf(log);
-      if (image === undefined) return null;
-      const result = await this.deps.reader.readCold({
-        topicId: log.topicId,
-        partition: log.partition,
-        objects: image.objects,
-        offset,
-        maxBytes: this.deps.lookupBytes,
-        deadline: this.deps.monotonic() + 10_000,
-      });
+      const batch = await this.deps.reader.findSince(
+        {
+          topicId: log.topicId,
+          partition: log.partition,
+          objects: this.imageOf(log)?.objects ?? [],
+          offset,
+          maxBytes: this.deps.lookupBytes,
+          deadline: this.deps.monotonic() + lookupMs,
+          limitOffset: end,
+        },
+        time,
+      );
+      if (batch === null) return null;
       try {
-        let next = offset;
-        for (const { position, length } of result.ranges) {
-          for (let at = position; at < position + length; at += batchBytesOf(this.deps.arena.view, at)) {
-            next = baseOffsetOf(this.deps.arena.view, at) + this.deps.arena.view.getInt32(at + 23, false) + 1;
-            if (maxTimestampOf(this.deps.arena.view, at) < time) continue;
-            const found = this.firstAtLeast(at, batchBytesOf(this.deps.arena.view, at), time, log.startOffset);
-            if (found !== null) return found;
-          }
-        }
-        if (next <= offset) return null;
-        offset = next;
+        const range = batch.ranges[0];
+        if (range === undefined) return null;
+        const found = this.firstAtLeast(range.position, range.length, time, log.startOffset);
+        if (found !== null) return found;
+        // Only the header promised so late a timestamp.
+        offset = batch.nextOffset;
       } finally {
-        result.release();
+        batch.release();
       }
     }
     return null;

@@ -8,9 +8,10 @@
  * with growing pauses; meanwhile the ring fills and producers are slowed, then refused.
  */
 import type { CollectedDelta } from '../log/log-manager.ts';
-import type { MetadataChange, MetadataStore, WalRecord } from '../metadata/metadata-store.ts';
+import type { MetadataChange, MetadataStore, ObjectRecord, WalRecord } from '../metadata/metadata-store.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import { errorFromWire } from '../ports/errors.ts';
+import { streamKey } from '../ports/stream-id.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { UploadPlan, UploadResult } from '../stream/objects/objects.ts';
 import { planObjects } from '../stream/upload/plan-objects.ts';
@@ -128,49 +129,71 @@ export class UploadCoordinator {
   }
 
   /** Streams closed with this upload: their state object, once the upload has committed. */
-  closes: ((stateObject: Map<string, string>, collected: readonly CollectedDelta[]) => MetadataChange[]) | null = null;
+  closes: ((stateObjects: ReadonlyMap<string, string>, cut: WalCut) => MetadataChange[]) | null = null;
 
   private async run(index: number, withStates: boolean): Promise<void> {
     const { clock, metadata, shards, logger } = this.deps;
     const volume = this.deps.volumes[index]!;
     const began = clock.monotonic();
     const { cut, trimmed } = await volume.control.status();
+    const { closes } = this;
     const collected = await Promise.all(shards.map((shard) => shard.collect(index, cut.sequence, withStates)));
-    const streams = collected.flatMap((part) => part.streams);
-    const states = collected.flatMap((part) => part.states);
-    if (streams.length === 0 && states.length === 0 && cut.sequence === trimmed.sequence && this.closes === null) return;
-    const plans = planObjects(streams, states, this.deps.identity, () => ({ objectId: '', sequence: ++this.sequence }));
+    const stored = await this.store(collected);
+    if (stored.records.length === 0 && cut.sequence === trimmed.sequence && closes === null) return;
+    await metadata.commit([
+      { type: 'upload', wal: volume.logId, freed: { ...cut }, timeMs: clock.now(), objects: stored.records },
+      ...(closes?.(stored.states, cut) ?? []),
+    ]);
+    await Promise.all(shards.map((shard, i) => shard.uploaded(index, collected[i]!.end)));
+    await volume.control.trim(cut);
+    this.uploads++;
+    logger.debug('uploaded', { volume: index, objects: stored.records.length, bytes: stored.bytes, ms: Math.round(clock.monotonic() - began) });
+  }
+
+  /** Builds and stores the objects of what was collected; nothing names them until the caller commits. */
+  private async store(collected: readonly CollectedDelta[]): Promise<{ records: ObjectRecord[]; states: Map<string, string>; bytes: number }> {
+    const plans = planObjects(
+      collected.flatMap((part) => part.streams),
+      collected.flatMap((part) => part.states),
+      this.deps.identity,
+      () => ({ objectId: '', sequence: ++this.sequence }),
+    );
     const ids = await this.deps.ids.take(plans.length);
     const results = await Promise.all(plans.map((plan, i) => this.deps.upload({ ...plan, objectId: ids[i]! })));
     for (const result of results) if (result.error !== undefined) throw errorFromWire(result.error);
-    const stateObjects = new Map<string, string>();
+    const states = new Map<string, string>();
     for (const [i, plan] of plans.entries()) {
-      for (const state of plan.states) stateObjects.set(`${state.topicId}/${state.partition}`, ids[i]!);
+      for (const state of plan.states) states.set(streamKey(state.topicId, state.partition), ids[i]!);
     }
-    const freed: WalRecord['freed'] = { sequence: cut.sequence, position: cut.position, chainCrc: cut.chainCrc };
-    await metadata.commit([
-      {
-        type: 'upload',
-        wal: volume.logId,
-        freed,
-        timeMs: clock.now(),
-        objects: results.map(({ objectId, size, ranges }) => ({ objectId, size, ranges })),
-      },
-      ...(this.closes?.(stateObjects, collected) ?? []),
-    ]);
-    await Promise.all(shards.map((shard, i) => shard.uploaded(index, collected[i]!.end)));
-    await volume.control.trim(cut satisfies WalCut);
     const bytes = results.reduce((sum, result) => sum + result.size, 0);
-    this.uploads++;
     this.uploadedBytes += bytes;
     this.uploadedObjects += results.length;
-    logger.debug('uploaded', {
-      volume: index,
-      objects: results.length,
-      streams: streams.length,
-      bytes,
-      ms: Math.round(clock.monotonic() - began),
-    });
+    return { records: results.map(({ objectId, size, ranges }) => ({ objectId, size, ranges })), states, bytes };
+  }
+
+  /** Recovery only: makes room by uploading what was restored so far; the ring is freed by a later upload. */
+  async relieve(index: number, sequence: number, freed: WalRecord['freed']): Promise<void> {
+    const { clock, metadata, shards } = this.deps;
+    const collected = await Promise.all(shards.map((shard) => shard.collect(index, sequence, false)));
+    const { records } = await this.store(collected);
+    await metadata.commit([{ type: 'upload', wal: this.deps.volumes[index]!.logId, freed, timeMs: clock.now(), objects: records }]);
+    await Promise.all(shards.map((shard, i) => shard.uploaded(index, collected[i]!.end)));
+  }
+
+  /** Recovery only: stores the folded state of every stream, so that the next start folds from here. */
+  async storeStates(): Promise<{ objects: ReadonlyMap<string, string>; changes: MetadataChange[] }> {
+    const { clock, metadata, shards, volumes } = this.deps;
+    const changes: MetadataChange[] = [];
+    const objects = new Map<string, string>();
+    for (const volume of volumes) {
+      // Sequence 0 collects no data: states only.
+      const collected = await Promise.all(shards.map((shard) => shard.collect(volume.index, 0, true)));
+      const { records, states } = await this.store(collected);
+      for (const [key, objectId] of states) objects.set(key, objectId);
+      if (records.length === 0) continue;
+      changes.push({ type: 'upload', wal: volume.logId, freed: metadata.image.wals.get(volume.logId)!.freed, timeMs: clock.now(), objects: records });
+    }
+    return { objects, changes };
   }
 
   /** No upload starts by itself any more; resolves when none is under way. */

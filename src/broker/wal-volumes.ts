@@ -172,7 +172,7 @@ export async function recoverVolumes(volumes: readonly Volume[], clusterId: stri
     volume.recovered = await recoverWal(volume.device, { crc32c: deps.crc32c, expectClusterId: clusterId, from: volume.record.freed });
     const { recovered } = volume;
     if (recovered.state === 'damaged') {
-      for (const lost of recovered.lost) deps.logger.error('offsets lost in a damaged write-ahead log', { ...lost } as Record<string, string | number>);
+      for (const lost of recovered.lost) deps.logger.error('offsets lost in a damaged write-ahead log', { topic: lost.topicId, partition: lost.partition, from: lost.from, until: lost.until, reason: lost.reason });
       throw new MillraceError(
         'corrupt',
         'WAL_DAMAGED',

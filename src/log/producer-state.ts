@@ -105,6 +105,8 @@ export class ProducerState {
       producer.count = 0;
       producer.next = 0;
     }
+    // Recovery may show a batch again that the stored state holds already.
+    if (producer.count > 0 && producer.lastOffset[producer.newest(0)]! >= lastOffset) return;
     const slot = producer.next;
     producer.firstSequence[slot] = firstSequence;
     producer.lastSequence[slot] = lastSequence;

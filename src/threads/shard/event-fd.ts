@@ -4,13 +4,14 @@ import type { EventFdNative } from '../memory/doorbell.ts';
 
 export function eventFdNative(native: NativeBindings | null): EventFdNative | null {
   if (native === null) return null;
+  const watch = (fd: number, callback: () => void) => native.watchEventFd(fd, callback);
   return {
     createEventFd: () => native.createEventFd(),
     ringEventFd: (fd) => native.ringEventFd(fd),
     EventFdWatcher: class {
       readonly #watcher: { close(): void };
       constructor(fd: number, callback: () => void) {
-        const watcher = native.watchEventFd(fd, callback);
+        const watcher = watch(fd, callback);
         watcher.unref();
         this.#watcher = watcher;
       }

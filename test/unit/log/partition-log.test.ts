@@ -1,0 +1,224 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { AppendWaiter } from '../../../src/log/append-journal.ts';
+import { LogManager } from '../../../src/log/log-manager.ts';
+import type { ReadResult } from '../../../src/log/partition-handle.ts';
+import type { PartitionLog } from '../../../src/log/partition-log.ts';
+import { silentLogger } from '../../../src/ports/logger.ts';
+import { ErrorCode } from '../../../src/protocol/generated/errors.ts';
+import { baseOffsetOf, leaderEpochOf } from '../../../src/protocol/records/batch-header.ts';
+import { buildBatch } from '../../../src/protocol/records/batch-builder.ts';
+import { javascriptCrc32c } from '../../../src/protocol/records/crc32c.ts';
+import type { StreamId } from '../../../src/ports/stream-id.ts';
+import type { Wal } from '../../../src/stream/wal/wal.ts';
+import { HeapArena } from '../../support/heap-arena.ts';
+import { VirtualClock } from '../../support/virtual-clock.ts';
+
+const topicId = 'AAAAAAAAAAAAAAAAAAAAAQ';
+
+/** A WAL whose durability the test decides. */
+class HeldWal implements Wal {
+  readonly volume = 0;
+  readonly logId = 'held';
+  onDurable: Wal['onDurable'] = () => {};
+  onFailed: Wal['onFailed'] = () => {};
+  appended = 0;
+  room = Number.POSITIVE_INFINITY;
+  tryAppend(_stream: StreamId, _position: number, _length: number): number {
+    if (this.appended >= this.room) return 0;
+    return ++this.appended;
+  }
+  flush(): void {}
+}
+
+interface Outcome {
+  index: number;
+  error: number;
+  baseOffset: number;
+}
+
+function setup(options: { logCacheBytes?: number; capacity?: number } = {}) {
+  const arena = new HeapArena({ segmentBytes: 4096, segmentCount: 64 });
+  const clock = new VirtualClock();
+  const wal = new HeldWal();
+  const logs = new LogManager({
+    arena,
+    wals: [wal],
+    clock,
+    logger: silentLogger,
+    crc32c: (position, length) => javascriptCrc32c(arena.buffer, position, length),
+    journalCapacity: options.capacity ?? 64,
+    logCacheBytes: options.logCacheBytes ?? 1 << 20,
+    cold: {
+      read: (_log, _offset, _maxBytes, _deadline, done) => done(ErrorCode.KAFKA_STORAGE_ERROR, null),
+      lookup: (_log, _kind, _argument, answer) => answer(0, -1, -1, -1),
+    },
+  });
+  logs.beginAppends();
+  const log = logs.open({
+    name: 't',
+    topicId,
+    partition: 0,
+    settings: { maxMessageBytes: 1 << 20, logAppendTime: false, compacted: false, timestampBeforeMaxMs: Infinity, timestampAfterMaxMs: Infinity },
+    leaderEpoch: 3,
+    epochs: [{ epoch: 3, startOffset: 0 }],
+    startOffset: 0,
+    endOffset: 0,
+    volume: 0,
+    producers: [],
+  });
+  const outcomes: Outcome[] = [];
+  const waiter: AppendWaiter = { onAppended: (index, error, baseOffset) => outcomes.push({ index, error, baseOffset }) };
+  let next = 0;
+  const append = (records: number, producer?: { id: number; sequence: number }): number => {
+    const batch = buildBatch(
+      Array.from({ length: records }, (_, i) => ({ timestamp: 1000 + i, key: null, value: Buffer.from(`v${i}`), headers: [] })),
+      producer === undefined ? {} : { producerId: producer.id, producerEpoch: 0, baseSequence: producer.sequence },
+      javascriptCrc32c,
+    );
+    const segment = arena.acquire();
+    assert.ok(segment >= 0);
+    const position = segment * arena.segmentBytes;
+    batch.copy(arena.buffer, position);
+    const index = next++;
+    log.append(position, batch.length, waiter, index);
+    arena.release(segment);
+    return position;
+  };
+  const read = (offset: number, maxBytes = 1 << 20): ReadResult => {
+    const results: ReadResult[] = [];
+    log.read(offset, maxBytes, true, 0, { onRead: (_index, result) => void results.push(result) }, 0);
+    assert.equal(results.length, 1);
+    return results[0]!;
+  };
+  return { arena, clock, wal, logs, log: log as PartitionLog, outcomes, append, read };
+}
+
+test('offsets and leader epoch are patched at append, answers come when durable, in order', () => {
+  const { arena, wal, log, outcomes, append } = setup();
+  const first = append(3);
+  const second = append(2);
+  assert.equal(baseOffsetOf(arena.view, first), 0);
+  assert.equal(baseOffsetOf(arena.view, second), 3);
+  assert.equal(leaderEpochOf(arena.view, second), 3);
+  assert.deepEqual(outcomes, []);
+  assert.equal(log.highWatermark, 0);
+  wal.onDurable(1, 1);
+  assert.deepEqual(outcomes, [{ index: 0, error: 0, baseOffset: 0 }]);
+  assert.equal(log.highWatermark, 3);
+  wal.onDurable(2, 2);
+  assert.equal(log.highWatermark, 5);
+  assert.equal(outcomes[1]!.baseOffset, 3);
+});
+
+test('what is appended but not durable is never read', () => {
+  const { wal, append, read } = setup();
+  append(3);
+  append(2);
+  assert.equal(read(0).records, null);
+  wal.onDurable(1, 1);
+  const result = read(0);
+  assert.equal(result.records!.positions.length, 1);
+  assert.equal(read(3).records, null);
+  assert.equal(read(4).error, ErrorCode.OFFSET_OUT_OF_RANGE);
+  result.records!.release();
+});
+
+test('a duplicate joins its original and is answered with its offset, once durable', () => {
+  const { wal, log, outcomes, append } = setup();
+  append(2, { id: 9, sequence: 0 });
+  append(2, { id: 9, sequence: 0 });
+  assert.equal(log.nextOffset, 2, 'nothing was appended for the duplicate');
+  assert.deepEqual(outcomes, []);
+  wal.onDurable(1, 1);
+  assert.deepEqual(outcomes, [
+    { index: 0, error: 0, baseOffset: 0 },
+    { index: 1, error: 0, baseOffset: 0 },
+  ]);
+  append(2, { id: 9, sequence: 0 });
+  assert.deepEqual(outcomes[2], { index: 2, error: 0, baseOffset: 0 }, 'a late duplicate is answered at once');
+});
+
+test('a failed volume refuses what was pending and everything after, and keeps what is durable', () => {
+  const { wal, log, outcomes, append, read } = setup();
+  append(1);
+  append(1);
+  wal.onDurable(1, 1);
+  wal.onFailed(new Error('device gone'));
+  assert.equal(outcomes[1]!.error, ErrorCode.KAFKA_STORAGE_ERROR);
+  append(1);
+  assert.equal(outcomes[2]!.error, ErrorCode.KAFKA_STORAGE_ERROR);
+  assert.equal(log.highWatermark, 1);
+  const kept = read(0);
+  assert.equal(kept.records!.positions.length, 1);
+  kept.records!.release();
+});
+
+test('a full queue and a full journal refuse with a retriable error and change nothing', () => {
+  const { wal, log, outcomes, append } = setup({ capacity: 4 });
+  wal.room = 2;
+  append(1);
+  append(1);
+  append(1, { id: 5, sequence: 0 });
+  assert.equal(outcomes[0]!.error, ErrorCode.NOT_ENOUGH_REPLICAS);
+  assert.equal(log.nextOffset, 2);
+  wal.room = 100;
+  append(1, { id: 5, sequence: 0 });
+  append(1);
+  append(1);
+  assert.equal(outcomes[1]!.error, ErrorCode.NOT_ENOUGH_REPLICAS, 'the journal holds four');
+  assert.equal(log.nextOffset, 4);
+});
+
+test('collect cuts by commit, uploaded frees, and every arena segment comes back', () => {
+  const { arena, wal, logs, append } = setup({ logCacheBytes: 0 });
+  const free = arena.freeSegments();
+  append(1);
+  append(1);
+  append(1);
+  wal.onDurable(2, 1);
+  wal.onDurable(3, 2);
+  const cut = logs.collect(0, 1, false);
+  assert.equal(cut.streams.length, 1);
+  assert.equal(cut.streams[0]!.endOffset, 2);
+  logs.uploaded(0, cut.end);
+  assert.equal(logs.deltaBytes(0) > 0, true, 'the third batch is still delta');
+  assert.equal(arena.freeSegments(), free - 1);
+  const rest = logs.collect(0, 2, false);
+  assert.equal(rest.streams[0]!.baseOffset, 2);
+  logs.uploaded(0, rest.end);
+  assert.equal(arena.freeSegments(), free);
+});
+
+test('the delta is never evicted, whatever the cache budget', () => {
+  const { arena, wal, logs, append, read } = setup({ logCacheBytes: 0 });
+  append(1);
+  wal.onDurable(1, 1);
+  logs.trimCache();
+  assert.equal(logs.reclaim(arena.segmentCount), false);
+  const result = read(0);
+  assert.equal(result.records!.positions.length, 1);
+  result.records!.release();
+});
+
+test('data of a deleted topic is not collected', () => {
+  const { wal, logs, append } = setup();
+  append(1);
+  wal.onDurable(1, 1);
+  logs.remove(topicId, 0);
+  assert.equal(logs.collect(0, 1, false).streams.length, 0);
+});
+
+test('epoch history answers KIP-320 questions', () => {
+  const { log, wal, append } = setup();
+  append(4);
+  wal.onDurable(1, 1);
+  log.epochs = [
+    { epoch: 1, startOffset: 0 },
+    { epoch: 3, startOffset: 2 },
+  ];
+  assert.deepEqual(log.endOffsetForEpoch(3), { epoch: 3, endOffset: 4 });
+  assert.deepEqual(log.endOffsetForEpoch(2), { epoch: 1, endOffset: 2 });
+  assert.deepEqual(log.endOffsetForEpoch(0), { epoch: -1, endOffset: -1 });
+  assert.deepEqual(log.endOffsetForEpoch(4), { epoch: -1, endOffset: -1 });
+});

@@ -1,0 +1,238 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { answerBytesMax, Connection, type ConnectionOwner, type Reply, requestsMax, type Transport } from '../../../src/net/connection.ts';
+import { landingBytesMin, type ReceivePool, scratchBytes } from '../../../src/net/frame-receiver.ts';
+import { Slab } from '../../../src/net/slab.ts';
+import { HeapArena } from '../../support/heap-arena.ts';
+import { SeededRandom } from '../../support/seeded-random.ts';
+import { VirtualClock } from '../../support/virtual-clock.ts';
+
+class FakeTransport implements Transport {
+  written: Buffer[] = [];
+  waiting: (() => void)[] = [];
+  paused = false;
+  destroyed = false;
+  sentBytes = 0;
+  hold = false;
+  write(chunks: readonly Uint8Array[], sent: () => void): void {
+    this.written.push(Buffer.concat(chunks));
+    const done = (): void => {
+      for (const chunk of chunks) this.sentBytes += chunk.length;
+      sent();
+    };
+    if (this.hold) this.waiting.push(done);
+    else done();
+  }
+  pause(): void {
+    this.paused = true;
+  }
+  resume(): void {
+    this.paused = false;
+  }
+  end(): void {}
+  destroy(): void {
+    this.destroyed = true;
+    for (const done of this.waiting.splice(0)) done();
+  }
+  bytesSent(): number {
+    return this.sentBytes;
+  }
+}
+
+interface Frame {
+  bytes: Buffer;
+  inArena: boolean;
+  reply: Reply;
+}
+
+function setup(options: { segments?: number; segmentBytes?: number; chunkBytesMax?: number } = {}) {
+  const arena = new HeapArena({ segmentBytes: options.segmentBytes ?? 128 * 1024, segmentCount: options.segments ?? 32 });
+  const clock = new VirtualClock();
+  const pool: ReceivePool = {
+    arena,
+    slab: new Slab(arena, () => false),
+    scratch: Buffer.alloc(scratchBytes),
+    chunkBytes: 0,
+    chunkBytesMax: options.chunkBytesMax ?? 1 << 20,
+  };
+  const frames: Frame[] = [];
+  const closed: string[] = [];
+  const starved: Connection[] = [];
+  const owner: ConnectionOwner = {
+    pool,
+    clock,
+    settings: { frameBytesMax: 1 << 20, frameTimeoutMs: 1000, sendTimeoutMs: 1000, idleTimeoutMs: 60_000 },
+    handler: {
+      onFrame(_connection, buffer, position, length, inArena, reply) {
+        frames.push({ bytes: Buffer.from(buffer.subarray(position, position + length)), inArena, reply });
+      },
+    },
+    onStarved: (connection) => starved.push(connection),
+    onDelivered() {},
+    onClosed: (_connection, reason) => closed.push(reason),
+  };
+  const transport = new FakeTransport();
+  const connection = new Connection(1, '/test', 'plain', transport, owner);
+  return { arena, clock, pool, frames, closed, starved, transport, connection };
+}
+
+/** A frame with size prefix; key 0 is Produce, which must land in the arena. */
+function frame(key: number, body: Buffer): Buffer {
+  const out = Buffer.alloc(4 + 8 + body.length);
+  out.writeInt32BE(8 + body.length, 0);
+  out.writeInt16BE(key, 4);
+  body.copy(out, 12);
+  return out;
+}
+
+/** Feeds bytes as a socket would: into the buffer that the receiver names, at most `step` bytes a time. */
+function feed(connection: Connection, bytes: Buffer, step: () => number, nextBuffer: { current: Uint8Array | null }): void {
+  let at = 0;
+  while (at < bytes.length && !connection.closed) {
+    const into = nextBuffer.current ?? connection.receiver.buffer();
+    const n = Math.min(step(), into.length, bytes.length - at);
+    bytes.copy(into, 0, at, at + n);
+    at += n;
+    connection.onReceived(n, into);
+    nextBuffer.current = connection.receiver.buffer();
+  }
+}
+
+function answerAll(frames: Frame[]): void {
+  for (const { reply } of frames) reply.send([Buffer.from('ok')], 2, null);
+}
+
+test('frames of all sizes arrive whole, in order, however the bytes are cut, and all memory comes back', () => {
+  const random = new SeededRandom(11);
+  for (let round = 0; round < 60; round++) {
+    const { arena, connection, frames, pool, transport } = setup();
+    const free = arena.freeSegments();
+    const sent: Buffer[] = [];
+    const total = 1 + random.below(30);
+    for (let i = 0; i < total; i++) {
+      const size = random.below(3) === 0 ? random.below(90_000) : random.below(3) === 0 ? landingBytesMin + random.below(200) - 100 : random.below(600);
+      sent.push(frame(random.below(2), Buffer.from(random.bytes(new Uint8Array(size)))));
+    }
+    const nextBuffer = { current: null };
+    const big = random.below(2) === 0;
+    let done = 0;
+    for (const bytes of big ? [Buffer.concat(sent)] : sent) {
+      feed(connection, bytes, () => 1 + random.below(big ? 70_000 : 3000), nextBuffer);
+      while (done < frames.length) frames[done++]!.reply.send([Buffer.from('ok')], 2, null);
+    }
+    while (done < frames.length) frames[done++]!.reply.send([Buffer.from('ok')], 2, null);
+    assert.equal(frames.length, sent.length, `round ${round}`);
+    for (const [i, { bytes, inArena }] of frames.entries()) {
+      assert.deepEqual(bytes, sent[i]!.subarray(4));
+      if (sent[i]!.readInt16BE(4) === 0) assert.equal(inArena, true, 'produce lies in the arena');
+    }
+    assert.equal(Buffer.concat(transport.written).length, 2 * sent.length);
+    connection.close('done');
+    pool.slab.close();
+    assert.equal(arena.freeSegments(), free, 'every segment is free again');
+    assert.equal(pool.chunkBytes, 0);
+  }
+});
+
+test('answers leave in request order', () => {
+  const { connection, frames, transport } = setup();
+  feed(connection, Buffer.concat([1, 1, 1].map((key) => frame(key, Buffer.alloc(4)))), () => 1000, { current: null });
+  frames[2]!.reply.send([Buffer.from('c')], 1, null);
+  frames[1]!.reply.send([Buffer.from('b')], 1, null);
+  assert.equal(transport.written.length, 0);
+  frames[0]!.reply.send([Buffer.from('a')], 1, null);
+  assert.equal(Buffer.concat(transport.written).toString(), 'abc');
+});
+
+test('a skipped answer lets the next one pass', () => {
+  const { connection, frames, transport } = setup();
+  feed(connection, Buffer.concat([frame(1, Buffer.alloc(4)), frame(1, Buffer.alloc(4))]), () => 1000, { current: null });
+  frames[1]!.reply.send([Buffer.from('b')], 1, null);
+  frames[0]!.reply.skip();
+  assert.equal(Buffer.concat(transport.written).toString(), 'b');
+});
+
+test('at the bound of requests reading stops, and goes on when one is answered', () => {
+  const { connection, frames, transport } = setup();
+  const many = Buffer.concat(Array.from({ length: requestsMax + 5 }, () => frame(1, Buffer.alloc(4))));
+  feed(connection, many, () => 100_000, { current: null });
+  assert.equal(frames.length, requestsMax);
+  assert.equal(transport.paused, true);
+  answerAll(frames.splice(0, 3));
+  assert.equal(frames.length, requestsMax);
+  answerAll(frames.splice(0));
+  assert.equal(frames.length, 2);
+  answerAll(frames.splice(0));
+  assert.equal(transport.paused, false);
+});
+
+test('at the bound of answer bytes nothing more is started until they are sent', () => {
+  const { connection, frames, transport } = setup();
+  transport.hold = true;
+  const nextBuffer = { current: null };
+  feed(connection, frame(1, Buffer.alloc(4)), () => 1000, nextBuffer);
+  frames.splice(0)[0]!.reply.send([Buffer.alloc(answerBytesMax)], answerBytesMax, null);
+  feed(connection, frame(1, Buffer.alloc(4)), () => 1000, nextBuffer);
+  assert.equal(frames.length, 0);
+  for (const done of transport.waiting.splice(0)) done();
+  assert.equal(frames.length, 1);
+});
+
+test('an announced size out of bounds closes the connection and nothing is allocated for it', () => {
+  for (const size of [-1, 0, 7, (1 << 20) + 1, 0x7fffffff]) {
+    const { connection, closed, arena } = setup();
+    const free = arena.freeSegments();
+    const bytes = Buffer.alloc(4);
+    bytes.writeInt32BE(size);
+    feed(connection, bytes, () => 4, { current: null });
+    assert.match(closed[0]!, /a frame of/);
+    assert.equal(arena.freeSegments(), free);
+  }
+});
+
+test('a frame that does not arrive whole in time costs the connection', () => {
+  const { connection, clock, closed } = setup();
+  feed(connection, frame(1, Buffer.alloc(100)).subarray(0, 50), () => 50, { current: null });
+  clock.advance(900);
+  assert.deepEqual(closed, []);
+  clock.advance(1200);
+  assert.match(closed[0]!, /did not arrive whole/);
+});
+
+test('an answer without progress costs the connection, and its memory is released once', () => {
+  const { connection, clock, closed, frames, transport } = setup();
+  transport.hold = true;
+  feed(connection, frame(1, Buffer.alloc(4)), () => 1000, { current: null });
+  let released = 0;
+  frames[0]!.reply.send([Buffer.from('x')], 1, () => released++);
+  clock.advance(3000);
+  assert.match(closed[0]!, /no progress/);
+  assert.equal(released, 1);
+});
+
+test('without arena memory a connection waits, keeps its bytes, and goes on when fed', () => {
+  const { connection, frames, starved, arena, pool } = setup({ segments: 2, segmentBytes: 128 * 1024, chunkBytesMax: 0 });
+  const taken = [arena.acquire(), arena.acquire()];
+  const sent = [frame(0, Buffer.alloc(200, 7)), frame(1, Buffer.alloc(10, 1)), frame(0, Buffer.alloc(20_000, 9)), frame(1, Buffer.alloc(3, 2))];
+  feed(connection, Buffer.concat(sent), () => 50_000, { current: null });
+  assert.equal(frames.length, 0);
+  assert.equal(starved.length, 1);
+  for (const segment of taken) arena.release(segment);
+  connection.feed();
+  assert.deepEqual(frames.map(({ bytes }) => bytes), sent.map((bytes) => bytes.subarray(4)));
+  answerAll(frames);
+  connection.close('done');
+  pool.slab.close();
+  assert.equal(arena.freeSegments(), 2);
+});
+
+test('closing with requests pending releases what their answers hold, also when they are answered later', () => {
+  const { connection, frames } = setup();
+  feed(connection, Buffer.concat([frame(1, Buffer.alloc(4)), frame(1, Buffer.alloc(4))]), () => 1000, { current: null });
+  let released = 0;
+  frames[1]!.reply.send([Buffer.from('b')], 1, () => released++);
+  connection.close('gone');
+  assert.equal(released, 1);
+  frames[0]!.reply.send([Buffer.from('a')], 1, () => released++);
+  assert.equal(released, 2);
+});
