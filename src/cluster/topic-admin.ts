@@ -1,0 +1,337 @@
+/**
+ * The control plane of a broker that owns its metadata alone: topics, partitions, configs, log starts and producer ids
+ * as conditional commits. Main thread.
+ *
+ * - Each item of a call is a commit of its own, so one refusal leaves the others alone; all are handed over at once, and
+ *   the store writes what waits as one entry (1,000 topics = one PUT).
+ * - Handlers checked against the image of a shard; everything is checked again here, and a condition that fails at
+ *   commit time becomes the wire error that a second look at the image explains.
+ * - Deletions name the objects that lose their last reader by them, up to `dropsMax`; what else loses it (two deletions
+ *   at once) is found by the sweep of unreferenced objects.
+ */
+import type { ClusterImage, MetadataChange, MetadataStore } from '../metadata/metadata-store.ts';
+import type { Clock } from '../ports/clock.ts';
+import { MillraceError } from '../ports/errors.ts';
+import type { Logger } from '../ports/logger.ts';
+import type { Random } from '../ports/random.ts';
+import { ErrorCode } from '../protocol/generated/errors.ts';
+import type {
+  ConfigEdit,
+  ControlPlane,
+  ControlResult,
+  TopicCreated,
+  TopicSpec,
+} from '../requests/control-plane.ts';
+import { collisionMessage } from '../requests/topic-creation.ts';
+import { collisionKey, topicNameProblem } from '../requests/topic-names.ts';
+
+export interface LogStartMove {
+  readonly topicId: string;
+  readonly partition: number;
+  readonly startOffset: number;
+}
+
+/** Names objects that nobody reads any more with the change that makes it so (EmbeddedMetadataStore answers both). */
+export interface ObjectDrops {
+  /** Objects that would lose their last reader if the topic were deleted. */
+  orphanedBy(topicId: string): string[];
+  orphanedByLogStart(moves: readonly LogStartMove[]): string[];
+  /** How long an object outlives its last reader. */
+  readonly graceMs: number;
+}
+
+export interface TopicAdminOptions {
+  /** Its commits resolve when every shard acts on the change. */
+  readonly metadata: MetadataStore;
+  readonly random: Random;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly nodeId: number;
+  /** Log id of the open WAL that takes the writes of a new partition. */
+  readonly walFor: (topicId: string, partition: number) => string;
+  /** Without it all dropping is left to the sweep of unreferenced objects. */
+  readonly drops?: ObjectDrops;
+}
+
+/** Objects dropped in one commit: 16 bytes each in the entry. */
+const dropsMax = 10_000;
+/** Another commit can move the image between a question and its commit; after this many times something is wrong. */
+const attemptsMax = 3;
+const topicIdAttemptsMax = 100;
+
+const done: ControlResult = { error: ErrorCode.NONE, message: null };
+const refused = (error: number, message: string): ControlResult => ({ error, message });
+
+export class TopicAdmin implements ControlPlane {
+  readonly #options: TopicAdminOptions;
+  /** Names by collision key: those in the image and those on their way into it. */
+  readonly #names = new Map<string, string>();
+  /** Names by topic id: a deletion tells only the id, when the image has forgotten it. */
+  readonly #nameOf = new Map<string, string>();
+  /** Creations on their way, by collision key. */
+  readonly #creating = new Map<string, number>();
+  readonly #unwatch: () => void;
+  /** Id blocks are granted one after another: each starts where the last one ended. */
+  #ids: Promise<unknown> = Promise.resolve();
+
+  constructor(options: TopicAdminOptions) {
+    this.#options = options;
+    for (const { name, topicId } of this.#image.topicsByName.values()) this.#note(name, topicId);
+    this.#unwatch = options.metadata.watch((_revision, changes) => this.#follow(changes));
+  }
+
+  close(): void {
+    this.#unwatch();
+  }
+
+  createTopics(topics: readonly TopicSpec[]): Promise<TopicCreated[]> {
+    return Promise.all(topics.map((spec) => this.#createTopic(spec)));
+  }
+
+  deleteTopics(topicIds: readonly string[]): Promise<ControlResult[]> {
+    return Promise.all(topicIds.map((topicId) => this.#deleteTopic(topicId)));
+  }
+
+  createPartitions(
+    growth: readonly { readonly topicId: string; readonly partitions: number }[],
+  ): Promise<ControlResult[]> {
+    return Promise.all(growth.map(({ topicId, partitions }) => this.#grow(topicId, partitions)));
+  }
+
+  alterConfigs(edits: readonly ConfigEdit[]): Promise<ControlResult[]> {
+    return Promise.all(edits.map((edit) => this.#alterConfig(edit)));
+  }
+
+  moveLogStarts(moves: readonly LogStartMove[]): Promise<ControlResult[]> {
+    return Promise.all(moves.map((move) => this.#moveLogStart(move)));
+  }
+
+  producerIds(count: number): Promise<number> {
+    const granted = this.#ids.then(() => this.#grantIds(count));
+    this.#ids = granted.catch(() => undefined);
+    return granted;
+  }
+
+  get #image(): ClusterImage {
+    return this.#options.metadata.image;
+  }
+
+  async #createTopic(spec: TopicSpec): Promise<TopicCreated> {
+    const { name, partitions, configs, internal } = spec;
+    const key = collisionKey(name);
+    const problem = this.#creationProblem(spec, key);
+    if (problem !== null) return { ...problem, topicId: '' };
+    const topicId = this.#newTopicId();
+    const changes: MetadataChange[] = [{ type: 'topic', name, topicId, partitions, configs, internal }];
+    this.#open(changes, topicId, 0, partitions);
+    this.#names.set(key, name);
+    this.#creating.set(key, (this.#creating.get(key) ?? 0) + 1);
+    const result = await this.#commit(changes, () =>
+      this.#image.topicsByName.has(name)
+        ? refused(ErrorCode.TOPIC_ALREADY_EXISTS, `Topic '${name}' already exists.`)
+        : null,
+    );
+    this.#created(key, name);
+    return { ...result, topicId: result.error === ErrorCode.NONE ? topicId : '' };
+  }
+
+  #creationProblem({ name, partitions }: TopicSpec, key: string): ControlResult | null {
+    const nameProblem = topicNameProblem(name);
+    if (nameProblem !== null) return refused(ErrorCode.INVALID_TOPIC_EXCEPTION, nameProblem);
+    if (this.#image.topicsByName.has(name)) {
+      return refused(ErrorCode.TOPIC_ALREADY_EXISTS, `Topic '${name}' already exists.`);
+    }
+    const other = this.#names.get(key);
+    if (other !== undefined && other !== name) {
+      return refused(ErrorCode.INVALID_TOPIC_EXCEPTION, collisionMessage(name, other));
+    }
+    if (!(Number.isInteger(partitions) && partitions > 0)) {
+      return refused(ErrorCode.INVALID_PARTITIONS, `A topic cannot have ${partitions} partitions.`);
+    }
+    return null;
+  }
+
+  /** A creation ended: its name stays taken while the topic exists or another creation is on its way. */
+  #created(key: string, name: string): void {
+    const left = this.#creating.get(key)! - 1;
+    if (left > 0) this.#creating.set(key, left);
+    else this.#creating.delete(key);
+    if (left === 0 && !this.#image.topicsByName.has(name)) this.#names.delete(key);
+  }
+
+  async #deleteTopic(topicId: string): Promise<ControlResult> {
+    const gone = (): ControlResult | null =>
+      this.#image.topicsById.has(topicId)
+        ? null
+        : refused(ErrorCode.UNKNOWN_TOPIC_ID, `No topic has the id ${topicId}.`);
+    return (
+      gone() ??
+      this.#commitWithDrops({ type: 'topicDeleted', topicId }, (drops) => drops.orphanedBy(topicId), gone)
+    );
+  }
+
+  async #grow(topicId: string, partitions: number): Promise<ControlResult> {
+    const problem = (): ControlResult | null => {
+      const topic = this.#image.topicsById.get(topicId);
+      if (topic === undefined) {
+        return refused(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, `No topic has the id ${topicId}.`);
+      }
+      const current = topic.partitions.length;
+      if (partitions > current) return null;
+      return refused(
+        ErrorCode.INVALID_PARTITIONS,
+        `Topic ${topic.name} has ${current} partition(s), ${partitions} would not be an increase.`,
+      );
+    };
+    for (let attempt = 1; ; attempt++) {
+      const refusal = problem();
+      if (refusal !== null) return refusal;
+      const current = this.#image.topicsById.get(topicId)!.partitions.length;
+      const changes: MetadataChange[] = [{ type: 'partitions', topicId, partitions }];
+      this.#open(changes, topicId, current, partitions);
+      let moved = false;
+      const result = await this.#commit(changes, () => {
+        // Somebody else grew the topic to less: open what is still missing.
+        const now = this.#image.topicsById.get(topicId)?.partitions.length;
+        moved = now !== undefined && now > current && now < partitions;
+        return problem();
+      });
+      if (!moved || attempt >= attemptsMax) return result;
+    }
+  }
+
+  #alterConfig(edit: ConfigEdit): Promise<ControlResult> {
+    const { resource, name, entries } = edit;
+    return this.#commit([{ type: 'config', resource, name, entries }], () =>
+      resource === 'topic' && !this.#image.topicsByName.has(name)
+        ? refused(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, `Topic ${name} does not exist.`)
+        : null,
+    );
+  }
+
+  async #moveLogStart(move: LogStartMove): Promise<ControlResult> {
+    const { topicId, partition, startOffset } = move;
+    const settled = (): ControlResult | null => {
+      const current = this.#image.topicsById.get(topicId)?.partitions[partition];
+      if (current === undefined) {
+        return refused(
+          ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+          `Partition ${topicId}/${partition} does not exist.`,
+        );
+      }
+      return current.startOffset >= startOffset ? done : null;
+    };
+    return (
+      settled() ??
+      this.#commitWithDrops(
+        { type: 'logStart', topicId, partition, startOffset },
+        (drops) => drops.orphanedByLogStart([move]),
+        settled,
+      )
+    );
+  }
+
+  async #grantIds(count: number): Promise<number> {
+    for (let attempt = 1; ; attempt++) {
+      const first = this.#image.nextProducerId;
+      try {
+        await this.#options.metadata.commit([{ type: 'idBlock', kind: 'producer', next: first + count }]);
+        return first;
+      } catch (error) {
+        if (!isCondition(error) || attempt >= attemptsMax) throw error;
+      }
+    }
+  }
+
+  #open(changes: MetadataChange[], topicId: string, from: number, to: number): void {
+    const { nodeId: node, walFor } = this.#options;
+    for (let partition = from; partition < to; partition++) {
+      const wal = walFor(topicId, partition);
+      changes.push({ type: 'open', topicId, partition, leaderEpoch: 0, startOffset: 0, node, wal });
+    }
+  }
+
+  /** Objects may be dropped by somebody else between question and commit: then without them, the sweep is theirs. */
+  async #commitWithDrops(
+    change: MetadataChange,
+    orphans: (drops: ObjectDrops) => string[],
+    explain: () => ControlResult | null,
+  ): Promise<ControlResult> {
+    const { drops, clock } = this.#options;
+    const objectIds = drops === undefined ? [] : orphans(drops).slice(0, dropsMax);
+    if (drops === undefined || objectIds.length === 0) return this.#commit([change], explain);
+    const dueMs = Math.floor(clock.now()) + drops.graceMs;
+    let inTheWay = false;
+    const result = await this.#commit([change, { type: 'objectsDropped', objectIds, dueMs }], () => {
+      const explained = explain();
+      inTheWay = explained === null;
+      return explained;
+    });
+    return inTheWay ? this.#commit([change], explain) : result;
+  }
+
+  /** Commits; `explain` looks at the image again when a condition failed. */
+  async #commit(
+    changes: readonly MetadataChange[],
+    explain: () => ControlResult | null,
+  ): Promise<ControlResult> {
+    try {
+      await this.#options.metadata.commit(changes);
+      return done;
+    } catch (error) {
+      if (isCondition(error)) {
+        const explained = explain();
+        if (explained !== null) return explained;
+      }
+      return this.#failure(error);
+    }
+  }
+
+  #failure(error: unknown): ControlResult {
+    const message = error instanceof Error ? error.message : String(error);
+    this.#options.logger.warn('a metadata change failed', { reason: message });
+    const kind = error instanceof MillraceError ? error.kind : 'internal';
+    // A fenced owner is no controller any more; a busy or unreachable store is worth another try.
+    if (kind === 'fenced') return refused(ErrorCode.NOT_CONTROLLER, message);
+    if (kind === 'exhausted' || kind === 'unavailable') return refused(ErrorCode.REQUEST_TIMED_OUT, message);
+    return refused(ErrorCode.UNKNOWN_SERVER_ERROR, message);
+  }
+
+  /** Keeps the names in step with the image. */
+  #follow(changes: readonly MetadataChange[]): void {
+    for (const change of changes) {
+      if (change.type === 'topic') this.#note(change.name, change.topicId);
+      if (change.type === 'topicDeleted') this.#forget(change.topicId);
+    }
+  }
+
+  #note(name: string, topicId: string): void {
+    this.#names.set(collisionKey(name), name);
+    this.#nameOf.set(topicId, name);
+  }
+
+  #forget(topicId: string): void {
+    const name = this.#nameOf.get(topicId);
+    if (name === undefined) return;
+    this.#nameOf.delete(topicId);
+    const key = collisionKey(name);
+    if (!this.#image.topicsByName.has(name) && !this.#creating.has(key)) this.#names.delete(key);
+  }
+
+  /** Random version 4 uuid (KIP-516); like Kafka's never with a leading '-', which tools take for an option. */
+  #newTopicId(): string {
+    const bytes = Buffer.alloc(16);
+    for (let attempt = 0; attempt < topicIdAttemptsMax; attempt++) {
+      this.#options.random.bytes(bytes);
+      bytes[6] = (bytes[6]! & 0x0f) | 0x40;
+      bytes[8] = (bytes[8]! & 0x3f) | 0x80;
+      const topicId = bytes.toString('base64url');
+      if (!topicId.startsWith('-') && !this.#image.topicsById.has(topicId)) return topicId;
+    }
+    throw new MillraceError('internal', 'TOPIC_ID', 'the source of randomness does not yield topic ids');
+  }
+}
+
+function isCondition(error: unknown): boolean {
+  return error instanceof MillraceError && error.code === 'METADATA_CONDITION';
+}

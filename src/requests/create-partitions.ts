@@ -1,0 +1,100 @@
+/**
+ * CreatePartitions (key 37), versions 0–3; made by the control plane, answered when every shard knows the partitions.
+ *
+ * Counts are totals. Not more than there are: INVALID_PARTITIONS; unknown topic: UNKNOWN_TOPIC_OR_PARTITION; a topic twice:
+ * INVALID_REQUEST; manual assignments must name this broker once for each new partition, else
+ * INVALID_REPLICA_ASSIGNMENT; more than `partitionsMax` new partitions in one request: POLICY_VIOLATION.
+ * Validate only is served. Omitted: quotas (THROTTLING_QUOTA_EXCEEDED).
+ */
+
+import {
+  CreatePartitionsCodec,
+  type CreatePartitionsRequest,
+  type CreatePartitionsResponseInput,
+  type CreatePartitionsTopic,
+} from '../protocol/generated/create-partitions.ts';
+import { ErrorCode } from '../protocol/generated/errors.ts';
+import type { ControlPlane } from './control-plane.ts';
+import { partitionsMax } from './create-topics.ts';
+import type { RequestHandler } from './handler.ts';
+import { replicasProblem } from './manual-assignment.ts';
+import { type LimitDeps, withinLimit } from './time-limit.ts';
+import type { TopicDirectory } from './topic-directory.ts';
+
+export interface CreatePartitionsDeps extends LimitDeps {
+  readonly topics: TopicDirectory;
+  readonly control: Pick<ControlPlane, 'createPartitions'>;
+  readonly nodeId: number;
+}
+
+export function createPartitionsHandler(
+  deps: CreatePartitionsDeps,
+): RequestHandler<CreatePartitionsRequest, CreatePartitionsResponseInput> {
+  const { topics, nodeId } = deps;
+
+  function check(wanted: CreatePartitionsTopic, left: number): [error: number, message: string | null] {
+    const { name, count, assignments } = wanted;
+    const topic = topics.topicByName(name);
+    if (topic === undefined) {
+      return [ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, `Topic ${name} does not exist.`];
+    }
+    const current = topic.partitions.length;
+    if (count === current) {
+      return [ErrorCode.INVALID_PARTITIONS, `Topic ${name} has ${current} partition(s) already.`];
+    }
+    if (count < current) {
+      const message = `Topic ${name} has ${current} partition(s), ${count} would not be an increase.`;
+      return [ErrorCode.INVALID_PARTITIONS, message];
+    }
+    const added = count - current;
+    if (assignments !== null && assignments.length !== added) {
+      const message = `${added} partition(s) would be added, but ${assignments.length} are assigned.`;
+      return [ErrorCode.INVALID_REPLICA_ASSIGNMENT, message];
+    }
+    for (const [i, { brokerIds }] of (assignments ?? []).entries()) {
+      const problem = replicasProblem(current + i, brokerIds, nodeId);
+      if (problem !== null) return [ErrorCode.INVALID_REPLICA_ASSIGNMENT, problem];
+    }
+    if (added > left) {
+      return [ErrorCode.POLICY_VIOLATION, `One request may create at most ${partitionsMax} partitions.`];
+    }
+    return [ErrorCode.NONE, null];
+  }
+
+  return {
+    codec: CreatePartitionsCodec,
+    handle(_context, request, respond) {
+      const count = new Map<string, number>();
+      for (const { name } of request.topics) count.set(name, (count.get(name) ?? 0) + 1);
+      const growth: { topicId: string; partitions: number }[] = [];
+      const places: number[] = [];
+      let left = partitionsMax;
+      const results = request.topics.map((wanted, place) => {
+        const { name } = wanted;
+        if (count.get(name) !== 1) {
+          const errorMessage = 'A topic may appear only once in a request.';
+          return { name, errorCode: ErrorCode.INVALID_REQUEST as number, errorMessage };
+        }
+        const [errorCode, errorMessage] = check(wanted, left);
+        if (errorCode === ErrorCode.NONE) {
+          const topic = topics.topicByName(name)!;
+          left -= wanted.count - topic.partitions.length;
+          growth.push({ topicId: topic.topicId, partitions: wanted.count });
+          places.push(place);
+        }
+        return { name, errorCode, errorMessage };
+      });
+      if (request.validateOnly || growth.length === 0) {
+        respond({ results });
+        return;
+      }
+      withinLimit(deps, request.timeoutMs, deps.control.createPartitions(growth), (outcomes, failure) => {
+        for (const [i, place] of places.entries()) {
+          results[place]!.errorCode = outcomes?.[i]?.error ?? failure;
+          results[place]!.errorMessage = outcomes?.[i]?.message ?? null;
+        }
+        respond({ results });
+      });
+    },
+  };
+}

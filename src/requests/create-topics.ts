@@ -1,0 +1,185 @@
+/**
+ * CreateTopics (key 19), versions 0–7; checked on the connection's shard, made by the control plane, answered when
+ * every shard knows the topics. Topics are made one by one: one refusal does not touch the others.
+ *
+ *   INVALID_REQUEST a name twice; manual assignments together with counts
+ *   INVALID_TOPIC_EXCEPTION 17 illegal or colliding name     TOPIC_ALREADY_EXISTS 36
+ *   INVALID_REPLICATION_FACTOR 38 zero or below −1           INVALID_PARTITIONS 37 zero or below −1
+ *   INVALID_REPLICA_ASSIGNMENT 39 other brokers, gaps        INVALID_CONFIG 40
+ *   POLICY_VIOLATION 44 the operator's policy, or more than `partitionsMax` partitions in one request
+ *
+ * Counts of −1 mean the broker's default in every version. Any positive replication factor is accepted and has no
+ * effect, since durability is the storage's; the answer (v5+) says 1, with the topic's effective configs.
+ * v1: validate only, v7: topic ids. Omitted: quotas (THROTTLING_QUOTA_EXCEEDED).
+ */
+
+import {
+  CreateTopicsCodec,
+  type CreateTopicsRequest,
+  type CreateTopicsRequestCreatableTopic,
+  type CreateTopicsResponseCreatableTopicConfigsInput,
+  type CreateTopicsResponseCreatableTopicResultInput,
+  type CreateTopicsResponseInput,
+} from '../protocol/generated/create-topics.ts';
+import { ErrorCode } from '../protocol/generated/errors.ts';
+import { type ConfigCatalog, configLayers } from './config-catalog.ts';
+import type { ControlPlane, TopicSpec } from './control-plane.ts';
+import type { RequestHandler } from './handler.ts';
+import { assignmentsProblem } from './manual-assignment.ts';
+import { type LimitDeps, withinLimit } from './time-limit.ts';
+import { collisionMessage, NameRules } from './topic-creation.ts';
+import type { TopicDirectory } from './topic-directory.ts';
+import { collisionKey, isInternalTopic } from './topic-names.ts';
+
+export interface CreateTopicsDeps extends LimitDeps {
+  readonly topics: TopicDirectory;
+  readonly catalog: ConfigCatalog;
+  readonly control: Pick<ControlPlane, 'createTopics'>;
+  readonly nodeId: number;
+  /** `num.partitions`. */
+  readonly defaultPartitions: number;
+  /** Operator's veto: a text refuses with POLICY_VIOLATION. */
+  readonly createPolicy?: (spec: TopicSpec) => string | null;
+}
+
+/** New partitions of one request, as in Kafka: bounds the metadata entry and the opens that follow. */
+export const partitionsMax = 10_000;
+
+interface Refusal {
+  readonly error: number;
+  readonly message: string;
+}
+
+export function createTopicsHandler(
+  deps: CreateTopicsDeps,
+): RequestHandler<CreateTopicsRequest, CreateTopicsResponseInput> {
+  const { topics, catalog, nodeId } = deps;
+  const rules = new NameRules(topics);
+
+  function partitionsOf(wanted: CreateTopicsRequestCreatableTopic): number | Refusal {
+    const { assignments, numPartitions, replicationFactor } = wanted;
+    if (assignments.length > 0) {
+      if (replicationFactor !== -1 || numPartitions !== -1) {
+        const message = 'With a manual assignment, partition count and replication factor must be -1.';
+        return { error: ErrorCode.INVALID_REQUEST, message };
+      }
+      const problem = assignmentsProblem(assignments, nodeId);
+      if (problem !== null) return { error: ErrorCode.INVALID_REPLICA_ASSIGNMENT, message: problem };
+      return assignments.length;
+    }
+    if (replicationFactor === 0 || replicationFactor < -1) {
+      const message = 'Replication factor must be larger than 0, or -1 for the default.';
+      return { error: ErrorCode.INVALID_REPLICATION_FACTOR, message };
+    }
+    if (numPartitions === 0 || numPartitions < -1) {
+      const message = 'Number of partitions must be larger than 0, or -1 for the default.';
+      return { error: ErrorCode.INVALID_PARTITIONS, message };
+    }
+    return numPartitions === -1 ? deps.defaultPartitions : numPartitions;
+  }
+
+  function configsOf(wanted: CreateTopicsRequestCreatableTopic): Record<string, string> | string {
+    const configs: Record<string, string> = {};
+    for (const { name, value } of wanted.configs) {
+      if (catalog.definition('topic', name) === undefined) return `Unknown topic config name: ${name}`;
+      if (value === null) return `Topic config ${name} needs a value.`;
+      const problem = catalog.valueProblem('topic', name, value);
+      if (problem !== null) return problem;
+      configs[name] = value;
+    }
+    return catalog.relationProblem('topic', configs) ?? configs;
+  }
+
+  function plan(wanted: CreateTopicsRequestCreatableTopic): TopicSpec | Refusal {
+    const { name } = wanted;
+    const nameRefusal = rules.refusal(name);
+    if (nameRefusal !== null) return nameRefusal;
+    const configs = configsOf(wanted);
+    if (typeof configs === 'string') return { error: ErrorCode.INVALID_CONFIG, message: configs };
+    const partitions = partitionsOf(wanted);
+    if (typeof partitions !== 'number') return partitions;
+    const spec = { name, partitions, configs, internal: isInternalTopic(name) };
+    const veto = deps.createPolicy?.(spec) ?? null;
+    return veto === null ? spec : { error: ErrorCode.POLICY_VIOLATION, message: veto };
+  }
+
+  /** Refusals that depend on the other topics of the request. */
+  function planAll(request: CreateTopicsRequest): (TopicSpec | Refusal)[] {
+    const count = new Map<string, number>();
+    for (const { name } of request.topics) count.set(name, (count.get(name) ?? 0) + 1);
+    const byKey = new Map<string, string>();
+    let partitions = 0;
+    return request.topics.map((wanted) => {
+      const { name } = wanted;
+      if (count.get(name) !== 1) {
+        return { error: ErrorCode.INVALID_REQUEST, message: 'A topic may appear only once in a request.' };
+      }
+      const planned = plan(wanted);
+      if ('error' in planned) return planned;
+      const other = byKey.get(collisionKey(name));
+      if (other !== undefined) {
+        return { error: ErrorCode.INVALID_TOPIC_EXCEPTION, message: collisionMessage(name, other) };
+      }
+      if (partitions + planned.partitions > partitionsMax) {
+        const message = `One request may create at most ${partitionsMax} partitions.`;
+        return { error: ErrorCode.POLICY_VIOLATION, message };
+      }
+      partitions += planned.partitions;
+      byKey.set(collisionKey(name), name);
+      return planned;
+    });
+  }
+
+  function effectiveConfigs({ configs: own }: TopicSpec): CreateTopicsResponseCreatableTopicConfigsInput[] {
+    const place = { scope: 'topic', own, nodeId, image: topics.image } as const;
+    return catalog.definitions('topic').map((definition) => {
+      const { value, source } = configLayers(catalog, definition, place)[0]!;
+      const { name, readOnly, sensitive: isSensitive } = definition;
+      return { name, value, readOnly, configSource: source, isSensitive };
+    });
+  }
+
+  const refused = (
+    name: string,
+    errorCode: number,
+    errorMessage: string | null,
+  ): CreateTopicsResponseCreatableTopicResultInput => ({ name, errorCode, errorMessage });
+
+  const made = (spec: TopicSpec, topicId?: string): CreateTopicsResponseCreatableTopicResultInput => ({
+    name: spec.name,
+    topicId,
+    errorMessage: null,
+    numPartitions: spec.partitions,
+    replicationFactor: 1,
+    configs: effectiveConfigs(spec),
+  });
+
+  return {
+    codec: CreateTopicsCodec,
+    handle(_context, request, respond) {
+      const plans = planAll(request);
+      const specs = plans.filter((planned): planned is TopicSpec => !('error' in planned));
+      const answer = (result: (spec: TopicSpec) => CreateTopicsResponseCreatableTopicResultInput): void =>
+        respond({
+          topics: plans.map((planned, i) =>
+            'error' in planned
+              ? refused(request.topics[i]!.name, planned.error, planned.message)
+              : result(planned),
+          ),
+        });
+      if (request.validateOnly || specs.length === 0) {
+        answer((spec) => made(spec));
+        return;
+      }
+      withinLimit(deps, request.timeoutMs, deps.control.createTopics(specs), (outcomes, failure) => {
+        let next = 0;
+        answer((spec) => {
+          const outcome = outcomes?.[next++];
+          if (outcome === undefined) return refused(spec.name, failure, null);
+          const { error, message, topicId } = outcome;
+          return error === ErrorCode.NONE ? made(spec, topicId) : refused(spec.name, error, message);
+        });
+      });
+    },
+  };
+}

@@ -1,0 +1,92 @@
+/**
+ * DescribeConfigs (key 32), versions 0–4; runs on the connection's shard.
+ *
+ * Topics, this broker (its node id), the cluster-wide broker default (empty name: only what is set there) and groups,
+ * which need not exist. Without keys, or with an empty list of keys, all configs are told; unknown keys are left out.
+ * v0 says IsDefault, v1 the source and synonyms (best source first, the own entry included), v3 type and
+ * documentation. Sensitive values are null. A refused resource has its error and no configs.
+ * Omitted: broker loggers and client metrics (INVALID_REQUEST).
+ */
+import {
+  DescribeConfigsCodec,
+  type DescribeConfigsRequest,
+  type DescribeConfigsResource,
+  type DescribeConfigsResourceResultInput,
+  type DescribeConfigsResponseInput,
+  type DescribeConfigsResultInput,
+} from '../protocol/generated/describe-configs.ts';
+import {
+  type ConfigCatalog,
+  type ConfigDefinition,
+  type ConfigLayer,
+  configLayers,
+  configSource,
+} from './config-catalog.ts';
+import { isRefusal, type ResolvedResource, resolveResource } from './config-resources.ts';
+import type { RequestHandler } from './handler.ts';
+import type { TopicDirectory } from './topic-directory.ts';
+
+export interface DescribeConfigsDeps {
+  readonly topics: TopicDirectory;
+  readonly catalog: ConfigCatalog;
+  readonly nodeId: number;
+}
+
+export function describeConfigsHandler(
+  deps: DescribeConfigsDeps,
+): RequestHandler<DescribeConfigsRequest, DescribeConfigsResponseInput> {
+  const { topics, catalog, nodeId } = deps;
+
+  function layersOf(definition: ConfigDefinition, { scope, edit, own }: ResolvedResource): ConfigLayer[] {
+    if (edit.resource === 'cluster') {
+      const value = own[definition.name];
+      if (value === undefined) return [];
+      const { name, sensitive } = definition;
+      return [{ name, value: sensitive ? null : value, source: configSource.dynamicDefaultBroker }];
+    }
+    const place = { scope, own: scope === 'broker' ? null : own, nodeId, image: topics.image };
+    return configLayers(catalog, definition, place);
+  }
+
+  function describe(
+    resource: DescribeConfigsResource,
+    request: DescribeConfigsRequest,
+    version: number,
+  ): DescribeConfigsResultInput {
+    const { resourceType, resourceName } = resource;
+    const resolved = resolveResource(topics, nodeId, resourceType, resourceName);
+    if (isRefusal(resolved)) {
+      return { errorCode: resolved.error, errorMessage: resolved.message, resourceType, resourceName };
+    }
+    const keys = resource.configurationKeys ?? [];
+    const wanted = keys.length === 0 ? null : new Set(keys);
+    const configs: DescribeConfigsResourceResultInput[] = [];
+    for (const definition of catalog.definitions(resolved.scope)) {
+      if (wanted !== null && !wanted.has(definition.name)) continue;
+      const layers = layersOf(definition, resolved);
+      const [best] = layers;
+      if (best === undefined) continue;
+      configs.push({
+        name: definition.name,
+        value: best.value,
+        readOnly: definition.readOnly,
+        ...(version === 0 ? { isDefault: best.source === configSource.default } : {}),
+        configSource: best.source,
+        isSensitive: definition.sensitive,
+        synonyms: request.includeSynonyms ? layers : [],
+        configType: definition.type,
+        documentation: request.includeDocumentation ? definition.documentation : null,
+      });
+    }
+    return { errorMessage: null, resourceType, resourceName, configs };
+  }
+
+  return {
+    codec: DescribeConfigsCodec,
+    handle(context, request, respond) {
+      respond({
+        results: request.resources.map((resource) => describe(resource, request, context.apiVersion)),
+      });
+    },
+  };
+}

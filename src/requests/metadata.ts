@@ -1,0 +1,174 @@
+/**
+ * Metadata (key 3), versions 0–13; runs on the connection's shard.
+ *
+ * All topics (v0: an empty list, v1+: null), or those named, or from v12 those with the ids given (ids win when there are
+ * any). Unknown id: UNKNOWN_TOPIC_ID with a null name; unknown name: UNKNOWN_TOPIC_OR_PARTITION, also while the topic is
+ * being created automatically; illegal or colliding name: INVALID_TOPIC_EXCEPTION. A topic named twice is answered once.
+ * This broker is leader, only replica, in-sync set and controller: durability is the storage's, not a matter of
+ * replicas. A partition that is not open has no leader (LEADER_NOT_AVAILABLE).
+ * Pieces of the answer are kept per topic and image revision, so the cost of an answer is that of encoding it.
+ */
+import type { TopicImage } from '../metadata/metadata-store.ts';
+import { ErrorCode } from '../protocol/generated/errors.ts';
+import {
+  MetadataCodec,
+  type MetadataRequest,
+  type MetadataRequestTopic,
+  type MetadataResponseInput,
+  type MetadataResponsePartitionInput,
+  type MetadataResponseTopicInput,
+} from '../protocol/generated/metadata.ts';
+import { ZERO_UUID } from '../protocol/primitives.ts';
+import { clusterOperations, topicOperations } from './authorized-operations.ts';
+import type { RequestHandler } from './handler.ts';
+import type { AutoTopics } from './topic-creation.ts';
+import type { TopicDirectory } from './topic-directory.ts';
+import { isInternalTopic, topicNameProblem } from './topic-names.ts';
+
+export interface Endpoint {
+  readonly nodeId: number;
+  readonly host: string;
+  readonly port: number;
+  readonly rack: string | null;
+}
+
+export interface MetadataDeps {
+  readonly topics: TopicDirectory;
+  readonly autoTopics: AutoTopics;
+  /** Address of this broker under a listener. */
+  readonly endpoint: (listener: string) => Endpoint;
+}
+
+const nameOptionalVersion = 12;
+
+/** Answer pieces of existing topics, as of one image revision. */
+export class TopicPieces {
+  readonly #topics: TopicDirectory;
+  readonly #pieces = new Map<string, MetadataResponseTopicInput>();
+  #revision = -1;
+
+  constructor(topics: TopicDirectory) {
+    this.#topics = topics;
+  }
+
+  piece(topic: TopicImage, nodeId: number): MetadataResponseTopicInput {
+    const { revision } = this.#topics.image;
+    if (revision !== this.#revision) {
+      this.#pieces.clear();
+      this.#revision = revision;
+    }
+    let piece = this.#pieces.get(topic.topicId);
+    if (piece === undefined) {
+      const { name, topicId, internal: isInternal } = topic;
+      piece = {
+        errorCode: ErrorCode.NONE,
+        name,
+        topicId,
+        isInternal,
+        partitions: partitionsOf(topic, nodeId),
+      };
+      this.#pieces.set(topicId, piece);
+    }
+    return piece;
+  }
+}
+
+export function partitionsOf(topic: TopicImage, nodeId: number): MetadataResponsePartitionInput[] {
+  const nodes = [nodeId];
+  return topic.partitions.map(({ partition, state, node, leaderEpoch }) => {
+    const led = state === 'open' && node === nodeId;
+    return {
+      errorCode: led ? ErrorCode.NONE : ErrorCode.LEADER_NOT_AVAILABLE,
+      partitionIndex: partition,
+      leaderId: led ? nodeId : -1,
+      leaderEpoch,
+      replicaNodes: nodes,
+      isrNodes: nodes,
+      offlineReplicas: [],
+    };
+  });
+}
+
+/** A topic that is not there. */
+function missing(errorCode: number, name: string | null, topicId = ZERO_UUID): MetadataResponseTopicInput {
+  return { errorCode, name, topicId, isInternal: name !== null && isInternalTopic(name), partitions: [] };
+}
+
+export function metadataHandler(deps: MetadataDeps): RequestHandler<MetadataRequest, MetadataResponseInput> {
+  const { topics, autoTopics } = deps;
+  const pieces = new TopicPieces(topics);
+
+  function byId(wanted: readonly MetadataRequestTopic[], nodeId: number): MetadataResponseTopicInput[] {
+    const ids = new Set(wanted.map(({ topicId }) => topicId).filter((topicId) => topicId !== ZERO_UUID));
+    return [...ids].map((topicId) => {
+      const topic = topics.topicById(topicId);
+      return topic === undefined
+        ? missing(ErrorCode.UNKNOWN_TOPIC_ID, null, topicId)
+        : pieces.piece(topic, nodeId);
+    });
+  }
+
+  function byName(
+    wanted: readonly MetadataRequestTopic[],
+    nodeId: number,
+    mayCreate: boolean,
+  ): MetadataResponseTopicInput[] {
+    const answers: MetadataResponseTopicInput[] = [];
+    const absent: string[] = [];
+    for (const name of new Set(wanted.map((topic) => topic.name ?? ''))) {
+      const topic = topics.topicByName(name);
+      if (topic === undefined) absent.push(name);
+      else answers.push(pieces.piece(topic, nodeId));
+    }
+    if (absent.length === 0) return answers;
+    const errors = mayCreate && autoTopics.enabled ? autoTopics.request(absent) : absent.map(absentError);
+    for (const [i, name] of absent.entries()) answers.push(missing(errors[i]!, name));
+    return answers;
+  }
+
+  return {
+    codec: MetadataCodec,
+    handle(context, request, respond) {
+      const version = context.apiVersion;
+      const { nodeId, host, port, rack } = deps.endpoint(context.listener);
+      const wanted = version === 0 && request.topics?.length === 0 ? null : request.topics;
+      let answers: MetadataResponseTopicInput[];
+      if (wanted === null) {
+        answers = Array.from(topics.image.topicsByName.values(), (topic) => pieces.piece(topic, nodeId));
+      } else if (version < nameOptionalVersion && wanted.some(isByIdOrNameless)) {
+        answers = wanted.map(({ name, topicId }) => missing(ErrorCode.INVALID_REQUEST, name ?? '', topicId));
+      } else if (wanted.some(({ topicId }) => topicId !== ZERO_UUID)) {
+        answers = byId(wanted, nodeId);
+      } else {
+        answers = byName(wanted, nodeId, request.allowAutoTopicCreation);
+      }
+      if (request.includeTopicAuthorizedOperations) {
+        answers = answers.map((topic) =>
+          topic.errorCode === ErrorCode.NONE
+            ? { ...topic, topicAuthorizedOperations: topicOperations }
+            : topic,
+        );
+      }
+      respond({
+        brokers: [{ nodeId, host, port, rack }],
+        clusterId: topics.image.clusterId,
+        controllerId: nodeId,
+        topics: answers,
+        ...(request.includeClusterAuthorizedOperations
+          ? { clusterAuthorizedOperations: clusterOperations }
+          : {}),
+      });
+    },
+  };
+}
+
+/** v10 and v11 carry ids and nullable names in requests, but neither may be used yet. */
+function isByIdOrNameless({ topicId, name }: MetadataRequestTopic): boolean {
+  return topicId !== ZERO_UUID || name === null;
+}
+
+function absentError(name: string): number {
+  return topicNameProblem(name) === null
+    ? ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    : ErrorCode.INVALID_TOPIC_EXCEPTION;
+}
