@@ -2,8 +2,9 @@
  * Everything a broker is started with, as plain structured-cloneable values: what the settings table says, with sizes
  * derived for this machine. Components (clock, store, logger) never share a struct with it.
  */
-import type { ConnectionSettings } from '../net/connection.ts';
+
 import type { GroupSettings } from '../coordinator/group/group-settings.ts';
+import type { ConnectionSettings } from '../net/connection.ts';
 
 export interface TlsFiles {
   readonly certFile: string;
@@ -63,7 +64,12 @@ export interface BrokerConfig {
   readonly group: GroupSettings;
   readonly autoCreateTopics: boolean;
   readonly defaultPartitions: number;
+  readonly deleteTopics: boolean;
+  /** Broker configs under Kafka's names that were set at start, for DescribeConfigs. */
+  readonly staticConfigs: Readonly<Record<string, string>>;
   readonly shutdownTimeoutMs: number;
+  /** How long an object outlives the last metadata that named it. */
+  readonly objectGraceMs: number;
   readonly abandonWals: readonly string[];
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
   readonly logFormat: 'text' | 'json';

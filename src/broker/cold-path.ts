@@ -2,15 +2,16 @@
  * What memory no longer holds, for one shard: reads go through the cold reader (objects, block cache, read-ahead), time
  * lookups search the objects' indexes first and then the batches. Owned by the shard.
  */
+
+import type { OffsetAnswer } from '../log/partition-handle.ts';
 import { offsetQuery, RecordRanges } from '../log/partition-handle.ts';
 import type { ColdPath, PartitionLog } from '../log/partition-log.ts';
-import type { OffsetAnswer } from '../log/partition-handle.ts';
 import type { ClusterImage, PartitionImage } from '../metadata/metadata-store.ts';
 import type { Arena } from '../ports/arena.ts';
-import type { Logger } from '../ports/logger.ts';
 import { MillraceError } from '../ports/errors.ts';
-import { ErrorCode } from '../protocol/generated/errors.ts';
+import type { Logger } from '../ports/logger.ts';
 import type { Codecs } from '../protocol/compression/codecs.ts';
+import { ErrorCode } from '../protocol/generated/errors.ts';
 import { RecordCursor } from '../protocol/records/batch-reader.ts';
 import type { ColdReader } from '../stream/read/cold-reader.ts';
 
@@ -46,7 +47,13 @@ export class ObjectColdPath implements ColdPath {
     return this.deps.image().topicsById.get(log.topicId)?.partitions[log.partition];
   }
 
-  read(log: PartitionLog, offset: number, maxBytes: number, deadline: number, done: (error: number, records: RecordRanges | null) => void): void {
+  read(
+    log: PartitionLog,
+    offset: number,
+    maxBytes: number,
+    deadline: number,
+    done: (error: number, records: RecordRanges | null) => void,
+  ): void {
     if (this.imageOf(log) === undefined) {
       done(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, null);
       return;
@@ -63,7 +70,9 @@ export class ObjectColdPath implements ColdPath {
       });
     attempt()
       // A missing object means that the list was stale: look at it once more.
-      .catch((error: unknown) => (error instanceof MillraceError && error.code === 'OBJECT_GONE' ? attempt() : Promise.reject(error)))
+      .catch((error: unknown) =>
+        error instanceof MillraceError && error.code === 'OBJECT_GONE' ? attempt() : Promise.reject(error),
+      )
       .then(
         (result) => {
           if (result.ranges.length === 0) {
@@ -167,7 +176,8 @@ export class ObjectColdPath implements ColdPath {
     const cursor = new RecordCursor();
     cursor.open(this.deps.arena.buffer, position, length, this.deps.codecs, lookupDecompressedMax);
     while (cursor.next()) {
-      if (cursor.timestamp >= time && cursor.offset >= startOffset) return { offset: cursor.offset, timestamp: cursor.timestamp };
+      if (cursor.timestamp >= time && cursor.offset >= startOffset)
+        return { offset: cursor.offset, timestamp: cursor.timestamp };
     }
     return null;
   }

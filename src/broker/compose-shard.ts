@@ -17,9 +17,10 @@ import { LocalBudget } from '../stream/cache/block-slabs.ts';
 import { ColdReader, DirectBlockLoader } from '../stream/read/cold-reader.ts';
 import { ObjectReader } from '../stream/read/object-reader.ts';
 import type { Wal } from '../stream/wal/wal.ts';
-import { type HandlerSettings, requestHandlers } from './request-handlers.ts';
-import { Shard, type ShardPeers, type ShardServices, type ShardSettings } from './shard.ts';
 import { offsetsTopic } from './placement.ts';
+import { type HandlerSettings, offsetsTopicSpec, requestHandlers } from './request-handlers.ts';
+import { settingsCatalog } from './settings-catalog.ts';
+import { Shard, type ShardPeers, type ShardServices, type ShardSettings } from './shard.ts';
 import type { ThreadNative } from './thread-native.ts';
 
 export interface ShardSeed {
@@ -27,6 +28,8 @@ export interface ShardSeed {
   readonly handlers: HandlerSettings;
   readonly image: Buffer;
   readonly blockCacheBytes: number;
+  /** Broker configs under Kafka's names that were set at start. */
+  readonly staticConfigs: Readonly<Record<string, string>>;
 }
 
 export interface ShardThread {
@@ -68,9 +71,15 @@ export function composeShard(seed: ShardSeed, thread: ShardThread): Shard {
     crc32c: native.crc32c,
     crc32cAt: native.crc32cAt(arena),
     walk: native.walk,
-    coldReader: new ColdReader({ arena, reader, cache, readAheadBytesMax: Math.min(16 << 20, seed.blockCacheBytes / 8) }),
+    coldReader: new ColdReader({
+      arena,
+      reader,
+      cache,
+      readAheadBytesMax: Math.min(16 << 20, seed.blockCacheBytes / 8),
+    }),
     control: thread.control,
-    handlers: (services) => requestHandlers(services, groupServices(services), seed.handlers),
+    handlers: (services) =>
+      requestHandlers(services, groupServices(services), settingsCatalog(seed.staticConfigs), seed.handlers),
     peers: thread.peers,
   });
   return shard;
@@ -82,14 +91,7 @@ function groupServices(services: ShardServices): GroupServices {
   let making: Promise<unknown> | null = null;
   const makeTopic = (): void => {
     making ??= control
-      .createTopics([
-        {
-          name: offsetsTopic,
-          partitions: settings.group.offsetsPartitions,
-          configs: { 'cleanup.policy': 'compact', 'compression.type': 'producer', 'segment.bytes': '104857600' },
-          internal: true,
-        },
-      ])
+      .createTopics([offsetsTopicSpec(settings.group.offsetsPartitions)])
       .catch((error: unknown) => logger.warn('the offsets topic could not be made', { error: String(error) }))
       .finally(() => {
         making = null;
@@ -104,7 +106,8 @@ function groupServices(services: ShardServices): GroupServices {
     coordinators: () => [coordinator],
     findCoordinator(kind, key, listener, done) {
       const { nodeId, host, port } = services.endpoint(listener);
-      const place = (errorCode: number): CoordinatorPlace => (errorCode === 0 ? { errorCode, nodeId, host, port } : { errorCode, nodeId: -1, host: '', port: -1 });
+      const place = (errorCode: number): CoordinatorPlace =>
+        errorCode === 0 ? { errorCode, nodeId, host, port } : { errorCode, nodeId: -1, host: '', port: -1 };
       if (kind !== 'group') {
         done(place(ErrorCode.COORDINATOR_NOT_AVAILABLE));
         return;

@@ -2,7 +2,12 @@
  * The metadata store with all shards behind it: a commit is answered once every shard has folded its revision
  * (design §16.9). Main thread.
  */
-import type { ChangeListener, ClusterImage, MetadataChange, MetadataStore } from '../metadata/metadata-store.ts';
+import type {
+  ChangeListener,
+  ClusterImage,
+  MetadataChange,
+  MetadataStore,
+} from '../metadata/metadata-store.ts';
 
 export type ChangeSink = (revision: number, changes: readonly MetadataChange[]) => Promise<void>;
 

@@ -4,16 +4,16 @@
  */
 import type { OffsetsLog, OffsetsRecord } from '../coordinator/group/offsets-log.ts';
 import type { AppendWaiter } from '../log/append-journal.ts';
-import type { PartitionLog } from '../log/partition-log.ts';
 import type { ReadResult } from '../log/partition-handle.ts';
+import type { PartitionLog } from '../log/partition-log.ts';
 import type { Slab } from '../net/slab.ts';
 import type { Arena } from '../ports/arena.ts';
 import type { Clock } from '../ports/clock.ts';
 import { MillraceError } from '../ports/errors.ts';
 import type { Codecs } from '../protocol/compression/codecs.ts';
 import { errorName } from '../protocol/generated/errors.ts';
-import { batchBytesOf, isControl, attributesOf, lastOffsetOf } from '../protocol/records/batch-header.ts';
 import { buildBatch } from '../protocol/records/batch-builder.ts';
+import { attributesOf, batchBytesOf, isControl, lastOffsetOf } from '../protocol/records/batch-header.ts';
 import { RecordCursor } from '../protocol/records/batch-reader.ts';
 import type { Crc32c } from '../protocol/records/crc32c.ts';
 
@@ -47,7 +47,10 @@ class Appended implements AppendWaiter {
   }
 
   onAppended(_index: number, error: number): void {
-    const result = error === 0 ? null : new MillraceError('unavailable', 'OFFSETS_APPEND', `the append was refused: ${errorName(error)}`);
+    const result =
+      error === 0
+        ? null
+        : new MillraceError('unavailable', 'OFFSETS_APPEND', `the append was refused: ${errorName(error)}`);
     if (this.inside) this.clock.soon(() => this.callback(result));
     else this.callback(result);
   }
@@ -60,7 +63,11 @@ export class PartitionOffsetsLog implements OffsetsLog {
     this.deps = deps;
   }
 
-  append(partition: number, records: readonly OffsetsRecord[], callback: (error: Error | null) => void): void {
+  append(
+    partition: number,
+    records: readonly OffsetsRecord[],
+    callback: (error: Error | null) => void,
+  ): void {
     const { arena, slab, clock, crc32c } = this.deps;
     const waiter = new Appended(clock, callback);
     const log = this.deps.partition(partition);
@@ -86,9 +93,13 @@ export class PartitionOffsetsLog implements OffsetsLog {
     this.deps.flush();
   }
 
-  async load(partition: number, onRecord: (key: Buffer, value: Buffer | null, offset: number) => void): Promise<void> {
+  async load(
+    partition: number,
+    onRecord: (key: Buffer, value: Buffer | null, offset: number) => void,
+  ): Promise<void> {
     const log = this.deps.partition(partition);
-    if (log === undefined) throw new MillraceError('unavailable', 'OFFSETS_LOAD', `offsets partition ${partition} is not here`);
+    if (log === undefined)
+      throw new MillraceError('unavailable', 'OFFSETS_LOAD', `offsets partition ${partition} is not here`);
     const { arena, codecs } = this.deps;
     const cursor = new RecordCursor();
     const end = log.highWatermark;
@@ -96,9 +107,18 @@ export class PartitionOffsetsLog implements OffsetsLog {
     while (offset < end) {
       const result = await this.read(log, offset);
       if (result.error !== 0) {
-        throw new MillraceError('unavailable', 'OFFSETS_LOAD', `offsets partition ${partition} at ${offset}: ${errorName(result.error)}`);
+        throw new MillraceError(
+          'unavailable',
+          'OFFSETS_LOAD',
+          `offsets partition ${partition} at ${offset}: ${errorName(result.error)}`,
+        );
       }
-      if (result.records === null) throw new MillraceError('unavailable', 'OFFSETS_LOAD', `offsets partition ${partition} at ${offset} is not readable yet`);
+      if (result.records === null)
+        throw new MillraceError(
+          'unavailable',
+          'OFFSETS_LOAD',
+          `offsets partition ${partition} at ${offset} is not readable yet`,
+        );
       const { positions, lengths } = result.records;
       for (let i = 0; i < positions.length; i++) {
         const stop = positions[i]! + lengths[i]!;
@@ -119,7 +139,14 @@ export class PartitionOffsetsLog implements OffsetsLog {
 
   private read(log: PartitionLog, offset: number): Promise<ReadResult> {
     return new Promise((resolve) => {
-      log.read(offset, readBytes, true, this.deps.clock.monotonic() + 30_000, { onRead: (_index, result) => resolve(result) }, 0);
+      log.read(
+        offset,
+        readBytes,
+        true,
+        this.deps.clock.monotonic() + 30_000,
+        { onRead: (_index, result) => resolve(result) },
+        0,
+      );
     });
   }
 }

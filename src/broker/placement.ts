@@ -30,13 +30,19 @@ export function volumeFor(topicId: string, partition: number, volumes: number): 
 /** Topic configs that the log follows; broker-wide defaults come in through the image's cluster configs. */
 export function topicLogSettings(topic: TopicImage, image: ClusterImage): LogSettings {
   const cluster = image.configs.get('cluster:') ?? {};
-  const read = (name: string, broker: string, fallback: string): string => topic.configs[name] ?? cluster[broker] ?? fallback;
+  const read = (name: string, broker: string, fallback: string): string =>
+    topic.configs[name] ?? cluster[broker] ?? fallback;
   return {
     maxMessageBytes: Number(read('max.message.bytes', 'message.max.bytes', '1048588')),
-    logAppendTime: read('message.timestamp.type', 'log.message.timestamp.type', 'CreateTime') === 'LogAppendTime',
+    logAppendTime:
+      read('message.timestamp.type', 'log.message.timestamp.type', 'CreateTime') === 'LogAppendTime',
     compacted: read('cleanup.policy', 'log.cleanup.policy', 'delete').includes('compact'),
-    timestampBeforeMaxMs: unlimited(read('message.timestamp.before.max.ms', 'log.message.timestamp.before.max.ms', '9223372036854775807')),
-    timestampAfterMaxMs: unlimited(read('message.timestamp.after.max.ms', 'log.message.timestamp.after.max.ms', '3600000')),
+    timestampBeforeMaxMs: unlimited(
+      read('message.timestamp.before.max.ms', 'log.message.timestamp.before.max.ms', '9223372036854775807'),
+    ),
+    timestampAfterMaxMs: unlimited(
+      read('message.timestamp.after.max.ms', 'log.message.timestamp.after.max.ms', '3600000'),
+    ),
   };
 }
 

@@ -23,7 +23,10 @@ const handshakeTimeoutMs = 10_000;
 export class ShardHost implements ShardApi {
   readonly shard: Shard;
   private readonly logger: Logger;
-  private readonly tls: { readonly context: tls.SecureContext; readonly clientAuth: TlsMaterial['clientAuth'] } | null;
+  private readonly tls: {
+    readonly context: tls.SecureContext;
+    readonly clientAuth: TlsMaterial['clientAuth'];
+  } | null;
   private readonly tlsListeners: ReadonlySet<string>;
 
   constructor(shard: Shard, material: TlsMaterial | null, tlsListeners: readonly string[], logger: Logger) {
@@ -34,7 +37,12 @@ export class ShardHost implements ShardApi {
       material === null
         ? null
         : {
-            context: tls.createSecureContext({ cert: material.cert, key: material.key, ...(material.ca === null ? {} : { ca: material.ca }), minVersion: 'TLSv1.2' }),
+            context: tls.createSecureContext({
+              cert: material.cert,
+              key: material.key,
+              ...(material.ca === null ? {} : { ca: material.ca }),
+              minVersion: 'TLSv1.2',
+            }),
             clientAuth: material.clientAuth,
           };
   }

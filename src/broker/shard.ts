@@ -5,11 +5,11 @@
  */
 import { GroupCoordinatorShard } from '../coordinator/group/group-coordinator.ts';
 import type { GroupSettings } from '../coordinator/group/group-settings.ts';
-import { LogManager, type OpenPartition, type CollectedDelta } from '../log/log-manager.ts';
+import { type CollectedDelta, LogManager, type OpenPartition } from '../log/log-manager.ts';
 import type { PartitionHandle } from '../log/partition-handle.ts';
-import type { ClusterImage, MetadataChange, TopicImage } from '../metadata/metadata-store.ts';
 import type { ImageBuilder } from '../metadata/image-builder.ts';
 import { decodeImage } from '../metadata/image-codec.ts';
+import type { ClusterImage, MetadataChange, TopicImage } from '../metadata/metadata-store.ts';
 import { Connection, type ConnectionSettings, type Transport } from '../net/connection.ts';
 import { type ReceivePool, scratchBytes } from '../net/frame-receiver.ts';
 import { Slab } from '../net/slab.ts';
@@ -18,8 +18,8 @@ import type { Clock } from '../ports/clock.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { Random } from '../ports/random.ts';
 import { streamKey } from '../ports/stream-id.ts';
-import { batchBytesOf, baseOffsetOf, leaderEpochOf } from '../protocol/records/batch-header.ts';
 import type { Codecs } from '../protocol/compression/codecs.ts';
+import { baseOffsetOf, batchBytesOf, leaderEpochOf } from '../protocol/records/batch-header.ts';
 import type { Crc32c } from '../protocol/records/crc32c.ts';
 import type { RecordWalk } from '../protocol/records/record-walk.ts';
 import type { ControlPlane } from '../requests/control-plane.ts';
@@ -31,8 +31,8 @@ import type { ColdReader } from '../stream/read/cold-reader.ts';
 import type { Wal } from '../stream/wal/wal.ts';
 import { ObjectColdPath } from './cold-path.ts';
 import { PartitionOffsetsLog } from './partition-offsets-log.ts';
-import type { RestoredBatches, ShardApi, StreamEnd } from './shard-api.ts';
 import { offsetsTopic, ownerShard, topicLogSettings } from './placement.ts';
+import type { RestoredBatches, ShardApi, StreamEnd } from './shard-api.ts';
 
 /** Plain numbers and strings a shard runs by; structured-cloneable. */
 export interface ShardSettings {
@@ -96,7 +96,12 @@ export interface ShardServices {
   readonly sessions: FetchSessionCache;
   readonly control: ControlPlane;
   readonly coordinator: GroupCoordinatorShard;
-  readonly endpoint: (listener: string) => { nodeId: number; host: string; port: number; rack: string | null };
+  readonly endpoint: (listener: string) => {
+    nodeId: number;
+    host: string;
+    port: number;
+    rack: string | null;
+  };
   readonly observe: ShardCounters;
 }
 
@@ -301,7 +306,11 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
     this.connections.delete(connection.id);
     this.starved.delete(connection);
     this.counters.connectionsClosed++;
-    this.parts.logger.debug('connection closed', { connection: connection.id, host: connection.host, reason });
+    this.parts.logger.debug('connection closed', {
+      connection: connection.id,
+      host: connection.host,
+      reason,
+    });
     if (this.connections.size === 0) this.draining?.();
   }
 
@@ -339,7 +348,8 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
       const length = batches.length[i]!;
       const log = this.logs.get(batches.topicIds[batches.topic[i]!]!, batches.partition[i]!);
       // To the first gap: what is committed already, or lies behind an offset that is not there, is not this log's.
-      if (log === undefined || log.journal.full() || baseOffsetOf(arena.view, position) !== log.nextOffset) dropped++;
+      if (log === undefined || log.journal.full() || baseOffsetOf(arena.view, position) !== log.nextOffset)
+        dropped++;
       else log.restore(position, batchBytesOf(arena.view, position), batches.commit[i]!);
       arena.releaseRange(position, length);
     }
@@ -347,7 +357,11 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
   }
 
   ends(): StreamEnd[] {
-    return [...this.logs.all()].map((log) => ({ topicId: log.topicId, partition: log.partition, endOffset: log.nextOffset }));
+    return [...this.logs.all()].map((log) => ({
+      topicId: log.topicId,
+      partition: log.partition,
+      endOffset: log.nextOffset,
+    }));
   }
 
   beginServing(): void {
@@ -392,7 +406,8 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
   private onOpen(topicId: string, partition: number): void {
     const topic = this.topicById(topicId);
     const image = topic?.partitions[partition];
-    if (topic === undefined || image === undefined || this.ownerOf(topic, partition) !== this.settings.index) return;
+    if (topic === undefined || image === undefined || this.ownerOf(topic, partition) !== this.settings.index)
+      return;
     this.logs.open({
       name: topic.name,
       topicId,
@@ -478,7 +493,8 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
   async quiesce(): Promise<void> {
     this.flush();
     for (const journal of this.logs.journals) {
-      while (journal.durable < journal.tail) await new Promise<void>((resolve) => this.clock.after(1, resolve));
+      while (journal.durable < journal.tail)
+        await new Promise<void>((resolve) => this.clock.after(1, resolve));
     }
   }
 

@@ -31,7 +31,8 @@ export function threadNative(wanted: boolean): ThreadNative {
     native,
     files: native,
     crc32c: (buffer, position, length, seed) => native.crc32c(buffer, position, length, seed),
-    walk: (buffer, position, length, count, flags) => native.walkRecords(buffer, position, length, count, flags),
+    walk: (buffer, position, length, count, flags) =>
+      native.walkRecords(buffer, position, length, count, flags),
     crc32cAt: (arena) => {
       const handle = native.registerArena(arena.buffer);
       return (position, length) => native.crc32cAt(handle, position, length);

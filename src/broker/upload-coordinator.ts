@@ -11,8 +11,8 @@ import type { CollectedDelta } from '../log/log-manager.ts';
 import type { MetadataChange, MetadataStore, ObjectRecord, WalRecord } from '../metadata/metadata-store.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import { errorFromWire } from '../ports/errors.ts';
-import { streamKey } from '../ports/stream-id.ts';
 import type { Logger } from '../ports/logger.ts';
+import { streamKey } from '../ports/stream-id.ts';
 import type { UploadPlan, UploadResult } from '../stream/objects/objects.ts';
 import { planObjects } from '../stream/upload/plan-objects.ts';
 import type { WalControl, WalCut } from '../stream/wal/wal.ts';
@@ -71,7 +71,12 @@ export class UploadCoordinator {
 
   constructor(deps: UploadCoordinatorDeps) {
     this.deps = deps;
-    this.states = deps.volumes.map(() => ({ busy: null, lastMs: deps.clock.monotonic(), retryMs: 0, retryAt: 0 }));
+    this.states = deps.volumes.map(() => ({
+      busy: null,
+      lastMs: deps.clock.monotonic(),
+      retryMs: 0,
+      retryAt: 0,
+    }));
   }
 
   start(): void {
@@ -95,7 +100,9 @@ export class UploadCoordinator {
         if (due) void this.upload(volume.index, false).catch(() => {});
       }
     } catch (error) {
-      this.deps.logger.error('the upload loop failed', { error: error instanceof Error ? error.message : String(error) });
+      this.deps.logger.error('the upload loop failed', {
+        error: error instanceof Error ? error.message : String(error),
+      });
     }
     if (!this.stopped) this.start();
   }
@@ -137,7 +144,9 @@ export class UploadCoordinator {
     const began = clock.monotonic();
     const { cut, trimmed } = await volume.control.status();
     const { closes } = this;
-    const collected = await Promise.all(shards.map((shard) => shard.collect(index, cut.sequence, withStates)));
+    const collected = await Promise.all(
+      shards.map((shard) => shard.collect(index, cut.sequence, withStates)),
+    );
     const stored = await this.store(collected);
     if (stored.records.length === 0 && cut.sequence === trimmed.sequence && closes === null) return;
     await metadata.commit([
@@ -147,11 +156,18 @@ export class UploadCoordinator {
     await Promise.all(shards.map((shard, i) => shard.uploaded(index, collected[i]!.end)));
     await volume.control.trim(cut);
     this.uploads++;
-    logger.debug('uploaded', { volume: index, objects: stored.records.length, bytes: stored.bytes, ms: Math.round(clock.monotonic() - began) });
+    logger.debug('uploaded', {
+      volume: index,
+      objects: stored.records.length,
+      bytes: stored.bytes,
+      ms: Math.round(clock.monotonic() - began),
+    });
   }
 
   /** Builds and stores the objects of what was collected; nothing names them until the caller commits. */
-  private async store(collected: readonly CollectedDelta[]): Promise<{ records: ObjectRecord[]; states: Map<string, string>; bytes: number }> {
+  private async store(
+    collected: readonly CollectedDelta[],
+  ): Promise<{ records: ObjectRecord[]; states: Map<string, string>; bytes: number }> {
     const plans = planObjects(
       collected.flatMap((part) => part.streams),
       collected.flatMap((part) => part.states),
@@ -159,7 +175,9 @@ export class UploadCoordinator {
       () => ({ objectId: '', sequence: ++this.sequence }),
     );
     const ids = await this.deps.ids.take(plans.length);
-    const results = await Promise.all(plans.map((plan, i) => this.deps.upload({ ...plan, objectId: ids[i]! })));
+    const results = await Promise.all(
+      plans.map((plan, i) => this.deps.upload({ ...plan, objectId: ids[i]! })),
+    );
     for (const result of results) if (result.error !== undefined) throw errorFromWire(result.error);
     const states = new Map<string, string>();
     for (const [i, plan] of plans.entries()) {
@@ -168,7 +186,11 @@ export class UploadCoordinator {
     const bytes = results.reduce((sum, result) => sum + result.size, 0);
     this.uploadedBytes += bytes;
     this.uploadedObjects += results.length;
-    return { records: results.map(({ objectId, size, ranges }) => ({ objectId, size, ranges })), states, bytes };
+    return {
+      records: results.map(({ objectId, size, ranges }) => ({ objectId, size, ranges })),
+      states,
+      bytes,
+    };
   }
 
   /** Recovery only: makes room by uploading what was restored so far; the ring is freed by a later upload. */
@@ -176,7 +198,9 @@ export class UploadCoordinator {
     const { clock, metadata, shards } = this.deps;
     const collected = await Promise.all(shards.map((shard) => shard.collect(index, sequence, false)));
     const { records } = await this.store(collected);
-    await metadata.commit([{ type: 'upload', wal: this.deps.volumes[index]!.logId, freed, timeMs: clock.now(), objects: records }]);
+    await metadata.commit([
+      { type: 'upload', wal: this.deps.volumes[index]!.logId, freed, timeMs: clock.now(), objects: records },
+    ]);
     await Promise.all(shards.map((shard, i) => shard.uploaded(index, collected[i]!.end)));
   }
 
@@ -191,7 +215,13 @@ export class UploadCoordinator {
       const { records, states } = await this.store(collected);
       for (const [key, objectId] of states) objects.set(key, objectId);
       if (records.length === 0) continue;
-      changes.push({ type: 'upload', wal: volume.logId, freed: metadata.image.wals.get(volume.logId)!.freed, timeMs: clock.now(), objects: records });
+      changes.push({
+        type: 'upload',
+        wal: volume.logId,
+        freed: metadata.image.wals.get(volume.logId)!.freed,
+        timeMs: clock.now(),
+        objects: records,
+      });
     }
     return { objects, changes };
   }

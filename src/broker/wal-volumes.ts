@@ -64,7 +64,8 @@ export async function openVolumes(
   const open = recorded.filter((wal) => wal.state === 'open' && !abandon.has(wal.logId));
   const volumes: Volume[] = [];
   try {
-    for (const [index, config] of configs.entries()) volumes.push(await openVolume(index, config, recorded, volumes, image.clusterId, abandon, deps));
+    for (const [index, config] of configs.entries())
+      volumes.push(await openVolume(index, config, recorded, volumes, image.clusterId, abandon, deps));
     for (const wal of open) {
       if (volumes.some((volume) => volume.logId === wal.logId)) continue;
       throw refused('WAL_MISSING', missing(wal));
@@ -77,7 +78,10 @@ export async function openVolumes(
 }
 
 function missing(wal: WalRecord): string {
-  const last = wal.lastUploadMs > 0 ? `its last upload was at ${new Date(wal.lastUploadMs).toISOString()}` : 'it never uploaded anything';
+  const last =
+    wal.lastUploadMs > 0
+      ? `its last upload was at ${new Date(wal.lastUploadMs).toISOString()}`
+      : 'it never uploaded anything';
   return (
     `the write-ahead log ${wal.logId} (${wal.location}) may hold acknowledged records that are nowhere else, and it is not here; ${last}. ` +
     `Bring the file back, or give up what it holds with --abandon-wal ${wal.logId}`
@@ -94,7 +98,17 @@ async function openVolume(
   deps: VolumeDeps,
 ): Promise<Volume> {
   if (config.location === 'memory:') {
-    return { index, config, kind: 'memory', logId: newLogId(deps.random), path: '', record: null, device: null, recovered: null, release() {} };
+    return {
+      index,
+      config,
+      kind: 'memory',
+      logId: newLogId(deps.random),
+      path: '',
+      record: null,
+      device: null,
+      recovered: null,
+      release() {},
+    };
   }
   const location = resolve(config.location);
   const isFile = location.endsWith('.wal') || (existsSync(location) && !statSync(location).isDirectory());
@@ -102,19 +116,28 @@ async function openVolume(
     !taken.some((volume) => volume.logId === wal.logId) &&
     !abandon.has(wal.logId) &&
     (isFile ? resolve(wal.location) === location : dirname(resolve(wal.location)) === location);
-  const candidates = recorded.filter((wal) => inPlace(wal) && wal.state !== 'abandoned' && existsSync(wal.location));
+  const candidates = recorded.filter(
+    (wal) => inPlace(wal) && wal.state !== 'abandoned' && existsSync(wal.location),
+  );
   const record = candidates.find((wal) => wal.state === 'open') ?? candidates[0] ?? null;
   if (record === null && !isFile) mkdirSync(location, { recursive: true });
   if (!isFile) await refuseStrangers(location, recorded, clusterId, deps);
   const logId = record?.logId ?? newLogId(deps.random);
-  const path = record !== null ? resolve(record.location) : isFile ? location : join(location, `${logId}.wal`);
+  const path =
+    record !== null ? resolve(record.location) : isFile ? location : join(location, `${logId}.wal`);
   if (isFile) mkdirSync(dirname(location), { recursive: true });
-  const lock = acquireLock(`${path.startsWith('/dev/') ? join('/tmp', `millrace-${basename(path)}`) : path}.lock`, deps.native);
-  if ('heldBy' in lock) throw refused('WAL_IN_USE', `the write-ahead log ${path} is in use by ${lock.heldBy}`);
+  const lock = acquireLock(
+    `${path.startsWith('/dev/') ? join('/tmp', `millrace-${basename(path)}`) : path}.lock`,
+    deps.native,
+  );
+  if ('heldBy' in lock)
+    throw refused('WAL_IN_USE', `the write-ahead log ${path} is in use by ${lock.heldBy}`);
   const existed = existsSync(path);
   try {
     if (existed && record === null) await refuseUsed(path, clusterId, deps);
-    const device = existed ? FileWalDevice.open(path, deps.files, { create: false }) : FileWalDevice.open(path, deps.files, { create: true });
+    const device = existed
+      ? FileWalDevice.open(path, deps.files, { create: false })
+      : FileWalDevice.open(path, deps.files, { create: true });
     return {
       index,
       config,
@@ -136,7 +159,12 @@ async function openVolume(
 }
 
 /** A WAL of another cluster, or one that is not clean and not ours, is never overwritten and never overlooked. */
-async function refuseStrangers(directory: string, recorded: readonly WalRecord[], clusterId: string, deps: VolumeDeps): Promise<void> {
+async function refuseStrangers(
+  directory: string,
+  recorded: readonly WalRecord[],
+  clusterId: string,
+  deps: VolumeDeps,
+): Promise<void> {
   for (const name of readdirSync(directory)) {
     if (!name.endsWith('.wal')) continue;
     const path = join(directory, name);
@@ -150,13 +178,22 @@ async function refuseUsed(path: string, clusterId: string, deps: VolumeDeps): Pr
   try {
     const superblock = await readSuperblock(device, deps.crc32c);
     if (superblock.clusterId !== clusterId && clusterId !== '') {
-      throw refused('WAL_FOREIGN', `${path} is a write-ahead log of cluster ${superblock.clusterId}, not of ${clusterId}; move it away or point --wal elsewhere`);
+      throw refused(
+        'WAL_FOREIGN',
+        `${path} is a write-ahead log of cluster ${superblock.clusterId}, not of ${clusterId}; move it away or point --wal elsewhere`,
+      );
     }
     if (!superblock.clean || superblock.durableSequence > superblock.trimSequence) {
-      throw refused('WAL_UNLISTED', `${path} holds records of log ${superblock.logId}, which the metadata does not list; move it away to start without it`);
+      throw refused(
+        'WAL_UNLISTED',
+        `${path} holds records of log ${superblock.logId}, which the metadata does not list; move it away to start without it`,
+      );
     }
   } catch (error) {
-    if (error instanceof MillraceError && (error.code === 'WAL_NOT_FORMATTED' || error.code === 'WAL_SUPERBLOCKS_LOST')) {
+    if (
+      error instanceof MillraceError &&
+      (error.code === 'WAL_NOT_FORMATTED' || error.code === 'WAL_SUPERBLOCKS_LOST')
+    ) {
       if (error.code === 'WAL_NOT_FORMATTED') return;
     }
     throw error;
@@ -166,13 +203,28 @@ async function refuseUsed(path: string, clusterId: string, deps: VolumeDeps): Pr
 }
 
 /** Reads what each block volume holds; damage is reported and refused. */
-export async function recoverVolumes(volumes: readonly Volume[], clusterId: string, deps: VolumeDeps): Promise<void> {
+export async function recoverVolumes(
+  volumes: readonly Volume[],
+  clusterId: string,
+  deps: VolumeDeps,
+): Promise<void> {
   for (const volume of volumes) {
     if (volume.device === null || volume.record === null) continue;
-    volume.recovered = await recoverWal(volume.device, { crc32c: deps.crc32c, expectClusterId: clusterId, from: volume.record.freed });
+    volume.recovered = await recoverWal(volume.device, {
+      crc32c: deps.crc32c,
+      expectClusterId: clusterId,
+      from: volume.record.freed,
+    });
     const { recovered } = volume;
     if (recovered.state === 'damaged') {
-      for (const lost of recovered.lost) deps.logger.error('offsets lost in a damaged write-ahead log', { topic: lost.topicId, partition: lost.partition, from: lost.from, until: lost.until, reason: lost.reason });
+      for (const lost of recovered.lost)
+        deps.logger.error('offsets lost in a damaged write-ahead log', {
+          topic: lost.topicId,
+          partition: lost.partition,
+          from: lost.from,
+          until: lost.until,
+          reason: lost.reason,
+        });
       throw new MillraceError(
         'corrupt',
         'WAL_DAMAGED',
@@ -180,12 +232,20 @@ export async function recoverVolumes(volumes: readonly Volume[], clusterId: stri
           `Restore the volume, or give up what it holds with --abandon-wal ${volume.logId}`,
       );
     }
-    deps.logger.info('write-ahead log read', { log: volume.logId, state: recovered.state, batches: recovered.batches.count });
+    deps.logger.info('write-ahead log read', {
+      log: volume.logId,
+      state: recovered.state,
+      batches: recovered.batches.count,
+    });
   }
 }
 
 /** Formats volumes that are new; durable before anything records them. */
-export async function formatNew(volumes: readonly Volume[], clusterId: string, deps: VolumeDeps): Promise<void> {
+export async function formatNew(
+  volumes: readonly Volume[],
+  clusterId: string,
+  deps: VolumeDeps,
+): Promise<void> {
   for (const volume of volumes) {
     if (volume.device === null || volume.record !== null) continue;
     const capacityBytes = Math.floor(volume.config.capacityBytes / 4096) * 4096;

@@ -17,7 +17,13 @@ import type { PartitionLog } from './partition-log.ts';
 
 /** Whoever waits for an entry to become durable; called once, in entry order. */
 export interface AppendWaiter {
-  onAppended(index: number, error: number, baseOffset: number, logAppendTime: number, logStartOffset: number): void;
+  onAppended(
+    index: number,
+    error: number,
+    baseOffset: number,
+    logAppendTime: number,
+    logStartOffset: number,
+  ): void;
 }
 
 export class AppendJournal {
@@ -53,7 +59,8 @@ export class AppendJournal {
   private readonly joined = new Map<number, { waiter: AppendWaiter; index: number }[]>();
 
   constructor(volume: number, capacity: number, arena: Arena) {
-    if (capacity < 2 || (capacity & (capacity - 1)) !== 0) throw new RangeError('journal capacity: a power of two');
+    if (capacity < 2 || (capacity & (capacity - 1)) !== 0)
+      throw new RangeError('journal capacity: a power of two');
     this.volume = volume;
     this.capacity = capacity;
     this.mask = capacity - 1;
@@ -151,14 +158,26 @@ export class AppendJournal {
     const partition = this.partition[s]!;
     if (waiter != null) {
       this.waiter[s] = null;
-      waiter.onAppended(this.waiterIndex[s]!, error, this.baseOffset[s]!, partition.logAppendTimeOf(this.maxTimestamp[s]!), partition.startOffset);
+      waiter.onAppended(
+        this.waiterIndex[s]!,
+        error,
+        this.baseOffset[s]!,
+        partition.logAppendTimeOf(this.maxTimestamp[s]!),
+        partition.startOffset,
+      );
     }
     if (this.joined.size > 0) {
       const list = this.joined.get(entry);
       if (list !== undefined) {
         this.joined.delete(entry);
         for (const { waiter: other, index } of list) {
-          other.onAppended(index, error, this.baseOffset[s]!, partition.logAppendTimeOf(this.maxTimestamp[s]!), partition.startOffset);
+          other.onAppended(
+            index,
+            error,
+            this.baseOffset[s]!,
+            partition.logAppendTimeOf(this.maxTimestamp[s]!),
+            partition.startOffset,
+          );
         }
       }
     }

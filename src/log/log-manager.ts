@@ -3,11 +3,12 @@
  * the delta to uploads and gives arena memory back. Owned by one shard; failure of a volume is decided here: its
  * partitions refuse writes with a retriable error while reads of what is durable go on.
  */
+
+import type { EpochStart } from '../metadata/metadata-store.ts';
 import type { Arena } from '../ports/arena.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Logger } from '../ports/logger.ts';
 import { type StreamId, streamId, streamKey } from '../ports/stream-id.ts';
-import type { EpochStart } from '../metadata/metadata-store.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
 import type { ProducerEntry, StreamDelta, StreamState } from '../stream/objects/objects.ts';
 import type { Wal } from '../stream/wal/wal.ts';
@@ -64,7 +65,9 @@ export class LogManager {
 
   constructor(options: LogManagerOptions) {
     this.options = options;
-    this.journals = options.wals.map((wal) => new AppendJournal(wal.volume, options.journalCapacity, options.arena));
+    this.journals = options.wals.map(
+      (wal) => new AppendJournal(wal.volume, options.journalCapacity, options.arena),
+    );
     this.failures = options.wals.map(() => null);
     this.shifts = options.wals.map(() => 0);
     for (const [i, wal] of options.wals.entries()) {
@@ -108,7 +111,12 @@ export class LogManager {
       spec.name,
       stream,
       spec.settings,
-      { leaderEpoch: spec.leaderEpoch, epochs: spec.epochs, startOffset: spec.startOffset, endOffset: spec.endOffset },
+      {
+        leaderEpoch: spec.leaderEpoch,
+        epochs: spec.epochs,
+        startOffset: spec.startOffset,
+        endOffset: spec.endOffset,
+      },
       {
         arena,
         journal: this.journals[spec.volume]!,

@@ -54,7 +54,8 @@ export class RecordRanges {
       }
       let bytes = 0;
       let last = i;
-      while (last < positions.length && lengths[last]! < copyBelowBytes && bytes < copyTogetherBytes) bytes += lengths[last++]!;
+      while (last < positions.length && lengths[last]! < copyBelowBytes && bytes < copyTogetherBytes)
+        bytes += lengths[last++]!;
       const together = Buffer.allocUnsafe(bytes);
       let at = 0;
       for (let k = i; k < last; k++) {
@@ -73,7 +74,8 @@ export class RecordRanges {
       this.lender();
       return;
     }
-    for (let i = 0; i < this.positions.length; i++) this.arena.releaseRange(this.positions[i]!, this.lengths[i]!);
+    for (let i = 0; i < this.positions.length; i++)
+      this.arena.releaseRange(this.positions[i]!, this.lengths[i]!);
   }
 }
 
@@ -115,7 +117,14 @@ export interface PartitionHandle {
    * Reads whole batches from the one that holds `offset` on, at most `maxBytes` but at least one batch when
    * `atLeastOne` (KIP-74). `deadline` (monotonic ms) bounds the wait for cold data.
    */
-  read(offset: number, maxBytes: number, atLeastOne: boolean, deadline: number, sink: ReadSink, index: number): void;
+  read(
+    offset: number,
+    maxBytes: number,
+    atLeastOne: boolean,
+    deadline: number,
+    sink: ReadSink,
+    index: number,
+  ): void;
   query(kind: number, argument: number, answer: OffsetAnswer): void;
   watch(watcher: PartitionWatcher): void;
   unwatch(watcher: PartitionWatcher): void;

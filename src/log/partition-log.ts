@@ -6,9 +6,10 @@
  *   startOffset ──────── objects ────────┬──── tail (arena) ────┬── in flight ──┐
  *                                        oldest tail entry      highWatermark   nextOffset
  */
+
+import type { EpochStart } from '../metadata/metadata-store.ts';
 import type { Arena } from '../ports/arena.ts';
 import type { StreamId } from '../ports/stream-id.ts';
-import type { EpochStart } from '../metadata/metadata-store.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
 import {
   attributesOf,
@@ -37,7 +38,13 @@ import { TailIndex } from './tail-index.ts';
 
 /** Reads and time lookups below what memory holds; `sink`-style callbacks, implemented over objects. */
 export interface ColdPath {
-  read(log: PartitionLog, offset: number, maxBytes: number, deadline: number, done: (error: number, records: RecordRanges | null) => void): void;
+  read(
+    log: PartitionLog,
+    offset: number,
+    maxBytes: number,
+    deadline: number,
+    done: (error: number, records: RecordRanges | null) => void,
+  ): void;
   /** First record with timestamp ≥ t (byTime) or the record with the largest timestamp, over objects and memory. */
   lookup(log: PartitionLog, kind: number, argument: number, answer: OffsetAnswer): void;
 }
@@ -122,7 +129,14 @@ export class PartitionLog implements PartitionHandle {
     this.watchers.delete(watcher);
   }
 
-  read(offset: number, maxBytes: number, atLeastOne: boolean, deadline: number, sink: ReadSink, index: number): void {
+  read(
+    offset: number,
+    maxBytes: number,
+    atLeastOne: boolean,
+    deadline: number,
+    sink: ReadSink,
+    index: number,
+  ): void {
     if (offset < this.startOffset || offset > this.highWatermark) {
       this.deliver(ErrorCode.OFFSET_OUT_OF_RANGE, null, sink, index);
       return;
@@ -132,14 +146,20 @@ export class PartitionLog implements PartitionHandle {
       return;
     }
     if (offset < this.tailStart) {
-      this.deps.cold.read(this, offset, atLeastOne ? Math.max(1, maxBytes) : maxBytes, deadline, (error, records) => {
-        if (records !== null && !atLeastOne && records.byteLength > maxBytes) {
-          records.release();
-          this.deliver(0, null, sink, index);
-          return;
-        }
-        this.deliver(error, records, sink, index);
-      });
+      this.deps.cold.read(
+        this,
+        offset,
+        atLeastOne ? Math.max(1, maxBytes) : maxBytes,
+        deadline,
+        (error, records) => {
+          if (records !== null && !atLeastOne && records.byteLength > maxBytes) {
+            records.release();
+            this.deliver(0, null, sink, index);
+            return;
+          }
+          this.deliver(error, records, sink, index);
+        },
+      );
       return;
     }
     const { journal, tail } = this;
@@ -156,8 +176,16 @@ export class PartitionLog implements PartitionHandle {
   }
 
   private deliver(error: number, records: RecordRanges | null, sink: ReadSink, index: number): void {
-    if (error !== 0) sink.onRead(index, { error, highWatermark: -1, lastStableOffset: -1, startOffset: -1, records: null });
-    else sink.onRead(index, { error: 0, highWatermark: this.highWatermark, lastStableOffset: this.lastStableOffset, startOffset: this.startOffset, records });
+    if (error !== 0)
+      sink.onRead(index, { error, highWatermark: -1, lastStableOffset: -1, startOffset: -1, records: null });
+    else
+      sink.onRead(index, {
+        error: 0,
+        highWatermark: this.highWatermark,
+        lastStableOffset: this.lastStableOffset,
+        startOffset: this.startOffset,
+        records,
+      });
   }
 
   query(kind: number, argument: number, answer: OffsetAnswer): void {
@@ -188,7 +216,12 @@ export class PartitionLog implements PartitionHandle {
     const producerId = producerIdOf(view, position);
     const recordCount = recordCountOf(view, position);
     if (producerId >= 0) {
-      const verdict = this.producers.check(producerId, producerEpochOf(view, position), baseSequenceOf(view, position), recordCount);
+      const verdict = this.producers.check(
+        producerId,
+        producerEpochOf(view, position),
+        baseSequenceOf(view, position),
+        recordCount,
+      );
       if (verdict !== sequenceVerdict.accept) {
         this.refuse(verdict, waiter, index);
         return;
@@ -212,12 +245,31 @@ export class PartitionLog implements PartitionHandle {
       waiter?.onAppended(index, ErrorCode.NOT_ENOUGH_REPLICAS, -1, -1, this.startOffset);
       return;
     }
-    const entry = journal.append(this, position, length, baseOffset, lastOffset, maxTimestamp, this.leaderEpoch, waiter, index);
+    const entry = journal.append(
+      this,
+      position,
+      length,
+      baseOffset,
+      lastOffset,
+      maxTimestamp,
+      this.leaderEpoch,
+      waiter,
+      index,
+    );
     this.tail.push(entry);
     this.nextOffset = lastOffset + 1;
     if (producerId >= 0 && (attributesOf(view, position) & 0x20) === 0) {
       const first = baseSequenceOf(view, position);
-      this.producers.record(producerId, producerEpochOf(view, position), first, sequenceAfter(first, recordCount - 1), baseOffset, lastOffset, maxTimestamp, entry);
+      this.producers.record(
+        producerId,
+        producerEpochOf(view, position),
+        first,
+        sequenceAfter(first, recordCount - 1),
+        baseOffset,
+        lastOffset,
+        maxTimestamp,
+        entry,
+      );
     }
   }
 
@@ -227,7 +279,14 @@ export class PartitionLog implements PartitionHandle {
         const { duplicateEntry, duplicateBaseOffset, duplicateTimestamp } = this.producers;
         if (waiter === null) return;
         if (duplicateEntry >= this.journal.durable) this.journal.join(duplicateEntry, waiter, index);
-        else waiter.onAppended(index, 0, duplicateBaseOffset, this.logAppendTimeOf(duplicateTimestamp), this.startOffset);
+        else
+          waiter.onAppended(
+            index,
+            0,
+            duplicateBaseOffset,
+            this.logAppendTimeOf(duplicateTimestamp),
+            this.startOffset,
+          );
         return;
       }
       case sequenceVerdict.staleEpoch:
@@ -245,7 +304,17 @@ export class PartitionLog implements PartitionHandle {
     const baseOffset = this.nextOffset;
     const lastOffset = baseOffset + lastOffsetDeltaOf(view, position);
     const maxTimestamp = maxTimestampOf(view, position);
-    const entry = journal.append(this, position, length, baseOffset, lastOffset, maxTimestamp, view.getInt32(position + 12, false), null, 0);
+    const entry = journal.append(
+      this,
+      position,
+      length,
+      baseOffset,
+      lastOffset,
+      maxTimestamp,
+      view.getInt32(position + 12, false),
+      null,
+      0,
+    );
     this.tail.push(entry);
     this.nextOffset = lastOffset + 1;
     journal.completeThrough(entry, commit);
@@ -253,7 +322,16 @@ export class PartitionLog implements PartitionHandle {
     if (producerId >= 0 && (attributesOf(view, position) & 0x20) === 0) {
       const first = baseSequenceOf(view, position);
       const count = recordCountOf(view, position);
-      this.producers.record(producerId, producerEpochOf(view, position), first, sequenceAfter(first, count - 1), baseOffset, lastOffset, maxTimestamp, 0);
+      this.producers.record(
+        producerId,
+        producerEpochOf(view, position),
+        first,
+        sequenceAfter(first, count - 1),
+        baseOffset,
+        lastOffset,
+        maxTimestamp,
+        0,
+      );
     }
   }
 
@@ -299,7 +377,10 @@ export class PartitionLog implements PartitionHandle {
       const candidate = this.epochs[i]!;
       if (candidate.epoch > epoch) continue;
       const next = this.epochs[i + 1];
-      return { epoch: candidate.epoch, endOffset: next === undefined ? this.highWatermark : next.startOffset };
+      return {
+        epoch: candidate.epoch,
+        endOffset: next === undefined ? this.highWatermark : next.startOffset,
+      };
     }
     return { epoch: -1, endOffset: -1 };
   }

@@ -123,7 +123,16 @@ export class ProducerState {
   restore(entry: ProducerEntry): void {
     this.producers.delete(entry.producerId);
     for (const batch of entry.batches) {
-      this.record(entry.producerId, entry.epoch, batch.firstSequence, batch.lastSequence, batch.baseOffset, batch.lastOffset, batch.timestamp, 0);
+      this.record(
+        entry.producerId,
+        entry.epoch,
+        batch.firstSequence,
+        batch.lastSequence,
+        batch.baseOffset,
+        batch.lastOffset,
+        batch.timestamp,
+        0,
+      );
     }
     let producer = this.producers.get(entry.producerId);
     if (producer === undefined) {

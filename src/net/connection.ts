@@ -39,7 +39,14 @@ export interface Reply {
 
 export interface FrameHandler {
   /** Starts the request in the frame; it calls one method of `reply` exactly once. */
-  onFrame(connection: Connection, buffer: Buffer, position: number, length: number, inArena: boolean, reply: Reply): void;
+  onFrame(
+    connection: Connection,
+    buffer: Buffer,
+    position: number,
+    length: number,
+    inArena: boolean,
+    reply: Reply,
+  ): void;
 }
 
 export interface ConnectionSettings {
@@ -166,7 +173,9 @@ export class Connection implements FrameSink {
   }
 
   saturated(): boolean {
-    return this.queue.length >= requestsMax || this.answerBytes >= answerBytesMax || this.closed || this.leaving;
+    return (
+      this.queue.length >= requestsMax || this.answerBytes >= answerBytesMax || this.closed || this.leaving
+    );
   }
 
   onFrame(buffer: Buffer, position: number, length: number, inArena: boolean): void {
@@ -210,7 +219,8 @@ export class Connection implements FrameSink {
     while (this.queue.length > 0 && this.queue[0]!.done && this.inFlightBytes + bytes < answerBytesMax) {
       const reply = this.queue.shift()!;
       if (reply.bytes === 0) continue;
-      if (batch.length === 0 && (this.queue.length === 0 || !this.queue[0]!.done)) chunks = reply.chunks as Uint8Array[];
+      if (batch.length === 0 && (this.queue.length === 0 || !this.queue[0]!.done))
+        chunks = reply.chunks as Uint8Array[];
       else for (const chunk of reply.chunks!) chunks.push(chunk);
       bytes += reply.bytes;
       batch.push(reply);
@@ -294,7 +304,11 @@ export class Connection implements FrameSink {
         return;
       }
     }
-    if (this.queue.length === 0 && this.inFlight.length === 0 && now - this.lastActivity > settings.idleTimeoutMs) {
+    if (
+      this.queue.length === 0 &&
+      this.inFlight.length === 0 &&
+      now - this.lastActivity > settings.idleTimeoutMs
+    ) {
       this.close('idle');
       return;
     }
@@ -309,7 +323,8 @@ export class Connection implements FrameSink {
   }
 
   private leaveIfIdle(): void {
-    if (this.leaving && !this.closed && this.queue.length === 0 && this.inFlight.length === 0) this.close('the broker stops');
+    if (this.leaving && !this.closed && this.queue.length === 0 && this.inFlight.length === 0)
+      this.close('the broker stops');
   }
 
   /** Ends the connection now; every reply still pending is dropped and its memory released. */

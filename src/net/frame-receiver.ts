@@ -90,7 +90,12 @@ export class FrameReceiver {
         this.returned = 1;
         return arena.buffer.subarray(this.place + this.filled, this.place + this.size);
       }
-      if (this.size < 0 && this.headFilled === 0 && this.lastSize > landingBytesMin && this.chunkFits(this.lastSize + 4)) {
+      if (
+        this.size < 0 &&
+        this.headFilled === 0 &&
+        this.lastSize > landingBytesMin &&
+        this.chunkFits(this.lastSize + 4)
+      ) {
         this.returned = 2;
         return arena.buffer.subarray(this.chunkNext, this.chunkNext + this.lastSize + 4);
       }
@@ -230,7 +235,10 @@ export class FrameReceiver {
     const { pool } = this;
     const segment = pool.arena.segmentBytes;
     if (bytes > segment) return false;
-    const size = pool.chunkBytes + segment <= pool.chunkBytesMax / 2 ? segment : Math.max(bytes, Math.min(segment, bytes * 2));
+    const size =
+      pool.chunkBytes + segment <= pool.chunkBytesMax / 2
+        ? segment
+        : Math.max(bytes, Math.min(segment, bytes * 2));
     if (pool.chunkBytes + size > pool.chunkBytesMax) return false;
     const position = pool.slab.allocate(size);
     if (position < 0) return false;

@@ -64,7 +64,8 @@ export function openPlain(fd: number, host: string, create: ConnectionFactory): 
     writable: true,
     // Nothing can arrive before the constructor returned, but Node asks for the first buffer inside it.
     onread: {
-      buffer: () => (connection === null ? (scratch ??= Buffer.allocUnsafeSlow(4096)) : connection.receiver.buffer()),
+      buffer: () =>
+        connection === null ? (scratch ??= Buffer.allocUnsafeSlow(4096)) : connection.receiver.buffer(),
       callback: (n: number, buffer: Uint8Array) => {
         if (buffer === scratch) connection!.onData(Buffer.from(buffer.subarray(0, n)));
         else connection!.onReceived(n, buffer);
@@ -92,7 +93,13 @@ export interface TlsSettings {
 }
 
 /** Wraps a connection in TLS as server; a failed handshake closes it and is reported. */
-export function openTls(raw: net.Socket, host: string, settings: TlsSettings, create: ConnectionFactory, onFailed: (reason: string) => void): void {
+export function openTls(
+  raw: net.Socket,
+  host: string,
+  settings: TlsSettings,
+  create: ConnectionFactory,
+  onFailed: (reason: string) => void,
+): void {
   const socket = new tls.TLSSocket(raw, {
     isServer: true,
     secureContext: settings.context,
@@ -113,7 +120,12 @@ export function openTls(raw: net.Socket, host: string, settings: TlsSettings, cr
   socket.once('close', () => clearTimeout(timer));
   socket.once('secure', () => {
     clearTimeout(timer);
-    const refused = settings.clientAuth === 'required' ? (socket.getPeerCertificate().raw === undefined ? 'no client certificate' : socket.authorizationError) : null;
+    const refused =
+      settings.clientAuth === 'required'
+        ? socket.getPeerCertificate().raw === undefined
+          ? 'no client certificate'
+          : socket.authorizationError
+        : null;
     if (refused !== null && refused !== undefined) {
       onFailed(`client certificate refused: ${String(refused)}`);
       socket.destroy();

@@ -7,8 +7,8 @@ import { RecordRanges } from '../log/partition-handle.ts';
 import type { Connection, FrameHandler, Reply } from '../net/connection.ts';
 import type { Arena } from '../ports/arena.ts';
 import type { Logger } from '../ports/logger.ts';
-import { ErrorCode } from '../protocol/generated/errors.ts';
 import { ProtocolDecodeError } from '../protocol/codec-errors.ts';
+import { ErrorCode } from '../protocol/generated/errors.ts';
 import { Reader } from '../protocol/reader.ts';
 import { type RecordsHole, Writer } from '../protocol/writer.ts';
 import type { AnyRequestHandler, RequestContext } from './handler.ts';
@@ -24,7 +24,14 @@ export interface ServedRange {
 /** Where a request that is coordinated elsewhere goes; null = here. */
 export interface GroupRouter {
   ownerOf(groupId: string): number | null;
-  forward(owner: number, context: RequestContext, buffer: Buffer, position: number, length: number, done: (answer: Buffer | null) => void): void;
+  forward(
+    owner: number,
+    context: RequestContext,
+    buffer: Buffer,
+    position: number,
+    length: number,
+    done: (answer: Buffer | null) => void,
+  ): void;
 }
 
 export interface DispatcherDeps {
@@ -32,7 +39,10 @@ export interface DispatcherDeps {
   readonly logger: Logger;
   readonly handlers: readonly AnyRequestHandler[];
   readonly router: GroupRouter | null;
-  readonly observe: { request(apiKey: number, version: number, bytes: number): void; failed(reason: string): void };
+  readonly observe: {
+    request(apiKey: number, version: number, bytes: number): void;
+    failed(reason: string): void;
+  };
 }
 
 export class Dispatcher implements FrameHandler {
@@ -57,7 +67,14 @@ export class Dispatcher implements FrameHandler {
       .sort((a, b) => a.apiKey - b.apiKey);
   }
 
-  onFrame(connection: Connection, buffer: Buffer, position: number, length: number, _inArena: boolean, reply: Reply): void {
+  onFrame(
+    connection: Connection,
+    buffer: Buffer,
+    position: number,
+    length: number,
+    _inArena: boolean,
+    reply: Reply,
+  ): void {
     const apiKey = buffer.readInt16BE(position);
     const apiVersion = buffer.readInt16BE(position + 2);
     const correlationId = buffer.readInt32BE(position + 4);
@@ -122,7 +139,9 @@ export class Dispatcher implements FrameHandler {
       return;
     }
     this.deps.observe.failed('internal');
-    this.deps.logger.error(`${name} failed`, { error: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+    this.deps.logger.error(`${name} failed`, {
+      error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+    });
     reply.fail(`${name} failed inside the broker`);
   }
 
@@ -146,24 +165,42 @@ export class Dispatcher implements FrameHandler {
     const { api } = handler.codec;
     const response = {
       errorCode: ErrorCode.UNSUPPORTED_VERSION,
-      apiKeys: [{ apiKey: apiVersionsKey, minVersion: handler.minVersion ?? api.minVersion, maxVersion: handler.maxVersion ?? api.maxVersion }],
+      apiKeys: [
+        {
+          apiKey: apiVersionsKey,
+          minVersion: handler.minVersion ?? api.minVersion,
+          maxVersion: handler.maxVersion ?? api.maxVersion,
+        },
+      ],
     };
     this.answer(handler, 0, correlationId, response, reply);
   }
 
-  private encode(handler: AnyRequestHandler, apiVersion: number, correlationId: number, response: unknown): Buffer {
+  private encode(
+    handler: AnyRequestHandler,
+    apiVersion: number,
+    correlationId: number,
+    response: unknown,
+  ): Buffer {
     const { writer } = this;
     writer.reset();
     const at = writer.reserveInt32();
     writer.i32(correlationId);
     // The ApiVersions answer keeps header version 0, so that clients can read it before they know the version.
-    if (apiVersion >= handler.codec.api.flexibleFrom && handler.codec.api.key !== apiVersionsKey) writer.uvarint(0);
+    if (apiVersion >= handler.codec.api.flexibleFrom && handler.codec.api.key !== apiVersionsKey)
+      writer.uvarint(0);
     handler.codec.encodeResponse(writer, response, apiVersion);
     writer.patchFrameLength(at);
     return writer.written;
   }
 
-  private answer(handler: AnyRequestHandler, apiVersion: number, correlationId: number, response: unknown, reply: Reply): void {
+  private answer(
+    handler: AnyRequestHandler,
+    apiVersion: number,
+    correlationId: number,
+    response: unknown,
+    reply: Reply,
+  ): void {
     const written = this.encode(handler, apiVersion, correlationId, response);
     const { holes } = this.writer;
     if (holes.length === 0) {

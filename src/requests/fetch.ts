@@ -8,7 +8,12 @@
  *
  * Omitted: followers (ReplicaId ≥ 0 reads like a consumer), PreferredReadReplica, transactions (LSO = high watermark).
  */
-import { offsetQuery, type PartitionHandle, type ReadResult, type ReadSink } from '../log/partition-handle.ts';
+import {
+  offsetQuery,
+  type PartitionHandle,
+  type ReadResult,
+  type ReadSink,
+} from '../log/partition-handle.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
 import {
@@ -29,7 +34,12 @@ export interface FetchDeps {
   /** `fetch.max.bytes` of the broker (55 MiB in Kafka). */
   readonly fetchBytesMax: number;
   readonly nodeId: number;
-  readonly endpoint: (listener: string) => { nodeId: number; host: string; port: number; rack: string | null };
+  readonly endpoint: (listener: string) => {
+    nodeId: number;
+    host: string;
+    port: number;
+    rack: string | null;
+  };
   readonly observe: { fetched(bytes: number): void };
 }
 
@@ -43,7 +53,13 @@ interface Outcome {
   diverging: { epoch: number; endOffset: number } | null;
 }
 
-const emptyResult: ReadResult = { error: 0, highWatermark: -1, lastStableOffset: -1, startOffset: -1, records: null };
+const emptyResult: ReadResult = {
+  error: 0,
+  highWatermark: -1,
+  lastStableOffset: -1,
+  startOffset: -1,
+  records: null,
+};
 
 function failed(error: number): ReadResult {
   return { ...emptyResult, error };
@@ -119,7 +135,10 @@ class FetchCall implements ReadSink {
     const handle = partition.handle!;
     const epoch = partition.currentLeaderEpoch;
     if (epoch >= 0 && epoch !== handle.leaderEpoch) {
-      this.settleOne(partition, failed(epoch < handle.leaderEpoch ? ErrorCode.FENCED_LEADER_EPOCH : ErrorCode.UNKNOWN_LEADER_EPOCH));
+      this.settleOne(
+        partition,
+        failed(epoch < handle.leaderEpoch ? ErrorCode.FENCED_LEADER_EPOCH : ErrorCode.UNKNOWN_LEADER_EPOCH),
+      );
       return;
     }
     const index = this.reading.push(partition) - 1;
@@ -130,7 +149,9 @@ class FetchCall implements ReadSink {
     this.reserved += reserve;
     this.reserves[index] = reserve;
     if (partition.lastFetchedEpoch >= 0 && partition.lastFetchedEpoch !== handle.leaderEpoch) {
-      this.checkDivergence(partition, handle, index, () => handle.read(partition.fetchOffset, limit, atLeastOne, readBy, this, index));
+      this.checkDivergence(partition, handle, index, () =>
+        handle.read(partition.fetchOffset, limit, atLeastOne, readBy, this, index),
+      );
       return;
     }
     handle.read(partition.fetchOffset, limit, atLeastOne, readBy, this, index);
@@ -139,12 +160,27 @@ class FetchCall implements ReadSink {
   private readonly reserves: number[] = [];
 
   /** KIP-320: compares the epoch of the client's last record with our history. */
-  private checkDivergence(partition: SessionPartition, handle: PartitionHandle, index: number, go: () => void): void {
+  private checkDivergence(
+    partition: SessionPartition,
+    handle: PartitionHandle,
+    index: number,
+    go: () => void,
+  ): void {
     handle.query(offsetQuery.epochEnd, partition.lastFetchedEpoch, (error, endOffset, _timestamp, epoch) => {
       if (error !== 0 || epoch < 0) {
         this.onRead(index, failed(error !== 0 ? error : ErrorCode.OFFSET_OUT_OF_RANGE));
       } else if (epoch < partition.lastFetchedEpoch || endOffset < partition.fetchOffset) {
-        this.onRead(index, { error: 0, highWatermark: handle.highWatermark, lastStableOffset: handle.lastStableOffset, startOffset: handle.startOffset, records: null }, { epoch, endOffset });
+        this.onRead(
+          index,
+          {
+            error: 0,
+            highWatermark: handle.highWatermark,
+            lastStableOffset: handle.lastStableOffset,
+            startOffset: handle.startOffset,
+            records: null,
+          },
+          { epoch, endOffset },
+        );
       } else {
         go();
       }
@@ -163,7 +199,11 @@ class FetchCall implements ReadSink {
     if (!this.passing) this.settle();
   }
 
-  private settleOne(partition: SessionPartition, result: ReadResult, diverging: Outcome['diverging'] = null): void {
+  private settleOne(
+    partition: SessionPartition,
+    result: ReadResult,
+    diverging: Outcome['diverging'] = null,
+  ): void {
     if (result.error !== 0 || diverging !== null) this.urgent = true;
     if (result.records !== null) this.bytes += result.records.byteLength;
     this.outcomes.set(partition, { partition, result, diverging });
@@ -183,7 +223,9 @@ class FetchCall implements ReadSink {
   private resolve(partition: SessionPartition): number {
     const { topics } = this.deps;
     if (partition.handle !== null && partition.handle.live) return 0;
-    const topic = this.session.usesIds ? topics.topicById(partition.topicId) : topics.topicByName(partition.topic);
+    const topic = this.session.usesIds
+      ? topics.topicById(partition.topicId)
+      : topics.topicByName(partition.topic);
     if (topic === undefined) {
       this.session.bind(partition, null);
       return this.session.usesIds ? ErrorCode.UNKNOWN_TOPIC_ID : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
@@ -191,7 +233,9 @@ class FetchCall implements ReadSink {
     const handle = topics.partition(topic.topicId, partition.partition);
     this.session.bind(partition, handle ?? null);
     if (handle !== undefined) return 0;
-    return partition.partition < topic.partitions.length ? ErrorCode.NOT_LEADER_OR_FOLLOWER : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
+    return partition.partition < topic.partitions.length
+      ? ErrorCode.NOT_LEADER_OR_FOLLOWER
+      : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
   }
 
   private settle(): void {
@@ -256,10 +300,17 @@ class FetchCall implements ReadSink {
   /** A partition of a full fetch that did not fit the budget: its offsets without data. */
   private untouched(partition: SessionPartition): FetchResponsePartitionDataInput {
     const { handle } = partition;
-    if (handle === null) return this.render({ partition, result: failed(this.resolve(partition)), diverging: null })!;
+    if (handle === null)
+      return this.render({ partition, result: failed(this.resolve(partition)), diverging: null })!;
     return this.render({
       partition,
-      result: { error: 0, highWatermark: handle.highWatermark, lastStableOffset: handle.lastStableOffset, startOffset: handle.startOffset, records: null },
+      result: {
+        error: 0,
+        highWatermark: handle.highWatermark,
+        lastStableOffset: handle.lastStableOffset,
+        startOffset: handle.startOffset,
+        records: null,
+      },
       diverging: null,
     })!;
   }
@@ -267,14 +318,17 @@ class FetchCall implements ReadSink {
   /** One partition of the answer, or null when an incremental answer may leave it out. */
   private render(outcome: Outcome): FetchResponsePartitionDataInput | null {
     const { partition, result, diverging } = outcome;
-    const moved = result.highWatermark !== partition.sentHighWatermark || result.startOffset !== partition.sentStartOffset;
+    const moved =
+      result.highWatermark !== partition.sentHighWatermark ||
+      result.startOffset !== partition.sentStartOffset;
     const news = result.error !== 0 || result.records !== null || diverging !== null;
     // Whatever had something to say may have more once the client has moved its offset.
     if (news) this.session.markReady(partition);
     if (!this.full && !news && !moved) return null;
     partition.sentHighWatermark = result.highWatermark;
     partition.sentStartOffset = result.startOffset;
-    const fenced = result.error === ErrorCode.FENCED_LEADER_EPOCH || result.error === ErrorCode.NOT_LEADER_OR_FOLLOWER;
+    const fenced =
+      result.error === ErrorCode.FENCED_LEADER_EPOCH || result.error === ErrorCode.NOT_LEADER_OR_FOLLOWER;
     const leader = fenced && partition.handle !== null && this.context.apiVersion >= 12;
     return {
       partitionIndex: partition.partition,
@@ -285,7 +339,9 @@ class FetchCall implements ReadSink {
       abortedTransactions: this.request.isolationLevel === 1 && result.error === 0 ? [] : null,
       records: result.records ?? noRecords,
       ...(diverging === null ? {} : { divergingEpoch: diverging }),
-      ...(leader ? { currentLeader: { leaderId: this.deps.nodeId, leaderEpoch: partition.handle!.leaderEpoch } } : {}),
+      ...(leader
+        ? { currentLeader: { leaderId: this.deps.nodeId, leaderEpoch: partition.handle!.leaderEpoch } }
+        : {}),
     };
   }
 }
@@ -316,12 +372,18 @@ export function fetchHandler(deps: FetchDeps): RequestHandler<FetchRequest, Fetc
     }
     for (const topic of request.forgottenTopicsData) {
       for (const index of topic.partitions) {
-        session.remove(session.usesIds ? sessionKey(topic.topicId, '', index) : sessionKey(ZERO_UUID, topic.topic, index));
+        session.remove(
+          session.usesIds ? sessionKey(topic.topicId, '', index) : sessionKey(ZERO_UUID, topic.topic, index),
+        );
       }
     }
   }
 
-  function handle(context: RequestContext, request: FetchRequest, respond: (response: FetchResponseInput | null) => void): void {
+  function handle(
+    context: RequestContext,
+    request: FetchRequest,
+    respond: (response: FetchResponseInput | null) => void,
+  ): void {
     const usesIds = context.apiVersion >= 13;
     const { sessionId, sessionEpoch } = request;
     const begins = context.apiVersion < 7 || sessionEpoch <= 0;

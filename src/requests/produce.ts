@@ -8,8 +8,8 @@
  */
 import type { AppendWaiter } from '../log/append-journal.ts';
 import type { PartitionHandle } from '../log/partition-handle.ts';
-import type { Clock, Timer } from '../ports/clock.ts';
 import type { Arena } from '../ports/arena.ts';
+import type { Clock, Timer } from '../ports/clock.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
 import {
   ProduceCodec,
@@ -32,7 +32,12 @@ export interface ProduceDeps {
   /** Told of every batch taken or refused, for the metrics. */
   readonly observe: { produced(bytes: number, records: number): void; refused(error: number): void };
   /** Address of this broker for KIP-951 hints. */
-  readonly endpoint: (listener: string) => { nodeId: number; host: string; port: number; rack: string | null };
+  readonly endpoint: (listener: string) => {
+    nodeId: number;
+    host: string;
+    port: number;
+    rack: string | null;
+  };
 }
 
 interface PartitionOutcome {
@@ -65,7 +70,15 @@ class ProduceCall implements AppendWaiter {
     this.left++;
     this.settled.push(false);
     return (
-      this.outcomes.push({ index, errorCode: 0, baseOffset: -1, logAppendTimeMs: -1, logStartOffset: -1, recordErrors: [], errorMessage: null }) - 1
+      this.outcomes.push({
+        index,
+        errorCode: 0,
+        baseOffset: -1,
+        logAppendTimeMs: -1,
+        logStartOffset: -1,
+        recordErrors: [],
+        errorMessage: null,
+      }) - 1
     );
   }
 
@@ -74,7 +87,13 @@ class ProduceCall implements AppendWaiter {
     this.onAppended(place, error, -1, -1, -1);
   }
 
-  onAppended(place: number, error: number, baseOffset: number, logAppendTime: number, logStartOffset: number): void {
+  onAppended(
+    place: number,
+    error: number,
+    baseOffset: number,
+    logAppendTime: number,
+    logStartOffset: number,
+  ): void {
     if (this.settled[place]) return;
     this.settled[place] = true;
     const outcome = this.outcomes[place]!;
@@ -134,7 +153,13 @@ export function produceHandler(deps: ProduceDeps): RequestHandler<ProduceRequest
     requireKeys: false,
   };
 
-  function start(call: ProduceCall, place: number, partition: PartitionHandle, records: Uint8Array, version: number): void {
+  function start(
+    call: ProduceCall,
+    place: number,
+    partition: PartitionHandle,
+    records: Uint8Array,
+    version: number,
+  ): void {
     const position = records.byteOffset - arena.buffer.byteOffset;
     const length = records.byteLength;
     const { settings } = partition;
@@ -169,7 +194,8 @@ export function produceHandler(deps: ProduceDeps): RequestHandler<ProduceRequest
     const call = new ProduceCall(request, respond);
     const acksWrong = acks !== 0 && acks !== 1 && acks !== -1;
     for (const topic of request.topicData) {
-      const image = context.apiVersion >= 13 ? topics.topicById(topic.topicId) : topics.topicByName(topic.name);
+      const image =
+        context.apiVersion >= 13 ? topics.topicById(topic.topicId) : topics.topicByName(topic.name);
       for (const data of topic.partitionData) {
         const place = call.open(data.index);
         if (acksWrong) {
@@ -178,13 +204,20 @@ export function produceHandler(deps: ProduceDeps): RequestHandler<ProduceRequest
         }
         const partition = image === undefined ? undefined : topics.partition(image.topicId, data.index);
         if (partition === undefined) {
-          const unknown = image === undefined && context.apiVersion >= 13 ? ErrorCode.UNKNOWN_TOPIC_ID : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
+          const unknown =
+            image === undefined && context.apiVersion >= 13
+              ? ErrorCode.UNKNOWN_TOPIC_ID
+              : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
           const opening = image !== undefined && data.index >= 0 && data.index < image.partitions.length;
           call.refuse(place, opening ? ErrorCode.NOT_LEADER_OR_FOLLOWER : unknown, null);
         } else if (data.records === null || data.records.byteLength === 0) {
           call.refuse(place, ErrorCode.INVALID_RECORD, 'A partition needs exactly one record batch.');
         } else if (image!.internal && context.clientId !== adminClientId) {
-          call.refuse(place, ErrorCode.INVALID_TOPIC_EXCEPTION, 'Internal topics are written by the broker only.');
+          call.refuse(
+            place,
+            ErrorCode.INVALID_TOPIC_EXCEPTION,
+            'Internal topics are written by the broker only.',
+          );
         } else {
           start(call, place, partition, data.records, context.apiVersion);
         }

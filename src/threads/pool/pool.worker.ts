@@ -13,7 +13,11 @@ import type { PoolWorkerData } from './contract.ts';
 // Piscina hands its own channel and ours over together.
 const data = (Array.isArray(workerData) ? workerData[1] : workerData) as PoolWorkerData;
 const { crc32c } = threadNative(data.native);
-const store = await openStore(data.storeUrl, { clock: new SystemClock(), random: new SystemRandom(), crc32c });
+const store = await openStore(data.storeUrl, {
+  clock: new SystemClock(),
+  random: new SystemRandom(),
+  crc32c,
+});
 const context = {
   arena: SharedArena.attach(data.arena),
   store,

@@ -2,8 +2,9 @@
  * Joins a shard to its rings: completions of the WALs and messages of the other shards are the work of one waiter on
  * the shard's doorbell. Used by the shard thread, and by main where main is the only shard (portable path).
  */
-import { ShardHost } from '../../broker/shard-host.ts';
+
 import { composeShard } from '../../broker/compose-shard.ts';
+import { ShardHost } from '../../broker/shard-host.ts';
 import type { ThreadNative } from '../../broker/thread-native.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Logger } from '../../ports/logger.ts';
@@ -17,8 +18,8 @@ import { Ring } from '../memory/ring.ts';
 import { LoopWaiter, wakeSource } from '../memory/waiter.ts';
 import { RingWal } from '../wal/ring-wal.ts';
 import type { ShardWorkerData } from './contract.ts';
-import { LinkPeers } from './peers.ts';
 import { eventFdNative } from './event-fd.ts';
+import { LinkPeers } from './peers.ts';
 
 export interface AssembleParts {
   readonly data: ShardWorkerData;
@@ -35,11 +36,21 @@ export function assembleShard(parts: AssembleParts): { host: ShardHost; waiter: 
   const { data, arena, native, clock } = parts;
   const wals = data.wals.map(
     ({ logId, lane, walBell }, volume) =>
-      new RingWal(volume, logId, new Ring(lane.appends), new Ring(lane.completions), attachDoorbell(walBell, native.native)),
+      new RingWal(
+        volume,
+        logId,
+        new Ring(lane.appends),
+        new Ring(lane.completions),
+        attachDoorbell(walBell, native.native),
+      ),
   );
   const pump = new LinkPump();
-  const links = data.links.map((link) => (link === null ? null : attachLink(link.memory, link.side, native.native)));
-  const peers = links.every((link) => link === null) ? null : new LinkPeers(data.seed.settings.index, links, pump, arena);
+  const links = data.links.map((link) =>
+    link === null ? null : attachLink(link.memory, link.side, native.native),
+  );
+  const peers = links.every((link) => link === null)
+    ? null
+    : new LinkPeers(data.seed.settings.index, links, pump, arena);
   const shard = composeShard(data.seed, { ...parts, wals, peers });
   const host = new ShardHost(shard, data.tls, data.tlsListeners, parts.logger);
   const waiter = new LoopWaiter(

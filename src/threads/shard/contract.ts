@@ -1,9 +1,9 @@
 /** What main gives a shard thread at its start; calls go over its MessagePort (rpc.ts): ShardApi in, ControlPlane out. */
 import type { ShardSeed } from '../../broker/compose-shard.ts';
 import type { TlsMaterial } from '../../broker/shard-host.ts';
+import type { LinkMemory } from '../link.ts';
 import type { ArenaHandle } from '../memory/arena.ts';
 import type { DoorbellMemory } from '../memory/doorbell.ts';
-import type { LinkMemory } from '../link.ts';
 import type { WalLane } from '../wal/contract.ts';
 
 export interface ShardWorkerData {
@@ -13,7 +13,11 @@ export interface ShardWorkerData {
   readonly storeUrl: string;
   /** Doorbell this shard sleeps on. */
   readonly bell: DoorbellMemory;
-  readonly wals: readonly { readonly logId: string; readonly lane: WalLane; readonly walBell: DoorbellMemory }[];
+  readonly wals: readonly {
+    readonly logId: string;
+    readonly lane: WalLane;
+    readonly walBell: DoorbellMemory;
+  }[];
   /** Links to the other shards, by shard index; null at its own. */
   readonly links: readonly ({ readonly memory: LinkMemory; readonly side: 'a' | 'b' } | null)[];
   readonly tls: TlsMaterial | null;

@@ -15,7 +15,11 @@ const data = workerData as ShardWorkerData;
 const clock = new SystemClock();
 const random = new SystemRandom();
 const native = threadNative(data.native);
-const logger = createLogger({ ...data.log, write: (line) => process.stderr.write(line) });
+const logger = createLogger({
+  ...data.log,
+  now: () => clock.now(),
+  write: (line) => process.stderr.write(line),
+});
 const store = await openStore(data.storeUrl, { clock, random, crc32c: native.crc32c });
 // Calls are served once the shard is there: messages wait in the port until then.
 const local: Record<string, unknown> = {};
@@ -30,6 +34,18 @@ const { host } = assembleShard({
   store,
   control: rpc.remote as unknown as ControlPlane,
 });
-for (const method of ['openPartitions', 'restore', 'ends', 'beginServing', 'applyChanges', 'connect', 'collect', 'uploaded', 'metrics', 'drain', 'quiesce'] as const) {
+for (const method of [
+  'openPartitions',
+  'restore',
+  'ends',
+  'beginServing',
+  'applyChanges',
+  'connect',
+  'collect',
+  'uploaded',
+  'metrics',
+  'drain',
+  'quiesce',
+] as const) {
   local[method] = (...args: unknown[]) => (host[method] as (...a: unknown[]) => unknown).apply(host, args);
 }

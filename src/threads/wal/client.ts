@@ -11,7 +11,10 @@ export class WalThread implements WalControl {
   private readonly worker: Worker;
   private readonly bell: Doorbell;
   private readonly stats: Float64Array;
-  private readonly waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
+  private readonly waiting = new Map<
+    number,
+    { resolve: (value: unknown) => void; reject: (error: Error) => void }
+  >();
   private nextId = 1;
   private dead: Error | null = null;
   private closing = false;
@@ -19,7 +22,10 @@ export class WalThread implements WalControl {
   constructor(data: WalWorkerData, bell: Doorbell, onDeath: (error: Error) => void) {
     this.bell = bell;
     this.stats = new Float64Array(data.stats);
-    this.worker = new Worker(new URL('./wal.worker.js', import.meta.url), { workerData: data, name: `wal-${data.volume}` });
+    this.worker = new Worker(new URL('./wal.worker.js', import.meta.url), {
+      workerData: data,
+      name: `wal-${data.volume}`,
+    });
     this.worker.on('message', (answer: WalAnswer) => {
       const waiter = this.waiting.get(answer.id);
       this.waiting.delete(answer.id);
@@ -34,7 +40,9 @@ export class WalThread implements WalControl {
       if (!this.closing) onDeath(error);
     };
     this.worker.on('error', died);
-    this.worker.on('exit', (code) => died(new MillraceError('internal', 'THREAD_DEAD', `WAL thread ${data.volume} ended with code ${code}`)));
+    this.worker.on('exit', (code) =>
+      died(new MillraceError('internal', 'THREAD_DEAD', `WAL thread ${data.volume} ended with code ${code}`)),
+    );
   }
 
   private call(body: CallBody): Promise<unknown> {
@@ -66,7 +74,8 @@ export class WalThread implements WalControl {
 
   metrics(): Record<keyof typeof walStats, number> {
     const out = {} as Record<keyof typeof walStats, number>;
-    for (const [name, index] of Object.entries(walStats)) out[name as keyof typeof walStats] = this.stats[index]!;
+    for (const [name, index] of Object.entries(walStats))
+      out[name as keyof typeof walStats] = this.stats[index]!;
     return out;
   }
 

@@ -48,7 +48,16 @@ export interface WalWorkerData {
 }
 
 /** Indices of the doubles that a WAL thread keeps up to date. */
-export const walStats = { usedBytes: 0, capacityBytes: 1, sequence: 2, failed: 3, commits: 4, bytes: 5, batches: 6, writtenBytes: 7 } as const;
+export const walStats = {
+  usedBytes: 0,
+  capacityBytes: 1,
+  sequence: 2,
+  failed: 3,
+  commits: 4,
+  bytes: 5,
+  batches: 6,
+  writtenBytes: 7,
+} as const;
 
 /** Control calls; the thread polls for them between commits, so main rings the doorbell after posting. */
 export type WalCall =

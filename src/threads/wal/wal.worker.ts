@@ -4,10 +4,11 @@
  */
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { threadNative } from '../../broker/thread-native.ts';
-import { RecoveredBatches } from '../../stream/wal/recovered-batches.ts';
-import type { RecoveredWal } from '../../stream/wal/recovery.ts';
+import { errorToWire } from '../../ports/errors.ts';
 import { DelayedWalDevice } from '../../stream/wal/delayed-wal-device.ts';
 import { FileWalDevice } from '../../stream/wal/file-wal-device.ts';
+import { RecoveredBatches } from '../../stream/wal/recovered-batches.ts';
+import type { RecoveredWal } from '../../stream/wal/recovery.ts';
 import { WalWriter } from '../../stream/wal/wal-writer.ts';
 import { SystemClock } from '../adapters/system-clock.ts';
 import { SharedArena } from '../memory/arena.ts';
@@ -15,7 +16,6 @@ import { attachDoorbell } from '../memory/doorbell.ts';
 import { Ring } from '../memory/ring.ts';
 import { BlockingWaiter } from '../memory/waiter.ts';
 import type { WalCall, WalWorkerData } from './contract.ts';
-import { errorToWire } from '../../ports/errors.ts';
 import { RingAppendSource } from './ring-append-source.ts';
 
 const data = workerData as WalWorkerData;
@@ -32,15 +32,31 @@ const device =
         then();
       })
     : file;
-const recovered: RecoveredWal = { ...data.resume, batches: new RecoveredBatches(), reasons: [], lostCommits: [], lost: [] };
+const recovered: RecoveredWal = {
+  ...data.resume,
+  batches: new RecoveredBatches(),
+  reasons: [],
+  lostCommits: [],
+  lost: [],
+};
 const writer = WalWriter.resume(
-  { device, clock, arena, crc32c, settings: { lingerMs: data.lingerMs, iops: data.iops, bandwidth: data.bandwidth } },
+  {
+    device,
+    clock,
+    arena,
+    crc32c,
+    settings: { lingerMs: data.lingerMs, iops: data.iops, bandwidth: data.bandwidth },
+  },
   recovered,
   data.epoch,
 );
 const stats = new Float64Array(data.stats);
 const sources = data.lanes.map((lane) => {
-  const source = new RingAppendSource(new Ring(lane.appends), new Ring(lane.completions), attachDoorbell(lane.shardBell, native));
+  const source = new RingAppendSource(
+    new Ring(lane.appends),
+    new Ring(lane.completions),
+    attachDoorbell(lane.shardBell, native),
+  );
   writer.addSource(source);
   return source;
 });
@@ -85,7 +101,11 @@ function publishStats(): void {
 const pending = (): boolean => sources.some((source) => source.waiting() > 0);
 
 while (!stopping) {
-  for (let message = receiveMessageOnPort(port); message !== undefined; message = receiveMessageOnPort(port)) {
+  for (
+    let message = receiveMessageOnPort(port);
+    message !== undefined;
+    message = receiveMessageOnPort(port)
+  ) {
     calls.push(message.message as WalCall);
   }
   let behind = false;

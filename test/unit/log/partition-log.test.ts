@@ -5,11 +5,11 @@ import { LogManager } from '../../../src/log/log-manager.ts';
 import type { ReadResult } from '../../../src/log/partition-handle.ts';
 import type { PartitionLog } from '../../../src/log/partition-log.ts';
 import { silentLogger } from '../../../src/ports/logger.ts';
-import { ErrorCode } from '../../../src/protocol/generated/errors.ts';
-import { baseOffsetOf, leaderEpochOf } from '../../../src/protocol/records/batch-header.ts';
-import { buildBatch } from '../../../src/protocol/records/batch-builder.ts';
-import { javascriptCrc32c } from '../../../src/protocol/records/crc32c.ts';
 import type { StreamId } from '../../../src/ports/stream-id.ts';
+import { ErrorCode } from '../../../src/protocol/generated/errors.ts';
+import { buildBatch } from '../../../src/protocol/records/batch-builder.ts';
+import { baseOffsetOf, leaderEpochOf } from '../../../src/protocol/records/batch-header.ts';
+import { javascriptCrc32c } from '../../../src/protocol/records/crc32c.ts';
 import type { Wal } from '../../../src/stream/wal/wal.ts';
 import { HeapArena } from '../../support/heap-arena.ts';
 import { VirtualClock } from '../../support/virtual-clock.ts';
@@ -59,7 +59,13 @@ function setup(options: { logCacheBytes?: number; capacity?: number } = {}) {
     name: 't',
     topicId,
     partition: 0,
-    settings: { maxMessageBytes: 1 << 20, logAppendTime: false, compacted: false, timestampBeforeMaxMs: Infinity, timestampAfterMaxMs: Infinity },
+    settings: {
+      maxMessageBytes: 1 << 20,
+      logAppendTime: false,
+      compacted: false,
+      timestampBeforeMaxMs: Infinity,
+      timestampAfterMaxMs: Infinity,
+    },
     leaderEpoch: 3,
     epochs: [{ epoch: 3, startOffset: 0 }],
     startOffset: 0,
@@ -68,12 +74,21 @@ function setup(options: { logCacheBytes?: number; capacity?: number } = {}) {
     producers: [],
   });
   const outcomes: Outcome[] = [];
-  const waiter: AppendWaiter = { onAppended: (index, error, baseOffset) => outcomes.push({ index, error, baseOffset }) };
+  const waiter: AppendWaiter = {
+    onAppended: (index, error, baseOffset) => outcomes.push({ index, error, baseOffset }),
+  };
   let next = 0;
   const append = (records: number, producer?: { id: number; sequence: number }): number => {
     const batch = buildBatch(
-      Array.from({ length: records }, (_, i) => ({ timestamp: 1000 + i, key: null, value: Buffer.from(`v${i}`), headers: [] })),
-      producer === undefined ? {} : { producerId: producer.id, producerEpoch: 0, baseSequence: producer.sequence },
+      Array.from({ length: records }, (_, i) => ({
+        timestamp: 1000 + i,
+        key: null,
+        value: Buffer.from(`v${i}`),
+        headers: [],
+      })),
+      producer === undefined
+        ? {}
+        : { producerId: producer.id, producerEpoch: 0, baseSequence: producer.sequence },
       javascriptCrc32c,
     );
     const segment = arena.acquire();
@@ -136,7 +151,11 @@ test('a duplicate joins its original and is answered with its offset, once durab
     { index: 1, error: 0, baseOffset: 0 },
   ]);
   append(2, { id: 9, sequence: 0 });
-  assert.deepEqual(outcomes[2], { index: 2, error: 0, baseOffset: 0 }, 'a late duplicate is answered at once');
+  assert.deepEqual(
+    outcomes[2],
+    { index: 2, error: 0, baseOffset: 0 },
+    'a late duplicate is answered at once',
+  );
 });
 
 test('a failed volume refuses what was pending and everything after, and keeps what is durable', () => {

@@ -1,8 +1,21 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ProducerState, producersMax, sequenceAfter, sequenceVerdict } from '../../../src/log/producer-state.ts';
+import {
+  ProducerState,
+  producersMax,
+  sequenceAfter,
+  sequenceVerdict,
+} from '../../../src/log/producer-state.ts';
 
-function record(state: ProducerState, id: number, epoch: number, first: number, count: number, base: number, entry = 1): void {
+function record(
+  state: ProducerState,
+  id: number,
+  epoch: number,
+  first: number,
+  count: number,
+  base: number,
+  entry = 1,
+): void {
   state.record(id, epoch, first, sequenceAfter(first, count - 1), base, base + count - 1, base, entry);
 }
 
@@ -56,7 +69,8 @@ test('a snapshot restores the five-batch window, and a replayed batch does not e
   const restored = new ProducerState();
   restored.restore(entry!);
   record(restored, 7, 1, 6, 1, 6, 0);
-  for (let i = 2; i < 7; i++) assert.equal(restored.check(7, 1, i, 1), sequenceVerdict.duplicate, `batch ${i}`);
+  for (let i = 2; i < 7; i++)
+    assert.equal(restored.check(7, 1, i, 1), sequenceVerdict.duplicate, `batch ${i}`);
   assert.equal(restored.check(7, 1, 7, 1), sequenceVerdict.accept);
 });
 
@@ -68,7 +82,10 @@ test('a snapshot leaves out batches at or above its end, and producers idle befo
   const [only, ...rest] = state.snapshot(1, 2);
   assert.equal(rest.length, 0);
   assert.equal(only!.producerId, 2);
-  assert.deepEqual(only!.batches.map((batch) => batch.baseOffset), [1]);
+  assert.deepEqual(
+    only!.batches.map((batch) => batch.baseOffset),
+    [1],
+  );
 });
 
 test('at the bound the longest idle producer without a transaction is forgotten', () => {

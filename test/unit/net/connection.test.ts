@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { answerBytesMax, Connection, type ConnectionOwner, type Reply, requestsMax, type Transport } from '../../../src/net/connection.ts';
+import {
+  answerBytesMax,
+  Connection,
+  type ConnectionOwner,
+  type Reply,
+  requestsMax,
+  type Transport,
+} from '../../../src/net/connection.ts';
 import { landingBytesMin, type ReceivePool, scratchBytes } from '../../../src/net/frame-receiver.ts';
 import { Slab } from '../../../src/net/slab.ts';
 import { HeapArena } from '../../support/heap-arena.ts';
@@ -46,7 +53,10 @@ interface Frame {
 }
 
 function setup(options: { segments?: number; segmentBytes?: number; chunkBytesMax?: number } = {}) {
-  const arena = new HeapArena({ segmentBytes: options.segmentBytes ?? 128 * 1024, segmentCount: options.segments ?? 32 });
+  const arena = new HeapArena({
+    segmentBytes: options.segmentBytes ?? 128 * 1024,
+    segmentCount: options.segments ?? 32,
+  });
   const clock = new VirtualClock();
   const pool: ReceivePool = {
     arena,
@@ -86,7 +96,12 @@ function frame(key: number, body: Buffer): Buffer {
 }
 
 /** Feeds bytes as a socket would: into the buffer that the receiver names, at most `step` bytes a time. */
-function feed(connection: Connection, bytes: Buffer, step: () => number, nextBuffer: { current: Uint8Array | null }): void {
+function feed(
+  connection: Connection,
+  bytes: Buffer,
+  step: () => number,
+  nextBuffer: { current: Uint8Array | null },
+): void {
   let at = 0;
   while (at < bytes.length && !connection.closed) {
     const into = nextBuffer.current ?? connection.receiver.buffer();
@@ -110,7 +125,12 @@ test('frames of all sizes arrive whole, in order, however the bytes are cut, and
     const sent: Buffer[] = [];
     const total = 1 + random.below(30);
     for (let i = 0; i < total; i++) {
-      const size = random.below(3) === 0 ? random.below(90_000) : random.below(3) === 0 ? landingBytesMin + random.below(200) - 100 : random.below(600);
+      const size =
+        random.below(3) === 0
+          ? random.below(90_000)
+          : random.below(3) === 0
+            ? landingBytesMin + random.below(200) - 100
+            : random.below(600);
       sent.push(frame(random.below(2), Buffer.from(random.bytes(new Uint8Array(size)))));
     }
     const nextBuffer = { current: null };
@@ -136,7 +156,9 @@ test('frames of all sizes arrive whole, in order, however the bytes are cut, and
 
 test('answers leave in request order', () => {
   const { connection, frames, transport } = setup();
-  feed(connection, Buffer.concat([1, 1, 1].map((key) => frame(key, Buffer.alloc(4)))), () => 1000, { current: null });
+  feed(connection, Buffer.concat([1, 1, 1].map((key) => frame(key, Buffer.alloc(4)))), () => 1000, {
+    current: null,
+  });
   frames[2]!.reply.send([Buffer.from('c')], 1, null);
   frames[1]!.reply.send([Buffer.from('b')], 1, null);
   assert.equal(transport.written.length, 0);
@@ -146,7 +168,9 @@ test('answers leave in request order', () => {
 
 test('a skipped answer lets the next one pass', () => {
   const { connection, frames, transport } = setup();
-  feed(connection, Buffer.concat([frame(1, Buffer.alloc(4)), frame(1, Buffer.alloc(4))]), () => 1000, { current: null });
+  feed(connection, Buffer.concat([frame(1, Buffer.alloc(4)), frame(1, Buffer.alloc(4))]), () => 1000, {
+    current: null,
+  });
   frames[1]!.reply.send([Buffer.from('b')], 1, null);
   frames[0]!.reply.skip();
   assert.equal(Buffer.concat(transport.written).toString(), 'b');
@@ -211,15 +235,27 @@ test('an answer without progress costs the connection, and its memory is release
 });
 
 test('without arena memory a connection waits, keeps its bytes, and goes on when fed', () => {
-  const { connection, frames, starved, arena, pool } = setup({ segments: 2, segmentBytes: 128 * 1024, chunkBytesMax: 0 });
+  const { connection, frames, starved, arena, pool } = setup({
+    segments: 2,
+    segmentBytes: 128 * 1024,
+    chunkBytesMax: 0,
+  });
   const taken = [arena.acquire(), arena.acquire()];
-  const sent = [frame(0, Buffer.alloc(200, 7)), frame(1, Buffer.alloc(10, 1)), frame(0, Buffer.alloc(20_000, 9)), frame(1, Buffer.alloc(3, 2))];
+  const sent = [
+    frame(0, Buffer.alloc(200, 7)),
+    frame(1, Buffer.alloc(10, 1)),
+    frame(0, Buffer.alloc(20_000, 9)),
+    frame(1, Buffer.alloc(3, 2)),
+  ];
   feed(connection, Buffer.concat(sent), () => 50_000, { current: null });
   assert.equal(frames.length, 0);
   assert.equal(starved.length, 1);
   for (const segment of taken) arena.release(segment);
   connection.feed();
-  assert.deepEqual(frames.map(({ bytes }) => bytes), sent.map((bytes) => bytes.subarray(4)));
+  assert.deepEqual(
+    frames.map(({ bytes }) => bytes),
+    sent.map((bytes) => bytes.subarray(4)),
+  );
   answerAll(frames);
   connection.close('done');
   pool.slab.close();
@@ -228,7 +264,9 @@ test('without arena memory a connection waits, keeps its bytes, and goes on when
 
 test('closing with requests pending releases what their answers hold, also when they are answered later', () => {
   const { connection, frames } = setup();
-  feed(connection, Buffer.concat([frame(1, Buffer.alloc(4)), frame(1, Buffer.alloc(4))]), () => 1000, { current: null });
+  feed(connection, Buffer.concat([frame(1, Buffer.alloc(4)), frame(1, Buffer.alloc(4))]), () => 1000, {
+    current: null,
+  });
   let released = 0;
   frames[1]!.reply.send([Buffer.from('b')], 1, () => released++);
   connection.close('gone');

@@ -1,0 +1,518 @@
+/**
+ * One broker from start to stop on the main thread. The order of a start is the design's (§4): lock → read metadata →
+ * find, lock and read WALs, refuse here → seal the metadata → restore → one commit that closes and re-opens everything
+ * under higher leader epochs → new WAL epochs → serve. A stop goes the other way: drain → upload all → close → clean.
+ */
+import { mkdirSync, readFileSync } from 'node:fs';
+import net from 'node:net';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import type { Acceptor } from '../../native-bindings/contract.ts';
+import { acquireLock } from '../../native-bindings/portable/lock-file.ts';
+import { TopicAdmin } from '../cluster/topic-admin.ts';
+import { EmbeddedMetadataStore } from '../metadata/embedded-metadata-store.ts';
+import type { MetadataChange, WalRecord } from '../metadata/metadata-store.ts';
+import type { Clock } from '../ports/clock.ts';
+import { MillraceError } from '../ports/errors.ts';
+import type { Logger } from '../ports/logger.ts';
+import type { Random } from '../ports/random.ts';
+import { streamKey } from '../ports/stream-id.ts';
+import type { ObjectStore } from '../store/object-store.ts';
+import { openStore } from '../store/open-store.ts';
+import { ObjectReader } from '../stream/read/object-reader.ts';
+import type { BrokerConfig, ListenerConfig } from './broker-config.ts';
+import { type Deployment, deploy } from './deploy.ts';
+import { MetadataDistributor } from './metadata-distributor.ts';
+import { ObjectIds } from './object-ids.ts';
+import { volumeFor } from './placement.ts';
+import { foldProducers, openAll, restoreVolume, type ShardDoor, volumeIndex } from './recovery.ts';
+import type { TlsMaterial } from './shard-host.ts';
+import { type ThreadNative, threadNative } from './thread-native.ts';
+import { UploadCoordinator } from './upload-coordinator.ts';
+import { formatNew, openVolumes, recoverVolumes, type Volume, type VolumeDeps } from './wal-volumes.ts';
+
+export interface BrokerPorts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+}
+
+interface BoundListener {
+  readonly config: ListenerConfig;
+  port: number;
+  readonly fd: number;
+  acceptor: Acceptor | null;
+  server: net.Server | null;
+}
+
+export class RunningBroker {
+  readonly config: BrokerConfig;
+  readonly native: boolean;
+  /** Rejects never; resolves with the reason when the broker failed and must be stopped. */
+  readonly failed: Promise<Error>;
+  private readonly ports: BrokerPorts;
+  private readonly threadNative: ThreadNative;
+  private fail!: (error: Error) => void;
+  private releases: (() => void)[] = [];
+  private store!: ObjectStore;
+  private metadata!: MetadataDistributor;
+  private volumes: Volume[] = [];
+  private deployment!: Deployment;
+  private uploads!: UploadCoordinator;
+  private listeners: BoundListener[] = [];
+  private brokerEpoch = 0;
+  private stopping: Promise<'clean' | 'unfinished'> | null = null;
+  private aborted = false;
+  private nextShard = 0;
+
+  private constructor(config: BrokerConfig, ports: BrokerPorts) {
+    this.config = config;
+    this.ports = ports;
+    this.threadNative = threadNative(config.native);
+    this.native = this.threadNative.native !== null;
+    this.failed = new Promise((resolve) => {
+      this.fail = resolve;
+    });
+  }
+
+  static async start(config: BrokerConfig, ports: BrokerPorts): Promise<RunningBroker> {
+    const broker = new RunningBroker(config, ports);
+    try {
+      await broker.open();
+      return broker;
+    } catch (error) {
+      await broker.abort();
+      throw error;
+    }
+  }
+
+  get clusterId(): string {
+    return this.metadata.image.clusterId;
+  }
+
+  address(listener: string): string | null {
+    const bound = this.listeners.find(({ config }) => config.name === listener);
+    return bound === undefined ? null : `${bound.config.host}:${bound.port}`;
+  }
+
+  private async open(): Promise<void> {
+    const { config, ports } = this;
+    const { clock, random, logger } = ports;
+    const { native, files, crc32c } = this.threadNative;
+    if (config.dataDir !== null) {
+      mkdirSync(config.dataDir, { recursive: true });
+      const lock = acquireLock(join(config.dataDir, 'lock'), native);
+      if ('heldBy' in lock) {
+        throw new MillraceError(
+          'invalid',
+          'DATA_DIR_IN_USE',
+          `the data directory ${config.dataDir} is in use by ${lock.heldBy}; stop that broker or choose another --data`,
+        );
+      }
+      this.releases.push(lock.release);
+    }
+    this.bind();
+    await this.bindServers();
+    this.store = await openStore(config.storeUrl, { clock, random, crc32c });
+    const embedded = await EmbeddedMetadataStore.open({
+      store: this.store,
+      clock,
+      random,
+      logger,
+      crc32c,
+      writer: `node ${config.nodeId} on ${hostname()}`,
+      onFenced: (error) => this.fail(error),
+    });
+    const abandon = new Set(config.abandonWals);
+    const volumeDeps: VolumeDeps = { files, native, crc32c, clock, random, logger, nodeId: config.nodeId };
+    const before = embedded.image.revision;
+    this.volumes = await openVolumes(config.wals, embedded.image, abandon, volumeDeps);
+    await recoverVolumes(this.volumes, embedded.image.clusterId, volumeDeps);
+    const revision = await embedded.takeOver();
+    if (before > 0 && revision !== before) {
+      throw new MillraceError(
+        'fenced',
+        'METADATA_MOVED',
+        'another broker wrote to this store while this one was starting; only one may run on it',
+      );
+    }
+    this.metadata = new MetadataDistributor(embedded, (error) => this.fail(error));
+    const { image } = this.metadata;
+    await formatNew(this.volumes, image.clusterId, volumeDeps);
+    this.brokerEpoch = (image.brokers.get(config.nodeId)?.epoch ?? 0) + 1;
+    // New WALs are recorded before anything can be written to them; opens below are conditional on that.
+    await this.metadata.commit([...this.walRecords(), this.brokerRecord()]);
+    const admin = new TopicAdmin({
+      metadata: this.metadata,
+      clock,
+      random,
+      logger,
+      nodeId: config.nodeId,
+      drops: {
+        orphanedBy: (topicId) => embedded.orphanedBy(topicId),
+        orphanedByLogStart: (moves) => embedded.orphanedByLogStart(moves),
+        graceMs: config.objectGraceMs,
+      },
+      walFor: (topicId, partition) => this.volumes[volumeFor(topicId, partition, this.volumes.length)]!.logId,
+    });
+    this.deployment = await deploy({
+      config,
+      ports,
+      native: this.threadNative,
+      store: this.store,
+      image: embedded.encodedImage(),
+      clusterId: image.clusterId,
+      endpoints: Object.fromEntries(
+        this.listeners.map(({ config: c, port }) => [
+          c.name,
+          { host: c.advertisedHost, port: c.advertisedPort === 0 ? port : c.advertisedPort },
+        ]),
+      ),
+      tls: this.tlsMaterial(),
+      control: admin,
+      logIds: this.volumes.map(({ logId }) => logId),
+      onDeath: (error) => this.fail(error),
+    });
+    for (const shard of this.deployment.shards)
+      this.metadata.addSink((revisionNow, changes) => shard.applyChanges(revisionNow, changes));
+    await this.recover();
+    await this.deployment.startWals(this.volumes, this.epochs());
+    this.uploads = this.uploadCoordinator();
+    for (const shard of this.deployment.shards) await shard.beginServing();
+    this.uploads.start();
+    this.serve();
+  }
+
+  private tlsMaterial(): TlsMaterial | null {
+    const { tls } = this.config;
+    if (tls === null) return null;
+    return {
+      cert: readFileSync(tls.certFile, 'utf8'),
+      key: readFileSync(tls.keyFile, 'utf8'),
+      ca: tls.caFile === null ? null : readFileSync(tls.caFile, 'utf8'),
+      clientAuth: tls.clientAuth,
+    };
+  }
+
+  /** Epoch under which each volume is written from now on. */
+  private epochs(): number[] {
+    return this.volumes.map((volume) => (volume.recovered?.superblock.epoch ?? 0) + 1);
+  }
+
+  private walRecords(): MetadataChange[] {
+    const changes: MetadataChange[] = [];
+    for (const wal of this.metadata.image.wals.values()) {
+      const given = this.config.abandonWals.includes(wal.logId);
+      const lostMemory = wal.kind === 'memory' && wal.state === 'open' && wal.node === this.config.nodeId;
+      if (wal.state !== 'open' || !(given || lostMemory)) continue;
+      this.ports.logger.warn(
+        given
+          ? 'a write-ahead log was abandoned: what only it held is lost'
+          : 'a memory log was open: what only it held is lost',
+        { log: wal.logId },
+      );
+      changes.push({ type: 'wal', wal: { ...wal, state: 'abandoned' } });
+    }
+    for (const [i, volume] of this.volumes.entries()) {
+      const freed = volume.record?.freed ?? { sequence: 0, position: 0, chainCrc: 0 };
+      const recovered = volume.recovered;
+      const wal: WalRecord = {
+        logId: volume.logId,
+        kind: volume.kind,
+        location: volume.kind === 'memory' ? 'memory:' : volume.path,
+        node: this.config.nodeId,
+        epoch: this.epochs()[i]!,
+        state: 'open',
+        // A log that is empty starts where it stands, so that recovery never looks for what an earlier life freed.
+        freed: volume.record?.state === 'open' || recovered === null ? freed : { ...recovered.next },
+        lastUploadMs: volume.record?.lastUploadMs ?? 0,
+      };
+      changes.push({ type: 'wal', wal });
+    }
+    return changes;
+  }
+
+  private brokerRecord(): MetadataChange {
+    const first = this.listeners[0]!;
+    const { advertisedHost, advertisedPort } = first.config;
+    return {
+      type: 'broker',
+      node: this.config.nodeId,
+      epoch: this.brokerEpoch,
+      host: advertisedHost,
+      port: advertisedPort === 0 ? first.port : advertisedPort,
+      rack: this.config.rack,
+    };
+  }
+
+  /** Opens every stream at its recovered end, under a higher leader epoch, in one commit with the folded states. */
+  private async recover(): Promise<void> {
+    const { metadata, config, ports } = this;
+    const { image } = metadata;
+    if (image.topicsById.size === 0) return;
+    const { shards } = this.deployment;
+    const reader = new ObjectReader({
+      store: this.store,
+      crc32c: this.threadNative.crc32c,
+      sizeOf: (id) => image.objects.get(id)?.size,
+    });
+    await openAll(image, await foldProducers(image, reader), this.volumes, shards);
+    const relief = this.uploadCoordinator();
+    for (const volume of this.volumes) {
+      await restoreVolume(volume, {
+        arena: this.deployment.arena,
+        crc32c: this.threadNative.crc32c,
+        logger: ports.logger,
+        image,
+        shards,
+        roomBytes: config.logCacheBytes * 0.75,
+        roomBatches: config.journalEntries / 2,
+        relieve: (full, sequence) =>
+          relief.relieve(full.index, sequence, { ...this.metadata.image.wals.get(full.logId)!.freed }),
+      });
+    }
+    const ends = new Map<string, number>();
+    for (const shard of shards)
+      for (const end of await shard.ends()) ends.set(streamKey(end.topicId, end.partition), end.endOffset);
+    const states = await relief.storeStates();
+    const changes: MetadataChange[] = [...states.changes];
+    for (const topic of image.topicsById.values()) {
+      for (const partition of topic.partitions) {
+        const key = streamKey(topic.topicId, partition.partition);
+        const endOffset = ends.get(key) ?? partition.endOffset;
+        const identity = { topicId: topic.topicId, partition: partition.partition };
+        if (partition.state === 'open') {
+          changes.push({
+            type: 'close',
+            ...identity,
+            leaderEpoch: partition.leaderEpoch,
+            endOffset,
+            stateObject: states.objects.get(key) ?? '',
+          });
+        }
+        changes.push({
+          type: 'open',
+          ...identity,
+          leaderEpoch: partition.leaderEpoch + 1,
+          startOffset: endOffset,
+          node: config.nodeId,
+          wal: this.volumes[volumeIndex(partition, this.volumes)]!.logId,
+        });
+      }
+    }
+    await metadata.commit(changes);
+  }
+
+  private uploadCoordinator(): UploadCoordinator {
+    const { config, deployment } = this;
+    return new UploadCoordinator({
+      volumes: this.volumes.map((volume, i) => ({
+        index: i,
+        logId: volume.logId,
+        control: deployment.controls[i]!,
+        usedBytes: () => deployment.usedBytes(i),
+        capacityBytes: volume.config.capacityBytes,
+      })),
+      shards: deployment.shards,
+      metadata: this.metadata,
+      ids: new ObjectIds(this.metadata),
+      upload: (plan) => deployment.upload(plan),
+      deltaBytes: async () =>
+        (await Promise.all(deployment.shards.map((shard) => shard.metrics()))).reduce(
+          (sum, metrics) => sum + metrics.deltaBytes!,
+          0,
+        ),
+      clock: this.ports.clock,
+      logger: this.ports.logger,
+      identity: { clusterId: this.clusterId, node: config.nodeId, brokerEpoch: this.brokerEpoch },
+      uploadBytes: config.uploadBytes,
+      logCacheBytes: config.logCacheBytes,
+      ageMs: config.uploadAgeMs,
+    });
+  }
+
+  /** Binds the listeners early, so that a port in use is told before anything is touched; nothing is accepted yet. */
+  private bind(): void {
+    const { native } = this.threadNative;
+    for (const config of this.config.listeners) {
+      if (native !== null && this.config.threads > 0) {
+        try {
+          const { fd, port } = native.listenTcp(config.host, config.port, 1024);
+          this.listeners.push({ config, port, fd, acceptor: null, server: null });
+        } catch (error) {
+          throw new MillraceError(
+            'invalid',
+            'LISTEN',
+            `cannot listen on ${config.host}:${config.port}: ${(error as Error).message}`,
+          );
+        }
+      } else {
+        this.listeners.push({ config, port: config.port, fd: -1, acceptor: null, server: null });
+      }
+    }
+  }
+
+  /** Portable and inline listeners need their port before the shards are told of it. */
+  private async bindServers(): Promise<void> {
+    for (const listener of this.listeners) {
+      if (listener.fd >= 0) continue;
+      const { host, port } = listener.config;
+      const server = net.createServer({ noDelay: true });
+      await new Promise<void>((resolve, reject) => {
+        server.once('error', (error) =>
+          reject(
+            new MillraceError('invalid', 'LISTEN', `cannot listen on ${host}:${port}: ${error.message}`),
+          ),
+        );
+        server.listen(port, host, 1024, resolve);
+      });
+      listener.server = server;
+      listener.port = (server.address() as net.AddressInfo).port;
+    }
+  }
+
+  private serve(): void {
+    const { native } = this.threadNative;
+    for (const listener of this.listeners) {
+      const { name } = listener.config;
+      if (listener.fd >= 0) {
+        listener.acceptor = native!.createAcceptor(
+          listener.fd,
+          (fd, remote) => {
+            const shard = this.deployment.shards[this.nextShard++ % this.deployment.shards.length]!;
+            shard
+              .connect({ fd, host: `/${remote}`, listener: name })
+              .catch((error: Error) =>
+                this.ports.logger.warn('a connection was lost', { error: error.message }),
+              );
+          },
+          (code, dropped) => {
+            this.ports.logger.warn('connections were turned away', { code, dropped });
+            if (dropped === 0) this.ports.clock.after(1000, () => listener.acceptor?.resume());
+          },
+        );
+      } else {
+        listener.server!.on('connection', (socket) => this.deployment.local!.connectSocket(socket, name));
+      }
+    }
+  }
+
+  /** Everything uploaded and recorded: the data directory is not needed any more. */
+  stop(): Promise<'clean' | 'unfinished'> {
+    this.stopping ??= this.close();
+    return this.stopping;
+  }
+
+  private stopListening(): void {
+    for (const listener of this.listeners) {
+      listener.acceptor?.close();
+      listener.acceptor = null;
+      listener.server?.close();
+    }
+  }
+
+  private async close(): Promise<'clean' | 'unfinished'> {
+    const { clock, logger } = this.ports;
+    const deadline = clock.monotonic() + this.config.shutdownTimeoutMs;
+    this.stopListening();
+    let clean = true;
+    try {
+      await Promise.all(
+        this.deployment.shards.map((shard) =>
+          shard.drain(Math.min(5_000, this.config.shutdownTimeoutMs / 4)),
+        ),
+      );
+      await Promise.all(this.deployment.shards.map((shard) => shard.quiesce()));
+      await this.uploads.stop();
+      for (;;) {
+        try {
+          await this.closeVolumes();
+          break;
+        } catch (error) {
+          if (this.aborted || clock.monotonic() > deadline) throw error;
+          await new Promise<void>((resolve) => clock.after(500, resolve));
+        }
+      }
+    } catch (error) {
+      clean = false;
+      logger.error('not everything could be uploaded; the write-ahead log stays open', {
+        error: (error as Error).message,
+      });
+    }
+    await this.release(clean);
+    return clean ? 'clean' : 'unfinished';
+  }
+
+  private closed = new Set<number>();
+
+  private async closeVolumes(): Promise<void> {
+    const ends = new Map<string, number>();
+    for (const shard of this.deployment.shards)
+      for (const end of await shard.ends()) ends.set(streamKey(end.topicId, end.partition), end.endOffset);
+    for (const [i, volume] of this.volumes.entries()) {
+      if (this.closed.has(i)) continue;
+      this.uploads.closes = (stateObjects, cut) => {
+        const { image } = this.metadata;
+        const changes: MetadataChange[] = [];
+        for (const topic of image.topicsById.values()) {
+          for (const partition of topic.partitions) {
+            if (partition.state !== 'open' || partition.wal !== volume.logId) continue;
+            const key = streamKey(topic.topicId, partition.partition);
+            changes.push({
+              type: 'close',
+              topicId: topic.topicId,
+              partition: partition.partition,
+              leaderEpoch: partition.leaderEpoch,
+              endOffset: ends.get(key)!,
+              stateObject: stateObjects.get(key) ?? '',
+            });
+          }
+        }
+        const record = image.wals.get(volume.logId)!;
+        changes.push({ type: 'wal', wal: { ...record, state: 'empty', freed: { ...cut } } });
+        return changes;
+      };
+      await this.uploads.upload(i, true);
+      this.closed.add(i);
+    }
+  }
+
+  /** Stops at once: nothing is uploaded, the WALs stay recorded as open. */
+  async abort(): Promise<void> {
+    this.aborted = true;
+    this.stopListening();
+    await this.release(false);
+  }
+
+  private released = false;
+
+  private async release(clean: boolean): Promise<void> {
+    if (this.released) return;
+    this.released = true;
+    await this.deployment?.close(clean);
+    await this.metadata?.close().catch(() => {});
+    await this.store?.close().catch(() => {});
+    for (const volume of this.volumes) volume.release();
+    for (const release of this.releases) release();
+  }
+
+  /** Numbers of all threads for the metrics page. */
+  async metrics(): Promise<{
+    shards: Readonly<Record<string, number>>[];
+    wals: Readonly<Record<string, number>>[];
+    uploads: Record<string, number>;
+  }> {
+    return {
+      shards: await Promise.all(this.deployment.shards.map((shard) => shard.metrics())),
+      wals: this.volumes.map((_volume, i) => this.deployment.walMetrics(i)),
+      uploads: {
+        uploads: this.uploads.uploads,
+        uploadedBytes: this.uploads.uploadedBytes,
+        uploadedObjects: this.uploads.uploadedObjects,
+        failures: this.uploads.failures,
+      },
+    };
+  }
+}
+
+export type { ShardDoor };

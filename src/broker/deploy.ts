@@ -1,0 +1,382 @@
+/**
+ * How the parts of one broker are spread over threads. The parts are the same each time:
+ *
+ *   threaded   main │ shard × N │ WAL × V (blocking) │ object pool       native addon, threads ≥ 1
+ *   portable   main + shard     │ WAL × V (blocking) │ object pool       no addon: a descriptor cannot change hands
+ *   inline     everything in the caller's thread                         threads = 0
+ */
+
+import { MillraceError } from '../ports/errors.ts';
+import type { ControlPlane } from '../requests/control-plane.ts';
+import type { ObjectStore } from '../store/object-store.ts';
+import type { UploadPlan, UploadResult } from '../stream/objects/objects.ts';
+import { runUpload } from '../stream/upload/object-pool.ts';
+import { StagingPool } from '../stream/upload/staging-pool.ts';
+import { AsyncFileWalDevice } from '../stream/wal/async-file-wal-device.ts';
+import { DelayedWalDevice } from '../stream/wal/delayed-wal-device.ts';
+import { InlineWal } from '../stream/wal/inline-wal.ts';
+import { MemoryWal } from '../stream/wal/memory-wal.ts';
+import type { Wal, WalControl } from '../stream/wal/wal.ts';
+import { createLinkMemory } from '../threads/link.ts';
+import { SharedArena } from '../threads/memory/arena.ts';
+import { attachDoorbell, createDoorbellMemory, type DoorbellMemory } from '../threads/memory/doorbell.ts';
+import { createRingMemory } from '../threads/memory/ring.ts';
+import { ObjectPool } from '../threads/pool/client.ts';
+import { assembleShard } from '../threads/shard/assemble.ts';
+import { ShardThread } from '../threads/shard/client.ts';
+import type { ShardWorkerData } from '../threads/shard/contract.ts';
+import { peerSlots, peerSlotWords } from '../threads/shard/peers.ts';
+import { WalThread } from '../threads/wal/client.ts';
+import {
+  appendSlots,
+  appendSlotWords,
+  completionSlots,
+  completionSlotWords,
+  type WalLane,
+} from '../threads/wal/contract.ts';
+import type { BrokerPorts } from './broker.ts';
+import type { BrokerConfig } from './broker-config.ts';
+import { composeShard, type ShardSeed } from './compose-shard.ts';
+import type { ShardDoor } from './recovery.ts';
+import type { ShardApi } from './shard-api.ts';
+import { ShardHost, type TlsMaterial } from './shard-host.ts';
+import type { ThreadNative } from './thread-native.ts';
+import type { Volume } from './wal-volumes.ts';
+
+export interface DeployParts {
+  readonly config: BrokerConfig;
+  readonly ports: BrokerPorts;
+  readonly native: ThreadNative;
+  readonly store: ObjectStore;
+  readonly image: Buffer;
+  readonly clusterId: string;
+  readonly endpoints: ShardSeed['settings']['endpoints'];
+  readonly tls: TlsMaterial | null;
+  readonly control: ControlPlane;
+  readonly logIds: readonly string[];
+  readonly onDeath: (error: Error) => void;
+}
+
+export interface Deployment {
+  readonly arena: SharedArena;
+  readonly shards: readonly ShardDoor[];
+  /** The shard in this thread, where there is one (portable and inline). */
+  readonly local: ShardHost | null;
+  /** One per volume, once startWals has resolved. */
+  readonly controls: WalControl[];
+  /** Recovery is over: the WALs go on behind what was recovered, each under its new epoch. */
+  startWals(volumes: readonly Volume[], epochs: readonly number[]): Promise<void>;
+  usedBytes(volume: number): number;
+  walMetrics(volume: number): Readonly<Record<string, number>>;
+  upload(plan: UploadPlan): Promise<UploadResult>;
+  close(clean: boolean): Promise<void>;
+}
+
+/** Copies of small batches on their way out, per uploading thread. */
+const stagingBytes = 64 * 1024 * 1024;
+const poolThreads = 2;
+
+function seedOf(parts: DeployParts, index: number, shards: number): ShardSeed {
+  const { config } = parts;
+  return {
+    settings: {
+      index,
+      shards,
+      nodeId: config.nodeId,
+      clusterId: parts.clusterId,
+      rack: config.rack,
+      journalCapacity: config.journalEntries,
+      logCacheBytes: config.logCacheBytes / shards,
+      receiveBytes: config.receiveBytes / shards,
+      fetchBytesMax: config.fetchBytesMax,
+      sessionSlots: Math.max(1, Math.ceil(config.fetchSessionSlots / shards)),
+      producerExpirationMs: config.producerExpirationMs,
+      connection: config.connection,
+      connectionsMax: Math.ceil(config.connectionsMax / shards),
+      group: config.group,
+      endpoints: parts.endpoints,
+    },
+    handlers: {
+      autoCreateTopics: config.autoCreateTopics,
+      defaultPartitions: config.defaultPartitions,
+      deleteTopics: config.deleteTopics,
+    },
+    image: parts.image,
+    blockCacheBytes: Math.floor(config.blockCacheBytes / shards),
+    staticConfigs: config.staticConfigs,
+  };
+}
+
+function createArena(parts: DeployParts): SharedArena {
+  return SharedArena.create({ ...parts.config.arena, native: parts.native.native });
+}
+
+/** A shard in this thread behind the same asynchronous door as one in another. */
+function localDoor(host: ShardApi): ShardDoor {
+  return new Proxy({} as ShardDoor, {
+    get: (_target, method) =>
+      method === 'then'
+        ? undefined
+        : async (...args: unknown[]) =>
+            (host as unknown as Record<string, (...a: unknown[]) => unknown>)[String(method)]!(...args),
+  });
+}
+
+export function deploy(parts: DeployParts): Promise<Deployment> {
+  return parts.config.threads === 0 ? deployInline(parts) : deployThreads(parts);
+}
+
+async function deployInline(parts: DeployParts): Promise<Deployment> {
+  const { config, ports, native, store } = parts;
+  const { clock } = ports;
+  const arena = createArena(parts);
+  const lazies = config.wals.map((_wal, volume) => new LateWal(volume, parts.logIds[volume]!));
+  const shard = composeShard(seedOf(parts, 0, 1), {
+    arena,
+    wals: lazies,
+    ...ports,
+    native,
+    store,
+    control: parts.control,
+    peers: null,
+  });
+  const host = new ShardHost(shard, parts.tls, tlsListeners(config), ports.logger);
+  const controls: WalControl[] = [];
+  const usage: (() => { usedBytes: number; commits: number })[] = [];
+  const deps = { crc32c: native.crc32c, staging: new StagingPool({ bytesMax: 8 << 20 }) };
+  return {
+    arena,
+    shards: [localDoor(host)],
+    local: host,
+    controls,
+    async startWals(volumes, epochs) {
+      for (const volume of volumes) {
+        const wal = await inlineWal(volume, epochs[volume.index]!, parts, arena);
+        lazies[volume.index]!.begin(wal);
+        controls.push(wal);
+        usage.push(
+          wal instanceof InlineWal
+            ? () => ({ usedBytes: wal.writer.status.usedBytes, commits: wal.writer.stats.commits })
+            : () => ({ usedBytes: wal.usedBytes, commits: 0 }),
+        );
+      }
+    },
+    usedBytes: (volume) => usage[volume]!().usedBytes,
+    walMetrics: (volume) => usage[volume]!(),
+    upload: (plan) => runUpload(plan, arena, store, deps),
+    async close(clean) {
+      for (const control of controls) await control.close({ clean }).catch(() => {});
+      await shard.drain(0);
+      void clock;
+    },
+  };
+}
+
+async function inlineWal(
+  volume: Volume,
+  epoch: number,
+  parts: DeployParts,
+  arena: SharedArena,
+): Promise<InlineWal | MemoryWal> {
+  const { clock } = parts.ports;
+  if (volume.kind === 'memory')
+    return new MemoryWal({
+      clock,
+      logId: volume.logId,
+      volume: volume.index,
+      capacityBytes: volume.config.capacityBytes,
+    });
+  const file = await AsyncFileWalDevice.open(volume.path, { create: false });
+  const { extraWriteDelayMs, lingerMs, iops, bandwidth } = volume.config;
+  const device =
+    extraWriteDelayMs > 0
+      ? new DelayedWalDevice(file, (then) => void clock.after(extraWriteDelayMs, then))
+      : file;
+  return InlineWal.resume(
+    {
+      device,
+      clock,
+      arena,
+      crc32c: parts.native.crc32c,
+      volume: volume.index,
+      settings: { lingerMs, iops, bandwidth },
+    },
+    volume.recovered!,
+    epoch,
+  );
+}
+
+/** Stands in for an inline WAL until recovery is over; nothing is appended before that. */
+class LateWal implements Wal {
+  readonly volume: number;
+  readonly logId: string;
+  private wal: Wal | null = null;
+  private durable: Wal['onDurable'] = () => {};
+  private failed: Wal['onFailed'] = () => {};
+
+  constructor(volume: number, logId: string) {
+    this.volume = volume;
+    this.logId = logId;
+  }
+
+  begin(wal: Wal): void {
+    this.wal = wal;
+    wal.onDurable = this.durable;
+    wal.onFailed = this.failed;
+  }
+
+  set onDurable(fn: Wal['onDurable']) {
+    this.durable = fn;
+  }
+
+  get onDurable(): Wal['onDurable'] {
+    return this.durable;
+  }
+
+  set onFailed(fn: Wal['onFailed']) {
+    this.failed = fn;
+  }
+
+  get onFailed(): Wal['onFailed'] {
+    return this.failed;
+  }
+
+  tryAppend(...append: Parameters<Wal['tryAppend']>): number {
+    return this.wal === null ? 0 : this.wal.tryAppend(...append);
+  }
+
+  flush(): void {
+    this.wal?.flush();
+  }
+}
+
+function tlsListeners(config: BrokerConfig): string[] {
+  return config.listeners.filter((listener) => listener.tls).map((listener) => listener.name);
+}
+
+async function deployThreads(parts: DeployParts): Promise<Deployment> {
+  const { config, ports, native, store } = parts;
+  if (config.wals.some((wal) => wal.location === 'memory:')) {
+    throw new MillraceError(
+      'invalid',
+      'WAL_MEMORY_THREADS',
+      'a memory WAL runs inline only: set threads to 0, or give --wal a path',
+    );
+  }
+  const addon = native.native;
+  const shardCount = addon === null ? 1 : config.threads;
+  const arena = createArena(parts);
+  const shardBells = Array.from({ length: shardCount }, () => createDoorbellMemory(addon));
+  const walBells = config.wals.map(() => createDoorbellMemory(null));
+  const lanes: WalLane[][] = shardBells.map((shardBell) =>
+    config.wals.map(() => ({
+      appends: createRingMemory(appendSlots, appendSlotWords),
+      completions: createRingMemory(completionSlots, completionSlotWords),
+      shardBell,
+    })),
+  );
+  const links = linksOf(shardBells);
+  const dataOf = (index: number): ShardWorkerData => ({
+    seed: seedOf(parts, index, shardCount),
+    arena: arena.handle,
+    native: addon !== null,
+    storeUrl: config.storeUrl,
+    bell: shardBells[index]!,
+    wals: config.wals.map((_wal, volume) => ({
+      logId: parts.logIds[volume]!,
+      lane: lanes[index]![volume]!,
+      walBell: walBells[volume]!,
+    })),
+    links: links[index]!,
+    tls: parts.tls,
+    tlsListeners: tlsListeners(config),
+    log: { level: config.logLevel, format: config.logFormat },
+  });
+  const pool = new ObjectPool(
+    { arena: arena.handle, native: addon !== null, storeUrl: config.storeUrl, stagingBytes },
+    poolThreads,
+  );
+  const threads: ShardThread[] = [];
+  let local: ShardHost | null = null;
+  let closeLocal = (): void => {};
+  if (addon === null) {
+    const { host, waiter } = assembleShard({
+      data: dataOf(0),
+      arena,
+      native,
+      ...ports,
+      store,
+      control: parts.control,
+    });
+    local = host;
+    closeLocal = () => waiter.close();
+  } else {
+    for (let index = 0; index < shardCount; index++)
+      threads.push(new ShardThread(dataOf(index), parts.control, parts.onDeath));
+  }
+  const wals: WalThread[] = [];
+  const controls: WalControl[] = [];
+  return {
+    arena,
+    shards: local === null ? threads.map((thread) => thread.door) : [localDoor(local)],
+    local,
+    controls,
+    async startWals(volumes, epochs) {
+      for (const volume of volumes) {
+        const { state, superblock, trim, next } = volume.recovered!;
+        const thread = new WalThread(
+          {
+            arena: arena.handle,
+            volume: volume.index,
+            native: addon !== null,
+            path: volume.path,
+            lanes: lanes.map((byVolume) => byVolume[volume.index]!),
+            bell: walBells[volume.index]!,
+            resume: { state, superblock, trim, next },
+            epoch: epochs[volume.index]!,
+            lingerMs: volume.config.lingerMs,
+            iops: volume.config.iops,
+            bandwidth: volume.config.bandwidth,
+            extraWriteDelayMs: volume.config.extraWriteDelayMs,
+            stats: new SharedArrayBuffer(64),
+          },
+          attachDoorbell(walBells[volume.index]! satisfies DoorbellMemory, addon),
+          parts.onDeath,
+        );
+        wals.push(thread);
+        controls.push(thread);
+      }
+      await Promise.all(wals.map((wal) => wal.status()));
+    },
+    usedBytes: (volume) => wals[volume]!.usedBytes(),
+    walMetrics: (volume) => wals[volume]!.metrics(),
+    upload: (plan) => pool.upload(plan),
+    async close(clean) {
+      for (const wal of wals) {
+        if (clean)
+          await wal
+            .close({ clean: true })
+            .catch((error: Error) =>
+              ports.logger.warn('a write-ahead log was not closed cleanly', { error: error.message }),
+            );
+        wal.terminate();
+      }
+      closeLocal();
+      for (const thread of threads) thread.terminate();
+      await pool.close();
+    },
+  };
+}
+
+/** A link between every two shards, seen from each. */
+function linksOf(bells: readonly DoorbellMemory[]): ShardWorkerData['links'][] {
+  const links: ShardWorkerData['links'][number][][] = bells.map(() => bells.map(() => null));
+  for (let a = 0; a < bells.length; a++) {
+    for (let b = a + 1; b < bells.length; b++) {
+      const memory = createLinkMemory(peerSlots, peerSlotWords, { a: bells[a]!, b: bells[b]! });
+      links[a]![b] = { memory, side: 'a' };
+      links[b]![a] = { memory, side: 'b' };
+    }
+  }
+  return links;
+}

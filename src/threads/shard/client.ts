@@ -1,0 +1,45 @@
+/** Main's handle on one shard thread: its door, and word of its death. Main thread. */
+import { Worker } from 'node:worker_threads';
+import type { ShardDoor } from '../../broker/recovery.ts';
+import type { ShardApi } from '../../broker/shard-api.ts';
+import { MillraceError } from '../../ports/errors.ts';
+import type { ControlPlane } from '../../requests/control-plane.ts';
+import { PortRpc } from '../rpc.ts';
+import type { ShardWorkerData } from './contract.ts';
+
+export class ShardThread {
+  readonly door: ShardDoor;
+  private readonly worker: Worker;
+  private ending = false;
+
+  constructor(data: ShardWorkerData, control: ControlPlane, onDeath: (error: Error) => void) {
+    this.worker = new Worker(new URL('./shard.worker.js', import.meta.url), {
+      workerData: data,
+      name: `shard-${data.seed.settings.index}`,
+    });
+    const rpc = new PortRpc<ShardApi>(this.worker, control);
+    this.door = rpc.remote;
+    let dead = false;
+    const died = (error: Error): void => {
+      if (dead) return;
+      dead = true;
+      rpc.fail(error);
+      if (!this.ending) onDeath(error);
+    };
+    this.worker.on('error', died);
+    this.worker.on('exit', (code) =>
+      died(
+        new MillraceError(
+          'internal',
+          'THREAD_DEAD',
+          `shard thread ${data.seed.settings.index} ended with code ${code}`,
+        ),
+      ),
+    );
+  }
+
+  terminate(): void {
+    this.ending = true;
+    void this.worker.terminate();
+  }
+}
