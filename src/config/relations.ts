@@ -1,0 +1,94 @@
+/** What must hold between settings; each rule blames the one setting that most likely has to change. */
+import { parseListener } from './addresses.ts';
+import { receiveBudgetBytes, segmentsMin } from './derive.ts';
+import type { SettingProblem } from './setting-error.ts';
+import type { SettingKey, Settings } from './settings.ts';
+import { bytesText, durationText, plainText } from './values.ts';
+
+export type RelationProblem = Omit<SettingProblem, 'origin' | 'setting'> & { readonly setting: SettingKey };
+
+export function relationProblems(settings: Settings): RelationProblem[] {
+  const problems: RelationProblem[] = [];
+  const wrong = (setting: SettingKey, expected: string): void => {
+    problems.push({ setting, value: plainText(settings[setting]), expected });
+  };
+  memoryRelations(settings, wrong);
+  listenerRelations(settings, wrong);
+  const max = settings['group.max.session.timeout.ms'];
+  if (settings['group.min.session.timeout.ms'] > max) {
+    wrong('group.min.session.timeout.ms', `at most group.max.session.timeout.ms, ${durationText(max, 'ms')}`);
+  }
+  const kinds = new Set(settings['wal.url'].map((url) => new URL(url).protocol));
+  if (kinds.size > 1) wrong('wal.url', 'volumes of one kind');
+  if (new Set(settings['wal.url']).size < settings['wal.url'].length && !kinds.has('memory:')) {
+    wrong('wal.url', 'each volume once');
+  }
+  // A commit and the one that follows it must fit beside what waits for its upload.
+  if (settings['message.max.bytes'] > settings['wal.capacity'] / 4) {
+    wrong('message.max.bytes', `at most a quarter of wal.capacity, ${bytesText(settings['wal.capacity'])}`);
+  }
+  if (problems.length === 0 && settings['message.max.bytes'] > settings['socket.request.max.bytes']) {
+    wrong(
+      'message.max.bytes',
+      `at most socket.request.max.bytes, ${bytesText(settings['socket.request.max.bytes'])}`,
+    );
+  }
+  return problems;
+}
+
+type Wrong = (setting: SettingKey, expected: string) => void;
+
+function memoryRelations(settings: Settings, wrong: Wrong): void {
+  const arena = settings['arena.bytes'];
+  const segment = settings['arena.segment.bytes'];
+  if (arena % segment !== 0) wrong('arena.bytes', `a multiple of arena.segment.bytes, ${bytesText(segment)}`);
+  if (arena / segment < segmentsMin) {
+    wrong('arena.segment.bytes', `at most 1/${segmentsMin} of arena.bytes, ${bytesText(arena)}`);
+  }
+  // The caches leave a sixteenth to receive and to send.
+  const caches = settings['log.cache.bytes'] + settings['block.cache.bytes'];
+  const cachesMax = arena - Math.ceil(arena / 16);
+  if (caches > cachesMax) {
+    const blame = settings['log.cache.bytes'] > arena / 2 ? 'log.cache.bytes' : 'block.cache.bytes';
+    wrong(
+      blame,
+      `log.cache.bytes + block.cache.bytes of at most 15/16 of arena.bytes, ${bytesText(cachesMax)}`,
+    );
+    return;
+  }
+  const receive = receiveBudgetBytes(arena, settings['log.cache.bytes'], settings['block.cache.bytes']);
+  if (settings['socket.request.max.bytes'] > receive) {
+    wrong(
+      'socket.request.max.bytes',
+      `at most the receive budget, ${bytesText(receive)} (half of what the caches leave of arena.bytes)`,
+    );
+  }
+}
+
+function listenerRelations(settings: Settings, wrong: Wrong): void {
+  const bound = settings.listeners.map(parseListener).map((listener) => listener.protocol);
+  if (bound.length === 0) wrong('listeners', 'at least one listener');
+  if (new Set(bound).size < bound.length) wrong('listeners', 'at most one plain:// and one tls:// listener');
+  const advertised = settings['advertised.listeners'].map(parseListener);
+  for (const listener of advertised) {
+    if (!bound.includes(listener.protocol)) {
+      wrong(
+        'advertised.listeners',
+        `only protocols that listeners has; ${listener.protocol}:// is not among them`,
+      );
+    }
+    if (listener.host === '' || listener.host === '0.0.0.0' || listener.host === '::') {
+      wrong('advertised.listeners', 'a host name or address that clients can reach');
+    }
+  }
+  if (new Set(advertised.map((listener) => listener.protocol)).size < advertised.length) {
+    wrong('advertised.listeners', 'at most one address a protocol');
+  }
+  if (!bound.includes('tls')) return;
+  for (const key of ['tls.cert.file', 'tls.key.file'] as const) {
+    if (settings[key] === '') wrong(key, 'a PEM file, since listeners has a tls:// address');
+  }
+  if (settings['tls.client.auth'] !== 'none' && settings['tls.ca.file'] === '') {
+    wrong('tls.ca.file', `a PEM file, since tls.client.auth is ${settings['tls.client.auth']}`);
+  }
+}

@@ -1,0 +1,499 @@
+/**
+ * The one table of settings: key, type, default, range, meaning, and Kafka's name where Kafka has the same thing. It
+ * yields the TypeScript types, validation, --help, the broker part of DescribeConfigs and docs/reference/configuration.md.
+ * Order matters: a default may look at settings further up.
+ */
+import { isAbsolute, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { parseAddress, parseListener, problemOf } from './addresses.ts';
+import {
+  arenaBytesMax,
+  arenaBytesMin,
+  defaultArenaBytes,
+  defaultBlockCacheBytes,
+  defaultLogCacheBytes,
+  defaultRequestBytesMax,
+  defaultSegmentBytes,
+  defaultThreads,
+  defaultWalCapacity,
+  isPowerOfTwo,
+  profiles,
+  receiveBudgetBytes,
+  segmentBytesMax,
+  segmentBytesMin,
+  threadsMax,
+} from './derive.ts';
+import {
+  bool,
+  bytes,
+  choice,
+  type DefaultContext,
+  double,
+  duration,
+  int,
+  list,
+  perProfile,
+  text,
+} from './setting-spec.ts';
+import { longMax } from './values.ts';
+
+const MiB = 2 ** 20;
+const TiB = 2 ** 40;
+const int32Max = 2 ** 31 - 1;
+const day = 86_400_000;
+
+const num = (context: DefaultContext, key: string): number => context.get(key) as number;
+const below = (context: DefaultContext, name: string): string =>
+  pathToFileURL(resolve(context.get('data.dir') as string, name)).href;
+
+export const storeSchemes = ['file:', 's3:', 'memory:'] as const;
+export const walSchemes = ['file:', 'memory:'] as const;
+/** `file:` URLs must be absolute as written: `file:./x` would mean /x. */
+const hasScheme = (url: string, schemes: readonly string[]): boolean =>
+  URL.canParse(url) &&
+  schemes.includes(new URL(url).protocol) &&
+  (!url.startsWith('file:') || url.startsWith('file:///'));
+
+export const settingTable = {
+  profile: choice(profiles, {
+    group: 'Place',
+    default: (context) => context.profile,
+    defaultText: 'start; embedded as a library',
+    doc: 'Set of defaults: a server (start), a developer machine (dev), or inside another process (embedded).',
+  }),
+  'data.dir': text({
+    group: 'Place',
+    default: 'millrace-data',
+    settle: (dir, context) => resolve(context.directory, dir),
+    check: (dir) => (dir === '' ? 'a directory' : null),
+    doc: 'Directory of the lock, the WAL files and, unless store.url says otherwise, the file store.',
+  }),
+  'node.id': int({
+    group: 'Place',
+    default: 0,
+    min: 0,
+    max: int32Max,
+    kafka: 'int',
+    names: { 'broker.id': 1 },
+    doc: 'Number of this broker in its cluster.',
+  }),
+  'broker.rack': text({
+    group: 'Place',
+    default: '',
+    kafka: 'string',
+    doc: 'Rack or zone of this broker, told to clients; empty = none.',
+  }),
+  'store.url': text({
+    group: 'Place',
+    default: (context) => (context.profile === 'embedded' ? 'memory:' : below(context, 'store')),
+    defaultText: 'file store in data.dir/store; embedded: memory:',
+    check: (url) =>
+      hasScheme(url, storeSchemes)
+        ? null
+        : 'file:///directory, s3://bucket/prefix?region=…&endpoint=…&pathStyle=true, or memory:',
+    doc: 'Object store that holds all durable data; one cluster a prefix. Credentials never stand in the URL.',
+  }),
+  'wal.url': list({
+    group: 'Write-ahead log',
+    default: (context) => [context.profile === 'embedded' ? 'memory:' : below(context, 'wal')],
+    defaultText: 'a file in data.dir/wal; embedded: memory:',
+    check: (urls) =>
+      urls.length >= 1 && urls.length <= 16 && urls.every((url) => hasScheme(url, walSchemes))
+        ? null
+        : '1 to 16 of file:///directory and memory: with commas between',
+    doc: 'WAL volumes: directories on different disks add up; memory: survives nothing.',
+  }),
+  'wal.capacity': bytes({
+    group: 'Write-ahead log',
+    default: (context) => defaultWalCapacity(context.profile),
+    defaultText: '2 GiB; dev 512 MiB; embedded 16 MiB',
+    min: 16 * MiB,
+    max: TiB,
+    doc: 'Size a volume may grow to; records leave it once they are uploaded.',
+  }),
+  'wal.iops': int({
+    group: 'Write-ahead log',
+    default: 0,
+    min: 50,
+    max: int32Max,
+    also: 0,
+    doc: 'Writes per second a volume may use (one per 256 KiB, as cloud disks count); 0 = as many as it takes.',
+  }),
+  'wal.bandwidth': bytes({
+    group: 'Write-ahead log',
+    default: 0,
+    min: MiB,
+    max: TiB,
+    also: 0,
+    doc: 'Bytes per second a volume may use; 0 = as many as it takes.',
+  }),
+  'wal.linger.max.ms': double({
+    group: 'Write-ahead log',
+    default: 0.5,
+    min: 0,
+    max: 100,
+    doc: 'Longest wait for company before a small commit is written, in ms; an idle volume never waits.',
+  }),
+  'wal.extra.write.delay.ms': double({
+    group: 'Write-ahead log',
+    default: 0,
+    min: 0,
+    max: 1_000,
+    doc: 'Added to every write in ms, so that a fast disk measures like a slower one. For benchmarks only.',
+  }),
+  'upload.bytes': bytes({
+    group: 'Upload',
+    default: 500_000_000,
+    min: MiB,
+    max: 64 * 2 ** 30,
+    doc: 'An upload starts at this much of the WAL; half the volume or half the log cache start it earlier.',
+  }),
+  'upload.age.ms': duration({
+    group: 'Upload',
+    default: 60_000,
+    min: 100,
+    max: day,
+    doc: 'An upload starts when the oldest record not uploaded is this old.',
+  }),
+  'arena.bytes': bytes({
+    group: 'Memory and threads',
+    default: (context) => defaultArenaBytes(context.profile, context.machine),
+    defaultText: '¼ of memory, at most 2 GiB; dev ⅛, at most 512 MiB; embedded 32 MiB',
+    min: arenaBytesMin,
+    max: arenaBytesMax,
+    doc: 'Memory for received, cached and outgoing bytes; the JavaScript heaps come on top.',
+  }),
+  'arena.segment.bytes': bytes({
+    group: 'Memory and threads',
+    default: (context) => defaultSegmentBytes(num(context, 'arena.bytes')),
+    defaultText: '4 MiB; below 256 MiB of arena the power of two up to 1/128 of it',
+    min: segmentBytesMin,
+    max: segmentBytesMax,
+    check: (size) => (isPowerOfTwo(size) ? null : 'a power of two'),
+    doc: 'Unit in which the arena is handed out.',
+  }),
+  'log.cache.bytes': bytes({
+    group: 'Memory and threads',
+    default: (context) => defaultLogCacheBytes(num(context, 'arena.bytes')),
+    defaultText: '½ of arena.bytes',
+    min: MiB,
+    max: arenaBytesMax,
+    doc: 'Part of the arena for recent records: those not uploaded yet, and what tail consumers read.',
+  }),
+  'block.cache.bytes': bytes({
+    group: 'Memory and threads',
+    default: (context) => defaultBlockCacheBytes(num(context, 'arena.bytes')),
+    defaultText: '¼ of arena.bytes',
+    min: MiB,
+    max: arenaBytesMax,
+    doc: 'Part of the arena for blocks read back from the object store.',
+  }),
+  threads: int({
+    group: 'Memory and threads',
+    default: (context) => defaultThreads(context.profile, context.machine),
+    defaultText: 'cores − 1, at least 1; embedded 0',
+    min: 0,
+    max: threadsMax,
+    doc: "Threads that own partitions and connections; 0 = everything in the caller's thread.",
+  }),
+  native: choice(['auto', 'off'], {
+    group: 'Memory and threads',
+    default: 'auto',
+    doc: 'Use the native addon where it loads (auto), or always the portable path (off).',
+  }),
+  listeners: list({
+    group: 'Network',
+    default: perProfile({
+      start: ['plain://:9092'],
+      dev: ['plain://127.0.0.1:9092'],
+      embedded: ['plain://127.0.0.1:0'],
+    }),
+    defaultText: 'plain://:9092; dev plain://127.0.0.1:9092; embedded plain://127.0.0.1:0',
+    check: (listeners) => firstProblem(listeners, parseListener),
+    kafka: 'list',
+    doc: 'Addresses for Kafka clients, one plain:// and one tls:// at most; port 0 = any free one.',
+  }),
+  'advertised.listeners': list({
+    group: 'Network',
+    default: [],
+    defaultText: 'as bound',
+    check: (listeners) => firstProblem(listeners, parseListener),
+    kafka: 'list',
+    doc: 'Addresses that clients are told, where they differ from those bound.',
+  }),
+  'http.address': text({
+    group: 'Network',
+    default: perProfile({ start: ':9404', dev: '127.0.0.1:9404', embedded: '' }),
+    defaultText: ':9404; dev 127.0.0.1:9404; embedded off',
+    check: (address) => (address === '' ? null : problemOf(parseAddress, address)),
+    doc: 'Address of /healthz, /readyz and /metrics; empty = off.',
+  }),
+  'tls.cert.file': text({
+    group: 'Network',
+    default: '',
+    settle: absolutePath,
+    doc: 'PEM certificate chain of the tls:// listener.',
+  }),
+  'tls.key.file': text({
+    group: 'Network',
+    default: '',
+    settle: absolutePath,
+    doc: 'PEM private key of the tls:// listener.',
+  }),
+  'tls.ca.file': text({
+    group: 'Network',
+    default: '',
+    settle: absolutePath,
+    doc: 'PEM certificates of the authorities that client certificates must come from.',
+  }),
+  'tls.client.auth': choice(['none', 'requested', 'required'], {
+    group: 'Network',
+    default: 'none',
+    kafka: 'string',
+    kafkaName: 'ssl.client.auth',
+    doc: 'Whether clients of the tls:// listener show a certificate.',
+  }),
+  'max.connections': int({
+    group: 'Network',
+    default: 100_000,
+    min: 1,
+    max: int32Max,
+    kafka: 'int',
+    doc: 'Client connections at a time; more are closed as soon as they are accepted.',
+  }),
+  'connections.max.idle.ms': duration({
+    group: 'Network',
+    default: 600_000,
+    min: 1_000,
+    max: longMax,
+    kafka: 'long',
+    doc: 'A connection without a request for this long is closed.',
+  }),
+  'socket.request.max.bytes': bytes({
+    group: 'Network',
+    default: (context) =>
+      defaultRequestBytesMax(
+        receiveBudgetBytes(
+          num(context, 'arena.bytes'),
+          num(context, 'log.cache.bytes'),
+          num(context, 'block.cache.bytes'),
+        ),
+      ),
+    defaultText: '100 MiB, at most the receive budget (⅛ of arena.bytes unless the caches differ)',
+    min: 1_024,
+    max: int32Max,
+    kafka: 'int',
+    doc: 'Largest request; a connection that announces more is closed.',
+  }),
+  'frame.timeout.ms': duration({
+    group: 'Network',
+    default: 30_000,
+    min: 100,
+    max: int32Max,
+    doc: 'A request that was announced must be there within this time, or its connection is closed.',
+  }),
+  'send.timeout.ms': duration({
+    group: 'Network',
+    default: 60_000,
+    min: 100,
+    max: int32Max,
+    doc: 'An answer that its client takes nothing of for this long costs the connection.',
+  }),
+  'auto.create.topics.enable': bool({
+    group: 'Topics',
+    default: true,
+    kafka: 'boolean',
+    doc: 'Create topics that clients ask for.',
+  }),
+  'num.partitions': int({
+    group: 'Topics',
+    default: 1,
+    min: 1,
+    max: 100_000,
+    kafka: 'int',
+    doc: 'Partitions of a topic created without a count.',
+  }),
+  'message.max.bytes': bytes({
+    group: 'Topics',
+    default: 1_048_588,
+    min: 0,
+    max: int32Max,
+    kafka: 'int',
+    doc: 'Largest record batch, as topics inherit it.',
+  }),
+  'compression.type': choice(['producer', 'uncompressed', 'gzip', 'snappy', 'lz4', 'zstd'], {
+    group: 'Topics',
+    default: 'producer',
+    kafka: 'string',
+    doc: 'Compression of topics, as they inherit it.',
+  }),
+  'log.cleanup.policy': list({
+    group: 'Topics',
+    default: ['delete'],
+    check: (policies) =>
+      policies.every((p) => p === 'delete' || p === 'compact') ? null : 'delete, compact or both',
+    kafka: 'list',
+    doc: 'What happens to old records, as topics inherit it.',
+  }),
+  'log.retention.ms': duration({
+    group: 'Topics',
+    default: 7 * day,
+    min: 0,
+    max: longMax,
+    also: -1,
+    kafka: 'long',
+    names: { 'log.retention.minutes': 60_000, 'log.retention.hours': 3_600_000 },
+    doc: 'Age from which records may be deleted, as topics inherit it; -1 = never.',
+  }),
+  'log.retention.bytes': bytes({
+    group: 'Topics',
+    default: -1,
+    min: 0,
+    max: longMax,
+    also: -1,
+    kafka: 'long',
+    doc: 'Size of a partition from which its oldest records may be deleted, as topics inherit it; -1 = none.',
+  }),
+  'log.message.timestamp.type': choice(['CreateTime', 'LogAppendTime'], {
+    group: 'Topics',
+    default: 'CreateTime',
+    kafka: 'string',
+    doc: "Whose clock stamps records, the producer's or the broker's, as topics inherit it.",
+  }),
+  'log.message.timestamp.before.max.ms': duration({
+    group: 'Topics',
+    default: longMax,
+    min: 0,
+    max: longMax,
+    kafka: 'long',
+    doc: 'How far a timestamp may lie in the past, as topics inherit it.',
+  }),
+  'log.message.timestamp.after.max.ms': duration({
+    group: 'Topics',
+    default: 3_600_000,
+    min: 0,
+    max: longMax,
+    kafka: 'long',
+    doc: 'How far a timestamp may lie in the future, as topics inherit it.',
+  }),
+  'fetch.max.bytes': bytes({
+    group: 'Fetch and produce',
+    default: 57_671_680,
+    min: 1_024,
+    max: int32Max,
+    kafka: 'int',
+    doc: 'Most record bytes in one Fetch answer; a first batch larger than that is sent whole.',
+  }),
+  'max.incremental.fetch.session.cache.slots': int({
+    group: 'Fetch and produce',
+    default: 1_000,
+    min: 0,
+    max: 1_000_000,
+    kafka: 'int',
+    doc: 'Fetch sessions kept at a time (KIP-227); consumers beyond send all their partitions each time.',
+  }),
+  'producer.id.expiration.ms': duration({
+    group: 'Fetch and produce',
+    default: day,
+    min: 1,
+    max: int32Max,
+    kafka: 'int',
+    doc: 'A producer that wrote nothing to a partition for this long is forgotten there.',
+  }),
+  'group.initial.rebalance.delay.ms': duration({
+    group: 'Consumer groups',
+    default: perProfile({ start: 100, dev: 0, embedded: 0 }),
+    defaultText: '100 ms; dev and embedded 0',
+    min: 0,
+    max: int32Max,
+    kafka: 'int',
+    doc: 'How long an empty group waits for more members before its first assignment.',
+  }),
+  'group.min.session.timeout.ms': duration({
+    group: 'Consumer groups',
+    default: 6_000,
+    min: 1,
+    max: int32Max,
+    kafka: 'int',
+    doc: 'Shortest session timeout that a member may ask for.',
+  }),
+  'group.max.session.timeout.ms': duration({
+    group: 'Consumer groups',
+    default: 1_800_000,
+    min: 1,
+    max: int32Max,
+    kafka: 'int',
+    doc: 'Longest session timeout that a member may ask for.',
+  }),
+  'group.max.size': int({
+    group: 'Consumer groups',
+    default: int32Max,
+    min: 1,
+    max: int32Max,
+    kafka: 'int',
+    doc: 'Members of one group.',
+  }),
+  'offset.metadata.max.bytes': bytes({
+    group: 'Consumer groups',
+    default: 4_096,
+    min: 0,
+    max: 65_536,
+    kafka: 'int',
+    doc: 'Largest text that may go with a committed offset.',
+  }),
+  'offsets.retention.minutes': duration({
+    group: 'Consumer groups',
+    unit: 'min',
+    default: 10_080,
+    min: 1,
+    max: int32Max,
+    kafka: 'int',
+    doc: 'Offsets of a group that is empty for this long are dropped.',
+  }),
+  'offsets.retention.check.interval.ms': duration({
+    group: 'Consumer groups',
+    default: 600_000,
+    min: 1,
+    max: int32Max,
+    kafka: 'long',
+    doc: 'How often offsets are looked through for those to drop.',
+  }),
+  'offsets.topic.num.partitions': int({
+    group: 'Consumer groups',
+    default: 50,
+    min: 1,
+    max: 10_000,
+    kafka: 'int',
+    doc: 'Partitions of __consumer_offsets; fixed once the topic exists.',
+  }),
+  'shutdown.timeout.ms': duration({
+    group: 'Operation',
+    default: 30_000,
+    min: 0,
+    max: int32Max,
+    doc: 'Time for the last upload at a stop; what is left stays in the WAL for the next start.',
+  }),
+  'log.level': choice(['debug', 'info', 'warn', 'error'], {
+    group: 'Operation',
+    default: perProfile({ start: 'info', dev: 'info', embedded: 'warn' }),
+    defaultText: 'info; embedded warn',
+    doc: "Least severe of the broker's own log lines that are written.",
+  }),
+  'log.format': choice(['text', 'json'], {
+    group: 'Operation',
+    default: 'text',
+    doc: 'Log lines for people (text) or one JSON object a line.',
+  }),
+} as const;
+
+function absolutePath(path: string, context: DefaultContext): string {
+  return path === '' || isAbsolute(path) ? path : resolve(context.directory, path);
+}
+
+function firstProblem(items: readonly string[], parse: (text: string) => unknown): string | null {
+  for (const item of items) {
+    const problem = problemOf(parse, item);
+    if (problem !== null) return problem;
+  }
+  return null;
+}

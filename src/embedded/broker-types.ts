@@ -1,0 +1,28 @@
+/** CONTRACT between those who start a broker (command line, tests) and the broker itself. */
+import type { Settings } from '../config/settings.ts';
+import type { Logger } from '../ports/logger.ts';
+
+export interface BrokerOptions {
+  readonly settings: Settings;
+  readonly logger: Logger;
+  /** When the process was started, wall clock, milliseconds since the epoch: for the ready line and the metrics. */
+  readonly startedAtMs?: number;
+  /** Ids of lost WALs whose records are given up (an unclean election, once, on this start). */
+  readonly abandonWals?: readonly string[];
+  /** Takes over from a previous owner at once instead of waiting for its sign of life to grow old. */
+  readonly takeOver?: boolean;
+}
+
+export interface Broker {
+  readonly clusterId: string;
+  /** host:port of each listener as bound. */
+  readonly addresses: { readonly plain?: string; readonly tls?: string; readonly http?: string };
+  /** Whether the native addon is in use. */
+  readonly native: boolean;
+  /** Ends in order: `clean` = all uploaded, `unfinished` = the WAL still holds records (it is kept, recorded open). */
+  stop(): Promise<'clean' | 'unfinished'>;
+  /** Ends at once; whatever was acknowledged is in the WAL or the store. */
+  abort(): Promise<void>;
+  /** Resolves with the reason when the broker can no longer serve; never rejects. */
+  readonly failed: Promise<Error>;
+}
