@@ -63,7 +63,7 @@ class Log {
     this.results = results;
   }
 
-  then(result: Result, newId: () => number): Log {
+  after(result: Result, newId: () => number): Log {
     let next = this.#next.get(result);
     if (next === undefined) {
       next = new Log(newId(), [...this.results, result]);
@@ -201,7 +201,7 @@ class Explorer {
     const next = actors.slice();
     const { result, notified } = port;
     next[a] = {
-      log: result === undefined ? log : log.then(result, this.#newLog),
+      log: result === undefined ? log : log.after(result, this.#newLog),
       asleep: port.asleep,
       done,
       trace,
@@ -210,7 +210,7 @@ class Explorer {
     for (let i = 0; i < next.length && wakeable > 0; i++) {
       const sleeper = next[i] as ActorState;
       if (sleeper.asleep === undefined || sleeper.asleep !== notified) continue;
-      next[i] = { ...sleeper, asleep: undefined, log: sleeper.log.then('ok', this.#newLog) };
+      next[i] = { ...sleeper, asleep: undefined, log: sleeper.log.after('ok', this.#newLog) };
       wakeable--;
     }
     return next;
