@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after } from 'node:test';
+import { after, test } from 'node:test';
+import { loadNative } from '../../native-bindings/index.ts';
 import { PortableFiles } from '../../native-bindings/portable/files.ts';
 import { AsyncFileWalDevice } from '../../src/stream/wal/async-file-wal-device.ts';
 import { FileWalDevice } from '../../src/stream/wal/file-wal-device.ts';
@@ -104,4 +105,23 @@ const kinds = [
     AsyncFileWalDevice.open(join(directory, `async-${name}`), { create }),
   ),
 ];
+const native = loadNative();
+if (native === null) test('block, native file', { skip: 'the addon is not built' }, () => {});
+else {
+  kinds.push(
+    block('block, native file', (name, create) =>
+      Promise.resolve(FileWalDevice.open(join(directory, `native-${name}`), native, { create })),
+    ),
+  );
+}
 for (const kind of kinds) walContract(kind);
+
+test('the file devices say whether O_DIRECT is in force, and agree', async () => {
+  const path = join(directory, 'direct');
+  const blocking = FileWalDevice.open(path, new PortableFiles(), { create: true });
+  const asynchronous = await AsyncFileWalDevice.open(path, { create: false });
+  assert.equal(blocking.direct, asynchronous.direct);
+  assert.throws(() => FileWalDevice.open(path, new PortableFiles(), { create: true }), { code: 'EEXIST' });
+  await blocking.close();
+  await asynchronous.close();
+});

@@ -322,3 +322,54 @@ test('the freed cut of the metadata moves the start forward', async () => {
   });
   assert.equal(wrong.state, 'damaged');
 });
+
+/** The medium after the life's end: its last superblock calls every commit durable. */
+async function settledEnd(): Promise<{ medium: Medium; sound: RecoveredWal; lastAt: number }> {
+  const medium = mediumAt(life, life.disk.writes.length);
+  const sound = await bench.recover(medium.device());
+  assert.equal(sound.superblock.durableSequence, sound.next.sequence);
+  let lastAt = -1;
+  for (let at = ringStartBytes; at < medium.bytes.length; at += pageBytes) {
+    if (medium.bytes.toString('latin1', at, at + 8) !== commitMagic) continue;
+    if (Number(medium.bytes.readBigUInt64LE(at + 56)) === sound.next.sequence) lastAt = at;
+  }
+  assert(lastAt > 0 && sound.batches.sequences[sound.batches.count - 1] === sound.next.sequence);
+  return { medium, sound, lastAt };
+}
+
+test('the last commit gone although a superblock calls it durable: damage, not an earlier end', async () => {
+  const { medium, sound, lastAt } = await settledEnd();
+  medium.bytes.fill(0, lastAt, lastAt + pageBytes);
+  const found = await bench.recover(medium.device());
+  assert.equal(found.state, 'damaged');
+  assert.deepEqual(found.lostCommits, [{ from: sound.next.sequence, until: sound.next.sequence + 1 }]);
+});
+
+test('its payload damaged: the batch keeps its offsets and is reported', async () => {
+  const { medium, sound } = await settledEnd();
+  const last = sound.batches.count - 1;
+  medium.bytes[sound.batches.recordsAt[last]!]! ^= 1;
+  const found = await bench.recover(medium.device());
+  assert.equal(found.state, 'damaged');
+  assert.equal(found.batches.count, sound.batches.count);
+  assert.equal(found.next.sequence, sound.next.sequence);
+  const { batches } = sound;
+  assert.deepEqual(found.lost, [
+    {
+      topicId: batches.topicId(last),
+      partition: batches.partitions[last],
+      from: batches.baseOffset(last),
+      until: batches.lastOffset(last) + 1,
+      reason: 'payload',
+      certain: true,
+    },
+  ]);
+});
+
+test('a wiped ring below good superblocks is damage, not an empty log', async () => {
+  const { medium, sound } = await settledEnd();
+  medium.bytes.fill(0, ringStartBytes);
+  const found = await bench.recover(medium.device());
+  assert.equal(found.state, 'damaged');
+  assert.deepEqual(found.lostCommits, [{ from: sound.trim.sequence + 1, until: sound.next.sequence + 1 }]);
+});
