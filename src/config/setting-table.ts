@@ -66,6 +66,9 @@ export const settingTable = {
     default: 'millrace-data',
     settle: (dir, context) => resolve(context.directory, dir),
     check: (dir) => (dir === '' ? 'a directory' : null),
+    kafka: 'list',
+    kafkaName: 'log.dir',
+    names: { 'log.dirs': 1 },
     doc: 'Directory of the lock, the WAL files and, unless store.url says otherwise, the file store.',
   }),
   'node.id': int({
@@ -223,8 +226,8 @@ export const settingTable = {
   }),
   'http.address': text({
     group: 'Network',
-    default: perProfile({ start: ':9404', dev: '127.0.0.1:9404', embedded: '' }),
-    defaultText: ':9404; dev 127.0.0.1:9404; embedded off',
+    default: perProfile({ start: ':9080', dev: '127.0.0.1:9080', embedded: '' }),
+    defaultText: ':9080; dev 127.0.0.1:9080; embedded off',
     check: (address) => (address === '' ? null : problemOf(parseAddress, address)),
     doc: 'Address of /healthz, /readyz and /metrics; empty = off.',
   }),
@@ -304,6 +307,12 @@ export const settingTable = {
     default: true,
     kafka: 'boolean',
     doc: 'Create topics that clients ask for.',
+  }),
+  'delete.topic.enable': bool({
+    group: 'Topics',
+    default: true,
+    kafka: 'boolean',
+    doc: 'Let clients delete topics.',
   }),
   'num.partitions': int({
     group: 'Topics',
