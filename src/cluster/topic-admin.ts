@@ -71,7 +71,10 @@ export class TopicAdmin implements ControlPlane {
   /** Creations on their way, by collision key. */
   readonly #creating = new Map<string, number>();
   readonly #unwatch: () => void;
-  /** Id blocks are granted one after another: each starts where the last one ended. */
+  /**
+   * Id blocks are granted one after another, here alone: each starts where the last one ended, and the condition of an
+   * idBlock would let a larger block overlap a smaller one that was asked for at the same moment.
+   */
   #ids: Promise<unknown> = Promise.resolve();
 
   constructor(options: TopicAdminOptions) {
@@ -194,7 +197,7 @@ export class TopicAdmin implements ControlPlane {
         // Somebody else grew the topic to less: open what is still missing.
         const now = this.#image.topicsById.get(topicId)?.partitions.length;
         moved = now !== undefined && now > current && now < partitions;
-        return problem();
+        return moved ? done : problem();
       });
       if (!moved || attempt >= attemptsMax) return result;
     }
@@ -232,15 +235,9 @@ export class TopicAdmin implements ControlPlane {
   }
 
   async #grantIds(count: number): Promise<number> {
-    for (let attempt = 1; ; attempt++) {
-      const first = this.#image.nextProducerId;
-      try {
-        await this.#options.metadata.commit([{ type: 'idBlock', kind: 'producer', next: first + count }]);
-        return first;
-      } catch (error) {
-        if (!isCondition(error) || attempt >= attemptsMax) throw error;
-      }
-    }
+    const first = this.#image.nextProducerId;
+    await this.#options.metadata.commit([{ type: 'idBlock', kind: 'producer', next: first + count }]);
+    return first;
   }
 
   #open(changes: MetadataChange[], topicId: string, from: number, to: number): void {
@@ -270,20 +267,28 @@ export class TopicAdmin implements ControlPlane {
     return inTheWay ? this.#commit([change], explain) : result;
   }
 
-  /** Commits; `explain` looks at the image again when a condition failed. */
+  /**
+   * Commits; `explain` looks at the image again when a condition failed. What stood in the way may still be on its way
+   * into the journal, since commits are checked against those before them: an empty commit waits until it is there.
+   */
   async #commit(
     changes: readonly MetadataChange[],
     explain: () => ControlResult | null,
   ): Promise<ControlResult> {
+    const { metadata } = this.#options;
     try {
-      await this.#options.metadata.commit(changes);
+      await metadata.commit(changes);
       return done;
     } catch (error) {
-      if (isCondition(error)) {
-        const explained = explain();
-        if (explained !== null) return explained;
+      if (!isCondition(error)) return this.#failure(error);
+      const explained = explain();
+      if (explained !== null) return explained;
+      try {
+        await metadata.commit([]);
+      } catch (barrierError) {
+        return this.#failure(barrierError);
       }
-      return this.#failure(error);
+      return explain() ?? this.#failure(error);
     }
   }
 

@@ -1,0 +1,192 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { silentLogger } from '../../../src/ports/logger.ts';
+import { MetadataCodec, type MetadataRequestInput } from '../../../src/protocol/generated/metadata.ts';
+import { ZERO_UUID } from '../../../src/protocol/primitives.ts';
+import { metadataHandler, TopicPieces } from '../../../src/requests/metadata.ts';
+import { AutoTopics } from '../../../src/requests/topic-creation.ts';
+import { settle } from '../../support/store-fixtures.ts';
+import { call, ErrorCode, endpoint, FakeControl, FakeTopics, nodeId, topicId } from './admin-fixtures.ts';
+
+function rig({ enabled = true } = {}) {
+  const topics = new FakeTopics();
+  const control = new FakeControl();
+  const specOf = (name: string) => ({ name, partitions: 3, configs: {}, internal: false });
+  const autoTopics = new AutoTopics({ topics, control, logger: silentLogger, enabled, specOf });
+  const handler = metadataHandler({ topics, autoTopics, endpoint });
+  const ask = (version: number, input: MetadataRequestInput) => call(handler, MetadataCodec, version, input);
+  const names = (...list: string[]) => ({ topics: list.map((name) => ({ name })) });
+  return { topics, control, ask, names };
+}
+
+test('all topics: null, and in v0 an empty list; an empty list is none from v1', async () => {
+  const { topics, ask } = rig();
+  topics.add('a', 2);
+  topics.add('__consumer_offsets', 1, {}, true);
+  for (let version = 0; version <= 13; version++) {
+    const answer = await ask(version, { topics: version === 0 ? [] : null });
+    assert.deepEqual(
+      answer.topics.map(({ name }) => name),
+      ['a', '__consumer_offsets'],
+      `v${version}`,
+    );
+    if (version >= 1) {
+      assert.equal(answer.controllerId, nodeId);
+      assert.deepEqual(
+        answer.topics.map(({ isInternal }) => isInternal),
+        [false, true],
+      );
+      assert.deepEqual((await ask(version, { topics: [] })).topics, []);
+    }
+  }
+});
+
+test('this broker is the only one: leader, replica and in-sync set', async () => {
+  const { topics, ask, names } = rig();
+  const id = topics.add('a');
+  const answer = await ask(13, names('a'));
+  assert.deepEqual(answer.brokers, [{ nodeId, host: 'broker.example', port: 9092, rack: null }]);
+  assert.equal(answer.clusterId, topics.image.clusterId);
+  assert.deepEqual(answer.topics, [
+    {
+      errorCode: 0,
+      name: 'a',
+      topicId: id,
+      isInternal: false,
+      topicAuthorizedOperations: -2147483648,
+      partitions: [
+        {
+          errorCode: 0,
+          partitionIndex: 0,
+          leaderId: nodeId,
+          leaderEpoch: 3,
+          replicaNodes: [nodeId],
+          isrNodes: [nodeId],
+          offlineReplicas: [],
+        },
+      ],
+    },
+  ]);
+});
+
+test('a partition that is not open has no leader', async () => {
+  const { topics, ask, names } = rig();
+  const id = topics.add('a');
+  const close = {
+    type: 'close',
+    topicId: id,
+    partition: 0,
+    leaderEpoch: 3,
+    endOffset: 0,
+    stateObject: '',
+  } as const;
+  topics.builder.apply([close]);
+  const [partition] = (await ask(12, names('a'))).topics[0]!.partitions;
+  assert.deepEqual([partition!.errorCode, partition!.leaderId], [ErrorCode.LEADER_NOT_AVAILABLE, -1]);
+});
+
+test('by id from v12: known ids give the topic, unknown ones UNKNOWN_TOPIC_ID with a null name', async () => {
+  const { topics, ask } = rig();
+  const id = topics.add('a');
+  const wanted = {
+    topics: [
+      { topicId: id, name: null },
+      { topicId: topicId(99), name: null },
+    ],
+  };
+  const answer = await ask(12, wanted);
+  assert.deepEqual(
+    answer.topics.map(({ errorCode, name, topicId: answered }) => [errorCode, name, answered]),
+    [
+      [0, 'a', id],
+      [ErrorCode.UNKNOWN_TOPIC_ID, null, topicId(99)],
+    ],
+  );
+});
+
+test('v10 and v11 refuse ids and missing names', async () => {
+  const { topics, ask } = rig();
+  const id = topics.add('a');
+  for (const version of [10, 11]) {
+    const byId = await ask(version, { topics: [{ topicId: id, name: 'a' }] });
+    assert.deepEqual(
+      byId.topics.map((t) => [t.errorCode, t.name]),
+      [[ErrorCode.INVALID_REQUEST, 'a']],
+    );
+    const nameless = await ask(version, { topics: [{ name: null }] });
+    assert.deepEqual(
+      nameless.topics.map((t) => [t.errorCode, t.name]),
+      [[ErrorCode.INVALID_REQUEST, '']],
+    );
+  }
+});
+
+test('an unknown name is made once, with 3 for everybody while that runs', async () => {
+  const { control, ask, names } = rig();
+  let open = (_: unknown): void => {};
+  control.gate = new Promise((resolve) => {
+    open = resolve;
+  });
+  for (let i = 0; i < 3; i++) {
+    const [topic] = (await ask(9, { ...names('new'), allowAutoTopicCreation: true })).topics;
+    assert.equal(topic!.errorCode, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION);
+  }
+  assert.deepEqual(
+    control.created.map(({ name, partitions }) => [name, partitions]),
+    [['new', 3]],
+  );
+  open(null);
+  await settle();
+  await ask(9, { ...names('new'), allowAutoTopicCreation: true });
+  assert.equal(control.created.length, 2, 'a creation that left no topic is tried again');
+});
+
+test('nothing is made when the client or the broker does not want it, nor with an illegal name', async () => {
+  const off = rig({ enabled: false });
+  const refused = await off.ask(9, { ...off.names('new', 'b/d'), allowAutoTopicCreation: true });
+  const codes = [ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ErrorCode.INVALID_TOPIC_EXCEPTION];
+  assert.deepEqual(
+    refused.topics.map(({ errorCode }) => errorCode),
+    codes,
+  );
+  const on = rig();
+  await on.ask(9, { ...on.names('new', 'b/d'), allowAutoTopicCreation: false });
+  on.topics.add('a.b');
+  const colliding = await on.ask(9, { ...on.names('a_b', 'b/d'), allowAutoTopicCreation: true });
+  const illegal = ErrorCode.INVALID_TOPIC_EXCEPTION;
+  assert.deepEqual(
+    colliding.topics.map(({ errorCode }) => errorCode),
+    [illegal, illegal],
+  );
+  assert.equal(off.control.created.length + on.control.created.length, 0);
+});
+
+test('authorized operations only when asked: all bits', async () => {
+  const { topics, ask, names } = rig();
+  topics.add('a');
+  for (let version = 8; version <= 10; version++) {
+    const asked = { includeClusterAuthorizedOperations: true, includeTopicAuthorizedOperations: true };
+    const answer = await ask(version, { ...names('a'), ...asked });
+    assert.equal(answer.clusterAuthorizedOperations, 8096);
+    assert.equal(answer.topics[0]!.topicAuthorizedOperations, 3576);
+    assert.equal((await ask(version, names('a'))).clusterAuthorizedOperations, -2147483648);
+  }
+});
+
+test('a name given twice is answered once', async () => {
+  const { topics, ask, names } = rig();
+  topics.add('a');
+  assert.equal((await ask(5, names('a', 'a'))).topics.length, 1);
+});
+
+test('pieces are kept while the image stands still and made anew when it moves', () => {
+  const { topics } = rig();
+  topics.add('a');
+  const pieces = new TopicPieces(topics);
+  const topic = topics.topicByName('a')!;
+  const first = pieces.piece(topic, nodeId);
+  assert.equal(pieces.piece(topic, nodeId), first);
+  topics.builder.apply([{ type: 'partitions', topicId: topic.topicId, partitions: 2 }]);
+  assert.equal(pieces.piece(topic, nodeId).partitions!.length, 2);
+  assert.notEqual(first.topicId, ZERO_UUID);
+});
