@@ -16,10 +16,11 @@ import { MillraceError } from '../../ports/errors.ts';
 import { AdaptiveLinger } from './adaptive-linger.ts';
 import { CommitBuilder, stagingBytes } from './commit-builder.ts';
 import type { RecoveredWal } from './recovery.ts';
+import { SuperblockKeeper } from './superblock-keeper.ts';
 import { TokenBucket } from './token-bucket.ts';
 import type { AppendSource, WalCut, WalStatus } from './wal.ts';
 import { type WalDevice, WritePlan } from './wal-device.ts';
-import { type Crc32c, encodeSuperblock, type Superblock } from './wal-format.ts';
+import type { Crc32c } from './wal-format.ts';
 import {
   alignedBuffer,
   commitBytesMax,
@@ -64,14 +65,8 @@ type Work = (typeof works)[keyof typeof works];
 const phases = { flushing: 0, opening: 1, open: 2, closing: 3, closed: 4, failed: 5 } as const;
 type Phase = (typeof phases)[keyof typeof phases];
 
-interface Waiter {
-  readonly sequence: number;
-  readonly done: (error: Error | null) => void;
-}
-
 /** Cloud disks count a larger write as several. */
 const bytesPerIo = 256 * 1024;
-const trimsWaitingMax = 1024;
 
 /** Staging of commits, one superblock page, one slice of zeros. */
 export const writerMemoryBytes = stagingBytes + pageBytes + growSliceBytes;
@@ -88,10 +83,7 @@ export class WalWriter {
   readonly #wake: () => void;
   readonly #builder: CommitBuilder;
   readonly #ring: WalRing;
-  readonly #crc32c: Crc32c;
-  readonly #superblock: Superblock;
-  readonly #superblockPage: Buffer;
-  readonly #superblockPlan: WritePlan;
+  readonly #superblock: SuperblockKeeper;
   readonly #growPlan: WritePlan;
   readonly #linger: AdaptiveLinger;
   readonly #iops: TokenBucket;
@@ -109,14 +101,6 @@ export class WalWriter {
   #error: Error | null = null;
   /** The newest durable commit. */
   #cut: WalCut;
-  #trimmed: WalCut;
-  /** Trim waiting for a superblock, and the one whose superblock is being written. */
-  #trimWanted: WalCut | null = null;
-  #trimWriting: WalCut | null = null;
-  readonly #trimWaiters: Waiter[] = [];
-  /** Superblock writes before anything else; 2 = both pages must say it (epoch, size, largest commit). */
-  #copiesLeft = 2;
-  #superblockAt: number;
   #sealedCrc = 0;
   #sealedLength = 0;
   /** Bytes of the chunk being added that are written already. */
@@ -154,17 +138,8 @@ export class WalWriter {
     this.#device = options.device;
     this.#clock = options.clock;
     this.#wake = options.wake ?? (() => {});
-    this.#crc32c = options.crc32c;
     this.logId = recovered.superblock.logId;
     this.#cut = recovered.next;
-    this.#trimmed = recovered.trim;
-    this.#superblock = {
-      ...recovered.superblock,
-      epoch,
-      epochFirstSequence: recovered.next.sequence + 1,
-      clean: false,
-      commitBytesMax: Math.max(recovered.superblock.commitBytesMax, commitBytesMax),
-    };
     this.#ring = new WalRing(
       recovered.superblock.writtenBytes,
       recovered.superblock.capacityBytes,
@@ -181,8 +156,20 @@ export class WalWriter {
       ...(settings.payloadBytesMax === undefined ? {} : { payloadBytesMax: settings.payloadBytesMax }),
       ...(settings.descriptorsMax === undefined ? {} : { descriptorsMax: settings.descriptorsMax }),
     });
-    this.#superblockPage = memory.subarray(stagingBytes, stagingBytes + pageBytes);
-    this.#superblockPlan = new WritePlan(this.#superblockPage, this.#superblockPage);
+    this.#superblock = new SuperblockKeeper(
+      memory.subarray(stagingBytes, stagingBytes + pageBytes),
+      {
+        ...recovered.superblock,
+        epoch,
+        epochFirstSequence: recovered.next.sequence + 1,
+        clean: false,
+        commitBytesMax: Math.max(recovered.superblock.commitBytesMax, commitBytesMax),
+      },
+      recovered.trim,
+      options.crc32c,
+      now,
+    );
+    this.#superblock.requireBoth();
     const sliceBytes = Math.min(settings.growSliceBytes ?? growSliceBytes, growSliceBytes);
     const zeros = memory.subarray(stagingBytes + pageBytes, stagingBytes + pageBytes + sliceBytes).fill(0);
     this.#growPlan = new WritePlan(zeros, zeros);
@@ -192,11 +179,10 @@ export class WalWriter {
     this.#bandwidth = new TokenBucket(settings.bandwidth ?? Number.POSITIVE_INFINITY, now);
     this.#superblockIntervalMs = settings.superblockIntervalMs ?? superblockIntervalMs;
     this.#ioTimeoutMs = settings.ioTimeoutMs ?? ioTimeoutMs;
-    this.#superblockAt = now;
   }
 
   get epoch(): number {
-    return this.#superblock.epoch;
+    return this.#superblock.next.epoch;
   }
 
   get failed(): Error | null {
@@ -214,7 +200,7 @@ export class WalWriter {
     return {
       logId: this.logId,
       cut: this.#cut,
-      trimmed: this.#trimmed,
+      trimmed: this.#superblock.trimmed,
       usedBytes: this.#ring.usedBytes,
       capacityBytes:
         (this.#ring.growable ? this.#ring.capacityBytes : this.#ring.writtenBytes) -
@@ -232,13 +218,8 @@ export class WalWriter {
   /** Frees the ring up to `cut`; done is called when the superblock that says so is durable. */
   trim(cut: WalCut, done: (error: Error | null) => void): void {
     const refusal = this.#refuseTrim(cut);
-    if (refusal !== null || cut.sequence <= this.#trimmed.sequence) {
-      done(refusal);
-      return;
-    }
-    const newest = this.#trimWanted ?? this.#trimWriting ?? this.#trimmed;
-    if (cut.sequence > newest.sequence) this.#trimWanted = { ...cut };
-    this.#trimWaiters.push({ sequence: cut.sequence, done });
+    if (refusal !== null) done(refusal);
+    else this.#superblock.trim(cut, done);
   }
 
   #refuseTrim(cut: WalCut): Error | null {
@@ -249,9 +230,6 @@ export class WalWriter {
     if (cut.sequence > this.#cut.sequence || cut.position > this.#cut.position) {
       const message = `trim to commit ${cut.sequence}, durable is ${this.#cut.sequence}`;
       return new MillraceError('invalid', 'WAL_TRIM_AHEAD', message);
-    }
-    if (this.#trimWaiters.length >= trimsWaitingMax) {
-      return new MillraceError('exhausted', 'WAL_TRIMS_WAITING', `${trimsWaitingMax} trims are waiting`);
     }
     return null;
   }
@@ -319,27 +297,20 @@ export class WalWriter {
       case phases.opening:
         return this.#writeSuperblock(now);
     }
-    if (this.#copiesLeft > 0) return this.#writeSuperblock(now);
-    if (this.#trimWanted !== null) {
-      this.#trimWriting = this.#trimWanted;
-      this.#trimWanted = null;
+    const superblock = this.#superblock;
+    if (superblock.required) return this.#writeSuperblock(now);
+    if (this.#commitMaxWanted > superblock.next.commitBytesMax) {
+      superblock.next.commitBytesMax = this.#commitMaxWanted;
+      superblock.requireBoth();
       return this.#writeSuperblock(now);
     }
-    if (this.#commitMaxWanted > this.#superblock.commitBytesMax) {
-      this.#superblock.commitBytesMax = this.#commitMaxWanted;
-      this.#copiesLeft = 2;
-      return this.#writeSuperblock(now);
-    }
-    if (this.#cut.sequence > this.#superblock.durableSequence) {
-      const due = this.#superblockAt + this.#superblockIntervalMs;
-      if (now >= due) return this.#writeSuperblock(now);
-      this.wakeAt = due;
-    }
+    this.wakeAt = superblock.dueAt(this.#cut.sequence, this.#superblockIntervalMs);
+    if (now >= this.wakeAt) return this.#writeSuperblock(now);
     if (this.#growPending) {
       this.#ring.writtenBytes += this.#grown;
       this.#grown = 0;
       this.#growPending = false;
-      this.#copiesLeft = 2;
+      superblock.requireBoth();
       return this.#writeSuperblock(now);
     }
     const waiting = this.#waiting();
@@ -386,7 +357,7 @@ export class WalWriter {
       return this.#close === null ? false : this.#finishClose(now);
     }
     room = builder.length;
-    if (room > this.#superblock.commitBytesMax) {
+    if (room > this.#superblock.next.commitBytesMax) {
       this.#commitMaxWanted = room;
       return true;
     }
@@ -447,7 +418,7 @@ export class WalWriter {
 
   #finishClose(now: number): boolean {
     const close = this.#close!;
-    if (close.clean && (this.#cut.sequence !== this.#trimmed.sequence || this.#waiting() > 0)) {
+    if (close.clean && (this.#cut.sequence !== this.#superblock.trimmed.sequence || this.#waiting() > 0)) {
       this.#close = null;
       close.done(
         new MillraceError('invalid', 'WAL_NOT_EMPTY', `WAL ${this.logId} holds commits that are not trimmed`),
@@ -455,7 +426,7 @@ export class WalWriter {
       return true;
     }
     this.#phase = phases.closing;
-    this.#superblock.clean = close.clean;
+    this.#superblock.next.clean = close.clean;
     return this.#writeSuperblock(now);
   }
 
@@ -466,19 +437,8 @@ export class WalWriter {
   }
 
   #writeSuperblock(now: number): boolean {
-    const s = this.#superblock;
-    const trim = this.#trimWriting ?? this.#trimmed;
-    s.generation++;
-    s.writtenBytes = this.#ring.writtenBytes;
-    s.trimPosition = trim.position;
-    s.trimSequence = trim.sequence;
-    s.trimChainCrc = trim.chainCrc;
-    s.durableSequence = this.#cut.sequence;
-    encodeSuperblock(this.#superblockPage, 0, s, this.#crc32c);
-    this.#superblockPlan.reset();
-    this.#superblockPlan.push(0, 0, pageBytes);
-    this.#superblockPlan.filePosition = (s.generation % 2) * pageBytes;
-    return this.#start(works.superblock, this.#superblockPlan, now);
+    const plan = this.#superblock.prepare(this.#ring.writtenBytes, this.#cut.sequence);
+    return this.#start(works.superblock, plan, now);
   }
 
   #begin(work: Work, now: number): number {
@@ -502,7 +462,11 @@ export class WalWriter {
     this.#work = works.none;
     if (error === null && elapsed < this.#ioTimeoutMs) {
       this.stats.writtenBytes += bytes;
-      this.#settled(work, elapsed, bytes);
+      try {
+        this.#settled(work, elapsed, bytes);
+      } catch (thrown) {
+        this.#fail(thrown instanceof Error ? thrown : new Error(String(thrown)));
+      }
     } else if (error !== null && work === works.grow) {
       // Disk full, most likely: the ring wraps at what it has.
       this.#ring.stopGrowing();
@@ -559,15 +523,10 @@ export class WalWriter {
 
   #superblockWritten(): void {
     this.stats.superblocks++;
-    this.#superblockAt = this.#clock.monotonic();
-    if (this.#copiesLeft > 0) this.#copiesLeft--;
-    if (this.#trimWriting !== null) {
-      this.#trimmed = this.#trimWriting;
-      this.#trimWriting = null;
-      this.#ring.trimPosition = this.#trimmed.position;
-      this.#answerTrims();
-    }
-    if (this.#phase === phases.opening && this.#copiesLeft === 0) this.#phase = phases.open;
+    this.#superblock.written(this.#clock.monotonic());
+    this.#ring.trimPosition = this.#superblock.trimmed.position;
+    if (this.#phase === phases.opening && this.#superblock.bothDone) this.#phase = phases.open;
+    this.#superblock.answer();
     if (this.#phase === phases.closing) {
       this.#phase = phases.closed;
       const close = this.#close!;
@@ -580,18 +539,6 @@ export class WalWriter {
     }
   }
 
-  #answerTrims(): void {
-    for (let i = 0; i < this.#trimWaiters.length; ) {
-      const waiter = this.#trimWaiters[i]!;
-      if (waiter.sequence > this.#trimmed.sequence) {
-        i++;
-        continue;
-      }
-      this.#trimWaiters.splice(i, 1);
-      waiter.done(null);
-    }
-  }
-
   /** The epoch is over: nothing is written any more, everybody who waits is told. */
   #fail(error: Error): void {
     if (this.#phase === phases.failed) return;
@@ -600,7 +547,7 @@ export class WalWriter {
     this.#work = works.none;
     this.#workNumber++;
     this.wakeAt = Number.POSITIVE_INFINITY;
-    for (const waiter of this.#trimWaiters.splice(0)) waiter.done(error);
+    this.#superblock.fail(error);
     const close = this.#close;
     this.#close = null;
     close?.done(close.clean ? error : null);
