@@ -9,6 +9,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Acceptor } from '../../native-bindings/contract.ts';
 import { acquireLock } from '../../native-bindings/portable/lock-file.ts';
+import { KafkaConfigCatalog } from '../config/config-catalog.ts';
 import { TopicAdmin } from '../cluster/topic-admin.ts';
 import { EmbeddedMetadataStore } from '../metadata/embedded-metadata-store.ts';
 import type { MetadataChange, WalRecord } from '../metadata/metadata-store.ts';
@@ -256,7 +257,7 @@ export class RunningBroker {
       crc32c: this.threadNative.crc32c,
       sizeOf: (id) => image.objects.get(id)?.size,
     });
-    await openAll(image, await foldProducers(image, reader), this.volumes, shards);
+    await openAll(image, await foldProducers(image, reader), this.volumes, shards, new KafkaConfigCatalog(config.staticConfigs), config.nodeId);
     const relief = this.uploadCoordinator();
     for (const volume of this.volumes) {
       await restoreVolume(volume, {

@@ -19,7 +19,7 @@ import { ObjectReader } from '../stream/read/object-reader.ts';
 import type { Wal } from '../stream/wal/wal.ts';
 import { offsetsTopic } from './placement.ts';
 import { type HandlerSettings, offsetsTopicSpec, requestHandlers } from './request-handlers.ts';
-import { settingsCatalog } from './settings-catalog.ts';
+import { KafkaConfigCatalog } from '../config/config-catalog.ts';
 import { Shard, type ShardPeers, type ShardServices, type ShardSettings } from './shard.ts';
 import type { ThreadNative } from './thread-native.ts';
 
@@ -46,6 +46,7 @@ export interface ShardThread {
 
 export function composeShard(seed: ShardSeed, thread: ShardThread): Shard {
   const { arena, clock, native, store } = thread;
+  const catalog = new KafkaConfigCatalog(seed.staticConfigs);
   let shard: Shard | null = null;
   const reader = new ObjectReader({
     store,
@@ -78,8 +79,9 @@ export function composeShard(seed: ShardSeed, thread: ShardThread): Shard {
       readAheadBytesMax: Math.min(16 << 20, seed.blockCacheBytes / 8),
     }),
     control: thread.control,
+    catalog,
     handlers: (services) =>
-      requestHandlers(services, groupServices(services), settingsCatalog(seed.staticConfigs), seed.handlers),
+      requestHandlers(services, groupServices(services), catalog, seed.handlers),
     peers: thread.peers,
   });
   return shard;

@@ -4,6 +4,7 @@
  */
 import type { LogSettings } from '../log/partition-log.ts';
 import type { ClusterImage, TopicImage } from '../metadata/metadata-store.ts';
+import { type ConfigCatalog, topicConfigValue } from '../requests/config-catalog.ts';
 
 export const offsetsTopic = '__consumer_offsets';
 
@@ -27,22 +28,15 @@ export function volumeFor(topicId: string, partition: number, volumes: number): 
   return (streamHash(topicId, 0) + partition) % volumes;
 }
 
-/** Topic configs that the log follows; broker-wide defaults come in through the image's cluster configs. */
-export function topicLogSettings(topic: TopicImage, image: ClusterImage): LogSettings {
-  const cluster = image.configs.get('cluster:') ?? {};
-  const read = (name: string, broker: string, fallback: string): string =>
-    topic.configs[name] ?? cluster[broker] ?? fallback;
+/** Topic configs that the log follows: own entry, broker's dynamic ones, static setting, default. */
+export function topicLogSettings(topic: TopicImage, image: ClusterImage, catalog: ConfigCatalog, nodeId: number): LogSettings {
+  const read = (name: string): string => topicConfigValue(catalog, image, nodeId, topic.configs, name);
   return {
-    maxMessageBytes: Number(read('max.message.bytes', 'message.max.bytes', '1048588')),
-    logAppendTime:
-      read('message.timestamp.type', 'log.message.timestamp.type', 'CreateTime') === 'LogAppendTime',
-    compacted: read('cleanup.policy', 'log.cleanup.policy', 'delete').includes('compact'),
-    timestampBeforeMaxMs: unlimited(
-      read('message.timestamp.before.max.ms', 'log.message.timestamp.before.max.ms', '9223372036854775807'),
-    ),
-    timestampAfterMaxMs: unlimited(
-      read('message.timestamp.after.max.ms', 'log.message.timestamp.after.max.ms', '3600000'),
-    ),
+    maxMessageBytes: Number(read('max.message.bytes')),
+    logAppendTime: read('message.timestamp.type') === 'LogAppendTime',
+    compacted: read('cleanup.policy').includes('compact'),
+    timestampBeforeMaxMs: unlimited(read('message.timestamp.before.max.ms')),
+    timestampAfterMaxMs: unlimited(read('message.timestamp.after.max.ms')),
   };
 }
 

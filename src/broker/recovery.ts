@@ -11,6 +11,7 @@ import type { Logger } from '../ports/logger.ts';
 import { streamKey } from '../ports/stream-id.ts';
 import type { Crc32c } from '../protocol/records/crc32c.ts';
 import type { ProducerEntry } from '../stream/objects/objects.ts';
+import type { ConfigCatalog } from '../requests/config-catalog.ts';
 import type { ObjectReader } from '../stream/read/object-reader.ts';
 import { PayloadReader } from '../stream/wal/payload-reader.ts';
 import type { RemoteApi } from '../threads/rpc.ts';
@@ -96,10 +97,12 @@ export async function openAll(
   producers: ReadonlyMap<string, ReadonlyMap<number, ProducerEntry>>,
   volumes: readonly Volume[],
   shards: readonly ShardDoor[],
+  catalog: ConfigCatalog,
+  nodeId: number,
 ): Promise<void> {
   const lists: OpenPartition[][] = shards.map(() => []);
   for (const topic of image.topicsById.values()) {
-    const settings = topicLogSettings(topic, image);
+    const settings = topicLogSettings(topic, image, catalog, nodeId);
     for (const partition of topic.partitions) {
       lists[ownerShard(topic.name, topic.topicId, partition.partition, shards.length)]!.push({
         name: topic.name,

@@ -22,6 +22,7 @@ import type { Codecs } from '../protocol/compression/codecs.ts';
 import { baseOffsetOf, batchBytesOf, leaderEpochOf } from '../protocol/records/batch-header.ts';
 import type { Crc32c } from '../protocol/records/crc32c.ts';
 import type { RecordWalk } from '../protocol/records/record-walk.ts';
+import type { ConfigCatalog } from '../requests/config-catalog.ts';
 import type { ControlPlane } from '../requests/control-plane.ts';
 import { Dispatcher, type GroupRouter } from '../requests/dispatcher.ts';
 import { FetchSessionCache } from '../requests/fetch-session.ts';
@@ -69,6 +70,7 @@ export interface ShardParts {
   readonly walk: RecordWalk;
   readonly coldReader: ColdReader;
   readonly control: ControlPlane;
+  readonly catalog: ConfigCatalog;
   /** Handlers beyond what the shard itself knows; given the shard's services. */
   readonly handlers: (services: ShardServices) => readonly AnyRequestHandler[];
   /** Partitions of other shards, and coordinators that live there; null when this shard is alone. */
@@ -142,6 +144,8 @@ export class ShardCounters {
   }
 }
 
+const flushNowBytes = 128 * 1024;
+
 export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
   readonly settings: ShardSettings;
   readonly logs: LogManager;
@@ -159,6 +163,8 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
   private serving = false;
   private draining: (() => void) | null = null;
   private feeding = false;
+  private flushQueued = false;
+  private flushedBytes = 0;
 
   constructor(parts: ShardParts) {
     this.parts = parts;
@@ -288,7 +294,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
       clock: this.clock,
       settings: this.settings.connection,
       onStarved: (starved) => this.onStarved(starved),
-      onDelivered: () => this.flush(),
+      onDelivered: () => this.flushSoon(),
       onClosed: (closed, reason) => this.onClosed(closed, reason),
     });
     this.connections.set(id, connection);
@@ -328,8 +334,26 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
     });
   }
 
+  /**
+   * One wake-up for all that the sockets of this loop turn brought: waking a sleeping thread costs more than a small
+   * append. Large appends go at once, since the WAL can write them while more is received.
+   */
+  private flushSoon(): void {
+    if (this.counters.producedBytes - this.flushedBytes >= flushNowBytes) {
+      this.flush();
+      return;
+    }
+    if (this.flushQueued) return;
+    this.flushQueued = true;
+    this.clock.soon(() => {
+      this.flushQueued = false;
+      this.flush();
+    });
+  }
+
   /** Tells the WALs and the other shards of what this turn queued for them. */
   flush(): void {
+    this.flushedBytes = this.counters.producedBytes;
     for (const wal of this.parts.wals) wal.flush();
     this.parts.peers?.flush();
   }
@@ -412,7 +436,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
       name: topic.name,
       topicId,
       partition,
-      settings: topicLogSettings(topic, this.image),
+      settings: topicLogSettings(topic, this.image, this.parts.catalog, this.settings.nodeId),
       leaderEpoch: image.leaderEpoch,
       epochs: image.epochs,
       startOffset: image.startOffset,
@@ -432,7 +456,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
     for (const log of this.logs.all()) {
       if (topicName !== null && log.name !== topicName) continue;
       const topic = this.topicById(log.topicId);
-      if (topic !== undefined) log.settings = topicLogSettings(topic, this.image);
+      if (topic !== undefined) log.settings = topicLogSettings(topic, this.image, this.parts.catalog, this.settings.nodeId);
     }
   }
 

@@ -1,0 +1,68 @@
+/**
+ * The library interface: a whole broker in this process.
+ *
+ *     import { startBroker } from 'millrace';
+ *     const broker = await startBroker();             // in memory, any free port, in this thread
+ *     new Kafka({ brokers: [broker.addresses.plain] });
+ *     await broker.stop();
+ */
+import { hostname, totalmem, availableParallelism } from 'node:os';
+import { RunningBroker } from '../broker/broker.ts';
+import { type GivenSetting, resolveSettings, type Settings } from '../config/settings.ts';
+import { silentLogger } from '../ports/logger.ts';
+import { SystemClock } from '../threads/adapters/system-clock.ts';
+import { SystemRandom } from '../threads/adapters/system-random.ts';
+import type { Broker, BrokerOptions } from './broker-types.ts';
+import { serveHttp } from './broker-http.ts';
+import { brokerConfig } from './settings-to-config.ts';
+
+export type { Broker, BrokerOptions } from './broker-types.ts';
+export { MillraceError } from '../ports/errors.ts';
+
+/** Settings of the embedded profile, with these changed. Throws SettingError for a wrong name or value. */
+export function embeddedSettings(changes: Readonly<Record<string, string | number | boolean | readonly string[]>> = {}): Settings {
+  const flags: GivenSetting[] = Object.entries(changes).map(([name, value]) => ({ name, value, origin: 'settings' }));
+  return resolveSettings({
+    profile: 'embedded',
+    machine: { memoryBytes: totalmem(), cores: availableParallelism() },
+    directory: process.cwd(),
+    flags,
+  }).settings;
+}
+
+/**
+ * Starts a broker and resolves when it serves. Without options: everything in memory and in this thread, on a free
+ * loopback port, silent.
+ */
+export async function startBroker(options: Partial<BrokerOptions> = {}): Promise<Broker> {
+  const settings = options.settings ?? embeddedSettings();
+  const logger = options.logger ?? silentLogger;
+  const config = brokerConfig(settings, { hostname: hostname() }, { abandonWals: options.abandonWals ?? [] });
+  const running = await RunningBroker.start(config, { clock: new SystemClock(), random: new SystemRandom(), logger });
+  const http = await serveHttp(settings['http.address'], running, logger).catch(async (error: unknown) => {
+    await running.abort();
+    throw error;
+  });
+  const plain = running.address('plain');
+  const tls = running.address('tls');
+  return {
+    clusterId: running.clusterId,
+    addresses: {
+      ...(plain === null ? {} : { plain }),
+      ...(tls === null ? {} : { tls }),
+      ...(http === null ? {} : { http: http.address }),
+    },
+    native: running.native,
+    failed: running.failed,
+    async stop() {
+      http?.stopping();
+      const outcome = await running.stop();
+      await http?.close();
+      return outcome;
+    },
+    async abort() {
+      await http?.close();
+      await running.abort();
+    },
+  };
+}

@@ -1,0 +1,105 @@
+/** From the settings table to what the broker is built from: derived limits, addresses, budgets. Pure. */
+import { fileURLToPath } from 'node:url';
+import type { BrokerConfig, ListenerConfig } from '../broker/broker-config.ts';
+import { parseListener } from '../config/addresses.ts';
+import { staticBrokerConfigs } from '../config/broker-configs.ts';
+import { deriveLimits } from '../config/derive.ts';
+import type { Settings } from '../config/settings.ts';
+import { defaultGroupSettings } from '../coordinator/group/group-settings.ts';
+
+/** Time an object stays after nothing names it: longer than any read plan lives. */
+const objectGraceMs = 10 * 60_000;
+
+function location(url: string): string {
+  return url.startsWith('file:') ? fileURLToPath(url) : url;
+}
+
+function listeners(settings: Settings): ListenerConfig[] {
+  const advertised = settings['advertised.listeners'].map(parseListener);
+  return settings.listeners.map((text) => {
+    const { protocol, host, port } = parseListener(text);
+    const told = advertised.find((other) => other.protocol === protocol);
+    return {
+      name: protocol,
+      tls: protocol === 'tls',
+      host,
+      port,
+      // Every interface has no name that a client could use: this machine's own is the best guess.
+      advertisedHost: told?.host ?? (host === '' || host === '0.0.0.0' || host === '::' ? '' : host),
+      advertisedPort: told?.port ?? 0,
+    };
+  });
+}
+
+export function brokerConfig(
+  settings: Settings,
+  machine: { readonly hostname: string },
+  given: { readonly abandonWals: readonly string[] },
+): BrokerConfig {
+  const limits = deriveLimits(settings);
+  const inMemory = settings['store.url'].startsWith('memory:') && settings['wal.url'].every((url) => url.startsWith('memory:'));
+  const unlimited = (value: number): number => (value === 0 ? Number.POSITIVE_INFINITY : value);
+  return {
+    nodeId: settings['node.id'],
+    rack: settings['broker.rack'] === '' ? null : settings['broker.rack'],
+    dataDir: inMemory ? null : settings['data.dir'],
+    storeUrl: settings['store.url'],
+    wals: settings['wal.url'].map((url) => ({
+      location: url.startsWith('memory:') ? 'memory:' : location(url),
+      capacityBytes: settings['wal.capacity'],
+      lingerMs: settings['wal.linger.max.ms'],
+      iops: unlimited(settings['wal.iops']),
+      bandwidth: unlimited(settings['wal.bandwidth']),
+      extraWriteDelayMs: settings['wal.extra.write.delay.ms'],
+    })),
+    threads: settings.threads,
+    native: settings.native === 'auto',
+    arena: { segmentBytes: settings['arena.segment.bytes'], segmentCount: limits.segments },
+    logCacheBytes: settings['log.cache.bytes'],
+    blockCacheBytes: settings['block.cache.bytes'],
+    receiveBytes: limits.receiveBudgetBytes,
+    journalEntries: limits.journalEntries,
+    uploadBytes: limits.uploadTriggerBytes,
+    uploadAgeMs: settings['upload.age.ms'],
+    listeners: listeners(settings).map((listener) => (listener.advertisedHost === '' ? { ...listener, advertisedHost: machine.hostname } : listener)),
+    tls:
+      settings['tls.cert.file'] === ''
+        ? null
+        : {
+            certFile: settings['tls.cert.file'],
+            keyFile: settings['tls.key.file'],
+            caFile: settings['tls.ca.file'] === '' ? null : settings['tls.ca.file'],
+            clientAuth: settings['tls.client.auth'],
+          },
+    connection: {
+      frameBytesMax: limits.frameBytesMax,
+      frameTimeoutMs: settings['frame.timeout.ms'],
+      sendTimeoutMs: settings['send.timeout.ms'],
+      idleTimeoutMs: settings['connections.max.idle.ms'],
+    },
+    connectionsMax: settings['max.connections'],
+    fetchBytesMax: settings['fetch.max.bytes'],
+    fetchSessionSlots: settings['max.incremental.fetch.session.cache.slots'],
+    producerExpirationMs: settings['producer.id.expiration.ms'],
+    group: {
+      ...defaultGroupSettings,
+      offsetsPartitions: settings['offsets.topic.num.partitions'],
+      sessionTimeoutMsMin: settings['group.min.session.timeout.ms'],
+      sessionTimeoutMsMax: settings['group.max.session.timeout.ms'],
+      initialRebalanceDelayMs: settings['group.initial.rebalance.delay.ms'],
+      groupSizeMax: settings['group.max.size'],
+      offsetMetadataBytesMax: settings['offset.metadata.max.bytes'],
+      offsetsRetentionMs: settings['offsets.retention.minutes'] * 60_000,
+      offsetsRetentionCheckMs: settings['offsets.retention.check.interval.ms'],
+    },
+    autoCreateTopics: settings['auto.create.topics.enable'],
+    defaultPartitions: settings['num.partitions'],
+    deleteTopics: settings['delete.topic.enable'],
+    staticConfigs: staticBrokerConfigs(settings),
+    shutdownTimeoutMs: settings['shutdown.timeout.ms'],
+    objectGraceMs,
+    abandonWals: given.abandonWals,
+    logLevel: settings['log.level'],
+    logFormat: settings['log.format'],
+  };
+}
