@@ -22,7 +22,7 @@ import {
   type CreateTopicsResponseInput,
 } from '../protocol/generated/create-topics.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
-import { type ConfigCatalog, configLayers } from './config-catalog.ts';
+import { type ConfigCatalog, configLayers, configSource } from './config-catalog.ts';
 import type { ControlPlane, TopicSpec } from './control-plane.ts';
 import type { RequestHandler } from './handler.ts';
 import { assignmentsProblem } from './manual-assignment.ts';
@@ -44,6 +44,8 @@ export interface CreateTopicsDeps extends LimitDeps {
 
 /** New partitions of one request, as in Kafka: bounds the metadata entry and the opens that follow. */
 export const partitionsMax = 10_000;
+
+const configsVersion = 5;
 
 interface Refusal {
   readonly error: number;
@@ -130,12 +132,25 @@ export function createTopicsHandler(
     });
   }
 
-  function effectiveConfigs({ configs: own }: TopicSpec): CreateTopicsResponseCreatableTopicConfigsInput[] {
-    const place = { scope: 'topic', own, nodeId, image: topics.image } as const;
+  /** Effective configs of a topic without own entries; computed once per request, there may be a thousand topics. */
+  function inheritedConfigs(): CreateTopicsResponseCreatableTopicConfigsInput[] {
+    const place = { scope: 'topic', own: {}, nodeId, image: topics.image } as const;
     return catalog.definitions('topic').map((definition) => {
       const { value, source } = configLayers(catalog, definition, place)[0]!;
       const { name, readOnly, sensitive: isSensitive } = definition;
       return { name, value, readOnly, configSource: source, isSensitive };
+    });
+  }
+
+  function effectiveConfigs(
+    inherited: readonly CreateTopicsResponseCreatableTopicConfigsInput[],
+    own: Readonly<Record<string, string>>,
+  ): readonly CreateTopicsResponseCreatableTopicConfigsInput[] {
+    if (Object.keys(own).length === 0) return inherited;
+    return inherited.map((config) => {
+      const value = own[config.name!];
+      if (value === undefined) return config;
+      return { ...config, value: config.isSensitive ? null : value, configSource: configSource.topic };
     });
   }
 
@@ -145,19 +160,24 @@ export function createTopicsHandler(
     errorMessage: string | null,
   ): CreateTopicsResponseCreatableTopicResultInput => ({ name, errorCode, errorMessage });
 
-  const made = (spec: TopicSpec, topicId?: string): CreateTopicsResponseCreatableTopicResultInput => ({
-    name: spec.name,
-    topicId,
-    errorMessage: null,
-    numPartitions: spec.partitions,
-    replicationFactor: 1,
-    configs: effectiveConfigs(spec),
-  });
-
   return {
     codec: CreateTopicsCodec,
-    handle(_context, request, respond) {
+    handle(context, request, respond) {
       const plans = planAll(request);
+      let inherited: CreateTopicsResponseCreatableTopicConfigsInput[] | null = null;
+      const configsTold = (spec: TopicSpec) => {
+        if (context.apiVersion < configsVersion) return [];
+        inherited ??= inheritedConfigs();
+        return effectiveConfigs(inherited, spec.configs);
+      };
+      const made = (spec: TopicSpec, topicId?: string): CreateTopicsResponseCreatableTopicResultInput => ({
+        name: spec.name,
+        topicId,
+        errorMessage: null,
+        numPartitions: spec.partitions,
+        replicationFactor: 1,
+        configs: configsTold(spec),
+      });
       const specs = plans.filter((planned): planned is TopicSpec => !('error' in planned));
       const answer = (result: (spec: TopicSpec) => CreateTopicsResponseCreatableTopicResultInput): void =>
         respond({

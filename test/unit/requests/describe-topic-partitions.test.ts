@@ -57,6 +57,7 @@ test('pages of any size together hold each partition once', async () => {
       const page = await ask([], limit, cursor);
       let held = 0;
       for (const { name, partitions } of page.topics) {
+        assert.ok(partitions.length > 0);
         held += partitions.length;
         for (const { partitionIndex } of partitions) seen.push(`${name}/${partitionIndex}`);
       }

@@ -71,11 +71,11 @@ test('while no block is there requests wait, up to a bound; when none can be had
   const given: number[] = [];
   for (let i = 0; i < 10_001; i++) ids.take((id) => given.push(id));
   assert.equal(given.length, 1);
-  assert.ok(given.every((id) => id === -1));
+  assert.equal(given.filter((id) => id !== -1).length, 0);
   fail(new Error('the store is away'));
   await settle();
   assert.equal(given.length, 10_001);
-  assert.ok(given.every((id) => id === -1));
+  assert.equal(given.filter((id) => id !== -1).length, 0);
   control.gate = Promise.resolve();
   ids.take((id) => given.push(id));
   await settle();
