@@ -1,0 +1,158 @@
+/** The command line: words to a command with settings. Pure; a wrong one throws UsageError with a hint. */
+import { parseArgs } from 'node:util';
+import { type Profile, profiles } from '../config/derive.ts';
+import { type GivenSetting, nearestName } from '../config/settings.ts';
+import { MillraceError } from '../ports/errors.ts';
+
+export class UsageError extends MillraceError {
+  constructor(message: string) {
+    super('invalid', 'SETTING', `${message}\nTry: millrace --help`);
+    this.name = 'UsageError';
+  }
+}
+
+export interface StartCommand {
+  readonly kind: 'start';
+  readonly configFile: string | null;
+  /** In order; later ones win. */
+  readonly flags: readonly GivenSetting[];
+  readonly abandonWals: readonly string[];
+  readonly takeOver: boolean;
+}
+export type Command =
+  | StartCommand
+  | { readonly kind: 'help'; readonly profile: Profile }
+  | { readonly kind: 'version' };
+
+/** Flags that are settings under a short name. */
+const settingFlags = {
+  data: 'data.dir',
+  store: 'store.url',
+  wal: 'wal.url',
+  listen: 'listeners',
+  http: 'http.address',
+  threads: 'threads',
+  profile: 'profile',
+} as const;
+
+const options = {
+  data: { type: 'string' },
+  store: { type: 'string' },
+  wal: { type: 'string' },
+  listen: { type: 'string' },
+  http: { type: 'string' },
+  threads: { type: 'string' },
+  profile: { type: 'string' },
+  config: { type: 'string' },
+  set: { type: 'string' },
+  'abandon-wal': { type: 'string' },
+  'take-over': { type: 'boolean' },
+  help: { type: 'boolean', short: 'h' },
+  version: { type: 'boolean', short: 'v' },
+} as const;
+/** May be given several times. */
+const repeatable: ReadonlySet<string> = new Set(['wal', 'listen', 'set', 'abandon-wal']);
+const commands = ['start', 'help'] as const;
+const argumentsMax = 1_000;
+
+export const optionsHelp: readonly (readonly [string, string])[] = [
+  ['--data DIR', 'data.dir: lock, WAL, file store'],
+  ['--store URL', 'store.url: file:///dir, s3://bucket/prefix or memory:'],
+  ['--wal URL', 'wal.url: file:///dir or memory:; repeat it for several volumes'],
+  ['--listen HOST:PORT', 'listeners: plain TCP, or tls://HOST:PORT; may be repeated'],
+  ['--http HOST:PORT', 'http.address: /healthz, /readyz, /metrics'],
+  ['--threads N', 'threads that own partitions and connections'],
+  ['--profile NAME', 'set of defaults: start, dev or embedded'],
+  ['--config FILE', 'settings as Java properties, key=value a line'],
+  ['--set KEY=VALUE', 'any setting below; may be repeated'],
+  ['--abandon-wal ID', 'give up the records of a lost WAL (they are gone); may be repeated'],
+  ['--take-over', 'take over from a previous broker at once instead of waiting'],
+  ['-h, --help', 'this help, with the values in force on this machine'],
+  ['-v, --version', 'print the version'],
+];
+
+export function parseCommandLine(args: readonly string[]): Command {
+  if (args.length > argumentsMax) throw new UsageError(`more than ${argumentsMax} arguments`);
+  const { tokens } = parseArgs({
+    args: [...args],
+    options,
+    strict: false,
+    allowPositionals: true,
+    tokens: true,
+  });
+  const positionals: string[] = [];
+  const given = new Map<string, string[]>();
+  for (const token of tokens) {
+    if (token.kind === 'positional') positionals.push(token.value);
+    if (token.kind !== 'option') continue;
+    const { name, rawName, value } = token;
+    const option = (options as Readonly<Record<string, { readonly type: string } | undefined>>)[
+      Object.hasOwn(options, name) ? name : ''
+    ];
+    if (option === undefined)
+      throw unknown(
+        'option',
+        rawName,
+        Object.keys(options).map((known) => `--${known}`),
+      );
+    if (option.type === 'boolean' && value !== undefined)
+      throw new UsageError(`option ${rawName} takes no value`);
+    // parseArgs takes the next word as the value even where that is the next option.
+    if (option.type === 'string' && (value === undefined || (!token.inlineValue && value.startsWith('--')))) {
+      throw new UsageError(`option ${rawName} needs a value`);
+    }
+    const values = given.get(name) ?? [];
+    if (values.length > 0 && !repeatable.has(name)) throw new UsageError(`option ${rawName} is given twice`);
+    values.push(value ?? '');
+    given.set(name, values);
+  }
+  const [command, extra] = positionals;
+  if (command !== undefined && command !== 'start' && command !== 'help')
+    throw unknown('command', command, commands);
+  if (extra !== undefined) throw new UsageError(`nothing can be made of "${extra}" after ${command}`);
+  if (given.has('version')) return { kind: 'version' };
+  if (given.has('help') || command === 'help')
+    return { kind: 'help', profile: helpProfile(given.get('profile')?.[0]) };
+  if (command === undefined) throw new UsageError('what to do? millrace start begins to serve');
+  return {
+    kind: 'start',
+    configFile: given.get('config')?.[0] ?? null,
+    flags: settingsOf(given),
+    abandonWals: given.get('abandon-wal') ?? [],
+    takeOver: given.has('take-over'),
+  };
+}
+
+function settingsOf(given: ReadonlyMap<string, readonly string[]>): GivenSetting[] {
+  const flags: GivenSetting[] = [];
+  for (const [flag, name] of Object.entries(settingFlags)) {
+    const values = given.get(flag);
+    if (values === undefined) continue;
+    const value = flag === 'listen' ? values.map(listenerOf) : values;
+    flags.push({ name, value: value.join(','), origin: `--${flag}` });
+  }
+  for (const pair of given.get('set') ?? []) {
+    const [, name, value] = /^\s*([^=\s]+)\s*=(.*)$/s.exec(pair) ?? [];
+    // What stands there may be a secret: it is not repeated.
+    if (name === undefined || value === undefined) throw new UsageError('option --set needs KEY=VALUE');
+    flags.push({ name, value: value.trim(), origin: '--set' });
+  }
+  return flags;
+}
+
+/** HOST:PORT alone means plain TCP. */
+function listenerOf(text: string): string {
+  return text.includes('://') ? text : `plain://${text}`;
+}
+
+function helpProfile(name: string | undefined): Profile {
+  const profile = profiles.find((known) => known === (name ?? 'start'));
+  if (profile === undefined)
+    throw new UsageError(`profile ${JSON.stringify(name)} is none of ${profiles.join(', ')}`);
+  return profile;
+}
+
+function unknown(what: string, given: string, known: readonly string[]): UsageError {
+  const near = nearestName(given, known);
+  return new UsageError(`unknown ${what} ${given}${near === null ? '' : `, perhaps ${near} is meant`}`);
+}

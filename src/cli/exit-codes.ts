@@ -1,0 +1,58 @@
+/**
+ * Exit codes, after sysexits.h. Supervisors must not restart on wrongSetting, refused and fenced: a human has to act.
+ */
+import { MillraceError } from '../ports/errors.ts';
+
+export const exitCodes = {
+  clean: 0,
+  /** Wrong command line or setting. */
+  wrongSetting: 64,
+  /** The object store was not reachable at start. */
+  storeUnreachable: 69,
+  /** A bug, or damage found while running. */
+  internal: 70,
+  /** Refused at start, nothing written: lock held, WAL missing, foreign WAL. */
+  refused: 73,
+  /** Stopped without a full upload, by time-out or second signal; the WAL is kept, recorded open. */
+  unfinished: 75,
+  /** Another broker has taken over. */
+  fenced: 76,
+} as const;
+export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
+
+/** Codes of MillraceError that say that a setting is wrong; other `invalid` ones at start are refusals. */
+const settingCodes: ReadonlySet<string> = new Set([
+  'SETTING',
+  'STORE_URL',
+  'STORE_FORBIDDEN',
+  'HTTP_ADDRESS',
+  'LISTENER_ADDRESS',
+  'TLS_FILE',
+]);
+
+/** Exit code of an error that ended the start. */
+export function startExitCode(error: unknown): ExitCode {
+  if (!(error instanceof MillraceError)) return exitCodes.internal;
+  if (settingCodes.has(error.code)) return exitCodes.wrongSetting;
+  switch (error.kind) {
+    case 'unavailable':
+    case 'exhausted':
+      return exitCodes.storeUnreachable;
+    case 'fenced':
+      return exitCodes.fenced;
+    case 'invalid':
+    case 'corrupt':
+      return exitCodes.refused;
+    case 'internal':
+      return exitCodes.internal;
+  }
+}
+
+/** Exit code of an error that ended a running broker: what was acknowledged is still in the WAL. */
+export function failureExitCode(error: unknown): ExitCode {
+  if (!(error instanceof MillraceError)) return exitCodes.internal;
+  if (error.kind === 'fenced') return exitCodes.fenced;
+  return error.kind === 'unavailable' || error.kind === 'exhausted'
+    ? exitCodes.unfinished
+    : exitCodes.internal;
+}

@@ -1,0 +1,37 @@
+/** Text of --help: the commands, the options, and every setting with its value on this machine. */
+import { deriveLimits, type Machine, type Profile } from '../config/derive.ts';
+import { settingsHelp } from '../config/help.ts';
+import { resolveSettings } from '../config/settings.ts';
+import { bytesText } from '../config/values.ts';
+import { optionsHelp } from './arguments.ts';
+
+export function helpText(profile: Profile, machine: Machine, directory: string): string {
+  const { settings } = resolveSettings({ profile, machine, directory });
+  const limits = deriveLimits(settings);
+  const gib = (machine.memoryBytes / 2 ** 30).toFixed(1);
+  const lines = [
+    'Millrace: a Kafka-compatible broker whose durable data lives in object storage.',
+    '',
+    'Usage:',
+    '  millrace start [options]    serve until SIGTERM or SIGINT; a second signal ends it at once',
+    '  millrace help               this text',
+    '',
+    'Options:',
+    ...optionsHelp.map(([option, doc]) => `  ${option.padEnd(20)} ${doc}`),
+    '',
+    'A setting comes from the last of: default, profile, --config file, environment (data.dir is',
+    'MILLRACE_DATA_DIR), option. Sizes: 512MB, 2GiB. Durations: 500ms, 60s, 7d.',
+    '',
+    `Settings, with the defaults of profile ${profile} on this machine (${gib} GiB of memory, cores: ${machine.cores}):`,
+    ...settingsHelp(settings),
+    '',
+    'Following from these:',
+    `  shards ${limits.shards}, arena of ${limits.segments} segments, of it to receive ${bytesText(limits.receiveBudgetBytes)}` +
+      ` and to send ${bytesText(limits.sendBudgetBytes)}`,
+    `  uploads start at ${bytesText(limits.uploadTriggerBytes)}, batches held per shard and volume: ${limits.journalEntries}`,
+    '',
+    'Exit codes: 0 clean, 64 wrong setting, 69 store unreachable, 70 internal error, 73 refused,',
+    '75 stopped before all was uploaded (it is in the WAL), 76 another broker took over.',
+  ];
+  return `${lines.join('\n')}\n`;
+}

@@ -1,0 +1,195 @@
+/**
+ * The command line from words to exit code. Standard output has what was asked for: the help, the version, or one line
+ * when the broker is ready; all else goes to standard error.
+ *
+ *   starting ──ready──► serving ──signal──► stopping ──done──► exit 0 or 75
+ *      │ signal: stop as soon as ready        │ second signal: abort, exit 75
+ *      └─ error: exit code of its kind        └─ failed: abort, exit code of its kind
+ */
+import { resolve } from 'node:path';
+import { parseProperties, propertiesCharsMax } from '../config/properties-file.ts';
+import { SettingError } from '../config/setting-error.ts';
+import { type GivenSetting, type ResolvedSettings, resolveSettings } from '../config/settings.ts';
+import type { Broker, BrokerOptions } from '../embedded/broker-types.ts';
+import { createLogger } from '../observe/logger.ts';
+import type { Logger } from '../ports/logger.ts';
+import { type Command, parseCommandLine, type StartCommand } from './arguments.ts';
+import { type ExitCode, exitCodes, failureExitCode, startExitCode } from './exit-codes.ts';
+import { helpText } from './help.ts';
+import type { ProcessPort } from './process-port.ts';
+
+export type StartBroker = (options: BrokerOptions) => Promise<Broker>;
+
+/** Resolves to the exit code when there is nothing left to do; never rejects. */
+export async function runCommandLine(host: ProcessPort, startBroker: StartBroker): Promise<ExitCode> {
+  let resolved: ResolvedSettings;
+  let command: Command;
+  try {
+    command = parseCommandLine(host.args);
+    if (command.kind === 'help') {
+      host.out(helpText(command.profile, host.machine(), host.directory));
+      return exitCodes.clean;
+    }
+    if (command.kind === 'version') {
+      host.out(`${host.version}\n`);
+      return exitCodes.clean;
+    }
+    resolved = readSettings(host, command);
+  } catch (error) {
+    host.err(`millrace: ${error instanceof Error ? error.message : String(error)}\n`);
+    return exitCodes.wrongSetting;
+  }
+  return serve(host, command, resolved, startBroker);
+}
+
+function readSettings(host: ProcessPort, command: StartCommand): ResolvedSettings {
+  return resolveSettings({
+    profile: 'start',
+    machine: host.machine(),
+    directory: host.directory,
+    file: command.configFile === null ? [] : readSettingsFile(host, command.configFile),
+    environment: host.environment,
+    flags: command.flags,
+  });
+}
+
+function readSettingsFile(host: ProcessPort, file: string): GivenSetting[] {
+  let text: string;
+  try {
+    text = host.readText(resolve(host.directory, file), propertiesCharsMax);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new SettingError([
+      {
+        setting: '--config',
+        value: file,
+        expected: `a file of settings that can be read (${reason})`,
+        origin: '',
+      },
+    ]);
+  }
+  return parseProperties(text, file);
+}
+
+async function serve(
+  host: ProcessPort,
+  command: StartCommand,
+  resolved: ResolvedSettings,
+  startBroker: StartBroker,
+): Promise<ExitCode> {
+  const { settings } = resolved;
+  const logger = createLogger({
+    level: settings['log.level'],
+    format: settings['log.format'],
+    write: (line) => host.err(line),
+    now: () => host.now(),
+  });
+  for (const warning of resolved.warnings) logger.warn(warning);
+  const signals = new StopSignals(host, logger);
+  let broker: Broker;
+  const starting = startBroker({
+    settings,
+    logger,
+    startedAtMs: host.startedAtMs,
+    abandonWals: command.abandonWals,
+    takeOver: command.takeOver,
+  });
+  try {
+    const first = await Promise.race([starting, signals.second]);
+    if (first === 'second') {
+      // Nobody will use what may still come of it.
+      starting.then((late) => late.abort()).catch(() => undefined);
+      return exitCodes.unfinished;
+    }
+    broker = first;
+  } catch (error) {
+    logger.error(`cannot start: ${messageOf(error)}`, fieldsOf(error));
+    return startExitCode(error);
+  }
+  if (!signals.stopping) host.out(readyLine(broker, host.now() - host.startedAtMs));
+  const outcome = await Promise.race([signals.first, broker.failed]);
+  if (outcome !== 'first') return fail(broker, outcome, logger);
+  return stop(broker, signals, logger);
+}
+
+async function stop(broker: Broker, signals: StopSignals, logger: Logger): Promise<ExitCode> {
+  const stopping = broker.stop().catch((error: unknown) => new Error(messageOf(error), { cause: error }));
+  const outcome = await Promise.race([stopping, signals.second, broker.failed]);
+  if (outcome === 'clean') return exitCodes.clean;
+  if (outcome === 'unfinished') {
+    logger.warn(
+      'stopped before everything was uploaded; the rest is in the WAL, and goes on at the next start',
+    );
+    return exitCodes.unfinished;
+  }
+  if (outcome === 'second') {
+    logger.warn('second signal: ending at once; what was not uploaded is in the WAL');
+    await abort(broker, logger);
+    return exitCodes.unfinished;
+  }
+  return fail(broker, outcome.cause instanceof Error ? outcome.cause : outcome, logger);
+}
+
+async function fail(broker: Broker, error: Error, logger: Logger): Promise<ExitCode> {
+  logger.error(`the broker failed: ${messageOf(error)}`, fieldsOf(error));
+  await abort(broker, logger);
+  return failureExitCode(error);
+}
+
+async function abort(broker: Broker, logger: Logger): Promise<void> {
+  try {
+    await broker.abort();
+  } catch (error) {
+    logger.error(`ending at once: ${messageOf(error)}`, fieldsOf(error));
+  }
+}
+
+/** First and second stop signal as promises. */
+class StopSignals {
+  readonly first: Promise<'first'>;
+  readonly second: Promise<'second'>;
+  stopping = false;
+
+  constructor(host: ProcessPort, logger: Logger) {
+    let onFirst = (): void => undefined;
+    let onSecond = (): void => undefined;
+    this.first = new Promise((resolve) => {
+      onFirst = () => resolve('first');
+    });
+    this.second = new Promise((resolve) => {
+      onSecond = () => resolve('second');
+    });
+    host.onSignal((signal) => {
+      if (this.stopping) return onSecond();
+      this.stopping = true;
+      logger.info(`${signal}: stopping; a second signal ends at once`);
+      onFirst();
+    });
+  }
+}
+
+export function readyLine(broker: Broker, elapsedMs: number): string {
+  const { plain, tls, http } = broker.addresses;
+  const parts = [
+    ...(plain === undefined ? [] : [`plain ${plain}`]),
+    ...(tls === undefined ? [] : [`tls ${tls}`]),
+    ...(http === undefined ? [] : [`http ${http}`]),
+    `cluster ${broker.clusterId}`,
+    broker.native ? 'native' : 'portable',
+    `${Math.max(0, Math.round(elapsedMs))} ms`,
+  ];
+  return `millrace ready: ${parts.join(', ')}\n`;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function fieldsOf(error: unknown): Record<string, string> {
+  if (!(error instanceof Error)) return {};
+  const code = (error as { code?: unknown }).code;
+  const named = typeof code === 'string' ? { code } : {};
+  // Operators act on the sentence; the stack is for bugs.
+  const isBug = !('kind' in error) || error.kind === 'internal';
+  return isBug && error.stack !== undefined ? { ...named, stack: error.stack } : named;
+}

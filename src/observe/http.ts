@@ -1,0 +1,149 @@
+/**
+ * The operator's HTTP server: /healthz (is the process sound), /readyz (does it serve), /metrics. Owned by main. It
+ * trusts nobody: GET and HEAD only, small headers, no body, few connections, every wait bounded.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { MillraceError } from '../ports/errors.ts';
+import { prometheusContentType } from './prometheus.ts';
+
+export interface HttpProbes {
+  /** Null = yes, else why not. */
+  healthy(): string | null;
+  ready(): string | null;
+  /** Prometheus text. */
+  metrics(): Promise<string>;
+}
+
+export interface HttpEndpoint {
+  readonly host: string;
+  readonly port: number;
+  /** Stops listening and ends every connection; the answers under way are sent first. */
+  close(): Promise<void>;
+}
+
+export const httpLimits = {
+  connectionsMax: 64,
+  headerBytesMax: 8_192,
+  headersTimeoutMs: 5_000,
+  requestTimeoutMs: 10_000,
+  keepAliveTimeoutMs: 15_000,
+  /** Of one connection, then it is closed. */
+  requestsMax: 1_000,
+  /** An answer that its client does not take. */
+  sendTimeoutMs: 30_000,
+  closeTimeoutMs: 1_000,
+} as const;
+
+interface Answer {
+  readonly status: number;
+  readonly contentType: string;
+  readonly body: string;
+}
+
+const plain = (status: number, body: string): Answer => ({
+  status,
+  contentType: 'text/plain; charset=utf-8',
+  body: `${body}\n`,
+});
+
+export async function answerProbe(probes: HttpProbes, method: string, url: string): Promise<Answer> {
+  const path = url.split('?', 1)[0]!;
+  if (path !== '/healthz' && path !== '/readyz' && path !== '/metrics') {
+    return plain(404, 'not here: /healthz, /readyz and /metrics are');
+  }
+  if (method !== 'GET' && method !== 'HEAD') return plain(405, 'only GET and HEAD');
+  if (path === '/metrics')
+    return { status: 200, contentType: prometheusContentType, body: await probes.metrics() };
+  const problem = path === '/healthz' ? probes.healthy() : probes.ready();
+  return problem === null ? plain(200, 'ok') : plain(503, problem);
+}
+
+/** The server without an address, for serveHttp and for tests that hand it connections. */
+export function createProbeServer(probes: HttpProbes): Server {
+  const limits = httpLimits;
+  const server = createServer(
+    {
+      maxHeaderSize: limits.headerBytesMax,
+      headersTimeout: limits.headersTimeoutMs,
+      requestTimeout: limits.requestTimeoutMs,
+      keepAliveTimeout: limits.keepAliveTimeoutMs,
+      // Node's default looks every 30 s: a client that dawdles would get that on top.
+      connectionsCheckingInterval: 1_000,
+    },
+    (request, response) => void serve(probes, server, request, response),
+  );
+  server.maxConnections = limits.connectionsMax;
+  server.maxRequestsPerSocket = limits.requestsMax;
+  server.setTimeout(limits.sendTimeoutMs, (socket) => socket.destroy());
+  return server;
+}
+
+async function serve(
+  probes: HttpProbes,
+  server: Server,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const method = request.method ?? '';
+  let answer: Answer;
+  try {
+    answer = await answerProbe(probes, method, request.url ?? '/');
+  } catch (error) {
+    answer = plain(500, error instanceof Error ? error.message : String(error));
+  }
+  const body = Buffer.from(answer.body);
+  // A body that nobody asked for is not waited for, nor is a connection kept open over a stop.
+  const hasBody =
+    request.headers['content-length'] !== undefined || request.headers['transfer-encoding'] !== undefined;
+  if (hasBody || closing.has(server)) {
+    response.shouldKeepAlive = false;
+  }
+  response.writeHead(answer.status, {
+    'content-type': answer.contentType,
+    'content-length': body.length,
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+    ...(answer.status === 405 ? { allow: 'GET, HEAD' } : {}),
+  });
+  response.end(method === 'HEAD' ? undefined : body);
+}
+
+const closing = new WeakSet<Server>();
+
+/** Rejects with HTTP_ADDRESS (invalid) where the address cannot be had. */
+export async function serveHttp(
+  address: { readonly host: string; readonly port: number },
+  probes: HttpProbes,
+  onError: (error: Error) => void,
+): Promise<HttpEndpoint> {
+  const server = createProbeServer(probes);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error) => {
+      const at = `${address.host === '' ? '*' : address.host}:${address.port}`;
+      reject(
+        new MillraceError('invalid', 'HTTP_ADDRESS', `http.address ${at}: ${error.message}`, {
+          cause: error,
+        }),
+      );
+    });
+    const host = address.host === '' ? {} : { host: address.host };
+    server.listen({ port: address.port, ...host }, resolve);
+  });
+  server.removeAllListeners('error');
+  server.on('error', onError);
+  const bound = server.address() as AddressInfo;
+  return { host: bound.address, port: bound.port, close: () => closeServer(server) };
+}
+
+export function closeServer(server: Server): Promise<void> {
+  closing.add(server);
+  return new Promise((resolve) => {
+    const late = setTimeout(() => server.closeAllConnections(), httpLimits.closeTimeoutMs);
+    server.close(() => {
+      clearTimeout(late);
+      resolve();
+    });
+    server.closeIdleConnections();
+  });
+}

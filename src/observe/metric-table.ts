@@ -1,0 +1,168 @@
+/**
+ * Every metric there is: name, kind, labels, meaning. Names follow Kafka's as its Prometheus exporter writes them
+ * (kafka_…), the process's own convention (process_…) or Millrace (millrace_…). docs/reference/metrics.md is generated
+ * from this table. Kinds: counter and gauge are single numbers; summary has quantiles over the last one to two minutes
+ * and a sum and count since the start; histogram has buckets by powers of two since the start.
+ */
+export const metricKinds = ['counter', 'gauge', 'summary', 'histogram'] as const;
+export type MetricKind = (typeof metricKinds)[number];
+
+export interface MetricSpec {
+  readonly kind: MetricKind;
+  readonly labels: readonly string[];
+  readonly doc: string;
+  /** How the same series of several threads become one; counters, summaries and histograms always add up. */
+  readonly merge?: 'sum' | 'max';
+  /** What one recorded unit is in the exposed unit: microseconds to seconds = 1e-6. */
+  readonly scale?: number;
+}
+
+const micros = 1e-6;
+
+export const metricTable = {
+  kafka_server_brokertopicmetrics_messagesin_total: {
+    kind: 'counter',
+    labels: [],
+    doc: 'Records appended.',
+  },
+  kafka_server_brokertopicmetrics_bytesin_total: {
+    kind: 'counter',
+    labels: [],
+    doc: 'Bytes of record batches appended.',
+  },
+  kafka_server_brokertopicmetrics_bytesout_total: {
+    kind: 'counter',
+    labels: [],
+    doc: 'Bytes of record batches sent to consumers.',
+  },
+  kafka_server_socketservermetrics_connection_count: {
+    kind: 'gauge',
+    labels: [],
+    doc: 'Client connections open.',
+  },
+  kafka_server_replicamanager_partitioncount: {
+    kind: 'gauge',
+    labels: [],
+    doc: 'Partitions that this broker serves.',
+  },
+  kafka_server_fetchsessioncache_numincrementalfetchsessions: {
+    kind: 'gauge',
+    labels: [],
+    doc: 'Fetch sessions kept.',
+  },
+  millrace_wal_commits_total: { kind: 'counter', labels: ['volume'], doc: 'Commits written to the WAL.' },
+  millrace_wal_batches_total: {
+    kind: 'counter',
+    labels: ['volume'],
+    doc: 'Record batches written to the WAL; per commit = how well commits are shared.',
+  },
+  millrace_wal_payload_bytes_total: {
+    kind: 'counter',
+    labels: ['volume'],
+    doc: 'Bytes of those batches.',
+  },
+  millrace_wal_write_seconds: {
+    kind: 'histogram',
+    labels: ['volume'],
+    scale: micros,
+    doc: 'Time of one commit write.',
+  },
+  millrace_wal_used_bytes: {
+    kind: 'gauge',
+    labels: ['volume'],
+    doc: 'Bytes of the WAL that wait for their upload.',
+  },
+  millrace_wal_capacity_bytes: {
+    kind: 'gauge',
+    labels: ['volume'],
+    doc: 'Size the volume may grow to.',
+  },
+  millrace_upload_bytes_total: {
+    kind: 'counter',
+    labels: [],
+    doc: 'Bytes of record batches uploaded to the object store.',
+  },
+  millrace_event_loop_delay_seconds: {
+    kind: 'gauge',
+    labels: ['thread', 'quantile'],
+    merge: 'max',
+    doc: 'How late timers ran since the last scrape: a thread above 0.005 (main 0.02) is overloaded.',
+  },
+  millrace_requests_total: { kind: 'counter', labels: [], doc: 'Requests received.' },
+  millrace_requests_failed_total: {
+    kind: 'counter',
+    labels: [],
+    doc: 'Requests that could not be decoded or failed inside; each cost its connection.',
+  },
+  millrace_produce_refused_total: { kind: 'counter', labels: [], doc: 'Batches that validation refused.' },
+  millrace_delta_bytes: { kind: 'gauge', labels: [], doc: 'Durable bytes that are in no object yet.' },
+  millrace_log_cache_bytes: { kind: 'gauge', labels: [], doc: 'Bytes of batches held in memory, delta included.' },
+  millrace_connections_starved: { kind: 'gauge', labels: [], doc: 'Connections that wait for memory to receive into.' },
+  millrace_wal_failed: { kind: 'gauge', labels: ['volume'], doc: '1 once a write failed: its partitions refuse writes.' },
+  millrace_uploads_total: { kind: 'counter', labels: [], doc: 'Uploads committed.' },
+  millrace_upload_failures_total: { kind: 'counter', labels: [], doc: 'Uploads that failed and were tried again.' },
+  millrace_upload_objects_total: { kind: 'counter', labels: [], doc: 'Objects uploaded.' },
+  millrace_arena_bytes: { kind: 'gauge', labels: [], doc: 'Size of the arena.' },
+  millrace_arena_free_bytes: { kind: 'gauge', labels: [], doc: 'Bytes of free arena segments.' },
+  millrace_native: {
+    kind: 'gauge',
+    labels: [],
+    merge: 'max',
+    doc: '1 with the native addon, 0 on the portable path.',
+  },
+  process_cpu_seconds_total: {
+    kind: 'counter',
+    labels: [],
+    doc: 'CPU time of the whole process.',
+  },
+  process_resident_memory_bytes: {
+    kind: 'gauge',
+    labels: [],
+    merge: 'max',
+    doc: 'Memory of the whole process.',
+  },
+  process_start_time_seconds: {
+    kind: 'gauge',
+    labels: [],
+    merge: 'max',
+    doc: 'Start of the process, Unix time.',
+  },
+} as const satisfies Readonly<Record<string, MetricSpec>>;
+
+export type MetricName = keyof typeof metricTable;
+type NamesOf<Kind extends MetricKind> = {
+  [Name in MetricName]: (typeof metricTable)[Name]['kind'] extends Kind ? Name : never;
+}[MetricName];
+export type CounterName = NamesOf<'counter'>;
+export type GaugeName = NamesOf<'gauge'>;
+export type SummaryName = NamesOf<'summary'>;
+export type HistogramName = NamesOf<'histogram'>;
+
+export const metricNames = Object.keys(metricTable) as MetricName[];
+
+export function metricSpec(name: MetricName): MetricSpec {
+  return metricTable[name];
+}
+
+/** Text of docs/reference/metrics.md. */
+export function metricsReference(): string {
+  const lines = [
+    '# Metrics',
+    '',
+    'Generated from `src/observe/metric-table.ts`; do not edit by hand. Served in the Prometheus text format at',
+    '`/metrics` of `http.address`. A series appears with its first value.',
+    '',
+    'Summaries have the quantiles 0.5, 0.95, 0.99, 0.999 and 1 (the maximum) over the last one to two minutes, and',
+    '`_sum` and `_count` since the start. Histograms have buckets by powers of two.',
+    '',
+    '| name | kind | labels | meaning |',
+    '|---|---|---|---|',
+  ];
+  for (const name of metricNames) {
+    const spec = metricSpec(name);
+    lines.push(
+      `| \`${name}\` | ${spec.kind} | ${spec.labels.map((label) => `\`${label}\``).join(', ')} | ${spec.doc} |`,
+    );
+  }
+  return `${lines.join('\n')}\n`;
+}
