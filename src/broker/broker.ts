@@ -13,6 +13,7 @@ import { KafkaConfigCatalog } from '../config/config-catalog.ts';
 import { TopicAdmin } from '../cluster/topic-admin.ts';
 import { EmbeddedMetadataStore } from '../metadata/embedded-metadata-store.ts';
 import type { MetadataChange, WalRecord } from '../metadata/metadata-store.ts';
+import type { MetricsSnapshot } from '../observe/metrics.ts';
 import type { Clock } from '../ports/clock.ts';
 import { MillraceError } from '../ports/errors.ts';
 import type { Logger } from '../ports/logger.ts';
@@ -25,6 +26,7 @@ import type { BrokerConfig, ListenerConfig } from './broker-config.ts';
 import { type Deployment, deploy } from './deploy.ts';
 import { MetadataDistributor } from './metadata-distributor.ts';
 import { ObjectIds } from './object-ids.ts';
+import { ObjectSweep } from './object-sweep.ts';
 import { volumeFor } from './placement.ts';
 import { foldProducers, openAll, restoreVolume, type ShardDoor, volumeIndex } from './recovery.ts';
 import type { TlsMaterial } from './shard-host.ts';
@@ -46,6 +48,17 @@ interface BoundListener {
   server: net.Server | null;
 }
 
+export interface BrokerNumbers {
+  readonly shards: readonly Readonly<Record<string, number>>[];
+  readonly wals: readonly Readonly<Record<string, number>>[];
+  readonly snapshots: readonly MetricsSnapshot[];
+  readonly walWriteBuckets: readonly Float64Array[];
+  readonly uploads: { readonly uploads: number; readonly uploadedBytes: number; readonly uploadedObjects: number; readonly failures: number };
+  readonly arena: { readonly bytes: number; readonly freeBytes: number };
+}
+
+const housekeepingMs = 30_000;
+
 export class RunningBroker {
   readonly config: BrokerConfig;
   readonly native: boolean;
@@ -62,6 +75,7 @@ export class RunningBroker {
   private uploads!: UploadCoordinator;
   private listeners: BoundListener[] = [];
   private brokerEpoch = 0;
+  private sweep: ObjectSweep | null = null;
   private stopping: Promise<'clean' | 'unfinished'> | null = null;
   private aborted = false;
   private nextShard = 0;
@@ -181,6 +195,9 @@ export class RunningBroker {
     this.uploads = this.uploadCoordinator();
     for (const shard of this.deployment.shards) await shard.beginServing();
     this.uploads.start();
+    this.sweep = new ObjectSweep({ metadata: this.metadata, unreferenced: () => embedded.unreferenced, store: this.store, clock, logger, graceMs: config.objectGraceMs });
+    this.sweep.start();
+    this.keepHouse();
     this.serve();
   }
 
@@ -318,6 +335,7 @@ export class RunningBroker {
       metadata: this.metadata,
       ids: new ObjectIds(this.metadata),
       upload: (plan) => deployment.upload(plan),
+      observe: (ms) => this.onUploaded(ms),
       deltaBytes: async () =>
         (await Promise.all(deployment.shards.map((shard) => shard.metrics()))).reduce(
           (sum, metrics) => sum + metrics.deltaBytes!,
@@ -398,6 +416,20 @@ export class RunningBroker {
     }
   }
 
+  /** Told of each upload's time, for the metrics. */
+  onUploaded: (ms: number) => void = () => {};
+
+  /** Slow chores of all threads: idle producers are forgotten, idle arena memory goes back to the system. */
+  private keepHouse(): void {
+    this.ports.clock.after(housekeepingMs, () => {
+      if (this.released) return;
+      for (const shard of this.deployment.shards) shard.maintain().catch(() => {});
+      const { native } = this.threadNative;
+      if (native !== null) this.deployment.arena.giveBack(native);
+      this.keepHouse();
+    });
+  }
+
   /** Everything uploaded and recorded: the data directory is not needed any more. */
   stop(): Promise<'clean' | 'unfinished'> {
     this.stopping ??= this.close();
@@ -425,6 +457,7 @@ export class RunningBroker {
       );
       await Promise.all(this.deployment.shards.map((shard) => shard.quiesce()));
       await this.uploads.stop();
+      await this.sweep?.stop();
       for (;;) {
         try {
           await this.closeVolumes();
@@ -498,19 +531,21 @@ export class RunningBroker {
   }
 
   /** Numbers of all threads for the metrics page. */
-  async metrics(): Promise<{
-    shards: Readonly<Record<string, number>>[];
-    wals: Readonly<Record<string, number>>[];
-    uploads: Record<string, number>;
-  }> {
+  async metrics(): Promise<BrokerNumbers> {
     return {
       shards: await Promise.all(this.deployment.shards.map((shard) => shard.metrics())),
       wals: this.volumes.map((_volume, i) => this.deployment.walMetrics(i)),
+      snapshots: await Promise.all(this.deployment.shards.map((shard) => shard.snapshot())),
+      walWriteBuckets: this.volumes.map((_volume, i) => this.deployment.walWriteBuckets(i)),
       uploads: {
         uploads: this.uploads.uploads,
         uploadedBytes: this.uploads.uploadedBytes,
         uploadedObjects: this.uploads.uploadedObjects,
         failures: this.uploads.failures,
+      },
+      arena: {
+        bytes: this.deployment.arena.segmentBytes * this.deployment.arena.segmentCount,
+        freeBytes: this.deployment.arena.segmentBytes * this.deployment.arena.freeSegments(),
       },
     };
   }

@@ -15,6 +15,7 @@ import { StagingPool } from '../stream/upload/staging-pool.ts';
 import { AsyncFileWalDevice } from '../stream/wal/async-file-wal-device.ts';
 import { DelayedWalDevice } from '../stream/wal/delayed-wal-device.ts';
 import { InlineWal } from '../stream/wal/inline-wal.ts';
+import { histogramBuckets } from '../stream/wal/wal-stats.ts';
 import { MemoryWal } from '../stream/wal/memory-wal.ts';
 import type { Wal, WalControl } from '../stream/wal/wal.ts';
 import { createLinkMemory } from '../threads/link.ts';
@@ -33,6 +34,7 @@ import {
   completionSlots,
   completionSlotWords,
   type WalLane,
+  walStatDoubles,
 } from '../threads/wal/contract.ts';
 import type { BrokerPorts } from './broker.ts';
 import type { BrokerConfig } from './broker-config.ts';
@@ -68,6 +70,8 @@ export interface Deployment {
   startWals(volumes: readonly Volume[], epochs: readonly number[]): Promise<void>;
   usedBytes(volume: number): number;
   walMetrics(volume: number): Readonly<Record<string, number>>;
+  /** Commits by write time, powers of two of microseconds. */
+  walWriteBuckets(volume: number): Float64Array;
   upload(plan: UploadPlan): Promise<UploadResult>;
   close(clean: boolean): Promise<void>;
 }
@@ -86,6 +90,7 @@ function seedOf(parts: DeployParts, index: number, shards: number): ShardSeed {
       clusterId: parts.clusterId,
       rack: config.rack,
       journalCapacity: config.journalEntries,
+      batchBytesMax: batchBytesMax(config),
       logCacheBytes: config.logCacheBytes / shards,
       receiveBytes: config.receiveBytes / shards,
       fetchBytesMax: config.fetchBytesMax,
@@ -105,6 +110,12 @@ function seedOf(parts: DeployParts, index: number, shards: number): ShardSeed {
     blockCacheBytes: Math.floor(config.blockCacheBytes / shards),
     staticConfigs: config.staticConfigs,
   };
+}
+
+/** A batch may take half a ring less its headers, and a quarter of the log cache so that uploads can keep up. */
+function batchBytesMax(config: BrokerConfig): number {
+  const ring = Math.min(...config.wals.map((wal) => wal.capacityBytes));
+  return Math.max(64 * 1024, Math.min(Math.floor(ring / 2) - 64 * 1024, Math.floor(config.logCacheBytes / 4)));
 }
 
 function createArena(parts: DeployParts): SharedArena {
@@ -163,6 +174,10 @@ async function deployInline(parts: DeployParts): Promise<Deployment> {
     },
     usedBytes: (volume) => usage[volume]!().usedBytes,
     walMetrics: (volume) => usage[volume]!(),
+    walWriteBuckets: (volume) => {
+      const wal = controls[volume]!;
+      return wal instanceof InlineWal ? wal.writer.stats.writeMicros : new Float64Array(histogramBuckets);
+    },
     upload: (plan) => runUpload(plan, arena, store, deps),
     async close(clean) {
       for (const control of controls) await control.close({ clean }).catch(() => {});
@@ -338,7 +353,7 @@ async function deployThreads(parts: DeployParts): Promise<Deployment> {
             iops: volume.config.iops,
             bandwidth: volume.config.bandwidth,
             extraWriteDelayMs: volume.config.extraWriteDelayMs,
-            stats: new SharedArrayBuffer(64),
+            stats: new SharedArrayBuffer(walStatDoubles * 8),
           },
           attachDoorbell(walBells[volume.index]! satisfies DoorbellMemory, addon),
           parts.onDeath,
@@ -350,6 +365,7 @@ async function deployThreads(parts: DeployParts): Promise<Deployment> {
     },
     usedBytes: (volume) => wals[volume]!.usedBytes(),
     walMetrics: (volume) => wals[volume]!.metrics(),
+    walWriteBuckets: (volume) => wals[volume]!.writeBuckets(),
     upload: (plan) => pool.upload(plan),
     async close(clean) {
       for (const wal of wals) {

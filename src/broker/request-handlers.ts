@@ -75,7 +75,7 @@ export function requestHandlers(
     metadataHandler({ topics, autoTopics, endpoint }),
     describeClusterHandler({ topics, endpoint }),
     describeTopicPartitionsHandler({ topics, endpoint }),
-    produceHandler({ topics, arena, clock, crc32c, walk, observe, endpoint }),
+    produceHandler({ topics, arena, clock, crc32c, walk, observe, endpoint, batchBytesMax: services.settings.batchBytesMax }),
     fetchHandler({ topics, sessions, clock, fetchBytesMax, nodeId, endpoint, observe }),
     listOffsetsHandler({ topics, clock }),
     offsetForLeaderEpochHandler({ topics }),

@@ -3,6 +3,7 @@
  * a thread of its own. All values are structured-cloneable.
  */
 import type { CollectedDelta, OpenPartition } from '../log/log-manager.ts';
+import type { MetricsSnapshot } from '../observe/metrics.ts';
 import type { MetadataChange } from '../metadata/metadata-store.ts';
 
 /** Batches that recovery loaded into the arena, in log order; the shard takes over their references. */
@@ -45,6 +46,10 @@ export interface ShardApi {
   uploaded(volume: number, end: number): void;
   /** A topic's or broker's settings changed: handled by applyChanges; metrics of this shard. */
   metrics(): Readonly<Record<string, number>>;
+  /** Series by request, for the metrics page. */
+  snapshot(): MetricsSnapshot;
+  /** Slow chores: forgets idle producers. */
+  maintain(): void;
   /** Ends every connection once its answers are out, at most after `timeoutMs`; resolves when none is left. */
   drain(timeoutMs: number): Promise<void>;
   /** Waits until every append is durable or failed. */

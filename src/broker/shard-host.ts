@@ -4,6 +4,7 @@
 import type net from 'node:net';
 import tls from 'node:tls';
 import type { CollectedDelta, OpenPartition } from '../log/log-manager.ts';
+import type { MetricsSnapshot } from '../observe/metrics.ts';
 import type { MetadataChange } from '../metadata/metadata-store.ts';
 import { openAccepted, openPlain, openTls, rawSocket } from '../net/socket-transport.ts';
 import type { Logger } from '../ports/logger.ts';
@@ -99,6 +100,14 @@ export class ShardHost implements ShardApi {
 
   metrics(): Readonly<Record<string, number>> {
     return this.shard.metrics();
+  }
+
+  snapshot(): MetricsSnapshot {
+    return this.shard.snapshot();
+  }
+
+  maintain(): void {
+    this.shard.maintain();
   }
 
   drain(timeoutMs: number): Promise<void> {

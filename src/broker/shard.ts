@@ -13,6 +13,7 @@ import type { ClusterImage, MetadataChange, TopicImage } from '../metadata/metad
 import { Connection, type ConnectionSettings, type Transport } from '../net/connection.ts';
 import { type ReceivePool, scratchBytes } from '../net/frame-receiver.ts';
 import { Slab } from '../net/slab.ts';
+import type { MetricsSnapshot } from '../observe/metrics.ts';
 import type { Arena } from '../ports/arena.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Logger } from '../ports/logger.ts';
@@ -32,6 +33,7 @@ import type { ColdReader } from '../stream/read/cold-reader.ts';
 import type { Wal } from '../stream/wal/wal.ts';
 import { ObjectColdPath } from './cold-path.ts';
 import { PartitionOffsetsLog } from './partition-offsets-log.ts';
+import { ShardCounters } from './shard-counters.ts';
 import { offsetsTopic, ownerShard, topicLogSettings } from './placement.ts';
 import type { RestoredBatches, ShardApi, StreamEnd } from './shard-api.ts';
 
@@ -43,6 +45,8 @@ export interface ShardSettings {
   readonly clusterId: string;
   readonly rack: string | null;
   readonly journalCapacity: number;
+  /** Largest batch that fits every WAL volume and the log cache. */
+  readonly batchBytesMax: number;
   readonly logCacheBytes: number;
   readonly receiveBytes: number;
   readonly fetchBytesMax: number;
@@ -107,42 +111,8 @@ export interface ShardServices {
   readonly observe: ShardCounters;
 }
 
-/** Counters of the hot path: plain fields, read by `metrics`. */
-export class ShardCounters {
-  requests = 0;
-  requestBytes = 0;
-  failedRequests = 0;
-  producedBytes = 0;
-  producedRecords = 0;
-  producedBatches = 0;
-  refusedBatches = 0;
-  fetchedBytes = 0;
-  connectionsOpened = 0;
-  connectionsClosed = 0;
-
-  request(_apiKey: number, _version: number, bytes: number): void {
-    this.requests++;
-    this.requestBytes += bytes;
-  }
-
-  failed(_reason: string): void {
-    this.failedRequests++;
-  }
-
-  produced(bytes: number, records: number): void {
-    this.producedBytes += bytes;
-    this.producedBatches++;
-    this.producedRecords += records;
-  }
-
-  refused(_error: number): void {
-    this.refusedBatches++;
-  }
-
-  fetched(bytes: number): void {
-    this.fetchedBytes += bytes;
-  }
-}
+/** A fetch session may make place for another once it was unused for this long (KIP-227). */
+const sessionEvictionMs = 120_000;
 
 const flushNowBytes = 128 * 1024;
 
@@ -152,6 +122,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
   readonly dispatcher: Dispatcher;
   readonly coordinator: GroupCoordinatorShard;
   readonly counters = new ShardCounters();
+  readonly sessions: FetchSessionCache;
   readonly pool: ReceivePool;
   readonly clock: Clock;
   private readonly parts: ShardParts;
@@ -218,6 +189,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
         flush: () => this.flush(),
       }),
     });
+    this.sessions = new FetchSessionCache(settings.sessionSlots, sessionEvictionMs, clock, parts.random);
     const services: ShardServices = {
       settings,
       topics: this,
@@ -227,7 +199,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
       logger,
       crc32c: parts.crc32c,
       walk: parts.walk,
-      sessions: new FetchSessionCache(settings.sessionSlots, 120_000, clock, parts.random),
+      sessions: this.sessions,
       control: parts.control,
       coordinator: this.coordinator,
       endpoint: (listener) => {
@@ -241,6 +213,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
       logger,
       handlers: parts.handlers(services),
       router: parts.peers?.router ?? null,
+      monotonic: () => clock.monotonic(),
       observe: this.counters,
     });
     parts.peers?.attach(this);
@@ -469,6 +442,10 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
     if (this.starved.size > 0) this.scheduleFeed();
   }
 
+  snapshot(): MetricsSnapshot {
+    return this.counters.metrics.snapshot(this.clock.monotonic());
+  }
+
   metrics(): Readonly<Record<string, number>> {
     let delta = 0;
     let pending = 0;
@@ -479,7 +456,6 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
       held += journal.heldBytes;
     }
     return {
-      requests: this.counters.requests,
       requestBytes: this.counters.requestBytes,
       failedRequests: this.counters.failedRequests,
       producedBytes: this.counters.producedBytes,
@@ -491,11 +467,17 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
       connectionsOpened: this.counters.connectionsOpened,
       starvedConnections: this.starved.size,
       partitions: this.logs.count,
+      fetchSessions: this.sessions.size,
       deltaBytes: delta,
       pendingBytes: pending,
       logCacheBytes: held,
       receiveChunkBytes: this.pool.chunkBytes,
     };
+  }
+
+  maintain(): void {
+    const olderThan = this.clock.now() - this.settings.producerExpirationMs;
+    for (const log of this.logs.all()) log.producers.expire(olderThan);
   }
 
   async drain(timeoutMs: number): Promise<void> {

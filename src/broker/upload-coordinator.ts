@@ -39,6 +39,7 @@ export interface UploadCoordinatorDeps {
   readonly upload: (plan: UploadPlan) => Promise<UploadResult>;
   /** Bytes that the shards hold as delta, all volumes. */
   readonly deltaBytes: () => Promise<number>;
+  readonly observe: (ms: number) => void;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly identity: { readonly clusterId: string; readonly node: number; readonly brokerEpoch: number };
@@ -156,6 +157,7 @@ export class UploadCoordinator {
     await Promise.all(shards.map((shard, i) => shard.uploaded(index, collected[i]!.end)));
     await volume.control.trim(cut);
     this.uploads++;
+    this.deps.observe(clock.monotonic() - began);
     logger.debug('uploaded', {
       volume: index,
       objects: stored.records.length,

@@ -38,8 +38,9 @@ export async function startBroker(options: Partial<BrokerOptions> = {}): Promise
   const settings = options.settings ?? embeddedSettings();
   const logger = options.logger ?? silentLogger;
   const config = brokerConfig(settings, { hostname: hostname() }, { abandonWals: options.abandonWals ?? [] });
-  const running = await RunningBroker.start(config, { clock: new SystemClock(), random: new SystemRandom(), logger });
-  const http = await serveHttp(settings['http.address'], running, logger).catch(async (error: unknown) => {
+  const clock = new SystemClock();
+  const running = await RunningBroker.start(config, { clock, random: new SystemRandom(), logger });
+  const http = await serveHttp(settings['http.address'], running, clock, logger, options.startedAtMs).catch(async (error: unknown) => {
     await running.abort();
     throw error;
   });

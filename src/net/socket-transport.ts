@@ -54,10 +54,13 @@ function observe(socket: net.Socket, connection: Connection): void {
   socket.on('close', () => connection.onError('closed'));
 }
 
+/** Node asks for the first buffer before the connection object exists. */
+const firstReadBytes = 4096;
+
 /** Takes over a connected descriptor (native accept): the kernel writes into the slices that the connection names. */
 export function openPlain(fd: number, host: string, create: ConnectionFactory): void {
   let connection: Connection | null = null;
-  let scratch: Uint8Array | null = null;
+  const scratch = Buffer.allocUnsafe(firstReadBytes);
   const socket = new net.Socket({
     fd,
     readable: true,
@@ -65,7 +68,7 @@ export function openPlain(fd: number, host: string, create: ConnectionFactory): 
     // Nothing can arrive before the constructor returned, but Node asks for the first buffer inside it.
     onread: {
       buffer: () =>
-        connection === null ? (scratch ??= Buffer.allocUnsafeSlow(4096)) : connection.receiver.buffer(),
+        connection === null ? scratch : connection.receiver.buffer(),
       callback: (n: number, buffer: Uint8Array) => {
         if (buffer === scratch) connection!.onData(Buffer.from(buffer.subarray(0, n)));
         else connection!.onReceived(n, buffer);

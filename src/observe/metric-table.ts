@@ -35,6 +35,17 @@ export const metricTable = {
     labels: [],
     doc: 'Bytes of record batches sent to consumers.',
   },
+  kafka_network_requestmetrics_requests_total: {
+    kind: 'counter',
+    labels: ['request'],
+    doc: 'Requests received.',
+  },
+  kafka_network_requestmetrics_totaltimems: {
+    kind: 'summary',
+    labels: ['request'],
+    scale: 1e-3,
+    doc: 'Milliseconds from the whole request to its answer, waiting for data included.',
+  },
   kafka_server_socketservermetrics_connection_count: {
     kind: 'gauge',
     labels: [],
@@ -77,6 +88,12 @@ export const metricTable = {
     labels: ['volume'],
     doc: 'Size the volume may grow to.',
   },
+  millrace_upload_seconds: {
+    kind: 'summary',
+    labels: [],
+    scale: micros,
+    doc: 'Time of one upload, from its start to its metadata commit.',
+  },
   millrace_upload_bytes_total: {
     kind: 'counter',
     labels: [],
@@ -88,7 +105,6 @@ export const metricTable = {
     merge: 'max',
     doc: 'How late timers ran since the last scrape: a thread above 0.005 (main 0.02) is overloaded.',
   },
-  millrace_requests_total: { kind: 'counter', labels: [], doc: 'Requests received.' },
   millrace_requests_failed_total: {
     kind: 'counter',
     labels: [],

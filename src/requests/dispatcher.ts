@@ -39,8 +39,11 @@ export interface DispatcherDeps {
   readonly logger: Logger;
   readonly handlers: readonly AnyRequestHandler[];
   readonly router: GroupRouter | null;
+  readonly monotonic: () => number;
   readonly observe: {
     request(apiKey: number, version: number, bytes: number): void;
+    /** Microseconds from frame to answer. */
+    answered(apiKey: number, micros: number): void;
     failed(reason: string): void;
   };
 }
@@ -91,6 +94,7 @@ export class Dispatcher implements FrameHandler {
       else reply.fail(`${api.name} version ${apiVersion} is not served`);
       return;
     }
+    const began = this.deps.monotonic();
     this.deps.observe.request(apiKey, apiVersion, length);
     try {
       const { reader } = this;
@@ -117,6 +121,7 @@ export class Dispatcher implements FrameHandler {
         }
       }
       handler.handle(context, request, (response) => {
+        this.deps.observe.answered(apiKey, (this.deps.monotonic() - began) * 1000);
         if (response === null) {
           reply.skip();
           return;

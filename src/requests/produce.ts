@@ -29,6 +29,8 @@ export interface ProduceDeps {
   readonly clock: Clock;
   readonly crc32c: Crc32c;
   readonly walk: RecordWalk | undefined;
+  /** Largest batch that the WAL takes. */
+  readonly batchBytesMax: number;
   /** Told of every batch taken or refused, for the metrics. */
   readonly observe: { produced(bytes: number, records: number): void; refused(error: number): void };
   /** Address of this broker for KIP-951 hints. */
@@ -163,7 +165,7 @@ export function produceHandler(deps: ProduceDeps): RequestHandler<ProduceRequest
     const position = records.byteOffset - arena.buffer.byteOffset;
     const length = records.byteLength;
     const { settings } = partition;
-    options.batchBytesMax = settings.maxMessageBytes;
+    options.batchBytesMax = Math.min(settings.maxMessageBytes, deps.batchBytesMax);
     options.zstdAllowed = version >= 7;
     options.nowMs = clock.now();
     options.timestampBeforeMaxMs = settings.timestampBeforeMaxMs;

@@ -15,6 +15,8 @@ export class ShardThread {
   constructor(data: ShardWorkerData, control: ControlPlane, onDeath: (error: Error) => void) {
     this.worker = new Worker(new URL('./shard.worker.js', import.meta.url), {
       workerData: data,
+      // Descriptors are opened natively and handed on by number: the worker has no say in them.
+      trackUnmanagedFds: false,
       name: `shard-${data.seed.settings.index}`,
     });
     const rpc = new PortRpc<ShardApi>(this.worker, control);

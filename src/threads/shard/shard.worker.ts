@@ -44,6 +44,8 @@ for (const method of [
   'collect',
   'uploaded',
   'metrics',
+  'maintain',
+  'snapshot',
   'drain',
   'quiesce',
 ] as const) {

@@ -3,7 +3,7 @@ import { Worker } from 'node:worker_threads';
 import { errorFromWire, MillraceError } from '../../ports/errors.ts';
 import type { WalControl, WalCut, WalStatus } from '../../stream/wal/wal.ts';
 import type { Doorbell } from '../memory/doorbell.ts';
-import { type WalAnswer, type WalCall, type WalWorkerData, walStats } from './contract.ts';
+import { type WalAnswer, type WalCall, type WalWorkerData, walStats, walWriteBuckets } from './contract.ts';
 
 type CallBody = WalCall extends infer C ? (C extends { id: number } ? Omit<C, 'id'> : never) : never;
 
@@ -24,6 +24,8 @@ export class WalThread implements WalControl {
     this.stats = new Float64Array(data.stats);
     this.worker = new Worker(new URL('./wal.worker.js', import.meta.url), {
       workerData: data,
+      // Descriptors are opened natively and handed on by number: the worker has no say in them.
+      trackUnmanagedFds: false,
       name: `wal-${data.volume}`,
     });
     this.worker.on('message', (answer: WalAnswer) => {
@@ -77,6 +79,10 @@ export class WalThread implements WalControl {
     for (const [name, index] of Object.entries(walStats))
       out[name as keyof typeof walStats] = this.stats[index]!;
     return out;
+  }
+
+  writeBuckets(): Float64Array {
+    return this.stats.slice(walWriteBuckets);
   }
 
   /** Without waiting: a thread inside a write cannot be ended, so nothing depends on it. */

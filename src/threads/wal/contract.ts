@@ -11,6 +11,7 @@
 
 import type { WireError } from '../../ports/errors.ts';
 import type { RecoveredWal } from '../../stream/wal/recovery.ts';
+import { histogramBuckets } from '../../stream/wal/wal-stats.ts';
 import type { WalCut } from '../../stream/wal/wal.ts';
 import type { ArenaHandle } from '../memory/arena.ts';
 import type { DoorbellMemory } from '../memory/doorbell.ts';
@@ -43,7 +44,7 @@ export interface WalWorkerData {
   readonly iops: number;
   readonly bandwidth: number;
   readonly extraWriteDelayMs: number;
-  /** Eight doubles, see walStats: written by the WAL thread, read by anyone. */
+  /** walStatDoubles doubles, see walStats: written by the WAL thread, read by anyone. */
   readonly stats: SharedArrayBuffer;
 }
 
@@ -58,6 +59,10 @@ export const walStats = {
   batches: 6,
   writtenBytes: 7,
 } as const;
+
+/** Behind the named ones: commits by write time, bucket i = up to 2^i µs. */
+export const walWriteBuckets = 8;
+export const walStatDoubles = walWriteBuckets + histogramBuckets;
 
 /** Control calls; the thread polls for them between commits, so main rings the doorbell after posting. */
 export type WalCall =

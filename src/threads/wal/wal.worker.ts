@@ -15,7 +15,7 @@ import { SharedArena } from '../memory/arena.ts';
 import { attachDoorbell } from '../memory/doorbell.ts';
 import { Ring } from '../memory/ring.ts';
 import { BlockingWaiter } from '../memory/waiter.ts';
-import type { WalCall, WalWorkerData } from './contract.ts';
+import { type WalCall, type WalWorkerData, walWriteBuckets } from './contract.ts';
 import { RingAppendSource } from './ring-append-source.ts';
 
 const data = workerData as WalWorkerData;
@@ -96,6 +96,7 @@ function publishStats(): void {
   stats[5] = writer.stats.payloadBytes;
   stats[6] = writer.stats.batches;
   stats[7] = status.writtenBytes;
+  stats.set(writer.stats.writeMicros, walWriteBuckets);
 }
 
 const pending = (): boolean => sources.some((source) => source.waiting() > 0);

@@ -1,0 +1,62 @@
+/** What a shard counts while it works: plain fields on the hot path, and series by request for the metrics page. */
+import { type Counter, Metrics, type Summary } from '../observe/metrics.ts';
+import { API_TABLE } from '../protocol/generated/api-keys.ts';
+
+interface RequestSeries {
+  readonly count: Counter;
+  readonly time: Summary;
+}
+
+export class ShardCounters {
+  readonly metrics = new Metrics();
+  requestBytes = 0;
+  failedRequests = 0;
+  producedBytes = 0;
+  producedRecords = 0;
+  producedBatches = 0;
+  refusedBatches = 0;
+  fetchedBytes = 0;
+  connectionsOpened = 0;
+  connectionsClosed = 0;
+  private readonly series: (RequestSeries | undefined)[] = [];
+
+  private of(apiKey: number): RequestSeries {
+    let series = this.series[apiKey];
+    if (series === undefined) {
+      const name = API_TABLE.find(({ key }) => key === apiKey)?.name ?? String(apiKey);
+      series = {
+        count: this.metrics.counter('kafka_network_requestmetrics_requests_total', name),
+        time: this.metrics.summary('kafka_network_requestmetrics_totaltimems', name),
+      };
+      this.series[apiKey] = series;
+    }
+    return series;
+  }
+
+  request(apiKey: number, _version: number, bytes: number): void {
+    this.of(apiKey).count.value++;
+    this.requestBytes += bytes;
+  }
+
+  answered(apiKey: number, micros: number): void {
+    this.of(apiKey).time.record(micros);
+  }
+
+  failed(_reason: string): void {
+    this.failedRequests++;
+  }
+
+  produced(bytes: number, records: number): void {
+    this.producedBytes += bytes;
+    this.producedBatches++;
+    this.producedRecords += records;
+  }
+
+  refused(_error: number): void {
+    this.refusedBatches++;
+  }
+
+  fetched(bytes: number): void {
+    this.fetchedBytes += bytes;
+  }
+}

@@ -1,0 +1,96 @@
+/**
+ * The broker's numbers and probes over HTTP: fills the metrics registry from what the threads report at each scrape.
+ * Main thread.
+ */
+import type { RunningBroker } from '../broker/broker.ts';
+import { parseAddress } from '../config/addresses.ts';
+import { serveHttp as serveProbes } from '../observe/http.ts';
+import { Metrics, type MetricsSnapshot } from '../observe/metrics.ts';
+import { renderPrometheus } from '../observe/prometheus.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Logger } from '../ports/logger.ts';
+import { collectLoopDelay, systemLoopDelay } from '../observe/event-loop-delay.ts';
+
+export interface BrokerHttp {
+  readonly address: string;
+  /** /readyz says no from now on. */
+  stopping(): void;
+  close(): Promise<void>;
+}
+
+/** Null when `address` is empty: no HTTP. */
+export async function serveHttp(
+  address: string,
+  broker: RunningBroker,
+  clock: Clock,
+  logger: Logger,
+  startedAtMs: number | undefined,
+): Promise<BrokerHttp | null> {
+  if (address === '') return null;
+  const metrics = new Metrics();
+  const uploadTime = metrics.summary('millrace_upload_seconds');
+  broker.onUploaded = (ms) => uploadTime.record(ms * 1000);
+  collectLoopDelay(metrics, 'main', systemLoopDelay());
+  let stopping = false;
+  let failure: string | null = null;
+  void broker.failed.then((error) => {
+    failure = error.message;
+  });
+  const endpoint = await serveProbes(
+    parseAddress(address),
+    {
+      healthy: () => failure,
+      ready: () => failure ?? (stopping ? 'stopping' : null),
+      async metrics() {
+        const snapshots = await collect(metrics, broker, startedAtMs);
+        return renderPrometheus([metrics.snapshot(clock.monotonic()), ...snapshots]);
+      },
+    },
+    (error) => logger.warn('the HTTP server had trouble', { error: error.message }),
+  );
+  return {
+    address: `${endpoint.host === '' ? '*' : endpoint.host}:${endpoint.port}`,
+    stopping: () => {
+      stopping = true;
+    },
+    close: () => endpoint.close(),
+  };
+}
+
+async function collect(metrics: Metrics, broker: RunningBroker, startedAtMs: number | undefined): Promise<readonly MetricsSnapshot[]> {
+  const { shards, snapshots, wals, walWriteBuckets, uploads, arena } = await broker.metrics();
+  const total = (name: string): number => shards.reduce((sum, shard) => sum + (shard[name] ?? 0), 0);
+  metrics.counter('kafka_server_brokertopicmetrics_messagesin_total').value = total('producedRecords');
+  metrics.counter('kafka_server_brokertopicmetrics_bytesin_total').value = total('producedBytes');
+  metrics.counter('kafka_server_brokertopicmetrics_bytesout_total').value = total('fetchedBytes');
+  metrics.gauge('kafka_server_socketservermetrics_connection_count').value = total('connections');
+  metrics.gauge('kafka_server_replicamanager_partitioncount').value = total('partitions');
+  metrics.gauge('kafka_server_fetchsessioncache_numincrementalfetchsessions').value = total('fetchSessions');
+  metrics.counter('millrace_requests_failed_total').value = total('failedRequests');
+  metrics.counter('millrace_produce_refused_total').value = total('refusedBatches');
+  metrics.gauge('millrace_delta_bytes').value = total('deltaBytes');
+  metrics.gauge('millrace_log_cache_bytes').value = total('logCacheBytes');
+  metrics.gauge('millrace_connections_starved').value = total('starvedConnections');
+  for (const [volume, wal] of wals.entries()) {
+    const label = String(volume);
+    metrics.counter('millrace_wal_commits_total', label).value = wal.commits ?? 0;
+    metrics.counter('millrace_wal_batches_total', label).value = wal.batches ?? 0;
+    metrics.counter('millrace_wal_payload_bytes_total', label).value = wal.bytes ?? 0;
+    metrics.histogram('millrace_wal_write_seconds', label).buckets = walWriteBuckets[volume]!;
+    metrics.gauge('millrace_wal_used_bytes', label).value = wal.usedBytes ?? 0;
+    metrics.gauge('millrace_wal_capacity_bytes', label).value = wal.capacityBytes ?? 0;
+    metrics.gauge('millrace_wal_failed', label).value = wal.failed ?? 0;
+  }
+  metrics.counter('millrace_uploads_total').value = uploads.uploads;
+  metrics.counter('millrace_upload_failures_total').value = uploads.failures;
+  metrics.counter('millrace_upload_bytes_total').value = uploads.uploadedBytes;
+  metrics.counter('millrace_upload_objects_total').value = uploads.uploadedObjects;
+  metrics.gauge('millrace_arena_bytes').value = arena.bytes;
+  metrics.gauge('millrace_arena_free_bytes').value = arena.freeBytes;
+  metrics.gauge('millrace_native').value = broker.native ? 1 : 0;
+  const usage = process.resourceUsage();
+  metrics.counter('process_cpu_seconds_total').value = (usage.userCPUTime + usage.systemCPUTime) / 1e6;
+  metrics.gauge('process_resident_memory_bytes').value = process.memoryUsage.rss();
+  if (startedAtMs !== undefined) metrics.gauge('process_start_time_seconds').value = startedAtMs / 1000;
+  return snapshots;
+}
