@@ -89,12 +89,7 @@ export function parseCommandLine(args: readonly string[]): Command {
     const option = (options as Readonly<Record<string, { readonly type: string } | undefined>>)[
       Object.hasOwn(options, name) ? name : ''
     ];
-    if (option === undefined)
-      throw unknown(
-        'option',
-        rawName,
-        Object.keys(options).map((known) => `--${known}`),
-      );
+    if (option === undefined) throw unknown('option', rawName, name, Object.keys(options));
     if (option.type === 'boolean' && value !== undefined)
       throw new UsageError(`option ${rawName} takes no value`);
     // parseArgs takes the next word as the value even where that is the next option.
@@ -108,7 +103,7 @@ export function parseCommandLine(args: readonly string[]): Command {
   }
   const [command, extra] = positionals;
   if (command !== undefined && command !== 'start' && command !== 'help')
-    throw unknown('command', command, commands);
+    throw unknown('command', command, command, commands);
   if (extra !== undefined) throw new UsageError(`nothing can be made of "${extra}" after ${command}`);
   if (given.has('version')) return { kind: 'version' };
   if (given.has('help') || command === 'help')
@@ -152,7 +147,11 @@ function helpProfile(name: string | undefined): Profile {
   return profile;
 }
 
-function unknown(what: string, given: string, known: readonly string[]): UsageError {
-  const near = nearestName(given, known);
-  return new UsageError(`unknown ${what} ${given}${near === null ? '' : `, perhaps ${near} is meant`}`);
+/** `shown` is the word as given, `name` what is compared with the known ones. */
+function unknown(what: string, shown: string, name: string, known: readonly string[]): UsageError {
+  const near = nearestName(name, known);
+  const prefix = shown.startsWith('-') ? '--' : '';
+  return new UsageError(
+    `unknown ${what} ${shown}${near === null ? '' : `, perhaps ${prefix}${near} is meant`}`,
+  );
 }

@@ -232,7 +232,7 @@ function fromEnvironment(
 /** The nearest of the candidates by edits, if it is near enough to be a slip. */
 export function nearestName(name: string, candidates: Iterable<string>): string | null {
   let best: string | null = null;
-  let least = Math.floor(Math.min(name.length, 40) / 3) + 1;
+  let least = name.length <= 3 ? 2 : Math.floor(Math.min(name.length, 40) / 3) + 2;
   for (const candidate of candidates) {
     const distance = edits(name.toLowerCase().slice(0, 80), candidate.toLowerCase());
     if (distance < least) {

@@ -112,11 +112,27 @@ export const metricTable = {
   },
   millrace_produce_refused_total: { kind: 'counter', labels: [], doc: 'Batches that validation refused.' },
   millrace_delta_bytes: { kind: 'gauge', labels: [], doc: 'Durable bytes that are in no object yet.' },
-  millrace_log_cache_bytes: { kind: 'gauge', labels: [], doc: 'Bytes of batches held in memory, delta included.' },
-  millrace_connections_starved: { kind: 'gauge', labels: [], doc: 'Connections that wait for memory to receive into.' },
-  millrace_wal_failed: { kind: 'gauge', labels: ['volume'], doc: '1 once a write failed: its partitions refuse writes.' },
+  millrace_log_cache_bytes: {
+    kind: 'gauge',
+    labels: [],
+    doc: 'Bytes of batches held in memory, delta included.',
+  },
+  millrace_connections_starved: {
+    kind: 'gauge',
+    labels: [],
+    doc: 'Connections that wait for memory to receive into.',
+  },
+  millrace_wal_failed: {
+    kind: 'gauge',
+    labels: ['volume'],
+    doc: '1 once a write failed: its partitions refuse writes.',
+  },
   millrace_uploads_total: { kind: 'counter', labels: [], doc: 'Uploads committed.' },
-  millrace_upload_failures_total: { kind: 'counter', labels: [], doc: 'Uploads that failed and were tried again.' },
+  millrace_upload_failures_total: {
+    kind: 'counter',
+    labels: [],
+    doc: 'Uploads that failed and were tried again.',
+  },
   millrace_upload_objects_total: { kind: 'counter', labels: [], doc: 'Objects uploaded.' },
   millrace_arena_bytes: { kind: 'gauge', labels: [], doc: 'Size of the arena.' },
   millrace_arena_free_bytes: { kind: 'gauge', labels: [], doc: 'Bytes of free arena segments.' },
@@ -145,14 +161,12 @@ export const metricTable = {
   },
 } as const satisfies Readonly<Record<string, MetricSpec>>;
 
+/** Any table of metrics; the process uses the one above, tests bring their own. */
+export type MetricTable = Readonly<Record<string, MetricSpec>>;
 export type MetricName = keyof typeof metricTable;
-type NamesOf<Kind extends MetricKind> = {
-  [Name in MetricName]: (typeof metricTable)[Name]['kind'] extends Kind ? Name : never;
-}[MetricName];
-export type CounterName = NamesOf<'counter'>;
-export type GaugeName = NamesOf<'gauge'>;
-export type SummaryName = NamesOf<'summary'>;
-export type HistogramName = NamesOf<'histogram'>;
+export type NamesOf<Table extends MetricTable, Kind extends MetricKind> = {
+  [Name in keyof Table & string]: Table[Name]['kind'] extends Kind ? Name : never;
+}[keyof Table & string];
 
 export const metricNames = Object.keys(metricTable) as MetricName[];
 

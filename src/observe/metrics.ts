@@ -4,14 +4,7 @@
  * threads. Bound: `seriesMax` label sets a metric; further ones share one series whose labels all say "other".
  */
 import { Int32Histogram } from 'hdr-histogram-js';
-import {
-  type CounterName,
-  type GaugeName,
-  type HistogramName,
-  type MetricName,
-  metricSpec,
-  type SummaryName,
-} from './metric-table.ts';
+import { type MetricSpec, type MetricTable, metricTable, type NamesOf } from './metric-table.ts';
 
 export const seriesMax = 500;
 /** A summary's quantiles cover one to two of these. */
@@ -97,9 +90,9 @@ export interface HistogramSnapshot {
   readonly buckets: Float64Array;
 }
 export interface MetricsSnapshot {
-  readonly numbers: Readonly<Partial<Record<MetricName, readonly NumberSnapshot[]>>>;
-  readonly summaries: Readonly<Partial<Record<MetricName, readonly SummarySnapshot[]>>>;
-  readonly histograms: Readonly<Partial<Record<MetricName, readonly HistogramSnapshot[]>>>;
+  readonly numbers: Readonly<Record<string, readonly NumberSnapshot[]>>;
+  readonly summaries: Readonly<Record<string, readonly SummarySnapshot[]>>;
+  readonly histograms: Readonly<Record<string, readonly HistogramSnapshot[]>>;
 }
 
 interface Series<Metric> {
@@ -108,27 +101,32 @@ interface Series<Metric> {
 }
 type Family<Metric> = Map<string, Series<Metric>>;
 
-export class Metrics {
-  readonly #numbers = new Map<MetricName, Family<Counter | Gauge>>();
-  readonly #summaries = new Map<MetricName, Family<Summary>>();
-  readonly #histograms = new Map<MetricName, Family<BucketHistogram>>();
+export class Metrics<Table extends MetricTable = typeof metricTable> {
+  readonly #numbers = new Map<string, Family<Counter | Gauge>>();
+  readonly #summaries = new Map<string, Family<Summary>>();
+  readonly #histograms = new Map<string, Family<BucketHistogram>>();
   readonly #collectors: (() => void)[] = [];
+  readonly #table: MetricTable;
+
+  constructor(table: Table = metricTable as unknown as Table) {
+    this.#table = table;
+  }
 
   /** Keep the result: looking it up costs more than bumping it. Label values in the table's order. */
-  counter(name: CounterName, ...labels: string[]): Counter {
-    return seriesOf(this.#numbers, name, labels, () => new Counter()) as Counter;
+  counter(name: NamesOf<Table, 'counter'>, ...labels: string[]): Counter {
+    return seriesOf(this.#table[name]!, this.#numbers, name, labels, () => new Counter()) as Counter;
   }
 
-  gauge(name: GaugeName, ...labels: string[]): Gauge {
-    return seriesOf(this.#numbers, name, labels, () => new Gauge()) as Gauge;
+  gauge(name: NamesOf<Table, 'gauge'>, ...labels: string[]): Gauge {
+    return seriesOf(this.#table[name]!, this.#numbers, name, labels, () => new Gauge()) as Gauge;
   }
 
-  summary(name: SummaryName, ...labels: string[]): Summary {
-    return seriesOf(this.#summaries, name, labels, () => new Summary());
+  summary(name: NamesOf<Table, 'summary'>, ...labels: string[]): Summary {
+    return seriesOf(this.#table[name]!, this.#summaries, name, labels, () => new Summary());
   }
 
-  histogram(name: HistogramName, ...labels: string[]): BucketHistogram {
-    return seriesOf(this.#histograms, name, labels, () => new BucketHistogram());
+  histogram(name: NamesOf<Table, 'histogram'>, ...labels: string[]): BucketHistogram {
+    return seriesOf(this.#table[name]!, this.#histograms, name, labels, () => new BucketHistogram());
   }
 
   /** Runs before each snapshot, to set what is only worth reading then. */
@@ -151,12 +149,13 @@ export class Metrics {
 }
 
 function seriesOf<Metric>(
-  families: Map<MetricName, Family<Metric>>,
-  name: MetricName,
+  spec: MetricSpec,
+  families: Map<string, Family<Metric>>,
+  name: string,
   labels: readonly string[],
   make: () => Metric,
 ): Metric {
-  const wanted = metricSpec(name).labels.length;
+  const wanted = spec.labels.length;
   if (labels.length !== wanted)
     throw new RangeError(`metric ${name} has ${wanted} labels, not ${labels.length}`);
   let family = families.get(name);
@@ -179,10 +178,10 @@ function seriesOf<Metric>(
 }
 
 function shown<Metric, Shown>(
-  families: ReadonlyMap<MetricName, Family<Metric>>,
+  families: ReadonlyMap<string, Family<Metric>>,
   show: (labels: readonly string[], metric: Metric) => Shown,
-): Partial<Record<MetricName, Shown[]>> {
-  const all: Partial<Record<MetricName, Shown[]>> = {};
+): Record<string, Shown[]> {
+  const all: Record<string, Shown[]> = {};
   for (const [name, family] of families) {
     all[name] = Array.from(family.values(), (series) => show(series.labels, series.metric));
   }

@@ -1,5 +1,5 @@
 /** Snapshots of all threads to the Prometheus text format, version 0.0.4. */
-import { type MetricName, type MetricSpec, metricNames, metricSpec } from './metric-table.ts';
+import { type MetricSpec, type MetricTable, metricTable } from './metric-table.ts';
 import {
   type HistogramSnapshot,
   histogramBuckets,
@@ -12,10 +12,12 @@ import {
 export const prometheusContentType = 'text/plain; version=0.0.4; charset=utf-8';
 const quantiles = [0.5, 0.95, 0.99, 0.999, 1] as const;
 
-export function renderPrometheus(snapshots: readonly MetricsSnapshot[]): string {
+export function renderPrometheus(
+  snapshots: readonly MetricsSnapshot[],
+  table: MetricTable = metricTable,
+): string {
   const lines: string[] = [];
-  for (const name of metricNames) {
-    const spec = metricSpec(name);
+  for (const [name, spec] of Object.entries(table)) {
     const series = seriesLines(name, spec, snapshots);
     if (series.length === 0) continue;
     lines.push(`# HELP ${name} ${spec.doc.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')}`);
@@ -24,7 +26,7 @@ export function renderPrometheus(snapshots: readonly MetricsSnapshot[]): string 
   return lines.length === 0 ? '' : `${lines.join('\n')}\n`;
 }
 
-function seriesLines(name: MetricName, spec: MetricSpec, snapshots: readonly MetricsSnapshot[]): string[] {
+function seriesLines(name: string, spec: MetricSpec, snapshots: readonly MetricsSnapshot[]): string[] {
   const lines: string[] = [];
   switch (spec.kind) {
     case 'counter':
