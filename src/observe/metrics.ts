@@ -189,7 +189,7 @@ function shown<Metric, Shown>(
 }
 
 /** Two significant digits: within 1 %, 12 KiB. */
-export function newHistogram(): Int32Histogram {
+function newHistogram(): Int32Histogram {
   return new Int32Histogram(1, summaryValueMax, 2);
 }
 

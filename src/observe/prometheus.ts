@@ -5,7 +5,6 @@ import {
   histogramBuckets,
   type MetricsSnapshot,
   type NumberSnapshot,
-  newHistogram,
   type SummarySnapshot,
 } from './metrics.ts';
 
@@ -72,22 +71,30 @@ function summaryLines(
   labels: readonly string[],
   parts: readonly SummarySnapshot[],
 ): string[] {
-  const merged = newHistogram();
   let sum = 0;
   let count = 0;
+  const counts = new Map<number, number>();
+  let recent = 0;
   for (const part of parts) {
     sum += part.sum;
     count += part.count;
     for (let i = 0; i + 1 < part.recent.length; i += 2) {
-      merged.recordValueWithCount(part.recent[i]!, part.recent[i + 1]!);
+      const [value, n] = [part.recent[i]!, part.recent[i + 1]!];
+      counts.set(value, (counts.get(value) ?? 0) + n);
+      recent += n;
     }
   }
   const scale = spec.scale ?? 1;
-  const lines = quantiles.map((quantile) => {
+  const values = Float64Array.from(counts.keys()).sort();
+  const lines: string[] = [];
+  let at = -1;
+  let seen = 0;
+  for (const quantile of quantiles) {
+    while (at + 1 < values.length && seen < quantile * recent) seen += counts.get(values[++at]!)!;
     // No value in the window: NaN, as the format has it, not a false zero.
-    const value = merged.totalCount === 0 ? Number.NaN : merged.getValueAtPercentile(quantile * 100) * scale;
-    return `${name}${labelText(spec, labels, ['quantile', String(quantile)])} ${numberText(value)}`;
-  });
+    const value = at < 0 ? Number.NaN : values[at]! * scale;
+    lines.push(`${name}${labelText(spec, labels, ['quantile', String(quantile)])} ${numberText(value)}`);
+  }
   lines.push(`${name}_sum${labelText(spec, labels)} ${numberText(sum * scale)}`);
   lines.push(`${name}_count${labelText(spec, labels)} ${numberText(count)}`);
   return lines;
