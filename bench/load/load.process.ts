@@ -53,7 +53,9 @@ async function consume(what: ConsumerPlan): Promise<void> {
   loop.done.catch(fail);
   let told = -1;
   const timer = setInterval(() => {
-    if (loop.bytes !== told) tell({ type: 'consumed', bytes: (told = loop.bytes) });
+    if (loop.bytes === told) return;
+    told = loop.bytes;
+    tell({ type: 'consumed', bytes: told });
   }, 5);
   process.on('message', (message: ToLoad) => {
     if (message.type !== 'stop') return;

@@ -189,12 +189,13 @@ export class IdempotentProducer {
     baseOffset: number,
   ): void {
     if (this.#connection !== connection) return;
-    const place = `${this.#options.topic}-${lane.partition}, producer ${this.producerId}, sequence ${entry.baseSequence}`;
-    const oldest = lane.unacked[0] === entry;
+    const fault = this.#faultOf(lane, entry, errorCode, baseOffset);
+    if (fault !== null) {
+      const place = `${this.#options.topic}-${lane.partition}, producer ${this.producerId}, sequence ${entry.baseSequence}`;
+      this.#violate(new Error(`${place}: ${fault}`));
+      return;
+    }
     if (errorCode === ErrorCode.NONE) {
-      if (!oldest)
-        return this.#violate(new Error(`${place} was acknowledged before the batches in front of it`));
-      if (baseOffset < 0) return this.#violate(new Error(`${place} was acknowledged without its offset`));
       lane.unacked.shift();
       lane.gaps = 0;
       this.acknowledged++;
@@ -206,16 +207,23 @@ export class IdempotentProducer {
         baseSequence: entry.baseSequence,
         hash: entry.hash,
       });
-      return this.#nudge();
+    } else {
+      // All that is in flight is given up and sent again in order on a new connection.
+      this.#connection = null;
+      connection.close();
     }
-    if (!retriable.has(errorCode)) return this.#violate(new Error(`${place}: ${errorName(errorCode)}`));
-    if (errorCode === ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER && oldest && ++lane.gaps > gapsMax) {
-      return this.#violate(new Error(`${place}: the broker misses what it has acknowledged`));
-    }
-    // All that is in flight is given up and sent again in order on a new connection.
-    this.#connection = null;
-    connection.close();
     this.#nudge();
+  }
+
+  #faultOf(lane: Lane, entry: Unacked, errorCode: number, baseOffset: number): string | null {
+    const oldest = lane.unacked[0] === entry;
+    if (errorCode === ErrorCode.NONE) {
+      if (!oldest) return 'acknowledged before the batches in front of it';
+      return baseOffset < 0 ? 'acknowledged without its offset' : null;
+    }
+    if (!retriable.has(errorCode)) return errorName(errorCode);
+    const gap = errorCode === ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER && oldest;
+    return gap && ++lane.gaps > gapsMax ? 'the broker misses what it has acknowledged' : null;
   }
 
   #violate(error: Error): void {

@@ -84,7 +84,7 @@ export async function killRun(options: KillRunOptions): Promise<KillRunResult> {
         await sleep(delay);
       }
       const failed = producers.find((producer) => producer.violation !== null);
-      if (failed !== undefined) throw failed.violation;
+      if (failed !== undefined) throw await withComparison(failed.violation!, broker, ledger);
       if (!broker.running) throw new Error(`the broker ended by itself: ${broker.stderr.slice(-4000)}`);
       await broker.kill();
       await options.whileDown?.(kill);
@@ -112,7 +112,11 @@ export async function killRun(options: KillRunOptions): Promise<KillRunResult> {
           `producer ${idle.producerId} gets no acknowledgement after the last kill: ${broker.stderr.slice(-2000)}`,
         );
     }, 60_000);
-    for (const producer of producers) await producer.drain();
+    for (const producer of producers) {
+      await producer.drain().catch(async (error: Error) => {
+        throw await withComparison(error, broker, ledger);
+      });
+    }
     const readBack = await compareWithLog(broker.address, topic, ledger);
     return {
       kills: options.kills,
@@ -130,6 +134,16 @@ export async function killRun(options: KillRunOptions): Promise<KillRunResult> {
     for (const producer of producers) await producer.stop();
     await broker.stop();
   }
+}
+
+/** A violation with what the log holds at that moment, so that one failure tells as much as it can. */
+async function withComparison(violation: Error, broker: BrokerChild, ledger: Ledger): Promise<Error> {
+  if (!broker.running) await broker.start();
+  const { faults } = await compareWithLog(broker.address, topic, ledger);
+  const log = broker.stderr.slice(-4000);
+  return new Error(
+    `${violation.message}\nthe log against what was acknowledged:\n${faults.join('\n')}\n${log}`,
+  );
 }
 
 export function sleep(ms: number): Promise<void> {

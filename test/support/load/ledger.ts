@@ -35,9 +35,9 @@ export class Ledger {
   records = 0;
 
   acknowledge(entry: Acknowledged): void {
-    let entries = this.#partitions.get(entry.partition);
-    if (entries === undefined) this.#partitions.set(entry.partition, (entries = []));
-    entries.push(entry);
+    const entries = this.#partitions.get(entry.partition);
+    if (entries === undefined) this.#partitions.set(entry.partition, [entry]);
+    else entries.push(entry);
     this.batches++;
     this.records += entry.records;
   }
