@@ -190,6 +190,7 @@ export class LogManager {
 
   /** The delta of a volume up to a WAL cut, by stream; entries stay in the journal until `uploaded`. */
   collect(volume: number, commit: number, withStates: boolean): CollectedDelta {
+    this.options.wals[volume]!.drain?.();
     const journal = this.journals[volume]!;
     const end = journal.endOfCut(commit);
     const byLog = new Map<PartitionLog, number[]>();

@@ -32,6 +32,11 @@ export interface Wal {
   /** Rings the writer after a series of tryAppend (cheap when it is awake). */
   flush(): void;
   /**
+   * Delivers, before it returns, every onDurable that the writer has sent by now. An upload cut names commits; without
+   * this a shard could leave out batches whose completion still lies in a ring, and the trim would lose them.
+   */
+  drain?(): void;
+  /**
    * All appends up to and including number `through` are durable in the commit with this sequence, and the fence was
    * still ours after it. Called at most once per commit and loop turn.
    */

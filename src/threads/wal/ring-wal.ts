@@ -56,6 +56,10 @@ export class RingWal implements Wal {
     return this.completions.available() > 0;
   }
 
+  drain(): void {
+    this.poll();
+  }
+
   /** Takes every completion there is: the last one says it all. */
   poll(): void {
     const n = this.completions.available();
