@@ -1,0 +1,122 @@
+/**
+ * `npm run bench -- [options] [part of a scenario's name ...]`: measures, writes perf-reports/<date>-<commit>.json and
+ * makes perf-reports/README.md anew. Without names every scenario runs (about half an hour).
+ *
+ *   --list       print the scenarios' names
+ *   --quick      the scenarios with floors only, a few seconds each
+ *   --no-micro, --no-starts, --no-brokers   leave a part out
+ *   --threads N  shards of the broker (default: cores - 1)
+ *   --gb X       bytes of the measured part of large batches (default 2; small requests: half, at most --seconds)
+ *   --seconds S  the measured part of a scenario ends here at the latest (default 30)
+ *   --out FILE   another file for the report; '-' prints the tables only
+ */
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { runScenario } from './broker-bench.ts';
+import { environment } from './environment.ts';
+import { runMicro } from './micro/index.ts';
+import {
+  type BrokerResult,
+  type FailedScenario,
+  type MicroResult,
+  type Report,
+  reportPage,
+  reportTables,
+  reportVersion,
+  type StartResult,
+} from './report.ts';
+import { allScenarios, quickScenarios } from './scenarios.ts';
+import { measureInlineStarts, measureProcessStarts } from './starts.ts';
+
+const reportsDir = 'perf-reports';
+const GB = 1e9;
+
+const { values: flags, positionals: names } = parseArgs({
+  allowPositionals: true,
+  allowNegative: true,
+  options: {
+    list: { type: 'boolean', default: false },
+    quick: { type: 'boolean', default: false },
+    micro: { type: 'boolean', default: true },
+    starts: { type: 'boolean', default: true },
+    brokers: { type: 'boolean', default: true },
+    threads: { type: 'string', default: String(Math.max(1, availableParallelism() - 1)) },
+    gb: { type: 'string', default: '2' },
+    seconds: { type: 'string', default: '30' },
+    out: { type: 'string' },
+  },
+});
+
+const say = (line: string) => process.stdout.write(`${line}\n`);
+
+async function main(): Promise<number> {
+  const threads = Number(flags.threads);
+  const all = flags.quick ? quickScenarios(threads) : allScenarios(threads);
+  const scenarios =
+    names.length === 0 ? all : all.filter(({ name }) => names.some((wanted) => name.includes(wanted)));
+  if (flags.list) {
+    for (const { name } of scenarios) say(name);
+    return 0;
+  }
+  const where = environment(tmpdir());
+  const brokers: BrokerResult[] = [];
+  const failed: FailedScenario[] = [];
+  if (flags.brokers) {
+    for (const scenario of scenarios) {
+      const gb = Number(flags.gb);
+      const bytes = (scenario.load === 'large' ? gb : gb / 2) * GB;
+      const warmBytes = scenario.load === 'large' ? 0.3 * GB : 0.02 * GB;
+      try {
+        const result = await runScenario(scenario, { bytes, warmBytes, secondsMax: Number(flags.seconds) });
+        brokers.push(result);
+        say(
+          `${scenario.name}: ${result.mbPerSecond.toFixed(0)} MB/s, ${result.cpuSecondsPerGb.toFixed(2)} CPU-s/GB, ${result.cpuMicrosecondsPerRequest.toFixed(1)} µs/request, p50 ${result.latency.p50Ms.toFixed(2)} p99 ${result.latency.p99Ms.toFixed(2)} ms, rss ${result.rssPeakMb.toFixed(0)} MB; ${result.threads
+            .map(({ name, seconds }) => `${name} ${seconds.toFixed(1)}`)
+            .slice(0, 6)
+            .join(', ')}`,
+        );
+      } catch (error) {
+        failed.push({ scenario, error: (error as Error).message });
+        say(`${scenario.name}: failed: ${(error as Error).message}`);
+      }
+    }
+  }
+  const starts: StartResult[] = [];
+  if (flags.starts) {
+    starts.push(await measureProcessStarts(10), await measureInlineStarts(10));
+    for (const start of starts)
+      say(
+        `start, ${start.kind}: median ${start.medianMs.toFixed(0)} ms, worst ${start.worstMs.toFixed(0)} ms, floor ${start.floorMs} ms`,
+      );
+  }
+  let micro: MicroResult[] = [];
+  if (flags.micro) micro = await runMicro();
+  const report: Report = { reportVersion, environment: where, brokers, failed, micro, starts };
+  write(report);
+  return failed.length === 0 ? 0 : 1;
+}
+
+function write(report: Report): void {
+  const { environment: where } = report;
+  if (flags.out === '-') {
+    say(reportTables(report, '-'));
+    return;
+  }
+  mkdirSync(reportsDir, { recursive: true });
+  const stamp = where.date.slice(0, 16).replace(/[:T]/g, '-');
+  const file = flags.out ?? join(reportsDir, `${stamp}-${where.commit}.json`);
+  writeFileSync(file, `${JSON.stringify(report, null, 1)}\n`);
+  const reports = readdirSync(reportsDir)
+    .filter((name) => name.endsWith('.json'))
+    .map((name) => ({
+      file: name,
+      report: JSON.parse(readFileSync(join(reportsDir, name), 'utf8')) as Report,
+    }))
+    .filter(({ report: each }) => each.reportVersion === reportVersion);
+  writeFileSync(join(reportsDir, 'README.md'), reportPage(reports));
+  say(`written: ${basename(file)}`);
+}
+
+process.exitCode = await main();
