@@ -25,11 +25,8 @@ export type ShardDoor = RemoteApi<ShardApi>;
 export function committedEnd(partition: PartitionImage): number {
   if (partition.state === 'closed') return partition.endOffset;
   const last = partition.objects[partition.objects.length - 1];
-  return Math.max(
-    partition.startOffset,
-    last?.endOffset ?? 0,
-    partition.epochs[partition.epochs.length - 1]?.startOffset ?? 0,
-  );
+  // Not the start of the newest epoch: an open stream's records up to there may still be in the WAL only.
+  return Math.max(partition.startOffset, last?.endOffset ?? 0);
 }
 
 /** Index of the volume a partition is pinned to; a partition of a volume that is gone moves to another. */
