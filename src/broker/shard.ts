@@ -7,6 +7,7 @@ import { GroupCoordinatorShard } from '../coordinator/group/group-coordinator.ts
 import type { GroupSettings } from '../coordinator/group/group-settings.ts';
 import { type CollectedDelta, LogManager, type OpenPartition } from '../log/log-manager.ts';
 import type { PartitionHandle } from '../log/partition-handle.ts';
+import type { LogSettings } from '../log/partition-log.ts';
 import type { ImageBuilder } from '../metadata/image-builder.ts';
 import { decodeImage } from '../metadata/image-codec.ts';
 import type { ClusterImage, MetadataChange, TopicImage } from '../metadata/metadata-store.ts';
@@ -20,7 +21,7 @@ import type { Logger } from '../ports/logger.ts';
 import type { Random } from '../ports/random.ts';
 import { streamKey } from '../ports/stream-id.ts';
 import type { Codecs } from '../protocol/compression/codecs.ts';
-import { baseOffsetOf, batchBytesOf, leaderEpochOf } from '../protocol/records/batch-header.ts';
+import { batchBytesOf, leaderEpochOf } from '../protocol/records/batch-header.ts';
 import type { Crc32c } from '../protocol/records/crc32c.ts';
 import type { RecordWalk } from '../protocol/records/record-walk.ts';
 import type { ConfigCatalog } from '../requests/config-catalog.ts';
@@ -251,6 +252,11 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
     return handle;
   }
 
+  /** Settings that the topic's logs follow as of the image. */
+  logSettings(topic: TopicImage): LogSettings {
+    return topicLogSettings(topic, this.image, this.parts.catalog, this.settings.nodeId);
+  }
+
   ownerOf(topic: TopicImage, partition: number): number {
     return ownerShard(topic.name, topic.topicId, partition, this.settings.shards);
   }
@@ -345,8 +351,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
       const length = batches.length[i]!;
       const log = this.logs.get(batches.topicIds[batches.topic[i]!]!, batches.partition[i]!);
       // To the first gap: what is committed already, or lies behind an offset that is not there, is not this log's.
-      if (log === undefined || log.journal.full() || baseOffsetOf(arena.view, position) !== log.nextOffset)
-        dropped++;
+      if (log === undefined || log.journal.full() || !log.follows(position)) dropped++;
       else log.restore(position, batchBytesOf(arena.view, position), batches.commit[i]!);
       arena.releaseRange(position, length);
     }
@@ -409,7 +414,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
       name: topic.name,
       topicId,
       partition,
-      settings: topicLogSettings(topic, this.image, this.parts.catalog, this.settings.nodeId),
+      settings: this.logSettings(topic),
       leaderEpoch: image.leaderEpoch,
       epochs: image.epochs,
       startOffset: image.startOffset,
@@ -429,7 +434,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
     for (const log of this.logs.all()) {
       if (topicName !== null && log.name !== topicName) continue;
       const topic = this.topicById(log.topicId);
-      if (topic !== undefined) log.settings = topicLogSettings(topic, this.image, this.parts.catalog, this.settings.nodeId);
+      if (topic !== undefined) log.settings = this.logSettings(topic);
     }
   }
 

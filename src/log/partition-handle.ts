@@ -67,6 +67,27 @@ export class RecordRanges {
     }
   }
 
+  /** Somebody else keeps the bytes in place: there are no references to hand over, only a release to be called. */
+  get lent(): boolean {
+    return this.lender !== null;
+  }
+
+  /** The references are another holder's from now on; releasing does nothing more. */
+  handOver(): void {
+    this.released = true;
+  }
+
+  /** Gives up all but the first `count` ranges. */
+  truncate(count: number): void {
+    const { positions, lengths } = this;
+    while (positions.length > count) {
+      const position = positions.pop()!;
+      const length = lengths.pop()!;
+      this.byteLength -= length;
+      if (this.lender === null) this.arena.releaseRange(position, length);
+    }
+  }
+
   release(): void {
     if (this.released) return;
     this.released = true;
@@ -126,6 +147,11 @@ export interface PartitionHandle {
     index: number,
   ): void;
   query(kind: number, argument: number, answer: OffsetAnswer): void;
+  /**
+   * On mirrors of a partition elsewhere: brings the offsets up to date, for requests that answer with them. Absent
+   * where they always are.
+   */
+  refresh?(done: (error: number) => void): void;
   watch(watcher: PartitionWatcher): void;
   unwatch(watcher: PartitionWatcher): void;
 }

@@ -63,6 +63,11 @@ export function deleteRecordsHandler(
       result.errorCode = topicRefusal !== ErrorCode.NONE ? topicRefusal : (found as number);
       return null;
     }
+    if (found.highWatermark < 0) {
+      // A mirror whose owner could not be asked.
+      result.errorCode = ErrorCode.NOT_LEADER_OR_FOLLOWER;
+      return null;
+    }
     const startOffset = offset === toHighWatermark ? found.highWatermark : offset;
     if (startOffset < 0 || startOffset > found.highWatermark) {
       result.errorCode = ErrorCode.OFFSET_OUT_OF_RANGE;
@@ -73,37 +78,60 @@ export function deleteRecordsHandler(
     return { topicId: found.topicId, partition: found.partition, startOffset };
   }
 
+  /** Calls `then` when the offsets of all partitions named are up to date, those of other shards too. */
+  function refreshed(request: DeleteRecordsRequest, then: () => void): void {
+    let open = 1;
+    const settle = (): void => {
+      open--;
+      if (open === 0) then();
+    };
+    for (const { name, partitions } of request.topics) {
+      for (const { partitionIndex } of partitions) {
+        const found = findPartition(topics, name, partitionIndex);
+        if (typeof found === 'number' || found.refresh === undefined) continue;
+        open++;
+        found.refresh(settle);
+      }
+    }
+    settle();
+  }
+
+  function serve(
+    request: DeleteRecordsRequest,
+    respond: (response: DeleteRecordsResponseInput | null) => void,
+  ): void {
+    const moves: Move[] = [];
+    const moving: Result[] = [];
+    const answers = request.topics.map(({ name, partitions }) => {
+      const topicRefusal = topicError(name);
+      return {
+        name,
+        partitions: partitions.map(({ partitionIndex, offset }) => {
+          const result: Result = { partitionIndex, lowWatermark: -1, errorCode: ErrorCode.NONE };
+          const move = plan(name, offset, topicRefusal, result);
+          if (move !== null) {
+            moves.push(move);
+            moving.push(result);
+          }
+          return result;
+        }),
+      };
+    });
+    if (moves.length === 0) {
+      respond({ topics: answers });
+      return;
+    }
+    withinLimit(deps, request.timeoutMs, deps.control.moveLogStarts(moves), (outcomes, failure) => {
+      for (const [i, result] of moving.entries()) {
+        result.errorCode = outcomes?.[i]?.error ?? failure;
+        if (result.errorCode !== ErrorCode.NONE) result.lowWatermark = -1;
+      }
+      respond({ topics: answers });
+    });
+  }
+
   return {
     codec: DeleteRecordsCodec,
-    handle(_context, request, respond) {
-      const moves: Move[] = [];
-      const moving: Result[] = [];
-      const answers = request.topics.map(({ name, partitions }) => {
-        const topicRefusal = topicError(name);
-        return {
-          name,
-          partitions: partitions.map(({ partitionIndex, offset }) => {
-            const result: Result = { partitionIndex, lowWatermark: -1, errorCode: ErrorCode.NONE };
-            const move = plan(name, offset, topicRefusal, result);
-            if (move !== null) {
-              moves.push(move);
-              moving.push(result);
-            }
-            return result;
-          }),
-        };
-      });
-      if (moves.length === 0) {
-        respond({ topics: answers });
-        return;
-      }
-      withinLimit(deps, request.timeoutMs, deps.control.moveLogStarts(moves), (outcomes, failure) => {
-        for (const [i, result] of moving.entries()) {
-          result.errorCode = outcomes?.[i]?.error ?? failure;
-          if (result.errorCode !== ErrorCode.NONE) result.lowWatermark = -1;
-        }
-        respond({ topics: answers });
-      });
-    },
+    handle: (_context, request, respond) => refreshed(request, () => serve(request, respond)),
   };
 }

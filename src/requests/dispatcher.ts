@@ -143,11 +143,15 @@ export class Dispatcher implements FrameHandler {
       reply.fail(`${name} could not be decoded: ${error.message}`);
       return;
     }
+    this.failedInside(name, error);
+    reply.fail(`${name} failed inside the broker`);
+  }
+
+  private failedInside(name: string, error: unknown): void {
     this.deps.observe.failed('internal');
     this.deps.logger.error(`${name} failed`, {
       error: error instanceof Error ? (error.stack ?? error.message) : String(error),
     });
-    reply.fail(`${name} failed inside the broker`);
   }
 
   /** Serves a request that another shard forwarded; `done` gets the whole answer frame, or null when it failed. */
@@ -155,14 +159,35 @@ export class Dispatcher implements FrameHandler {
     const handler = this.table[frame.readInt16BE(0)]!;
     const { api } = handler.codec;
     const correlationId = frame.readInt32BE(4);
-    const reader = new Reader(frame, 8, frame.length);
-    reader.nullableString(false);
-    if (context.apiVersion >= api.flexibleFrom) reader.skipTags();
-    const request = handler.codec.decodeRequest(reader, context.apiVersion);
-    handler.handle(context, request, (response) => {
-      if (response === null) done(null);
-      else done(Buffer.from(this.encode(handler, context.apiVersion, correlationId, response)));
-    });
+    let open = true;
+    const finish = (answer: Buffer | null): void => {
+      if (!open) return;
+      open = false;
+      done(answer);
+    };
+    const failed = (error: unknown): void => {
+      this.failedInside(api.name, error);
+      finish(null);
+    };
+    try {
+      const reader = new Reader(frame, 8, frame.length);
+      reader.nullableString(false);
+      if (context.apiVersion >= api.flexibleFrom) reader.skipTags();
+      const request = handler.codec.decodeRequest(reader, context.apiVersion);
+      handler.handle(context, request, (response) => {
+        if (response === null) {
+          finish(null);
+          return;
+        }
+        try {
+          finish(Buffer.from(this.encode(handler, context.apiVersion, correlationId, response)));
+        } catch (error) {
+          failed(error);
+        }
+      });
+    } catch (error) {
+      failed(error);
+    }
   }
 
   /** Wire-notes §1: an unknown ApiVersions version gets a v0 body with the range of key 18 only. */

@@ -20,6 +20,8 @@ export function listGroupsHandler(
 ): RequestHandler<ListGroupsRequest, ListGroupsResponseInput> {
   return {
     codec: ListGroupsCodec,
+    // No single group, yet where the coordinators are.
+    groupOf: () => '',
     handle(_context, request, respond) {
       const states = lowerCased(request.statesFilter);
       const types = lowerCased(request.typesFilter);

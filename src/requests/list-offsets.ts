@@ -114,7 +114,7 @@ class ListOffsetsCall {
     }
     switch (timestamp) {
       case special.latest:
-        this.put(outcome, this.visibleEnd(found), -1, found.leaderEpoch);
+        this.putEnd(found, outcome);
         return;
       case special.earliest:
       case special.earliestLocal: {
@@ -142,6 +142,20 @@ class ListOffsetsCall {
       outcome.errorCode = error;
       const visible = offset >= 0 && offset < this.visibleEnd(partition);
       if (error === 0 && visible) this.put(outcome, offset, timestamp, leaderEpoch);
+      if (this.open.size === 0 && !this.starting) this.answer();
+    });
+  }
+
+  private putEnd(partition: PartitionHandle, outcome: Outcome): void {
+    if (partition.refresh === undefined) {
+      this.put(outcome, this.visibleEnd(partition), -1, partition.leaderEpoch);
+      return;
+    }
+    this.open.add(outcome);
+    partition.refresh((error) => {
+      if (!this.open.delete(outcome)) return;
+      outcome.errorCode = error;
+      if (error === 0) this.put(outcome, this.visibleEnd(partition), -1, partition.leaderEpoch);
       if (this.open.size === 0 && !this.starting) this.answer();
     });
   }

@@ -1,0 +1,98 @@
+/**
+ * CONTRACT between two shards over their link: the messages, a slot each. All of it is written and read here and in
+ * the two halves (peer-client.ts asks, peer-server.ts serves); each shard has both halves on each link.
+ *
+ *   word     0           1        2         3     4     5       6      7     8      9    10    11     12    13
+ *          ┌───────────┬────────┬─────────┬───────────┬───────┬──────┬───────────┬───────────┬────────────┬─────┐
+ *  bind    │ kind      │ number │ topic id (4 words)          │ part.│           │           │            │     │
+ *  unbind, watch, unwatch       │         │           │       │      │           │           │            │     │
+ *          │ kind      │ number │         │           │       │      │           │           │            │     │
+ *  append  │ kind      │ cookie │ number  │ pos.│ len.│       │      │           │           │            │     │
+ *  read    │ kind|f    │ cookie │ number  │ offset    │ max.  │ wait │           │           │            │     │
+ *  query   │ kind      │ cookie │ number  │ argument  │ what  │      │           │           │            │     │
+ *  frame   │ kind      │ cookie │ position│ length    │       │      │           │           │            │     │
+ *  release │ kind      │ cookie │         │           │       │      │           │           │            │     │
+ *          ├───────────┼────────┼─────────┼───────────┼───────┴──────┼───────────┼───────────┼────────────┼─────┤
+ *  changed │ kind|f    │ number │ epoch   │ high wm.  │ stable offset│ log start │           │            │     │
+ *  appended│ kind      │ cookie │ error   │ high wm.  │ stable offset│ log start │ base      │ append time│     │
+ *  answer  │ kind      │ cookie │ error   │ high wm.  │ stable offset│ log start │ offset    │ timestamp  │epoch│
+ *  readEnd │ kind      │ cookie │ error   │ high wm.  │ stable offset│ log start │           │            │     │
+ *  range   │ kind|f    │ cookie │ position, length of up to seven ranges                                  (to 15)│
+ *  frameDone kind|f    │ cookie │ position│ length    │              │           │           │            │     │
+ *          └───────────┴────────┴─────────┴───────────┴──────────────┴───────────┴───────────┴────────────┴─────┘
+ *   f = flags above the low byte. Two words hold a whole number of 53 bits, low word first; positions and lengths are
+ *   unsigned. `number` names a partition from its bind to its unbind and is never used twice, so that what was under
+ *   way for one partition is not taken for another's; `cookie` names a call until it is answered, and a read whose
+ *   bytes are lent until its release.
+ *
+ * References on arena bytes: append lends the asker's (back with appended), range and frame and frameDone hand theirs
+ * over, except a range of lent bytes, which stay the server's until release.
+ */
+import type { PartitionLog } from '../../log/partition-log.ts';
+
+/** Messages a ring holds: 64 KiB each way between two shards. A peer that lags more is waited for in an Outbox. */
+export const peerSlots = 1024;
+export const peerSlotWords = 16;
+
+export const peerMessage = {
+  bind: 1,
+  unbind: 2,
+  watch: 3,
+  unwatch: 4,
+  append: 5,
+  read: 6,
+  query: 7,
+  frame: 8,
+  release: 9,
+  changed: 10,
+  appended: 11,
+  answer: 12,
+  range: 13,
+  readEnd: 14,
+  frameDone: 15,
+} as const;
+
+/** First kind that answers; those below ask. */
+export const firstAnswer = peerMessage.changed;
+
+export const peerFlag = {
+  /** read: at least one batch, whatever its size. */
+  atLeastOne: 1 << 8,
+  /** changed: the partition is open at its owner. */
+  live: 1 << 8,
+  /** frameDone: there is an answer. */
+  answered: 1 << 8,
+  /** range: the bytes are lent. */
+  lent: 1 << 8,
+} as const;
+
+/** range: how many, from this bit on. */
+export const rangeCountShift = 9;
+export const rangesPerSlot = 7;
+/** Ranges of one read; the rest of a longer one is for the next read. Seven a slot: 512 slots at most. */
+export const rangesPerRead = 512 * rangesPerSlot;
+
+/** `what` of a query beyond offsetQuery: only the state that every answer carries. */
+export const stateQuery = 255;
+
+const two32 = 2 ** 32;
+
+export function putNumber(words: Int32Array, at: number, value: number): void {
+  words[at] = value;
+  words[at + 1] = Math.floor(value / two32);
+}
+
+export function numberAt(words: Int32Array, at: number): number {
+  return words[at + 1]! * two32 + (words[at]! >>> 0);
+}
+
+export function unsignedAt(words: Int32Array, at: number): number {
+  return words[at]! >>> 0;
+}
+
+/** High watermark, last stable offset and log start, from word 3 of the slot; −1 each without a log. */
+export function putState(words: Int32Array, at: number, log: PartitionLog | null): void {
+  putNumber(words, at + 3, log === null ? -1 : log.highWatermark);
+  putNumber(words, at + 5, log === null ? -1 : log.lastStableOffset);
+  putNumber(words, at + 7, log === null ? -1 : log.startOffset);
+}
