@@ -22,6 +22,7 @@ import { streamKey } from '../ports/stream-id.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { openStore } from '../store/open-store.ts';
 import { ObjectReader } from '../stream/read/object-reader.ts';
+import type { WalDevice } from '../stream/wal/wal-device.ts';
 import type { BrokerConfig, ListenerConfig } from './broker-config.ts';
 import { type Deployment, deploy } from './deploy.ts';
 import { MetadataDistributor } from './metadata-distributor.ts';
@@ -38,6 +39,13 @@ export interface BrokerPorts {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  /** What stands between a broker and its storage: faults, measurements. WAL devices of inline deployments only. */
+  readonly storage?: StorageLayers;
+}
+
+export interface StorageLayers {
+  store?(store: ObjectStore): ObjectStore;
+  walDevice?(device: WalDevice): WalDevice;
 }
 
 interface BoundListener {
@@ -46,6 +54,8 @@ interface BoundListener {
   readonly fd: number;
   acceptor: Acceptor | null;
   server: net.Server | null;
+  /** Sockets that came before the broker serves; null once it does. */
+  early: net.Socket[] | null;
 }
 
 export interface BrokerNumbers {
@@ -58,6 +68,7 @@ export interface BrokerNumbers {
 }
 
 const housekeepingMs = 30_000;
+const earlyConnectionsMax = 1024;
 
 export class RunningBroker {
   readonly config: BrokerConfig;
@@ -128,7 +139,8 @@ export class RunningBroker {
     }
     this.bind();
     await this.bindServers();
-    this.store = await openStore(config.storeUrl, { clock, random, crc32c });
+    const opened = await openStore(config.storeUrl, { clock, random, crc32c });
+    this.store = ports.storage?.store?.(opened) ?? opened;
     const embedded = await EmbeddedMetadataStore.open({
       store: this.store,
       clock,
@@ -357,7 +369,7 @@ export class RunningBroker {
       if (native !== null && this.config.threads > 0) {
         try {
           const { fd, port } = native.listenTcp(config.host, config.port, 1024);
-          this.listeners.push({ config, port, fd, acceptor: null, server: null });
+          this.listeners.push({ config, port, fd, acceptor: null, server: null, early: [] });
         } catch (error) {
           throw new MillraceError(
             'invalid',
@@ -366,7 +378,7 @@ export class RunningBroker {
           );
         }
       } else {
-        this.listeners.push({ config, port: config.port, fd: -1, acceptor: null, server: null });
+        this.listeners.push({ config, port: config.port, fd: -1, acceptor: null, server: null, early: [] });
       }
     }
   }
@@ -377,6 +389,12 @@ export class RunningBroker {
       if (listener.fd >= 0) continue;
       const { host, port } = listener.config;
       const server = net.createServer({ noDelay: true });
+      // Clients may come before the broker serves, as they do after a restart: they wait, as in the kernel's backlog.
+      server.on('connection', (socket) => {
+        if (listener.early === null) this.deployment.local!.connectSocket(socket, listener.config.name);
+        else if (listener.early.length < earlyConnectionsMax) listener.early.push(socket.on('error', () => {}));
+        else socket.destroy();
+      });
       await new Promise<void>((resolve, reject) => {
         server.once('error', (error) =>
           reject(
@@ -411,7 +429,9 @@ export class RunningBroker {
           },
         );
       } else {
-        listener.server!.on('connection', (socket) => this.deployment.local!.connectSocket(socket, name));
+        const early = listener.early ?? [];
+        listener.early = null;
+        for (const socket of early) if (!socket.destroyed) this.deployment.local!.connectSocket(socket, name);
       }
     }
   }
@@ -441,6 +461,7 @@ export class RunningBroker {
       listener.acceptor?.close();
       listener.acceptor = null;
       listener.server?.close();
+      for (const socket of listener.early ?? []) socket.destroy();
     }
   }
 
