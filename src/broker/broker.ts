@@ -9,8 +9,8 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Acceptor } from '../../native-bindings/contract.ts';
 import { acquireLock } from '../../native-bindings/portable/lock-file.ts';
-import { KafkaConfigCatalog } from '../config/config-catalog.ts';
 import { TopicAdmin } from '../cluster/topic-admin.ts';
+import { KafkaConfigCatalog } from '../config/config-catalog.ts';
 import { EmbeddedMetadataStore } from '../metadata/embedded-metadata-store.ts';
 import type { MetadataChange, WalRecord } from '../metadata/metadata-store.ts';
 import type { MetricsSnapshot } from '../observe/metrics.ts';
@@ -30,7 +30,7 @@ import { ObjectIds } from './object-ids.ts';
 import { ObjectSweep } from './object-sweep.ts';
 import { volumeFor } from './placement.ts';
 import { foldProducers, openAll, restoreVolume, type ShardDoor, volumeIndex } from './recovery.ts';
-import type { TlsMaterial } from './shard-host.ts';
+import { secureContext, type TlsMaterial } from './shard-host.ts';
 import { type ThreadNative, threadNative } from './thread-native.ts';
 import { UploadCoordinator } from './upload-coordinator.ts';
 import { formatNew, openVolumes, recoverVolumes, type Volume, type VolumeDeps } from './wal-volumes.ts';
@@ -63,7 +63,12 @@ export interface BrokerNumbers {
   readonly wals: readonly Readonly<Record<string, number>>[];
   readonly snapshots: readonly MetricsSnapshot[];
   readonly walWriteBuckets: readonly Float64Array[];
-  readonly uploads: { readonly uploads: number; readonly uploadedBytes: number; readonly uploadedObjects: number; readonly failures: number };
+  readonly uploads: {
+    readonly uploads: number;
+    readonly uploadedBytes: number;
+    readonly uploadedObjects: number;
+    readonly failures: number;
+  };
   readonly arena: { readonly bytes: number; readonly freeBytes: number };
 }
 
@@ -207,7 +212,14 @@ export class RunningBroker {
     this.uploads = this.uploadCoordinator();
     for (const shard of this.deployment.shards) await shard.beginServing();
     this.uploads.start();
-    this.sweep = new ObjectSweep({ metadata: this.metadata, unreferenced: () => embedded.unreferenced, store: this.store, clock, logger, graceMs: config.objectGraceMs });
+    this.sweep = new ObjectSweep({
+      metadata: this.metadata,
+      unreferenced: () => embedded.unreferenced,
+      store: this.store,
+      clock,
+      logger,
+      graceMs: config.objectGraceMs,
+    });
     this.sweep.start();
     this.keepHouse();
     this.serve();
@@ -216,12 +228,22 @@ export class RunningBroker {
   private tlsMaterial(): TlsMaterial | null {
     const { tls } = this.config;
     if (tls === null) return null;
-    return {
-      cert: readFileSync(tls.certFile, 'utf8'),
-      key: readFileSync(tls.keyFile, 'utf8'),
-      ca: tls.caFile === null ? null : readFileSync(tls.caFile, 'utf8'),
-      clientAuth: tls.clientAuth,
-    };
+    try {
+      const material: TlsMaterial = {
+        cert: readFileSync(tls.certFile, 'utf8'),
+        key: readFileSync(tls.keyFile, 'utf8'),
+        ca: tls.caFile === null ? null : readFileSync(tls.caFile, 'utf8'),
+        clientAuth: tls.clientAuth,
+      };
+      secureContext(material);
+      return material;
+    } catch (error) {
+      throw new MillraceError(
+        'invalid',
+        'TLS_FILE',
+        `the TLS certificate, key or CA cannot be used: ${(error as Error).message}`,
+      );
+    }
   }
 
   /** Epoch under which each volume is written from now on. */
@@ -286,7 +308,14 @@ export class RunningBroker {
       crc32c: this.threadNative.crc32c,
       sizeOf: (id) => image.objects.get(id)?.size,
     });
-    await openAll(image, await foldProducers(image, reader), this.volumes, shards, new KafkaConfigCatalog(config.staticConfigs), config.nodeId);
+    await openAll(
+      image,
+      await foldProducers(image, reader),
+      this.volumes,
+      shards,
+      new KafkaConfigCatalog(config.staticConfigs),
+      config.nodeId,
+    );
     const relief = this.uploadCoordinator();
     for (const volume of this.volumes) {
       await restoreVolume(volume, {
@@ -373,7 +402,7 @@ export class RunningBroker {
         } catch (error) {
           throw new MillraceError(
             'invalid',
-            'LISTEN',
+            'LISTENER_ADDRESS',
             `cannot listen on ${config.host}:${config.port}: ${(error as Error).message}`,
           );
         }
@@ -392,7 +421,8 @@ export class RunningBroker {
       // Clients may come before the broker serves, as they do after a restart: they wait, as in the kernel's backlog.
       server.on('connection', (socket) => {
         if (listener.early === null) this.deployment.local!.connectSocket(socket, listener.config.name);
-        else if (listener.early.length < earlyConnectionsMax) listener.early.push(socket.on('error', () => {}));
+        else if (listener.early.length < earlyConnectionsMax)
+          listener.early.push(socket.on('error', () => {}));
         else socket.destroy();
       });
       await new Promise<void>((resolve, reject) => {

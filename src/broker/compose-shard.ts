@@ -2,6 +2,8 @@
  * Builds a Shard from what its thread has: native or portable functions, a store of its own for cold reads, and every
  * request handler. Runs on the shard's thread.
  */
+
+import { KafkaConfigCatalog } from '../config/config-catalog.ts';
 import type { CoordinatorPlace, GroupServices } from '../coordinator/group/group-services.ts';
 import { coordinatorPartition } from '../coordinator/group/offsets-partition.ts';
 import type { Arena } from '../ports/arena.ts';
@@ -19,7 +21,6 @@ import { ObjectReader } from '../stream/read/object-reader.ts';
 import type { Wal } from '../stream/wal/wal.ts';
 import { offsetsTopic } from './placement.ts';
 import { type HandlerSettings, offsetsTopicSpec, requestHandlers } from './request-handlers.ts';
-import { KafkaConfigCatalog } from '../config/config-catalog.ts';
 import { Shard, type ShardPeers, type ShardServices, type ShardSettings } from './shard.ts';
 import type { ThreadNative } from './thread-native.ts';
 
@@ -80,8 +81,7 @@ export function composeShard(seed: ShardSeed, thread: ShardThread): Shard {
     }),
     control: thread.control,
     catalog,
-    handlers: (services) =>
-      requestHandlers(services, groupServices(services), catalog, seed.handlers),
+    handlers: (services) => requestHandlers(services, groupServices(services), catalog, seed.handlers),
     peers: thread.peers,
   });
   return shard;

@@ -15,9 +15,9 @@ import { StagingPool } from '../stream/upload/staging-pool.ts';
 import { AsyncFileWalDevice } from '../stream/wal/async-file-wal-device.ts';
 import { DelayedWalDevice } from '../stream/wal/delayed-wal-device.ts';
 import { InlineWal } from '../stream/wal/inline-wal.ts';
-import { histogramBuckets } from '../stream/wal/wal-stats.ts';
 import { MemoryWal } from '../stream/wal/memory-wal.ts';
 import type { Wal, WalControl } from '../stream/wal/wal.ts';
+import { histogramBuckets } from '../stream/wal/wal-stats.ts';
 import { createLinkMemory } from '../threads/link.ts';
 import { SharedArena } from '../threads/memory/arena.ts';
 import { attachDoorbell, createDoorbellMemory, type DoorbellMemory } from '../threads/memory/doorbell.ts';
@@ -33,8 +33,8 @@ import {
   appendSlotWords,
   completionSlots,
   completionSlotWords,
+  createWalStats,
   type WalLane,
-  walStatDoubles,
 } from '../threads/wal/contract.ts';
 import type { BrokerPorts } from './broker.ts';
 import type { BrokerConfig } from './broker-config.ts';
@@ -115,7 +115,10 @@ function seedOf(parts: DeployParts, index: number, shards: number): ShardSeed {
 /** A batch may take half a ring less its headers, and a quarter of the log cache so that uploads can keep up. */
 function batchBytesMax(config: BrokerConfig): number {
   const ring = Math.min(...config.wals.map((wal) => wal.capacityBytes));
-  return Math.max(64 * 1024, Math.min(Math.floor(ring / 2) - 64 * 1024, Math.floor(config.logCacheBytes / 4)));
+  return Math.max(
+    64 * 1024,
+    Math.min(Math.floor(ring / 2) - 64 * 1024, Math.floor(config.logCacheBytes / 4)),
+  );
 }
 
 function createArena(parts: DeployParts): SharedArena {
@@ -201,7 +204,8 @@ async function inlineWal(
       volume: volume.index,
       capacityBytes: volume.config.capacityBytes,
     });
-  const file = await AsyncFileWalDevice.open(volume.path, { create: false });
+  const opened = await AsyncFileWalDevice.open(volume.path, { create: false });
+  const file = parts.ports.storage?.walDevice?.(opened) ?? opened;
   const { extraWriteDelayMs, lingerMs, iops, bandwidth } = volume.config;
   const device =
     extraWriteDelayMs > 0
@@ -353,7 +357,7 @@ async function deployThreads(parts: DeployParts): Promise<Deployment> {
             iops: volume.config.iops,
             bandwidth: volume.config.bandwidth,
             extraWriteDelayMs: volume.config.extraWriteDelayMs,
-            stats: new SharedArrayBuffer(walStatDoubles * 8),
+            stats: createWalStats(),
           },
           attachDoorbell(walBells[volume.index]! satisfies DoorbellMemory, addon),
           parts.onDeath,

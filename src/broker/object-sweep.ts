@@ -56,7 +56,10 @@ export class ObjectSweep {
       await metadata.commit([{ type: 'objectsForgotten', objectIds: due }]);
       this.deleted += due.length;
     } catch (error) {
-      logger.warn('objects could not be deleted; the next pass tries again', { objects: due.length, error: (error as Error).message });
+      logger.warn('objects could not be deleted; the next pass tries again', {
+        objects: due.length,
+        error: (error as Error).message,
+      });
     }
   }
 
@@ -66,13 +69,16 @@ export class ObjectSweep {
     const candidates = this.deps.unreferenced();
     if (candidates.size === 0) return;
     const states = new Set<string>();
-    for (const topic of metadata.image.topicsById.values()) for (const { stateObject } of topic.partitions) states.add(stateObject);
+    for (const topic of metadata.image.topicsById.values())
+      for (const { stateObject } of topic.partitions) states.add(stateObject);
     const objectIds = [...candidates].filter((objectId) => !states.has(objectId)).slice(0, passMax);
     if (objectIds.length === 0) return;
     try {
       await metadata.commit([{ type: 'objectsDropped', objectIds, dueMs: clock.now() + graceMs }]);
     } catch (error) {
-      logger.warn('unused objects could not be dropped; the next pass tries again', { error: (error as Error).message });
+      logger.warn('unused objects could not be dropped; the next pass tries again', {
+        error: (error as Error).message,
+      });
     }
   }
 

@@ -29,7 +29,12 @@ export function volumeFor(topicId: string, partition: number, volumes: number): 
 }
 
 /** Topic configs that the log follows: own entry, broker's dynamic ones, static setting, default. */
-export function topicLogSettings(topic: TopicImage, image: ClusterImage, catalog: ConfigCatalog, nodeId: number): LogSettings {
+export function topicLogSettings(
+  topic: TopicImage,
+  image: ClusterImage,
+  catalog: ConfigCatalog,
+  nodeId: number,
+): LogSettings {
   const read = (name: string): string => topicConfigValue(catalog, image, nodeId, topic.configs, name);
   return {
     maxMessageBytes: Number(read('max.message.bytes')),

@@ -10,8 +10,8 @@ import { MillraceError } from '../ports/errors.ts';
 import type { Logger } from '../ports/logger.ts';
 import { streamKey } from '../ports/stream-id.ts';
 import type { Crc32c } from '../protocol/records/crc32c.ts';
-import type { ProducerEntry } from '../stream/objects/objects.ts';
 import type { ConfigCatalog } from '../requests/config-catalog.ts';
+import type { ProducerEntry } from '../stream/objects/objects.ts';
 import type { ObjectReader } from '../stream/read/object-reader.ts';
 import { PayloadReader } from '../stream/wal/payload-reader.ts';
 import type { RemoteApi } from '../threads/rpc.ts';
@@ -27,6 +27,14 @@ export function committedEnd(partition: PartitionImage): number {
   const last = partition.objects[partition.objects.length - 1];
   // Not the start of the newest epoch: an open stream's records up to there may still be in the WAL only.
   return Math.max(partition.startOffset, last?.endOffset ?? 0);
+}
+
+/** A producer as of an earlier end, null when nothing is left of it; what lies behind that end comes from the WAL. */
+function cutProducer(producer: ProducerEntry, endOffset: number): ProducerEntry | null {
+  const batches = producer.batches.filter((batch) => batch.lastOffset < endOffset);
+  if (batches.length === producer.batches.length) return producer;
+  const newest = batches[batches.length - 1];
+  return newest === undefined ? null : { ...producer, batches, timestamp: newest.timestamp };
 }
 
 /** Index of the volume a partition is pinned to; a partition of a volume that is gone moves to another. */
@@ -63,10 +71,12 @@ export async function foldProducers(
     for (const state of await reader.states(await reader.open(objectId))) {
       const partition = image.topicsById.get(state.topicId)?.partitions[state.partition];
       if (partition?.stateObject !== objectId) continue;
-      folded.set(
-        streamKey(state.topicId, state.partition),
-        new Map(state.producers.map((producer) => [producer.producerId, producer])),
-      );
+      const known = new Map<number, ProducerEntry>();
+      for (const producer of state.producers) {
+        const kept = cutProducer(producer, committedEnd(partition));
+        if (kept !== null) known.set(producer.producerId, kept);
+      }
+      folded.set(streamKey(state.topicId, state.partition), known);
     }
   }
   // Object ids grow with time, so ascending ids are upload order.

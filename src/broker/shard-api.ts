@@ -3,8 +3,8 @@
  * a thread of its own. All values are structured-cloneable.
  */
 import type { CollectedDelta, OpenPartition } from '../log/log-manager.ts';
-import type { MetricsSnapshot } from '../observe/metrics.ts';
 import type { MetadataChange } from '../metadata/metadata-store.ts';
+import type { MetricsSnapshot } from '../observe/metrics.ts';
 
 /** Batches that recovery loaded into the arena, in log order; the shard takes over their references. */
 export interface RestoredBatches {

@@ -4,9 +4,9 @@
 import type net from 'node:net';
 import tls from 'node:tls';
 import type { CollectedDelta, OpenPartition } from '../log/log-manager.ts';
-import type { MetricsSnapshot } from '../observe/metrics.ts';
 import type { MetadataChange } from '../metadata/metadata-store.ts';
 import { openAccepted, openPlain, openTls, rawSocket } from '../net/socket-transport.ts';
+import type { MetricsSnapshot } from '../observe/metrics.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { Shard } from './shard.ts';
 import type { IncomingConnection, RestoredBatches, ShardApi, StreamEnd } from './shard-api.ts';
@@ -17,6 +17,16 @@ export interface TlsMaterial {
   readonly key: string;
   readonly ca: string | null;
   readonly clientAuth: 'none' | 'requested' | 'required';
+}
+
+/** Throws for PEM texts that are none, or that do not fit each other. */
+export function secureContext(material: TlsMaterial): tls.SecureContext {
+  return tls.createSecureContext({
+    cert: material.cert,
+    key: material.key,
+    ...(material.ca === null ? {} : { ca: material.ca }),
+    minVersion: 'TLSv1.2',
+  });
 }
 
 const handshakeTimeoutMs = 10_000;
@@ -38,12 +48,7 @@ export class ShardHost implements ShardApi {
       material === null
         ? null
         : {
-            context: tls.createSecureContext({
-              cert: material.cert,
-              key: material.key,
-              ...(material.ca === null ? {} : { ca: material.ca }),
-              minVersion: 'TLSv1.2',
-            }),
+            context: secureContext(material),
             clientAuth: material.clientAuth,
           };
   }

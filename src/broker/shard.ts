@@ -34,9 +34,9 @@ import type { ColdReader } from '../stream/read/cold-reader.ts';
 import type { Wal } from '../stream/wal/wal.ts';
 import { ObjectColdPath } from './cold-path.ts';
 import { PartitionOffsetsLog } from './partition-offsets-log.ts';
-import { ShardCounters } from './shard-counters.ts';
 import { offsetsTopic, ownerShard, topicLogSettings } from './placement.ts';
 import type { RestoredBatches, ShardApi, StreamEnd } from './shard-api.ts';
+import { ShardCounters } from './shard-counters.ts';
 
 /** Plain numbers and strings a shard runs by; structured-cloneable. */
 export interface ShardSettings {

@@ -17,7 +17,6 @@ export interface StartCommand {
   /** In order; later ones win. */
   readonly flags: readonly GivenSetting[];
   readonly abandonWals: readonly string[];
-  readonly takeOver: boolean;
 }
 export type Command =
   | StartCommand
@@ -46,7 +45,6 @@ const options = {
   config: { type: 'string' },
   set: { type: 'string' },
   'abandon-wal': { type: 'string' },
-  'take-over': { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean', short: 'v' },
 } as const;
@@ -66,7 +64,6 @@ export const optionsHelp: readonly (readonly [string, string])[] = [
   ['--config FILE', 'settings as Java properties, key=value a line'],
   ['--set KEY=VALUE', 'any setting below; may be repeated'],
   ['--abandon-wal ID', 'give up the records of a lost WAL (they are gone); may be repeated'],
-  ['--take-over', 'take over from a previous broker at once instead of waiting'],
   ['-h, --help', 'this help, with the values in force on this machine'],
   ['-v, --version', 'print the version'],
 ];
@@ -114,7 +111,6 @@ export function parseCommandLine(args: readonly string[]): Command {
     configFile: given.get('config')?.[0] ?? null,
     flags: settingsOf(given),
     abandonWals: given.get('abandon-wal') ?? [],
-    takeOver: given.has('take-over'),
   };
 }
 

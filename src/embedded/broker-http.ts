@@ -4,12 +4,12 @@
  */
 import type { RunningBroker } from '../broker/broker.ts';
 import { parseAddress } from '../config/addresses.ts';
+import { collectLoopDelay, systemLoopDelay } from '../observe/event-loop-delay.ts';
 import { serveHttp as serveProbes } from '../observe/http.ts';
 import { Metrics, type MetricsSnapshot } from '../observe/metrics.ts';
 import { renderPrometheus } from '../observe/prometheus.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Logger } from '../ports/logger.ts';
-import { collectLoopDelay, systemLoopDelay } from '../observe/event-loop-delay.ts';
 
 export interface BrokerHttp {
   readonly address: string;
@@ -57,7 +57,11 @@ export async function serveHttp(
   };
 }
 
-async function collect(metrics: Metrics, broker: RunningBroker, startedAtMs: number | undefined): Promise<readonly MetricsSnapshot[]> {
+async function collect(
+  metrics: Metrics,
+  broker: RunningBroker,
+  startedAtMs: number | undefined,
+): Promise<readonly MetricsSnapshot[]> {
   const { shards, snapshots, wals, walWriteBuckets, uploads, arena } = await broker.metrics();
   const total = (name: string): number => shards.reduce((sum, shard) => sum + (shard[name] ?? 0), 0);
   metrics.counter('kafka_server_brokertopicmetrics_messagesin_total').value = total('producedRecords');

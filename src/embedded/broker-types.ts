@@ -9,8 +9,6 @@ export interface BrokerOptions {
   readonly startedAtMs?: number;
   /** Ids of lost WALs whose records are given up (an unclean election, once, on this start). */
   readonly abandonWals?: readonly string[];
-  /** Takes over from a previous owner at once instead of waiting for its sign of life to grow old. */
-  readonly takeOver?: boolean;
 }
 
 export interface Broker {

@@ -6,22 +6,28 @@
  *     new Kafka({ brokers: [broker.addresses.plain] });
  *     await broker.stop();
  */
-import { hostname, totalmem, availableParallelism } from 'node:os';
+import { availableParallelism, hostname, totalmem } from 'node:os';
 import { RunningBroker } from '../broker/broker.ts';
 import { type GivenSetting, resolveSettings, type Settings } from '../config/settings.ts';
 import { silentLogger } from '../ports/logger.ts';
 import { SystemClock } from '../threads/adapters/system-clock.ts';
 import { SystemRandom } from '../threads/adapters/system-random.ts';
-import type { Broker, BrokerOptions } from './broker-types.ts';
 import { serveHttp } from './broker-http.ts';
+import type { Broker, BrokerOptions } from './broker-types.ts';
 import { brokerConfig } from './settings-to-config.ts';
 
-export type { Broker, BrokerOptions } from './broker-types.ts';
 export { MillraceError } from '../ports/errors.ts';
+export type { Broker, BrokerOptions } from './broker-types.ts';
 
 /** Settings of the embedded profile, with these changed. Throws SettingError for a wrong name or value. */
-export function embeddedSettings(changes: Readonly<Record<string, string | number | boolean | readonly string[]>> = {}): Settings {
-  const flags: GivenSetting[] = Object.entries(changes).map(([name, value]) => ({ name, value, origin: 'settings' }));
+export function embeddedSettings(
+  changes: Readonly<Record<string, string | number | boolean | readonly string[]>> = {},
+): Settings {
+  const flags: GivenSetting[] = Object.entries(changes).map(([name, value]) => ({
+    name,
+    value,
+    origin: 'settings',
+  }));
   return resolveSettings({
     profile: 'embedded',
     machine: { memoryBytes: totalmem(), cores: availableParallelism() },
@@ -40,10 +46,12 @@ export async function startBroker(options: Partial<BrokerOptions> = {}): Promise
   const config = brokerConfig(settings, { hostname: hostname() }, { abandonWals: options.abandonWals ?? [] });
   const clock = new SystemClock();
   const running = await RunningBroker.start(config, { clock, random: new SystemRandom(), logger });
-  const http = await serveHttp(settings['http.address'], running, clock, logger, options.startedAtMs).catch(async (error: unknown) => {
-    await running.abort();
-    throw error;
-  });
+  const http = await serveHttp(settings['http.address'], running, clock, logger, options.startedAtMs).catch(
+    async (error: unknown) => {
+      await running.abort();
+      throw error;
+    },
+  );
   const plain = running.address('plain');
   const tls = running.address('tls');
   return {

@@ -37,7 +37,9 @@ export function brokerConfig(
   given: { readonly abandonWals: readonly string[] },
 ): BrokerConfig {
   const limits = deriveLimits(settings);
-  const inMemory = settings['store.url'].startsWith('memory:') && settings['wal.url'].every((url) => url.startsWith('memory:'));
+  const inMemory =
+    settings['store.url'].startsWith('memory:') &&
+    settings['wal.url'].every((url) => url.startsWith('memory:'));
   const unlimited = (value: number): number => (value === 0 ? Number.POSITIVE_INFINITY : value);
   return {
     nodeId: settings['node.id'],
@@ -61,7 +63,9 @@ export function brokerConfig(
     journalEntries: limits.journalEntries,
     uploadBytes: limits.uploadTriggerBytes,
     uploadAgeMs: settings['upload.age.ms'],
-    listeners: listeners(settings).map((listener) => (listener.advertisedHost === '' ? { ...listener, advertisedHost: machine.hostname } : listener)),
+    listeners: listeners(settings).map((listener) =>
+      listener.advertisedHost === '' ? { ...listener, advertisedHost: machine.hostname } : listener,
+    ),
     tls:
       settings['tls.cert.file'] === ''
         ? null

@@ -13,8 +13,10 @@ import type { StreamId } from '../ports/stream-id.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
 import {
   attributesOf,
+  baseOffsetOf,
   baseSequenceOf,
   lastOffsetDeltaOf,
+  lastOffsetOf,
   maxTimestampOf,
   patchBaseOffset,
   patchLeaderEpoch,
@@ -297,11 +299,23 @@ export class PartitionLog implements PartitionHandle {
     }
   }
 
-  /** Takes a batch that recovery found durable in the WAL and loaded into the arena. */
+  /**
+   * Whether a recovered batch is the next of this log. The first one may begin below a log start that was moved into
+   * the middle of it; it is kept whole, as it would have been without the crash.
+   */
+  follows(position: number): boolean {
+    const { view } = this.deps.arena;
+    const baseOffset = baseOffsetOf(view, position);
+    if (baseOffset === this.nextOffset) return true;
+    const covers = baseOffset < this.startOffset && lastOffsetOf(view, position) >= this.startOffset;
+    return covers && this.nextOffset === this.startOffset && this.tail.count === 0;
+  }
+
+  /** Takes a batch that recovery found durable in the WAL and loaded into the arena; it `follows`. */
   restore(position: number, length: number, commit: number): void {
     const { arena, journal } = this.deps;
     const view = arena.view;
-    const baseOffset = this.nextOffset;
+    const baseOffset = baseOffsetOf(view, position);
     const lastOffset = baseOffset + lastOffsetDeltaOf(view, position);
     const maxTimestamp = maxTimestampOf(view, position);
     const entry = journal.append(

@@ -67,8 +67,7 @@ export function openPlain(fd: number, host: string, create: ConnectionFactory): 
     writable: true,
     // Nothing can arrive before the constructor returned, but Node asks for the first buffer inside it.
     onread: {
-      buffer: () =>
-        connection === null ? scratch : connection.receiver.buffer(),
+      buffer: () => (connection === null ? scratch : connection.receiver.buffer()),
       callback: (n: number, buffer: Uint8Array) => {
         if (buffer === scratch) connection!.onData(Buffer.from(buffer.subarray(0, n)));
         else connection!.onReceived(n, buffer);

@@ -226,7 +226,7 @@ export class OffsetsPartitionCoordinator implements GroupHost {
     }
     this.loaded = true;
     this.#start();
-    this.logger.info('group coordinator loaded', {
+    this.logger.debug('group coordinator loaded', {
       partition: this.partition,
       groups: this.groups.size,
       foreign,

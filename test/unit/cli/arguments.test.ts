@@ -8,7 +8,7 @@ function parse(line: string) {
 
 test('start takes its options as settings, in order', () => {
   const command = parse(
-    'start --data /d --wal file:///a --wal=file:///b --listen :9092 --listen tls://:9093 --set a=b --set c=d=e --take-over --abandon-wal x',
+    'start --data /d --wal file:///a --wal=file:///b --listen :9092 --listen tls://:9093 --set a=b --set c=d=e --abandon-wal x',
   );
   assert.deepEqual(command, {
     kind: 'start',
@@ -21,7 +21,6 @@ test('start takes its options as settings, in order', () => {
       { name: 'c', value: 'd=e', origin: '--set' },
     ],
     abandonWals: ['x'],
-    takeOver: true,
   });
 });
 
@@ -47,9 +46,9 @@ test('what is wrong is named, with what may have been meant', () => {
     ['start -x', /unknown option -x/],
     ['start --toString', /unknown option --toString/],
     ['start --data', /option --data needs a value/],
-    ['start --data --take-over', /option --data needs a value/],
+    ['start --data --http', /option --data needs a value/],
     ['start --data a --data b', /option --data is given twice/],
-    ['start --take-over=yes', /option --take-over takes no value/],
+    ['start --help=yes', /option --help takes no value/],
     ['start --set secret', /^option --set needs KEY=VALUE\n/],
     ['--help --profile big', /profile "big" is none of start, dev, embedded/],
   ];

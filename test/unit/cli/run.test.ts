@@ -119,7 +119,7 @@ test('wrong words and wrong settings exit 64 and say why on standard error only'
 
 test('settings reach the broker from file, environment and flags', async () => {
   const host = new FakeProcess(
-    'start --profile dev --config m.properties --set node.id=3 --abandon-wal w --take-over',
+    'start --profile dev --config m.properties --set node.id=3 --abandon-wal w',
   );
   host.files.set('/srv/m.properties', 'node.id=1\nnum.partitions=6\nbroker.rack=a\n');
   host.environment.MILLRACE_BROKER_RACK = 'b';
@@ -134,7 +134,7 @@ test('settings reach the broker from file, environment and flags', async () => {
     [settings.profile, settings['node.id'], settings['num.partitions'], settings['broker.rack']],
     ['dev', 3, 6, 'b'],
   );
-  assert.deepEqual([options!.abandonWals, options!.takeOver, options!.startedAtMs], [['w'], true, 1_000]);
+  assert.deepEqual([options!.abandonWals, options!.startedAtMs], [['w'], 1_000]);
   assert.match(host.stderr, /MILLRACE_PORT names no setting/);
 });
 
