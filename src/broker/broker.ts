@@ -428,7 +428,11 @@ export class RunningBroker {
       await new Promise<void>((resolve, reject) => {
         server.once('error', (error) =>
           reject(
-            new MillraceError('invalid', 'LISTEN', `cannot listen on ${host}:${port}: ${error.message}`),
+            new MillraceError(
+              'invalid',
+              'LISTENER_ADDRESS',
+              `cannot listen on ${host}:${port}: ${error.message}`,
+            ),
           ),
         );
         server.listen(port, host, 1024, resolve);

@@ -81,6 +81,7 @@ export function requestHandlers(
       clock,
       crc32c,
       walk,
+      codecs: services.codecs,
       observe,
       endpoint,
       batchBytesMax: services.settings.batchBytesMax,

@@ -100,6 +100,7 @@ export interface ShardServices {
   readonly logger: Logger;
   readonly crc32c: Crc32c;
   readonly walk: RecordWalk;
+  readonly codecs: Codecs;
   readonly sessions: FetchSessionCache;
   readonly control: ControlPlane;
   readonly coordinator: GroupCoordinatorShard;
@@ -200,6 +201,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
       logger,
       crc32c: parts.crc32c,
       walk: parts.walk,
+      codecs: parts.codecs,
       sessions: this.sessions,
       control: parts.control,
       coordinator: this.coordinator,

@@ -109,6 +109,7 @@ export class Dispatcher implements FrameHandler {
         clientHost: connection.host,
         connectionId: connection.id,
         listener: connection.listener,
+        close: (reason) => connection.close(reason),
       };
       if (handler.groupOf !== undefined && this.deps.router !== null) {
         const owner = this.deps.router.ownerOf(handler.groupOf(request));

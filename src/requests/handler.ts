@@ -18,6 +18,8 @@ export interface RequestContext {
   readonly connectionId: number;
   /** Listener the request came in on; Metadata answers with this listener's advertised address. */
   readonly listener: string;
+  /** Ends the connection, for requests that failed and have no answer to say so. */
+  close(reason: string): void;
 }
 
 /** The part of a generated codec that serving needs; a generated `XCodec` fits. */

@@ -10,16 +10,29 @@ import type { AppendWaiter } from '../log/append-journal.ts';
 import type { PartitionHandle } from '../log/partition-handle.ts';
 import type { Arena } from '../ports/arena.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
-import { ErrorCode } from '../protocol/generated/errors.ts';
+import type { Codecs } from '../protocol/compression/codecs.ts';
+import { ErrorCode, errorName } from '../protocol/generated/errors.ts';
 import {
   ProduceCodec,
   type ProduceRequest,
   type ProduceResponseInput,
 } from '../protocol/generated/produce.ts';
-import { attributesOf, isTransactional } from '../protocol/records/batch-header.ts';
+import {
+  attributesOf,
+  batchHeaderBytes,
+  codecOf,
+  isTransactional,
+  recordCountOf,
+} from '../protocol/records/batch-header.ts';
+import { validateRecords } from '../protocol/records/compressed-records.ts';
 import type { Crc32c } from '../protocol/records/crc32c.ts';
-import type { RecordWalk } from '../protocol/records/record-walk.ts';
-import { validateBatch, verdictTable } from '../protocol/records/validate.ts';
+import { faultyRecord, type RecordWalk, walkFlags } from '../protocol/records/record-walk.ts';
+import {
+  type BatchVerdict,
+  batchVerdict,
+  validateBatch,
+  verdictTable,
+} from '../protocol/records/validate.ts';
 import type { RequestContext, RequestHandler } from './handler.ts';
 import type { TopicDirectory } from './topic-directory.ts';
 
@@ -28,7 +41,8 @@ export interface ProduceDeps {
   readonly arena: Arena;
   readonly clock: Clock;
   readonly crc32c: Crc32c;
-  readonly walk: RecordWalk | undefined;
+  readonly walk: RecordWalk;
+  readonly codecs: Codecs;
   /** Largest batch that the WAL takes. */
   readonly batchBytesMax: number;
   /** Told of every batch taken or refused, for the metrics. */
@@ -54,6 +68,7 @@ interface PartitionOutcome {
 
 /** One request under way: counts its partitions down and answers once. */
 class ProduceCall implements AppendWaiter {
+  private readonly context: RequestContext;
   private readonly request: ProduceRequest;
   private readonly respond: (response: ProduceResponseInput | null) => void;
   private readonly outcomes: PartitionOutcome[] = [];
@@ -62,7 +77,12 @@ class ProduceCall implements AppendWaiter {
   private timer: Timer | null = null;
   private answered = false;
 
-  constructor(request: ProduceRequest, respond: (response: ProduceResponseInput | null) => void) {
+  constructor(
+    context: RequestContext,
+    request: ProduceRequest,
+    respond: (response: ProduceResponseInput | null) => void,
+  ) {
+    this.context = context;
     this.request = request;
     this.respond = respond;
   }
@@ -84,8 +104,10 @@ class ProduceCall implements AppendWaiter {
     );
   }
 
-  refuse(place: number, error: number, message: string | null): void {
+  refuse(place: number, error: number, message: string | null, record = -1): void {
     this.outcomes[place]!.errorMessage = message;
+    if (record >= 0)
+      this.outcomes[place]!.recordErrors.push({ batchIndex: record, batchIndexErrorMessage: message });
     this.onAppended(place, error, -1, -1, -1);
   }
 
@@ -127,7 +149,10 @@ class ProduceCall implements AppendWaiter {
     this.timer?.cancel();
     this.answered = true;
     if (this.request.acks === 0) {
-      this.respond(null);
+      // No answer can say it: the client learns from the closed connection and refreshes its metadata.
+      const failed = this.outcomes.find((outcome) => outcome.errorCode !== 0);
+      if (failed === undefined) this.respond(null);
+      else this.context.close(`a produce request with acks=0 failed with ${errorName(failed.errorCode)}`);
       return;
     }
     let place = 0;
@@ -140,6 +165,9 @@ class ProduceCall implements AppendWaiter {
     });
   }
 }
+
+/** Most bytes the records of one batch may take when plain (`max.decompressed.message.bytes`). */
+const decompressedBytesMax = 64 * 1024 * 1024;
 
 export function produceHandler(deps: ProduceDeps): RequestHandler<ProduceRequest, ProduceResponseInput> {
   const { topics, arena, clock } = deps;
@@ -154,6 +182,12 @@ export function produceHandler(deps: ProduceDeps): RequestHandler<ProduceRequest
     logAppendTime: false,
     requireKeys: false,
   };
+
+  function refuse(call: ProduceCall, place: number, verdict: BatchVerdict, record: number): void {
+    const { error, message } = verdictTable[verdict]!;
+    deps.observe.refused(error);
+    call.refuse(place, error, message, record);
+  }
 
   function start(
     call: ProduceCall,
@@ -173,11 +207,32 @@ export function produceHandler(deps: ProduceDeps): RequestHandler<ProduceRequest
     options.logAppendTime = settings.logAppendTime;
     options.requireKeys = settings.compacted;
     const verdict = validateBatch(arena.view, arena.buffer, position, length, options);
-    if (verdict !== 0) {
-      const { error, message } = verdictTable[verdict]!;
-      deps.observe.refused(error);
-      call.refuse(place, error, message);
+    if (verdict !== batchVerdict.ok) {
+      const record =
+        verdict === batchVerdict.nullKey
+          ? faultyRecord(
+              arena.buffer,
+              position + batchHeaderBytes,
+              length - batchHeaderBytes,
+              recordCountOf(arena.view, position),
+              walkFlags.requireKeys,
+            )
+          : -1;
+      refuse(call, place, verdict, record);
       return;
+    }
+    if (settings.compacted && codecOf(attributesOf(arena.view, position)) !== 0) {
+      // Keys decide what compaction keeps, so a compacted topic is the one place where every record is looked at.
+      const deep = validateRecords(arena.view, arena.buffer, position, length, {
+        codecs: deps.codecs,
+        walk: deps.walk,
+        decompressedBytesMax,
+        requireKeys: true,
+      });
+      if (deep.verdict !== batchVerdict.ok) {
+        refuse(call, place, deep.verdict, deep.record);
+        return;
+      }
     }
     if (isTransactional(attributesOf(arena.view, position))) {
       call.refuse(place, ErrorCode.INVALID_TXN_STATE, 'Transactions are not served by this version.');
@@ -193,7 +248,7 @@ export function produceHandler(deps: ProduceDeps): RequestHandler<ProduceRequest
     respond: (response: ProduceResponseInput | null) => void,
   ): void {
     const { acks } = request;
-    const call = new ProduceCall(request, respond);
+    const call = new ProduceCall(context, request, respond);
     const acksWrong = acks !== 0 && acks !== 1 && acks !== -1;
     for (const topic of request.topicData) {
       const image =

@@ -69,6 +69,8 @@ export function readParcel(from: Buffer, at: number, length: number): FrameParce
       clientHost: from.toString('utf8', hostAt, clientAt),
       clientId: clientBytes < 0 ? null : from.toString('utf8', clientAt, listenerAt),
       listener: from.toString('utf8', listenerAt, frameAt),
+      // Only Produce with acks=0 closes connections, and it is never forwarded as a frame.
+      close() {},
     },
     frame: Buffer.from(from.subarray(frameAt, at + length)),
   };

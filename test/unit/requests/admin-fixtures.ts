@@ -246,6 +246,7 @@ export const context = (apiVersion: number): RequestContext => ({
   clientHost: '/127.0.0.1',
   connectionId: 1,
   listener: 'PLAINTEXT',
+  close() {},
 });
 
 /** The parts of a generated codec that a client has. */
