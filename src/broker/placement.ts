@@ -18,9 +18,12 @@ export function streamHash(topicId: string, partition: number): number {
   return hash >>> 0;
 }
 
-/** All coordinators live on shard 0, so that listing and describing groups needs no fan-out. */
+/**
+ * Consecutive partitions of a topic go around the shards, so that each topic's load is spread. All coordinators live on
+ * shard 0, so that listing and describing groups needs no fan-out.
+ */
 export function ownerShard(topicName: string, topicId: string, partition: number, shards: number): number {
-  return topicName === offsetsTopic ? 0 : streamHash(topicId, partition) % shards;
+  return topicName === offsetsTopic ? 0 : (streamHash(topicId, 0) + partition) % shards;
 }
 
 /** Consecutive partitions of a topic alternate between volumes. */
