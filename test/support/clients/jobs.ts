@@ -1,0 +1,170 @@
+/**
+ * What every client program understands, so that all can be held to the same: a file of jobs, one a line, run in order,
+ * and one line of answer each on standard output.
+ *
+ *   job:     op=consume TAB topic=... TAB count=... TAB group=... TAB output=/path
+ *   answer:  ok TAB name=value TAB name=value      or      error TAB text
+ *
+ * | op        | takes                                   | does                                                        |
+ * |-----------|-----------------------------------------|-------------------------------------------------------------|
+ * | produce   | topic, codec, input                     | sends the file's records: idempotent, acks=all              |
+ * | consume   | topic, count, group, output             | reads count records as a group's member, commits just those |
+ * | rebalance | topic, partitions, count, group, output | a member alone, then two, then one again; all is read       |
+ * | admin     | topic                                   | a topic's life through the admin client                     |
+ *
+ * Records' form: ../real-records.ts. No value holds a tab or a line end.
+ */
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type ClientRecord, formatRecords, parseRecords } from '../real-records.ts';
+
+export const codecs = ['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const;
+export type CodecName = (typeof codecs)[number];
+
+export type Job =
+  | {
+      readonly op: 'produce';
+      readonly topic: string;
+      readonly codec: CodecName;
+      readonly records: readonly ClientRecord[];
+    }
+  | {
+      readonly op: 'consume';
+      readonly topic: string;
+      readonly count: number;
+      readonly group: string;
+      readonly protocol?: 'consumer';
+    }
+  | {
+      readonly op: 'rebalance';
+      readonly topic: string;
+      readonly partitions: number;
+      readonly count: number;
+      readonly group: string;
+      readonly protocol?: 'consumer';
+    }
+  | { readonly op: 'admin'; readonly topic: string };
+
+/** `error` is null when the job was done; `records` are what a consumer read, also when it failed. */
+export interface Answer {
+  readonly error: string | null;
+  readonly values: Readonly<Record<string, string>>;
+  readonly records: ClientRecord[];
+}
+
+export interface Client {
+  readonly operations: readonly Job['op'][];
+  readonly codecs: readonly CodecName[];
+  /** What of a record this client cannot send is left out; equality is against this. */
+  sendable(record: ClientRecord): ClientRecord;
+  /** Runs jobs one after another; an answer each, in order. Never rejects. */
+  run(bootstrap: string, jobs: readonly Job[]): Promise<Answer[]>;
+}
+
+const outputBytesMax = 64 * 1024;
+
+/** Ends with the exit code; output beyond a bound is cut at its start. Killed after `timeoutMs`. */
+export function runProgram(
+  program: string,
+  args: readonly string[],
+  options: {
+    input?: string | Buffer;
+    timeoutMs: number;
+    env?: Record<string, string>;
+    cwd?: string;
+    outputMax?: number;
+  },
+): Promise<{ code: number | null; out: string; err: string }> {
+  return new Promise((resolve) => {
+    const child = spawn(program, args, {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      env: { ...process.env, ...options.env },
+      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+    });
+    const outputMax = options.outputMax ?? outputBytesMax;
+    const parts: string[] = [];
+    let size = 0;
+    let err = '';
+    const timer = setTimeout(() => child.kill('SIGKILL'), options.timeoutMs);
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      size += text.length;
+      if (size <= outputMax) parts.push(text);
+    });
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      err = (err + text).slice(-outputBytesMax);
+    });
+    child.stdin.on('error', () => undefined);
+    child.stdin.end(options.input ?? '');
+    const end = (code: number | null, more: string): void => {
+      clearTimeout(timer);
+      resolve({ code, out: parts.join(''), err: err + more });
+    };
+    child.once('error', (error) => end(null, error.message));
+    child.once('close', (code, signal) => end(code, signal === null ? '' : ` ended by ${signal}`));
+  });
+}
+
+/** A client whose program speaks the jobs' form itself. `command` gets bootstrap and the file of jobs appended. */
+export function driverClient(
+  command: readonly [string, ...string[]],
+  able: Pick<Client, 'operations' | 'codecs'> & { readonly env?: Record<string, string> },
+): Client {
+  return {
+    operations: able.operations,
+    codecs: able.codecs,
+    sendable: (record) => record,
+    async run(bootstrap, jobs) {
+      const directory = mkdtempSync(join(tmpdir(), 'millrace-client-'));
+      try {
+        const lines = jobs.map((job, at) => jobLine(job, directory, at));
+        const file = join(directory, 'jobs');
+        writeFileSync(file, lines.join(''));
+        const { out, err } = await runProgram(command[0], [...command.slice(1), bootstrap, file], {
+          timeoutMs: 60_000 * jobs.length,
+          ...(able.env === undefined ? {} : { env: able.env }),
+        });
+        const answers = out.split('\n').filter((line) => /^(ok|error)(\t|$)/.test(line));
+        return jobs.map((job, at) => answerOf(job, answers[at], err, join(directory, `${at}.out`)));
+      } finally {
+        rmSync(directory, { recursive: true, force: true });
+      }
+    },
+  };
+}
+
+function jobLine(job: Job, directory: string, at: number): string {
+  const input = join(directory, `${at}.in`);
+  const fields: Record<string, string | number> = { op: job.op, topic: job.topic };
+  if (job.op === 'produce') {
+    writeFileSync(input, formatRecords(job.records));
+    Object.assign(fields, { codec: job.codec, input });
+  } else if (job.op !== 'admin') {
+    Object.assign(fields, job, { output: join(directory, `${at}.out`) });
+  }
+  return `${Object.entries(fields)
+    .map(([name, value]) => `${name}=${value}`)
+    .join('\t')}\n`;
+}
+
+function answerOf(job: Job, line: string | undefined, err: string, output: string): Answer {
+  const [verdict, ...rest] = (line ?? 'error\tthe program ended without an answer').split('\t');
+  let records: ClientRecord[] = [];
+  let unread: string | null = null;
+  if (job.op === 'consume' || job.op === 'rebalance') {
+    try {
+      records = parseRecords(readFileSync(output, 'latin1'));
+    } catch (error) {
+      unread = `no records: ${String(error)}`;
+    }
+  }
+  if (verdict === 'error') {
+    const said = err.trim().split('\n').slice(-3).join(' | ').slice(-600);
+    return { error: said === '' ? rest.join(' ') : `${rest.join(' ')} [${said}]`, values: {}, records };
+  }
+  const values = Object.fromEntries(
+    rest.filter((part) => part.includes('=')).map((part) => part.split(/=(.*)/s, 2)),
+  );
+  return { error: unread, values, records };
+}

@@ -1,0 +1,279 @@
+/**
+ * Runs jobs with kafkajs or with @confluentinc/kafka-javascript, which has the same interface but for where settings
+ * stand: driver.js FAMILY PACKAGE-JSON BOOTSTRAP JOBS. Forms of jobs, records and answers: ../jobs.ts.
+ *
+ * kafkajs brings gzip only; the three other codecs plugged into it are the ones of this repository.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import type * as KafkaJs from 'kafkajs';
+import { codecId } from '../../../../src/protocol/compression/codec.ts';
+import { createCodecs } from '../../../../src/protocol/compression/codecs.ts';
+import { type ClientRecord, formatRecords, parseRecords } from '../../real-records.ts';
+import type { CodecName } from '../jobs.ts';
+
+type Job = Readonly<Record<string, string>>;
+type Result = Readonly<Record<string, string | number | boolean>>;
+
+const [family, home, bootstrap, jobsFile] = process.argv.slice(2) as [string, string, string, string];
+const isConfluent = family === 'confluent';
+const load = createRequire(home);
+const library = (
+  isConfluent ? load('@confluentinc/kafka-javascript').KafkaJS : load('kafkajs')
+) as typeof KafkaJs;
+/** The one keeps its settings in a member of that name, the other takes them as they are. */
+const settings = <T extends object>(values: T): T =>
+  isConfluent ? ({ kafkaJS: values } as unknown as T) : values;
+const chunk = 500;
+const decompressedMax = 64 * 1024 * 1024;
+
+if (!isConfluent) {
+  const own = createCodecs();
+  for (const [name, type] of [
+    ['snappy', library.CompressionTypes.Snappy],
+    ['lz4', library.CompressionTypes.LZ4],
+    ['zstd', library.CompressionTypes.ZSTD],
+  ] as const) {
+    library.CompressionCodecs[type] = () => ({
+      compress: async (encoder: { buffer: Buffer }) => own.compress(codecId[name], encoder.buffer),
+      decompress: async (bytes: Buffer) => own.decompress(codecId[name], bytes, decompressedMax),
+    });
+  }
+}
+
+const kafka = new library.Kafka(
+  settings({ brokers: [bootstrap], clientId: 'millrace-test', logLevel: library.logLevel.NOTHING }),
+);
+
+function compression(codec: CodecName): KafkaJs.CompressionTypes {
+  const names = { none: 'None', gzip: 'GZIP', snappy: 'Snappy', lz4: 'LZ4', zstd: 'ZSTD' } as const;
+  return isConfluent
+    ? (codec as unknown as KafkaJs.CompressionTypes)
+    : library.CompressionTypes[names[codec]];
+}
+
+async function produce(job: Job): Promise<Result> {
+  const records = parseRecords(readFileSync(job.input!, 'latin1'));
+  const codec = compression(job.codec as CodecName);
+  const atCreation = isConfluent ? { acks: -1, compression: codec } : { maxInFlightRequests: 1 };
+  const atSend = isConfluent ? {} : { acks: -1, compression: codec };
+  const producer = kafka.producer(settings({ idempotent: true, ...atCreation }));
+  await producer.connect();
+  try {
+    for (let at = 0; at < records.length; at += chunk) {
+      const messages = records.slice(at, at + chunk).map(({ key, value, headers }) => ({
+        key,
+        value,
+        headers: Object.fromEntries(headers.map(([name, bytes]) => [name, bytes ?? ''])),
+      }));
+      await producer.send({ topic: job.topic!, messages, ...atSend });
+    }
+  } finally {
+    await producer.disconnect();
+  }
+  return { records: records.length };
+}
+
+function recordOf({ partition, message }: KafkaJs.EachMessagePayload): ClientRecord {
+  const headers = Object.entries(message.headers ?? {}).flatMap(([name, value]) =>
+    (Array.isArray(value) ? value : [value]).map(
+      (one) => [name, one == null ? null : Buffer.from(one)] as const,
+    ),
+  );
+  return { key: message.key, value: message.value, headers, partition, offset: Number(message.offset) };
+}
+
+/** The records' lines with where they lay. */
+function save(path: string, records: readonly ClientRecord[]): void {
+  const lines = records.map((one) => `${formatRecords([one]).trimEnd()}\t${one.partition}\t${one.offset}\n`);
+  writeFileSync(path, lines.join(''));
+}
+
+function consumerOf(group: string, autoCommit: boolean): KafkaJs.Consumer {
+  const common = { groupId: group, sessionTimeout: 10_000, heartbeatInterval: 500, rebalanceTimeout: 10_000 };
+  return kafka.consumer(
+    settings(
+      isConfluent ? { ...common, fromBeginning: true, autoCommit } : { ...common, maxWaitTimeInMs: 500 },
+    ),
+  );
+}
+
+async function start(
+  consumer: KafkaJs.Consumer,
+  topic: string,
+  autoCommit: boolean,
+  each: (payload: KafkaJs.EachMessagePayload) => void,
+): Promise<void> {
+  await consumer.connect();
+  await consumer.subscribe(isConfluent ? { topic } : { topic, fromBeginning: true });
+  const eachMessage = async (payload: KafkaJs.EachMessagePayload): Promise<void> => each(payload);
+  await consumer.run(isConfluent ? { eachMessage } : { autoCommit, eachMessage });
+}
+
+async function until(what: string, timeoutMs: number, condition: () => boolean): Promise<void> {
+  const deadline = performance.now() + timeoutMs;
+  while (!condition()) {
+    if (performance.now() > deadline) throw new Error(`never happened: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+async function consume(job: Job): Promise<Result> {
+  const count = Number(job.count);
+  const found: ClientRecord[] = [];
+  const consumer = consumerOf(job.group!, false);
+  try {
+    await start(consumer, job.topic!, false, (payload) => {
+      if (found.length < count) found.push(recordOf(payload));
+    });
+    await until(`${count} records`, 45_000, () => found.length === count).catch(() => undefined);
+    const after = new Map(found.map(({ partition, offset }) => [partition!, offset! + 1]));
+    const offsets = [...after].map(([partition, offset]) => ({
+      topic: job.topic!,
+      partition,
+      offset: String(offset),
+    }));
+    if (offsets.length > 0) await consumer.commitOffsets(offsets);
+  } finally {
+    await consumer.disconnect();
+    save(job.output!, found);
+  }
+  if (found.length !== count) throw new Error(`${found.length} records instead of ${count}`);
+  return { records: found.length };
+}
+
+async function rebalance(job: Job): Promise<Result> {
+  const count = Number(job.count);
+  const partitions = Number(job.partitions);
+  const topic = job.topic!;
+  const found = new Map<string, ClientRecord>();
+  const join = async () => {
+    const consumer = consumerOf(job.group!, true);
+    let assigned: readonly number[] = [];
+    if (!isConfluent) {
+      consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
+        assigned = payload.memberAssignment[topic] ?? [];
+      });
+    }
+    await start(consumer, topic, true, (payload) => {
+      const place = `${payload.partition} ${payload.message.offset}`;
+      if (!found.has(place)) found.set(place, recordOf(payload));
+    });
+    const held = (): readonly number[] => {
+      if (!isConfluent) return assigned;
+      try {
+        return (consumer as unknown as { assignment(): { partition: number }[] })
+          .assignment()
+          .map(({ partition }) => partition);
+      } catch {
+        return []; // Between two assignments.
+      }
+    };
+    return { consumer, held };
+  };
+  const first = await join();
+  await until('the first member has all', 30_000, () => first.held().length === partitions);
+  const second = await join();
+  await until('the members share', 30_000, () => {
+    const [one, other] = [first.held(), second.held()];
+    return (
+      one.length > 0 &&
+      other.length > 0 &&
+      new Set([...one, ...other]).size === one.length + other.length &&
+      one.length + other.length === partitions
+    );
+  });
+  const shared = { first: first.held().length, second: second.held().length };
+  await until('half is read', 30_000, () => found.size >= count / 2);
+  await second.consumer.disconnect();
+  await until('the first member has all again', 30_000, () => first.held().length === partitions);
+  await until('all is read', 30_000, () => found.size >= count);
+  await first.consumer.disconnect();
+  save(
+    job.output!,
+    [...found.values()].sort((a, b) => a.partition! - b.partition! || a.offset! - b.offset!),
+  );
+  return shared;
+}
+
+async function admin(job: Job): Promise<Result> {
+  const topic = job.topic!;
+  const client = kafka.admin();
+  await client.connect();
+  try {
+    await client.createTopics({
+      topics: [
+        {
+          topic,
+          numPartitions: 2,
+          replicationFactor: 1,
+          configEntries: [{ name: 'retention.ms', value: '12345000' }],
+        },
+      ],
+    });
+    const type = library.ConfigResourceTypes.TOPIC;
+    const retention = async (): Promise<string> => {
+      const { resources } = await client.describeConfigs({
+        includeSynonyms: false,
+        resources: [{ type, name: topic, configNames: ['retention.ms'] }],
+      });
+      return resources[0]!.configEntries[0]!.configValue;
+    };
+    const created = await retention();
+    await client.alterConfigs({
+      validateOnly: false,
+      resources: [{ type, name: topic, configEntries: [{ name: 'retention.ms', value: '23456000' }] }],
+    });
+    const altered = await retention();
+    const begin = Date.now() - 60_000;
+    const producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1 });
+    await producer.connect();
+    for (let at = 0; at < 20; at++) {
+      await producer.send({
+        topic,
+        messages: [{ partition: 0, value: `row ${at}`, timestamp: String(begin + at * 1_000) }],
+      });
+    }
+    await producer.disconnect();
+    const ends = async (): Promise<{ low: string; high: string }> =>
+      (await client.fetchTopicOffsets(topic)).find(({ partition }) => partition === 0)!;
+    const before = await ends();
+    const [atTime] = (await client.fetchTopicOffsetsByTimestamp(topic, begin + 7_500)).filter(
+      ({ partition }) => partition === 0,
+    );
+    await client.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: '5' }] });
+    const earliestAfter = (await ends()).low;
+    await client.deleteTopics({ topics: [topic] });
+    const names = await client.listTopics();
+    return {
+      created,
+      altered,
+      earliest: before.low,
+      latest: before.high,
+      atTime: atTime!.offset,
+      earliestAfter,
+      gone: !names.includes(topic),
+    };
+  } finally {
+    await client.disconnect();
+  }
+}
+
+const operations: Readonly<Record<string, (job: Job) => Promise<Result>>> = {
+  produce,
+  consume,
+  rebalance,
+  admin,
+};
+for (const line of readFileSync(jobsFile, 'utf8').trimEnd().split('\n')) {
+  const job = Object.fromEntries(line.split('\t').map((part) => part.split(/=(.*)/s, 2))) as Job;
+  let said: string;
+  try {
+    const result = await operations[job.op!]!(job);
+    said = ['ok', ...Object.entries(result).map(([name, value]) => `${name}=${value}`)].join('\t');
+  } catch (error) {
+    said = `error\t${String(error).replaceAll(/\s+/g, ' ').slice(0, 500)}`;
+  }
+  process.stdout.write(`${said}\n`);
+}
+process.exit(0);

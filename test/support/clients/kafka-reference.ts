@@ -1,0 +1,115 @@
+/**
+ * Apache Kafka 4.4.0 itself, from its jars: one node that is broker and controller, on loopback ports, with its data in a
+ * temporary directory. The same drivers and benchmarks run against it and against Millrace.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { step } from './installed.ts';
+import { jars } from './java/java.ts';
+
+export interface KafkaReference {
+  readonly bootstrap: string;
+  readonly pid: number;
+  readonly data: string;
+  stop(): Promise<void>;
+}
+
+const readyTimeoutMs = 60_000;
+
+/** Throws with the reason where it cannot be had. `settings` are server.properties on top of the ones below. */
+export async function startKafka(
+  settings: Readonly<Record<string, string>> = {},
+  heap = '1g',
+): Promise<KafkaReference> {
+  const path = await jars('broker');
+  const [port, controllerPort] = [await freePort(), await freePort()];
+  const data = mkdtempSync(join(tmpdir(), 'millrace-kafka-'));
+  const properties = {
+    'process.roles': 'broker,controller',
+    'node.id': '1',
+    'controller.quorum.voters': `1@127.0.0.1:${controllerPort}`,
+    listeners: `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controllerPort}`,
+    'advertised.listeners': `PLAINTEXT://127.0.0.1:${port}`,
+    'controller.listener.names': 'CONTROLLER',
+    'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
+    'log.dirs': join(data, 'log'),
+    'offsets.topic.replication.factor': '1',
+    'transaction.state.log.replication.factor': '1',
+    'transaction.state.log.min.isr': '1',
+    'share.coordinator.state.topic.replication.factor': '1',
+    'share.coordinator.state.topic.min.isr': '1',
+    'group.initial.rebalance.delay.ms': '0',
+    ...settings,
+  };
+  const file = join(data, 'server.properties');
+  writeFileSync(
+    file,
+    Object.entries(properties)
+      .map(([name, value]) => `${name}=${value}\n`)
+      .join(''),
+  );
+  const java = ['-Dorg.apache.logging.log4j.level=ERROR', '-cp', path];
+  let child: ChildProcess | null = null;
+  const stop = async (): Promise<void> => {
+    if (child !== null && child.exitCode === null && child.signalCode === null) {
+      const ended = new Promise((resolve) => child!.once('close', resolve));
+      child.kill('SIGKILL');
+      await ended;
+    }
+    rmSync(data, { recursive: true, force: true, maxRetries: 3 });
+  };
+  try {
+    const cluster = randomBytes(16).toString('base64url');
+    await step(
+      'java',
+      ['-Xmx256m', ...java, 'kafka.tools.StorageTool', 'format', '-t', cluster, '-c', file],
+      60_000,
+    );
+    child = spawn('java', [`-Xms${heap}`, `-Xmx${heap}`, ...java, 'kafka.Kafka', file], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      cwd: data,
+    });
+    let said = '';
+    const listen = (text: string): void => {
+      said = (said + text).slice(-8_000);
+    };
+    child.stdout!.setEncoding('utf8').on('data', listen);
+    child.stderr!.setEncoding('utf8').on('data', listen);
+    const deadline = performance.now() + readyTimeoutMs;
+    while (!(await answers(port))) {
+      if (child.exitCode !== null || performance.now() > deadline)
+        throw new Error(`Kafka does not start: ${said.slice(-800)}`);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    return { bootstrap: `127.0.0.1:${port}`, pid: child.pid!, data, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+function answers(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    const done = (is: boolean) => () => {
+      socket.destroy();
+      resolve(is);
+    };
+    socket.once('connect', done(true)).once('error', done(false));
+  });
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer();
+    probe.once('error', reject);
+    probe.listen(0, '127.0.0.1', () => {
+      const address = probe.address();
+      probe.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
+    });
+  });
+}

@@ -1,0 +1,105 @@
+/**
+ * kcat as a client. Text only, and one set of headers a run: of a record's headers it is sent the one that names its
+ * set, with a run for each set in the records' order.
+ */
+import type { ClientRecord } from '../real-records.ts';
+import { debianPackages, step } from './installed.ts';
+import { type Answer, type Client, codecs, type Job, runProgram } from './jobs.ts';
+
+const timeoutMs = 60_000;
+const outputMax = 64 * 1024 * 1024;
+
+interface KcatMessage {
+  readonly partition: number;
+  readonly offset: number;
+  readonly key: string | null;
+  readonly payload: string | null;
+  readonly headers?: readonly string[];
+}
+
+export async function openKcat(): Promise<Client> {
+  try {
+    await step('kcat', ['-V'], 10_000);
+  } catch {
+    await debianPackages(['kcat']);
+    await step('kcat', ['-V'], 10_000);
+  }
+  return {
+    operations: ['produce', 'consume'],
+    codecs,
+    sendable: ({ key, value, headers }) => ({
+      key,
+      value,
+      headers: headers.filter(([name]) => name === 'set'),
+    }),
+    async run(bootstrap, jobs) {
+      const answers: Answer[] = [];
+      for (const job of jobs) {
+        if (job.op === 'produce')
+          answers.push({ error: await produce(bootstrap, job), values: {}, records: [] });
+        else if (job.op === 'consume') answers.push({ ...(await consume(bootstrap, job)), values: {} });
+        else answers.push({ error: `kcat does not do ${job.op}`, values: {}, records: [] });
+      }
+      return answers;
+    },
+  };
+}
+
+async function produce(bootstrap: string, job: Job & { op: 'produce' }): Promise<string | null> {
+  const runs = new Map<string, string[]>();
+  for (const { key, value, headers } of job.records) {
+    const set = headers.find(([name]) => name === 'set')?.[1]?.toString() ?? '';
+    let lines = runs.get(set);
+    if (lines === undefined) runs.set(set, (lines = []));
+    lines.push(`${key}\t${value}\n`);
+  }
+  for (const [set, lines] of runs) {
+    const args = ['-P', '-b', bootstrap, '-t', job.topic, '-K', '\t', '-z', job.codec, '-H', `set=${set}`];
+    args.push('-X', 'enable.idempotence=true', '-X', 'acks=all', '-X', 'message.timeout.ms=30000');
+    const { code, err } = await runProgram('kcat', args, { input: lines.join(''), timeoutMs });
+    if (code !== 0 || err.includes('ERROR')) return `exit ${code}: ${err.trim().slice(-400)}`;
+  }
+  return null;
+}
+
+async function consume(
+  bootstrap: string,
+  job: Job & { op: 'consume' },
+): Promise<{ error: string | null; records: ClientRecord[] }> {
+  const args = [
+    '-b',
+    bootstrap,
+    '-G',
+    job.group,
+    '-J',
+    '-c',
+    String(job.count),
+    '-X',
+    'auto.offset.reset=earliest',
+    job.topic,
+  ];
+  const { code, out, err } = await runProgram('kcat', args, { timeoutMs: 45_000, outputMax });
+  const lines = out.split('\n').filter((line) => line.startsWith('{'));
+  const records = lines.map((line) => recordOf(JSON.parse(line) as KcatMessage));
+  const enough = records.length === job.count;
+  return {
+    error:
+      code === 0 && enough
+        ? null
+        : `exit ${code}: ${records.length} records instead of ${job.count}: ${err.trim().slice(-400)}`,
+    records,
+  };
+}
+
+function recordOf(message: KcatMessage): ClientRecord {
+  const headers: [string, Buffer][] = [];
+  const named = message.headers ?? [];
+  for (let at = 0; at + 1 < named.length; at += 2) headers.push([named[at]!, Buffer.from(named[at + 1]!)]);
+  return {
+    key: message.key === null ? null : Buffer.from(message.key),
+    value: message.payload === null ? null : Buffer.from(message.payload),
+    headers,
+    partition: message.partition,
+    offset: message.offset,
+  };
+}
