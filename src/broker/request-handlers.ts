@@ -82,6 +82,7 @@ export function requestHandlers(
       crc32c,
       walk,
       codecs: services.codecs,
+      congestion: services.congestion,
       observe,
       endpoint,
       batchBytesMax: services.settings.batchBytesMax,

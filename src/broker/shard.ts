@@ -17,6 +17,7 @@ import { Slab } from '../net/slab.ts';
 import type { MetricsSnapshot } from '../observe/metrics.ts';
 import type { Arena } from '../ports/arena.ts';
 import type { Clock } from '../ports/clock.ts';
+import { MillraceError } from '../ports/errors.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { Random } from '../ports/random.ts';
 import { streamKey } from '../ports/stream-id.ts';
@@ -101,6 +102,7 @@ export interface ShardServices {
   readonly crc32c: Crc32c;
   readonly walk: RecordWalk;
   readonly codecs: Codecs;
+  readonly congestion: () => number;
   readonly sessions: FetchSessionCache;
   readonly control: ControlPlane;
   readonly coordinator: GroupCoordinatorShard;
@@ -202,6 +204,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
       crc32c: parts.crc32c,
       walk: parts.walk,
       codecs: parts.codecs,
+      congestion: () => this.logs.congestion(),
       sessions: this.sessions,
       control: parts.control,
       coordinator: this.coordinator,
@@ -352,8 +355,11 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
       const position = batches.position[i]!;
       const length = batches.length[i]!;
       const log = this.logs.get(batches.topicIds[batches.topic[i]!]!, batches.partition[i]!);
+      // Recovery loads no more than fits; a batch must never be left out for want of room.
+      if (log?.journal.entriesFull())
+        throw new MillraceError('internal', 'JOURNAL_FULL', 'more recovered batches than the journal holds');
       // To the first gap: what is committed already, or lies behind an offset that is not there, is not this log's.
-      if (log === undefined || log.journal.full() || !log.follows(position)) dropped++;
+      if (log === undefined || !log.follows(position)) dropped++;
       else log.restore(position, batchBytesOf(arena.view, position), batches.commit[i]!);
       arena.releaseRange(position, length);
     }

@@ -29,6 +29,7 @@ export interface AppendWaiter {
 export class AppendJournal {
   readonly volume: number;
   readonly capacity: number;
+  readonly deltaBytesMax: number;
   private readonly mask: number;
   private readonly arena: Arena;
   readonly position: Float64Array;
@@ -58,10 +59,12 @@ export class AppendJournal {
   /** Duplicates that wait for an entry appended earlier (rare: a retry while the original is in flight). */
   private readonly joined = new Map<number, { waiter: AppendWaiter; index: number }[]>();
 
-  constructor(volume: number, capacity: number, arena: Arena) {
+  /** @param deltaBytesMax bytes not yet in objects (delta and in flight) that the journal takes. */
+  constructor(volume: number, capacity: number, deltaBytesMax: number, arena: Arena) {
     if (capacity < 2 || (capacity & (capacity - 1)) !== 0)
       throw new RangeError('journal capacity: a power of two');
     this.volume = volume;
+    this.deltaBytesMax = deltaBytesMax;
     this.capacity = capacity;
     this.mask = capacity - 1;
     this.arena = arena;
@@ -81,8 +84,19 @@ export class AppendJournal {
     return entry & this.mask;
   }
 
-  full(): boolean {
+  entriesFull(): boolean {
     return this.tail - this.head >= this.capacity;
+  }
+
+  /** No room for another entry: too many are held, or too much waits for its upload. */
+  full(): boolean {
+    return this.entriesFull() || this.deltaBytes + this.pendingBytes >= this.deltaBytesMax;
+  }
+
+  /** How near the bound is, 0 to 1. */
+  congestion(): number {
+    const entries = (this.tail - this.uploaded) / this.capacity;
+    return Math.min(1, Math.max(entries, (this.deltaBytes + this.pendingBytes) / this.deltaBytesMax));
   }
 
   /** Records an entry at the tail and takes its arena references. The caller has checked `full()`. */

@@ -66,7 +66,13 @@ export class LogManager {
   constructor(options: LogManagerOptions) {
     this.options = options;
     this.journals = options.wals.map(
-      (wal) => new AppendJournal(wal.volume, options.journalCapacity, options.arena),
+      (wal) =>
+        new AppendJournal(
+          wal.volume,
+          options.journalCapacity,
+          Math.max(1, options.logCacheBytes / options.wals.length),
+          options.arena,
+        ),
     );
     this.failures = options.wals.map(() => null);
     this.shifts = options.wals.map(() => 0);
@@ -244,6 +250,13 @@ export class LogManager {
   uploaded(volume: number, end: number): void {
     this.journals[volume]!.markUploaded(end);
     this.trimCache();
+  }
+
+  /** How near the fullest volume is to refusing appends, 0 to 1. */
+  congestion(): number {
+    let most = 0;
+    for (const journal of this.journals) most = Math.max(most, journal.congestion());
+    return most;
   }
 
   /** Evicts uploaded batches above the cache budget. */

@@ -43,6 +43,8 @@ export interface ProduceDeps {
   readonly crc32c: Crc32c;
   readonly walk: RecordWalk;
   readonly codecs: Codecs;
+  /** How near the log is to refusing appends, 0 to 1: throttles before that. */
+  readonly congestion: () => number;
   /** Largest batch that the WAL takes. */
   readonly batchBytesMax: number;
   /** Told of every batch taken or refused, for the metrics. */
@@ -70,6 +72,7 @@ interface PartitionOutcome {
 class ProduceCall implements AppendWaiter {
   private readonly context: RequestContext;
   private readonly request: ProduceRequest;
+  private readonly congestion: () => number;
   private readonly respond: (response: ProduceResponseInput | null) => void;
   private readonly outcomes: PartitionOutcome[] = [];
   private readonly settled: boolean[] = [];
@@ -80,10 +83,12 @@ class ProduceCall implements AppendWaiter {
   constructor(
     context: RequestContext,
     request: ProduceRequest,
+    congestion: () => number,
     respond: (response: ProduceResponseInput | null) => void,
   ) {
     this.context = context;
     this.request = request;
+    this.congestion = congestion;
     this.respond = respond;
   }
 
@@ -157,6 +162,7 @@ class ProduceCall implements AppendWaiter {
     }
     let place = 0;
     this.respond({
+      throttleTimeMs: throttleMs(this.congestion()),
       responses: this.request.topicData.map((topic) => ({
         name: topic.name,
         topicId: topic.topicId,
@@ -168,6 +174,16 @@ class ProduceCall implements AppendWaiter {
 
 /** Most bytes the records of one batch may take when plain (`max.decompressed.message.bytes`). */
 const decompressedBytesMax = 64 * 1024 * 1024;
+
+/** Producers are slowed from here on (KIP-219): clients wait that long before they send again. */
+const throttleFrom = 0.75;
+const throttleMsMax = 1000;
+
+function throttleMs(congestion: number): number {
+  return congestion <= throttleFrom
+    ? 0
+    : Math.round(((congestion - throttleFrom) / (1 - throttleFrom)) * throttleMsMax);
+}
 
 export function produceHandler(deps: ProduceDeps): RequestHandler<ProduceRequest, ProduceResponseInput> {
   const { topics, arena, clock } = deps;
@@ -248,7 +264,7 @@ export function produceHandler(deps: ProduceDeps): RequestHandler<ProduceRequest
     respond: (response: ProduceResponseInput | null) => void,
   ): void {
     const { acks } = request;
-    const call = new ProduceCall(context, request, respond);
+    const call = new ProduceCall(context, request, deps.congestion, respond);
     const acksWrong = acks !== 0 && acks !== 1 && acks !== -1;
     for (const topic of request.topicData) {
       const image =

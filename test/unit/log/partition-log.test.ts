@@ -190,7 +190,7 @@ test('a full queue and a full journal refuse with a retriable error and change n
 });
 
 test('collect cuts by commit, uploaded frees, and every arena segment comes back', () => {
-  const { arena, wal, logs, append } = setup({ logCacheBytes: 0 });
+  const { arena, wal, logs, append } = setup({ logCacheBytes: 250 });
   const free = arena.freeSegments();
   append(1);
   append(1);
@@ -201,16 +201,18 @@ test('collect cuts by commit, uploaded frees, and every arena segment comes back
   assert.equal(cut.streams.length, 1);
   assert.equal(cut.streams[0]!.endOffset, 2);
   logs.uploaded(0, cut.end);
+  logs.reclaim(arena.segmentCount);
   assert.equal(logs.deltaBytes(0) > 0, true, 'the third batch is still delta');
   assert.equal(arena.freeSegments(), free - 1);
   const rest = logs.collect(0, 2, false);
   assert.equal(rest.streams[0]!.baseOffset, 2);
   logs.uploaded(0, rest.end);
+  logs.reclaim(arena.segmentCount);
   assert.equal(arena.freeSegments(), free);
 });
 
 test('the delta is never evicted, whatever the cache budget', () => {
-  const { arena, wal, logs, append, read } = setup({ logCacheBytes: 0 });
+  const { arena, wal, logs, append, read } = setup({ logCacheBytes: 250 });
   append(1);
   wal.onDurable(1, 1);
   logs.trimCache();
@@ -218,6 +220,22 @@ test('the delta is never evicted, whatever the cache budget', () => {
   const result = read(0);
   assert.equal(result.records!.positions.length, 1);
   result.records!.release();
+});
+
+test('what waits for its upload is bounded by the cache, and appends go on once it is uploaded', () => {
+  const { wal, logs, outcomes, append } = setup({ logCacheBytes: 200 });
+  append(1);
+  append(1);
+  append(1);
+  append(1);
+  assert.equal(outcomes[0]!.error, ErrorCode.NOT_ENOUGH_REPLICAS);
+  assert.equal(logs.congestion(), 1);
+  wal.onDurable(wal.appended, 1);
+  logs.uploaded(0, logs.collect(0, 1, false).end);
+  assert.equal(logs.congestion(), 0);
+  append(1);
+  wal.onDurable(wal.appended, 2);
+  assert.equal(outcomes.at(-1)!.error, 0);
 });
 
 test('data of a deleted topic is not collected', () => {

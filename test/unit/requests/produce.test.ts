@@ -21,6 +21,7 @@ import { VirtualClock } from '../../support/virtual-clock.ts';
 const codecs = createCodecs();
 
 function setup(options: { compacted?: boolean; maxMessageBytes?: number } = {}) {
+  let congestion = 0;
   const arena = new HeapArena({ segmentBytes: 65_536, segmentCount: 8 });
   const clock = new VirtualClock();
   const appended: { waiter: AppendWaiter; index: number }[] = [];
@@ -51,6 +52,7 @@ function setup(options: { compacted?: boolean; maxMessageBytes?: number } = {}) 
     crc32c: javascriptCrc32c,
     walk: portableRecordWalk,
     codecs,
+    congestion: () => congestion,
     batchBytesMax: 1 << 20,
     observe: { produced() {}, refused() {} },
     endpoint: () => ({ nodeId: 0, host: 'h', port: 1, rack: null }),
@@ -94,7 +96,10 @@ function setup(options: { compacted?: boolean; maxMessageBytes?: number } = {}) 
     const only = () => answers[0]!.responses![0]!.partitionResponses![0]!;
     return { answers, only };
   };
-  return { produce, appended, clock, closed };
+  const congest = (level: number) => {
+    congestion = level;
+  };
+  return { produce, appended, clock, closed, congest };
 }
 
 const keyed: BatchRecord[] = [
@@ -160,6 +165,21 @@ test('each fault has its wire error, and nothing is appended', () => {
     ErrorCode.INVALID_TXN_STATE,
   );
   assert.equal(appended.length, 0);
+});
+
+test('producers are slowed before anything is refused', () => {
+  const { produce, appended, congest } = setup();
+  const throttleAt = (level: number): number => {
+    congest(level);
+    const { answers } = produce(keyed);
+    const { waiter, index } = appended.at(-1)!;
+    waiter.onAppended(index, 0, 0, -1, 0);
+    return answers[0]!.throttleTimeMs!;
+  };
+  assert.equal(throttleAt(0.5), 0);
+  assert.equal(throttleAt(0.75), 0);
+  assert.equal(throttleAt(0.9), 600);
+  assert.equal(throttleAt(1), 1000);
 });
 
 test('a compacted topic refuses null keys, compressed or not, and names the record', () => {
