@@ -70,6 +70,8 @@ export interface StartResult {
 export interface Report {
   readonly reportVersion: typeof reportVersion;
   readonly environment: Environment;
+  /** Free memory that was filled with page cache beforehand. */
+  readonly filledGb: number;
   readonly brokers: readonly BrokerResult[];
   readonly failed: readonly FailedScenario[];
   readonly micro: readonly MicroResult[];
@@ -103,7 +105,7 @@ export function reportTables(report: Report, file: string): string {
   ];
   if (report.brokers.length > 0) {
     lines.push(
-      'Clients, broker and disk share the machine. CPU is that of the broker process; GB = 10⁹ bytes, µs are per request. Latencies are milliseconds to the durable acknowledgement.',
+      `Free memory filled with page cache before: ${report.filledGb.toFixed(1)} GB. Clients, broker and disk share the machine. CPU is that of the broker process; GB = 10⁹ bytes, µs are per request. Latencies are milliseconds to the durable acknowledgement.`,
       '',
       '| scenario | MB/s | CPU-s/GB | CPU µs/request | floor | goal | p50 | p99 | p99.9 | max | peak RSS MB |',
       '|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|',
