@@ -11,7 +11,7 @@ import { ProtocolDecodeError } from '../protocol/codec-errors.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
 import { Reader } from '../protocol/reader.ts';
 import { type RecordsHole, Writer } from '../protocol/writer.ts';
-import type { AnyRequestHandler, RequestContext } from './handler.ts';
+import type { AnyRequestHandler, CallerContext, RequestContext } from './handler.ts';
 
 export const apiVersionsKey = 18;
 
@@ -26,7 +26,7 @@ export interface GroupRouter {
   ownerOf(groupId: string): number | null;
   forward(
     owner: number,
-    context: RequestContext,
+    context: CallerContext,
     buffer: Buffer,
     position: number,
     length: number,
@@ -156,7 +156,9 @@ export class Dispatcher implements FrameHandler {
   }
 
   /** Serves a request that another shard forwarded; `done` gets the whole answer frame, or null when it failed. */
-  serveForwarded(context: RequestContext, frame: Buffer, done: (answer: Buffer | null) => void): void {
+  serveForwarded(caller: CallerContext, frame: Buffer, done: (answer: Buffer | null) => void): void {
+    // Only Produce with acks=0 closes its connection, and it is never forwarded as a frame.
+    const context: RequestContext = { ...caller, close() {} };
     const handler = this.table[frame.readInt16BE(0)]!;
     const { api } = handler.codec;
     const correlationId = frame.readInt32BE(4);

@@ -8,8 +8,8 @@ import type { ApiDescription } from '../protocol/codec.ts';
 import type { Reader } from '../protocol/reader.ts';
 import type { Writer } from '../protocol/writer.ts';
 
-/** Everything a handler may know of the caller. */
-export interface RequestContext {
+/** What travels with a request to another shard. */
+export interface CallerContext {
   readonly apiVersion: number;
   readonly clientId: string | null;
   /** Peer address as Kafka prints it: "/127.0.0.1". */
@@ -18,6 +18,10 @@ export interface RequestContext {
   readonly connectionId: number;
   /** Listener the request came in on; Metadata answers with this listener's advertised address. */
   readonly listener: string;
+}
+
+/** Everything a handler may know of the caller. */
+export interface RequestContext extends CallerContext {
   /** Ends the connection, for requests that failed and have no answer to say so. */
   close(reason: string): void;
 }

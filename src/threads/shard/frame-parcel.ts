@@ -9,17 +9,17 @@
  *   └────────┴──────────┴─────────┴──────────┴───────────┴─────────┴────────┴──────────┴──────────┴───────┘
  *   little endian; texts in UTF-8. Lives between two threads of one process only.
  */
-import type { RequestContext } from '../../requests/handler.ts';
+import type { CallerContext } from '../../requests/handler.ts';
 
 const headBytes = 20;
 
 export interface FrameParcel {
-  readonly context: RequestContext;
+  readonly context: CallerContext;
   /** A copy of its own: handlers keep views of their request. */
   readonly frame: Buffer;
 }
 
-export function parcelBytes(context: RequestContext, frameBytes: number): number {
+export function parcelBytes(context: CallerContext, frameBytes: number): number {
   const clientId = context.clientId === null ? 0 : Buffer.byteLength(context.clientId);
   return (
     headBytes +
@@ -34,7 +34,7 @@ export function parcelBytes(context: RequestContext, frameBytes: number): number
 export function writeParcel(
   to: Buffer,
   at: number,
-  context: RequestContext,
+  context: CallerContext,
   from: Buffer,
   position: number,
   length: number,
@@ -69,8 +69,6 @@ export function readParcel(from: Buffer, at: number, length: number): FrameParce
       clientHost: from.toString('utf8', hostAt, clientAt),
       clientId: clientBytes < 0 ? null : from.toString('utf8', clientAt, listenerAt),
       listener: from.toString('utf8', listenerAt, frameAt),
-      // Only Produce with acks=0 closes connections, and it is never forwarded as a frame.
-      close() {},
     },
     frame: Buffer.from(from.subarray(frameAt, at + length)),
   };

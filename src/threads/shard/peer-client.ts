@@ -12,7 +12,7 @@ import type { TopicImage } from '../../metadata/metadata-store.ts';
 import type { Arena } from '../../ports/arena.ts';
 import { streamId } from '../../ports/stream-id.ts';
 import { ErrorCode } from '../../protocol/generated/errors.ts';
-import type { RequestContext } from '../../requests/handler.ts';
+import type { CallerContext } from '../../requests/handler.ts';
 import { parcelBytes, writeParcel } from './frame-parcel.ts';
 import type { Outbox } from './outbox.ts';
 import { PeerCalls } from './peer-calls.ts';
@@ -157,7 +157,7 @@ export class PeerClient {
 
   /** Has the peer serve a request; `done` gets the answer frame, or null when memory or calls have run out. */
   forward(
-    context: RequestContext,
+    context: CallerContext,
     buffer: Buffer,
     position: number,
     length: number,
