@@ -201,7 +201,7 @@ export class ShardGroup {
           rack: null,
           journalCapacity: 4096,
           batchBytesMax: 1 << 20,
-          logCacheBytes: 0,
+          logCacheBytes: 1 << 22,
           receiveBytes: 1 << 22,
           fetchBytesMax: 1 << 24,
           sessionSlots: 100,
@@ -289,6 +289,14 @@ export class ShardGroup {
     this.nodes[index]!.held = true;
   }
 
+  /** One turn of a shard that is held otherwise. */
+  turnHeld(index: number): void {
+    const node = this.nodes[index]!;
+    node.held = false;
+    this.turn(index);
+    node.held = true;
+  }
+
   letGo(index: number): void {
     const node = this.nodes[index]!;
     node.held = false;
@@ -307,6 +315,7 @@ export class ShardGroup {
     for (const { shard, peers } of this.nodes) {
       const { end } = shard.collect(0, Number.MAX_SAFE_INTEGER, false);
       shard.uploaded(0, end);
+      shard.logs.reclaim(this.arena.segmentCount + 1);
       shard.pool.slab.close();
       for (let other = 0; other < this.nodes.length; other++) {
         if (this.nodes[other]!.shard === shard) continue;
