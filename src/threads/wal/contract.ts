@@ -64,6 +64,10 @@ export const walStats = {
 export const walWriteBuckets = 8;
 export const walStatDoubles = walWriteBuckets + histogramBuckets;
 
+export function createWalStats(): SharedArrayBuffer {
+  return new SharedArrayBuffer(walStatDoubles * Float64Array.BYTES_PER_ELEMENT);
+}
+
 /** Control calls; the thread polls for them between commits, so main rings the doorbell after posting. */
 export type WalCall =
   | { readonly id: number; readonly method: 'status' }

@@ -1,3 +1,4 @@
+// Writes golden bytes of Kafka's messages with the Java client's own classes; see generate-golden.sh.
 import java.io.FileOutputStream;
 import java.io.OutputStreamWriter;
 import java.io.Writer;

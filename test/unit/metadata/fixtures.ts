@@ -1,3 +1,4 @@
+/** Ids and changes that the metadata tests share. */
 import type { MetadataChange, StreamRange, WalRecord } from '../../../src/metadata/metadata-store.ts';
 
 export function id(n: number): string {
