@@ -1,0 +1,85 @@
+/**
+ * `npm run test:long -- [--seed N] [--kills N] NAME ...`: runs long scripts one after the other and writes
+ * test/results/<NAME>.json and .txt with commit, date and machine. Without names it lists what there is; `all` runs
+ * everything. Exit code 1 when one fails; what a machine cannot offer is skipped by name.
+ */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { environment } from '../bench/environment.ts';
+import { abuse } from './long/abuse.ts';
+import { killScripts } from './long/kills.ts';
+import { manyPartitions } from './long/many-partitions.ts';
+import { matrix } from './long/matrix.ts';
+import type { LongOutcome, LongScript } from './long/outcome.ts';
+import { replay } from './long/replay.ts';
+import { walTrace } from './long/wal-trace.ts';
+
+const scripts: readonly LongScript[] = [...killScripts, replay, manyPartitions, abuse, walTrace, matrix];
+const resultsDir = 'test/results';
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    seed: { type: 'string' },
+    kills: { type: 'string' },
+    gb: { type: 'string' },
+    list: { type: 'boolean' },
+  },
+});
+const say = (line: string) => process.stdout.write(`${line}\n`);
+
+async function main(): Promise<number> {
+  if (positionals.length === 0 || values.list === true) {
+    for (const { name, what } of scripts) say(`${name.padEnd(18)} ${what}`);
+    return 0;
+  }
+  const wanted = positionals.includes('all') ? scripts.map(({ name }) => name) : positionals;
+  let failed = 0;
+  for (const name of wanted) {
+    const script = scripts.find((each) => each.name === name);
+    if (script === undefined) {
+      say(`there is no long script ${name}`);
+      return 64;
+    }
+    if ((await runOne(script)).verdict === 'fail') failed++;
+  }
+  return failed === 0 ? 0 : 1;
+}
+
+async function runOne(script: LongScript): Promise<LongOutcome> {
+  const directory = mkdtempSync(join(tmpdir(), `millrace-long-${script.name}-`));
+  const where = environment(directory);
+  const begun = performance.now();
+  say(`${script.name}: ${script.what}`);
+  let result: LongOutcome;
+  try {
+    result = await script.run({
+      say: (line) => say(`  ${line}`),
+      directory,
+      option: (name) => (values as Record<string, string | undefined>)[name],
+    });
+  } catch (error) {
+    result = { verdict: 'fail', reason: (error as Error).message, summary: [], data: {} };
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+  const seconds = Math.round((performance.now() - begun) / 100) / 10;
+  const text = [
+    `${script.name}: ${result.verdict} in ${seconds} s${result.reason === '' ? '' : `: ${result.reason}`}`,
+    script.what,
+    ...result.summary,
+    `${where.date}, commit ${where.commit}${where.modified ? ' with changes' : ''}; ${where.cpu}, ${where.cores} cores, Linux ${where.kernel}, Node ${where.node}, ${where.fileSystem} on ${where.device}`,
+  ];
+  mkdirSync(resultsDir, { recursive: true });
+  writeFileSync(join(resultsDir, `${script.name}.txt`), `${text.join('\n')}\n`);
+  writeFileSync(
+    join(resultsDir, `${script.name}.json`),
+    `${JSON.stringify({ name: script.name, what: script.what, ...result, seconds, environment: where }, null, 1)}\n`,
+  );
+  for (const line of text) say(line);
+  return result;
+}
+
+process.exitCode = await main();
