@@ -131,7 +131,11 @@ class Matrix {
       const answers = await client.run(this.bootstrap, jobs);
       for (const [at, answer] of answers.entries()) {
         const { family, codec, records } = sent[at]!;
-        const fault = answer.error ?? difference(records, answer.records) ?? offsetGap(answer.records);
+        const fault =
+          answer.error ??
+          difference(records, answer.records) ??
+          offsetGap(answer.records) ??
+          otherCodec(codec, answer);
         this.note(`${family} ${codec} read by ${reader}`, fault);
       }
       say(`${reader} read ${jobs.length} topics in ${((performance.now() - began) / 1000).toFixed(1)} s`);
@@ -210,6 +214,13 @@ class Matrix {
         : `${acked} acknowledged, ${consumed} read of ${count}: ${said}`;
     this.note('Verifiable producer to Verifiable consumer', fault);
   }
+}
+
+/** What a reader that sees the batches' codecs met besides the one asked for. */
+function otherCodec(asked: CodecName, { values }: Answer): string | null {
+  const met = values.codecs;
+  if (met === undefined || met === (asked === 'none' ? '' : asked)) return null;
+  return `batches of codec "${met}" instead of ${asked}`;
 }
 
 /** A row per sender and codec, a column per reader. */

@@ -53,6 +53,7 @@ for (const [at, family] of families.entries()) {
       group: `${topic}-group`,
     });
     assertSame(sent, [...first.records, ...rest.records]);
+    assert.equal(rest.values.codecs, codec === 'none' ? '' : codec);
     const read = await done(client, {
       op: 'consume',
       topic: fromOther,

@@ -49,8 +49,8 @@ async function produce(bootstrap: string, job: Job & { op: 'produce' }): Promise
   const runs = new Map<string, string[]>();
   for (const { key, value, headers } of job.records) {
     const set = headers.find(([name]) => name === 'set')?.[1]?.toString() ?? '';
-    let lines = runs.get(set);
-    if (lines === undefined) runs.set(set, (lines = []));
+    const lines = runs.get(set) ?? [];
+    if (lines.length === 0) runs.set(set, lines);
     lines.push(`${key}\t${value}\n`);
   }
   for (const [set, lines] of runs) {

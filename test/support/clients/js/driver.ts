@@ -2,7 +2,8 @@
  * Runs jobs with kafkajs or with @confluentinc/kafka-javascript, which has the same interface but for where settings
  * stand: driver.js FAMILY PACKAGE-JSON BOOTSTRAP JOBS. Forms of jobs, records and answers: ../jobs.ts.
  *
- * kafkajs brings gzip only; the three other codecs plugged into it are the ones of this repository.
+ * kafkajs brings gzip only, so the codecs plugged into it are the ones of this repository. They also tell which codecs
+ * the batches read really had; other families take a batch as it comes.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -27,16 +28,18 @@ const settings = <T extends object>(values: T): T =>
 const chunk = 500;
 const decompressedMax = 64 * 1024 * 1024;
 
+/** Codecs of the batches that a consumer of kafkajs met in this job. */
+const codecsMet = new Set<string>();
+
 if (!isConfluent) {
   const own = createCodecs();
-  for (const [name, type] of [
-    ['snappy', library.CompressionTypes.Snappy],
-    ['lz4', library.CompressionTypes.LZ4],
-    ['zstd', library.CompressionTypes.ZSTD],
-  ] as const) {
-    library.CompressionCodecs[type] = () => ({
+  for (const name of ['gzip', 'snappy', 'lz4', 'zstd'] as const) {
+    (library.CompressionCodecs as Record<number, unknown>)[compression(name)] = () => ({
       compress: async (encoder: { buffer: Buffer }) => own.compress(codecId[name], encoder.buffer),
-      decompress: async (bytes: Buffer) => own.decompress(codecId[name], bytes, decompressedMax),
+      decompress: async (bytes: Buffer) => {
+        codecsMet.add(name);
+        return own.decompress(codecId[name], bytes, decompressedMax);
+      },
     });
   }
 }
@@ -139,7 +142,7 @@ async function consume(job: Job): Promise<Result> {
     save(job.output!, found);
   }
   if (found.length !== count) throw new Error(`${found.length} records instead of ${count}`);
-  return { records: found.length };
+  return { records: found.length, codecs: [...codecsMet].join(' ') };
 }
 
 async function rebalance(job: Job): Promise<Result> {
@@ -268,6 +271,7 @@ const operations: Readonly<Record<string, (job: Job) => Promise<Result>>> = {
 for (const line of readFileSync(jobsFile, 'utf8').trimEnd().split('\n')) {
   const job = Object.fromEntries(line.split('\t').map((part) => part.split(/=(.*)/s, 2))) as Job;
   let said: string;
+  codecsMet.clear();
   try {
     const result = await operations[job.op!]!(job);
     said = ['ok', ...Object.entries(result).map(([name, value]) => `${name}=${value}`)].join('\t');
