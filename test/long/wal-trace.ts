@@ -75,28 +75,23 @@ const hex = (bytes: Uint8Array) =>
 /** Line numbers are the order of events: an unfinished call ends at its "resumed" line. */
 function judge(lines: readonly string[]): Findings {
   const faults: string[] = [];
-  const walHex = hex(Buffer.from('.wal'));
-  let flags = '';
+  const opened = openedLogs(lines);
   let fd = '';
-  let direct = false;
-  for (const line of lines) {
-    const opened = /openat\([^,]*, "([^"]*)", ([A-Z_|0-9]+).*\) = (\d+)$/.exec(line);
-    if (opened !== null && opened[1]!.endsWith(walHex) && opened[2]!.includes('O_RDWR')) {
-      flags = opened[2]!;
-      fd = opened[3]!;
-      direct = flags.includes('O_DIRECT');
-    }
-    const set = /fcntl\((\d+), F_SETFL, ([A-Z_|0-9]+)\)\s+= 0/.exec(line);
-    if (set !== null && set[1] === fd && set[2]!.includes('O_DIRECT')) {
-      direct = true;
-      flags += ` + fcntl(F_SETFL, ${set[2]})`;
-    }
+  let flags = '';
+  // The log is opened where it is found and again by the thread that writes it: the one that gets the batches counts.
+  for (const [each, itsFlags] of opened) {
+    if (!lines.some((line) => writeTo(each).test(line) && line.includes(hex(marker(0))))) continue;
+    fd = each;
+    flags = itsFlags;
   }
-  if (fd === '') faults.push('no log was opened');
+  if (fd === '')
+    faults.push(
+      `no batch was written to any of the logs opened: ${[...opened].map(([each, itsFlags]) => `${each} ${itsFlags}`).join()}`,
+    );
   if (!flags.includes('O_DSYNC')) faults.push(`the log was opened without O_DSYNC: ${flags}`);
-  if (!direct) faults.push(`the log was not written with O_DIRECT: ${flags}`);
+  if (!flags.includes('O_DIRECT')) faults.push(`the log was not written with O_DIRECT: ${flags}`);
 
-  const writeCall = new RegExp(`^(\\d+)\\s+pwritev?2?(?:64)?\\(${fd}, `);
+  const writeCall = writeTo(fd);
   let matched = 0;
   const durableAt = new Map<number, number>();
   const ackAt = new Map<number, number>();
@@ -123,6 +118,29 @@ function judge(lines: readonly string[]): Findings {
     else matched++;
   }
   return { flags, faults, matched };
+}
+
+function writeTo(fd: string): RegExp {
+  return new RegExp(`^(\\d+)\\s+pwrite(?:v2?|64)\\(${fd}, `);
+}
+
+/** Descriptor and flags of each log opened for writing, with what fcntl set afterwards. */
+function openedLogs(lines: readonly string[]): Map<string, string> {
+  const walHex = hex(Buffer.from('.wal'));
+  const opened = new Map<string, string>();
+  for (let n = 0; n < lines.length; n++) {
+    const line = lines[n]!;
+    const open = /^(\d+)\s+openat\([^,]*, "([^"]*)", ([A-Z_|0-9]+)/.exec(line);
+    if (open !== null && open[2]!.endsWith(walHex) && open[3]!.includes('O_RDWR')) {
+      const end = lines[returnedAt(lines, n, open[1]!)] ?? '';
+      const fd = /= (\d+)$/.exec(end);
+      if (fd !== null) opened.set(fd[1]!, open[3]!);
+    }
+    const set = /fcntl\((\d+), F_SETFL, ([A-Z_|0-9]+)/.exec(line);
+    const before = set === null ? undefined : opened.get(set[1]!);
+    if (before !== undefined) opened.set(set![1]!, `${before} + fcntl(F_SETFL, ${set![2]})`);
+  }
+  return opened;
 }
 
 function returnedAt(lines: readonly string[], from: number, thread: string): number {
