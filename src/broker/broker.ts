@@ -24,6 +24,7 @@ import { openStore } from '../store/open-store.ts';
 import { ObjectReader } from '../stream/read/object-reader.ts';
 import type { WalDevice } from '../stream/wal/wal-device.ts';
 import type { BrokerConfig, ListenerConfig } from './broker-config.ts';
+import { keepAlive } from '../threads/adapters/keep-alive.ts';
 import { type Deployment, deploy } from './deploy.ts';
 import { MetadataDistributor } from './metadata-distributor.ts';
 import { ObjectIds } from './object-ids.ts';
@@ -501,35 +502,48 @@ export class RunningBroker {
 
   private async close(): Promise<'clean' | 'unfinished'> {
     const { clock, logger } = this.ports;
-    const deadline = clock.monotonic() + this.config.shutdownTimeoutMs;
+    const letGo = keepAlive();
     this.stopListening();
     let clean = true;
+    // A store that does not answer keeps a metadata commit trying for ever: the time given ends that, too.
+    let expire!: (error: Error) => void;
+    const expired = new Promise<never>((_resolve, reject) => {
+      expire = reject;
+    });
+    const timer = clock.after(this.config.shutdownTimeoutMs, () =>
+      expire(new MillraceError('unavailable', 'STOP_TIMEOUT', `not done within ${this.config.shutdownTimeoutMs} ms`)),
+    );
     try {
-      await Promise.all(
-        this.deployment.shards.map((shard) =>
-          shard.drain(Math.min(5_000, this.config.shutdownTimeoutMs / 4)),
-        ),
-      );
-      await Promise.all(this.deployment.shards.map((shard) => shard.quiesce()));
-      await this.uploads.stop();
-      await this.sweep?.stop();
-      for (;;) {
-        try {
-          await this.closeVolumes();
-          break;
-        } catch (error) {
-          if (this.aborted || clock.monotonic() > deadline) throw error;
-          await new Promise<void>((resolve) => clock.after(500, resolve));
-        }
-      }
+      await Promise.race([this.uploadAndClose(), expired]);
     } catch (error) {
       clean = false;
+      this.aborted = true;
       logger.error('not everything could be uploaded; the write-ahead log stays open', {
         error: (error as Error).message,
       });
     }
+    timer.cancel();
     await this.release(clean);
+    letGo();
     return clean ? 'clean' : 'unfinished';
+  }
+
+  private async uploadAndClose(): Promise<void> {
+    const { clock } = this.ports;
+    await Promise.all(
+      this.deployment.shards.map((shard) => shard.drain(Math.min(5_000, this.config.shutdownTimeoutMs / 4))),
+    );
+    await Promise.all(this.deployment.shards.map((shard) => shard.quiesce()));
+    await this.uploads.stop();
+    await this.sweep?.stop();
+    for (;;) {
+      try {
+        return await this.closeVolumes();
+      } catch (error) {
+        if (this.aborted) throw error;
+        await new Promise<void>((resolve) => clock.after(500, resolve));
+      }
+    }
   }
 
   private closed = new Set<number>();
