@@ -117,7 +117,7 @@ function headerOf(pair: string): readonly [string, Buffer | null] {
 }
 
 function keyOf(record: ClientRecord): string {
-  return record.key === null ? '-' : record.key.toString('latin1');
+  return record.key === null ? 'no key' : `key ${record.key.toString('latin1')}`;
 }
 
 /** One hash per key over values and headers in their order. */
@@ -174,7 +174,7 @@ function firstDifference(
   const wanted = of(expected);
   const got = of(actual);
   const at = wanted.findIndex((line, index) => got[index] !== line);
-  return `key ${key}, its record ${at}: ${String(got[at]).slice(0, 200)} instead of ${String(wanted[at]).slice(0, 200)}`;
+  return `${key}, its record ${at}: ${String(got[at]).slice(0, 200)} instead of ${String(wanted[at]).slice(0, 200)}`;
 }
 
 /** Null when offsets within each partition rise without gap or repetition, else the first that does not. */
