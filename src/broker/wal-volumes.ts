@@ -36,7 +36,8 @@ export interface Volume {
   readonly path: string;
   /** What the metadata recorded, null for a new log. */
   readonly record: WalRecord | null;
-  readonly device: FileWalDevice | null;
+  /** Null for memory, and for a new log until `formatNew`: a start that is refused leaves no file. */
+  device: FileWalDevice | null;
   recovered: RecoveredWal | null;
   release(): void;
 }
@@ -135,23 +136,21 @@ async function openVolume(
   const existed = existsSync(path);
   try {
     if (existed && record === null) await refuseUsed(path, clusterId, deps);
-    const device = existed
-      ? FileWalDevice.open(path, deps.files, { create: false })
-      : FileWalDevice.open(path, deps.files, { create: true });
-    return {
+    const volume: Volume = {
       index,
       config,
       kind: 'block',
       logId,
       path,
       record,
-      device,
+      device: existed ? FileWalDevice.open(path, deps.files, { create: false }) : null,
       recovered: null,
       release() {
-        void device.close();
+        void volume.device?.close();
         lock.release();
       },
     };
+    return volume;
   } catch (error) {
     lock.release();
     throw error;
@@ -247,7 +246,8 @@ export async function formatNew(
   deps: VolumeDeps,
 ): Promise<void> {
   for (const volume of volumes) {
-    if (volume.device === null || volume.record !== null) continue;
+    if (volume.kind === 'memory' || volume.record !== null) continue;
+    volume.device ??= FileWalDevice.open(volume.path, deps.files, { create: true });
     const capacityBytes = Math.floor(volume.config.capacityBytes / 4096) * 4096;
     await formatWal(volume.device, {
       crc32c: deps.crc32c,
