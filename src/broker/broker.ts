@@ -4,10 +4,9 @@
  * under higher leader epochs → new WAL epochs → serve. A stop goes the other way: drain → upload all → close → clean.
  */
 import { mkdirSync, readFileSync } from 'node:fs';
-import net from 'node:net';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import type { Acceptor } from '../../native-bindings/contract.ts';
+import type { NativeBindings } from '../../native-bindings/contract.ts';
 import { acquireLock } from '../../native-bindings/portable/lock-file.ts';
 import { TopicAdmin } from '../cluster/topic-admin.ts';
 import { KafkaConfigCatalog } from '../config/config-catalog.ts';
@@ -23,9 +22,10 @@ import type { ObjectStore } from '../store/object-store.ts';
 import { openStore } from '../store/open-store.ts';
 import { ObjectReader } from '../stream/read/object-reader.ts';
 import type { WalDevice } from '../stream/wal/wal-device.ts';
-import type { BrokerConfig, ListenerConfig } from './broker-config.ts';
 import { keepAlive } from '../threads/adapters/keep-alive.ts';
-import { type Deployment, deploy } from './deploy.ts';
+import type { BrokerConfig } from './broker-config.ts';
+import { checkDeployment, type Deployment, deploy } from './deploy.ts';
+import { Listeners } from './listeners.ts';
 import { MetadataDistributor } from './metadata-distributor.ts';
 import { ObjectIds } from './object-ids.ts';
 import { ObjectSweep } from './object-sweep.ts';
@@ -49,16 +49,6 @@ export interface StorageLayers {
   walDevice?(device: WalDevice): WalDevice;
 }
 
-interface BoundListener {
-  readonly config: ListenerConfig;
-  port: number;
-  readonly fd: number;
-  acceptor: Acceptor | null;
-  server: net.Server | null;
-  /** Sockets that came before the broker serves; null once it does. */
-  early: net.Socket[] | null;
-}
-
 export interface BrokerNumbers {
   readonly shards: readonly Readonly<Record<string, number>>[];
   readonly wals: readonly Readonly<Record<string, number>>[];
@@ -74,7 +64,6 @@ export interface BrokerNumbers {
 }
 
 const housekeepingMs = 30_000;
-const earlyConnectionsMax = 1024;
 
 export class RunningBroker {
   readonly config: BrokerConfig;
@@ -90,18 +79,18 @@ export class RunningBroker {
   private volumes: Volume[] = [];
   private deployment!: Deployment;
   private uploads!: UploadCoordinator;
-  private listeners: BoundListener[] = [];
+  private readonly listeners: Listeners;
   private brokerEpoch = 0;
   private sweep: ObjectSweep | null = null;
   private stopping: Promise<'clean' | 'unfinished'> | null = null;
   private aborted = false;
-  private nextShard = 0;
 
   private constructor(config: BrokerConfig, ports: BrokerPorts) {
     this.config = config;
     this.ports = ports;
     this.threadNative = threadNative(config.native);
     this.native = this.threadNative.native !== null;
+    this.listeners = new Listeners(ports.clock, ports.logger);
     this.failed = new Promise((resolve) => {
       this.fail = resolve;
     });
@@ -123,14 +112,14 @@ export class RunningBroker {
   }
 
   address(listener: string): string | null {
-    const bound = this.listeners.find(({ config }) => config.name === listener);
-    return bound === undefined ? null : `${bound.config.host}:${bound.port}`;
+    return this.listeners.address(listener);
   }
 
   private async open(): Promise<void> {
     const { config, ports } = this;
     const { clock, random, logger } = ports;
     const { native, files, crc32c } = this.threadNative;
+    checkDeployment(config);
     if (config.dataDir !== null) {
       mkdirSync(config.dataDir, { recursive: true });
       const lock = acquireLock(join(config.dataDir, 'lock'), native);
@@ -143,8 +132,7 @@ export class RunningBroker {
       }
       this.releases.push(lock.release);
     }
-    this.bind();
-    await this.bindServers();
+    await this.listeners.bind(config.listeners, this.acceptorNative());
     const opened = await openStore(config.storeUrl, { clock, random, crc32c });
     this.store = ports.storage?.store?.(opened) ?? opened;
     const embedded = await EmbeddedMetadataStore.open({
@@ -195,12 +183,7 @@ export class RunningBroker {
       store: this.store,
       image: embedded.encodedImage(),
       clusterId: image.clusterId,
-      endpoints: Object.fromEntries(
-        this.listeners.map(({ config: c, port }) => [
-          c.name,
-          { host: c.advertisedHost, port: c.advertisedPort === 0 ? port : c.advertisedPort },
-        ]),
-      ),
+      endpoints: this.listeners.endpoints(),
       tls: this.tlsMaterial(),
       control: admin,
       logIds: this.volumes.map(({ logId }) => logId),
@@ -223,7 +206,12 @@ export class RunningBroker {
     });
     this.sweep.start();
     this.keepHouse();
-    this.serve();
+    this.listeners.serve(this.deployment);
+  }
+
+  /** Descriptors can be given to shard threads; else Node's own servers listen. */
+  private acceptorNative(): NativeBindings | null {
+    return this.config.threads > 0 ? this.threadNative.native : null;
   }
 
   private tlsMaterial(): TlsMaterial | null {
@@ -286,14 +274,13 @@ export class RunningBroker {
   }
 
   private brokerRecord(): MetadataChange {
-    const first = this.listeners[0]!;
-    const { advertisedHost, advertisedPort } = first.config;
+    const { host, port } = this.listeners.endpoints()[this.config.listeners[0]!.name]!;
     return {
       type: 'broker',
       node: this.config.nodeId,
       epoch: this.brokerEpoch,
-      host: advertisedHost,
-      port: advertisedPort === 0 ? first.port : advertisedPort,
+      host,
+      port,
       rack: this.config.rack,
     };
   }
@@ -392,85 +379,6 @@ export class RunningBroker {
     });
   }
 
-  /** Binds the listeners early, so that a port in use is told before anything is touched; nothing is accepted yet. */
-  private bind(): void {
-    const { native } = this.threadNative;
-    for (const config of this.config.listeners) {
-      if (native !== null && this.config.threads > 0) {
-        try {
-          const { fd, port } = native.listenTcp(config.host, config.port, 1024);
-          this.listeners.push({ config, port, fd, acceptor: null, server: null, early: [] });
-        } catch (error) {
-          throw new MillraceError(
-            'invalid',
-            'LISTENER_ADDRESS',
-            `cannot listen on ${config.host}:${config.port}: ${(error as Error).message}`,
-          );
-        }
-      } else {
-        this.listeners.push({ config, port: config.port, fd: -1, acceptor: null, server: null, early: [] });
-      }
-    }
-  }
-
-  /** Portable and inline listeners need their port before the shards are told of it. */
-  private async bindServers(): Promise<void> {
-    for (const listener of this.listeners) {
-      if (listener.fd >= 0) continue;
-      const { host, port } = listener.config;
-      const server = net.createServer({ noDelay: true });
-      // Clients may come before the broker serves, as they do after a restart: they wait, as in the kernel's backlog.
-      server.on('connection', (socket) => {
-        if (listener.early === null) this.deployment.local!.connectSocket(socket, listener.config.name);
-        else if (listener.early.length < earlyConnectionsMax)
-          listener.early.push(socket.on('error', () => {}));
-        else socket.destroy();
-      });
-      await new Promise<void>((resolve, reject) => {
-        server.once('error', (error) =>
-          reject(
-            new MillraceError(
-              'invalid',
-              'LISTENER_ADDRESS',
-              `cannot listen on ${host}:${port}: ${error.message}`,
-            ),
-          ),
-        );
-        server.listen(port, host, 1024, resolve);
-      });
-      listener.server = server;
-      listener.port = (server.address() as net.AddressInfo).port;
-    }
-  }
-
-  private serve(): void {
-    const { native } = this.threadNative;
-    for (const listener of this.listeners) {
-      const { name } = listener.config;
-      if (listener.fd >= 0) {
-        listener.acceptor = native!.createAcceptor(
-          listener.fd,
-          (fd, remote) => {
-            const shard = this.deployment.shards[this.nextShard++ % this.deployment.shards.length]!;
-            shard
-              .connect({ fd, host: `/${remote}`, listener: name })
-              .catch((error: Error) =>
-                this.ports.logger.warn('a connection was lost', { error: error.message }),
-              );
-          },
-          (code, dropped) => {
-            this.ports.logger.warn('connections were turned away', { code, dropped });
-            if (dropped === 0) this.ports.clock.after(1000, () => listener.acceptor?.resume());
-          },
-        );
-      } else {
-        const early = listener.early ?? [];
-        listener.early = null;
-        for (const socket of early) if (!socket.destroyed) this.deployment.local!.connectSocket(socket, name);
-      }
-    }
-  }
-
   /** Told of each upload's time, for the metrics. */
   onUploaded: (ms: number) => void = () => {};
 
@@ -491,19 +399,10 @@ export class RunningBroker {
     return this.stopping;
   }
 
-  private stopListening(): void {
-    for (const listener of this.listeners) {
-      listener.acceptor?.close();
-      listener.acceptor = null;
-      listener.server?.close();
-      for (const socket of listener.early ?? []) socket.destroy();
-    }
-  }
-
   private async close(): Promise<'clean' | 'unfinished'> {
     const { clock, logger } = this.ports;
     const letGo = keepAlive();
-    this.stopListening();
+    this.listeners.close();
     let clean = true;
     // A store that does not answer keeps a metadata commit trying for ever: the time given ends that, too.
     let expire!: (error: Error) => void;
@@ -511,7 +410,13 @@ export class RunningBroker {
       expire = reject;
     });
     const timer = clock.after(this.config.shutdownTimeoutMs, () =>
-      expire(new MillraceError('unavailable', 'STOP_TIMEOUT', `not done within ${this.config.shutdownTimeoutMs} ms`)),
+      expire(
+        new MillraceError(
+          'unavailable',
+          'STOP_TIMEOUT',
+          `not done within ${this.config.shutdownTimeoutMs} ms`,
+        ),
+      ),
     );
     try {
       await Promise.race([this.uploadAndClose(), expired]);
@@ -583,7 +488,7 @@ export class RunningBroker {
   /** Stops at once: nothing is uploaded, the WALs stay recorded as open. */
   async abort(): Promise<void> {
     this.aborted = true;
-    this.stopListening();
+    this.listeners.close();
     await this.release(false);
   }
 
