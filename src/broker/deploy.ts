@@ -136,6 +136,17 @@ function localDoor(host: ShardApi): ShardDoor {
   });
 }
 
+/** Refuses what no deployment can do, before anything is opened. */
+export function checkDeployment(config: BrokerConfig): void {
+  if (config.threads > 0 && config.wals.some((wal) => wal.location === 'memory:')) {
+    throw new MillraceError(
+      'invalid',
+      'WAL_MEMORY_THREADS',
+      'a memory WAL runs inline only: set threads to 0, or give --wal a path',
+    );
+  }
+}
+
 export function deploy(parts: DeployParts): Promise<Deployment> {
   return parts.config.threads === 0 ? deployInline(parts) : deployThreads(parts);
 }
@@ -275,13 +286,6 @@ function tlsListeners(config: BrokerConfig): string[] {
 
 async function deployThreads(parts: DeployParts): Promise<Deployment> {
   const { config, ports, native, store } = parts;
-  if (config.wals.some((wal) => wal.location === 'memory:')) {
-    throw new MillraceError(
-      'invalid',
-      'WAL_MEMORY_THREADS',
-      'a memory WAL runs inline only: set threads to 0, or give --wal a path',
-    );
-  }
   const addon = native.native;
   const shardCount = addon === null ? 1 : config.threads;
   const arena = createArena(parts);
