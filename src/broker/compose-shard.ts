@@ -92,7 +92,8 @@ function groupServices(services: ShardServices): GroupServices {
   const { topics, control, coordinator, settings, logger } = services;
   let making: Promise<unknown> | null = null;
   const makeTopic = (): void => {
-    making ??= control
+    if (making !== null) return;
+    making = control
       .createTopics([offsetsTopicSpec(settings.group.offsetsPartitions)])
       .catch((error: unknown) => logger.warn('the offsets topic could not be made', { error: String(error) }))
       .finally(() => {

@@ -32,10 +32,14 @@ export interface ControlPlane {
   createTopics(topics: readonly TopicSpec[]): Promise<TopicCreated[]>;
   deleteTopics(topicIds: readonly string[]): Promise<ControlResult[]>;
   /** Grows topics; the counts are totals. */
-  createPartitions(growth: readonly { readonly topicId: string; readonly partitions: number }[]): Promise<ControlResult[]>;
+  createPartitions(
+    growth: readonly { readonly topicId: string; readonly partitions: number }[],
+  ): Promise<ControlResult[]>;
   alterConfigs(edits: readonly ConfigEdit[]): Promise<ControlResult[]>;
   /** Moves log starts forward (DeleteRecords). */
-  moveLogStarts(moves: readonly { readonly topicId: string; readonly partition: number; readonly startOffset: number }[]): Promise<ControlResult[]>;
+  moveLogStarts(
+    moves: readonly { readonly topicId: string; readonly partition: number; readonly startOffset: number }[],
+  ): Promise<ControlResult[]>;
   /** Reserves `count` producer ids nobody had before; resolves to the first. */
   producerIds(count: number): Promise<number>;
 }

@@ -222,7 +222,7 @@ class FetchCall implements ReadSink {
 
   private resolve(partition: SessionPartition): number {
     const { topics } = this.deps;
-    if (partition.handle !== null && partition.handle.live) return 0;
+    if (partition.handle?.live === true) return 0;
     const topic = this.session.usesIds
       ? topics.topicById(partition.topicId)
       : topics.topicByName(partition.topic);

@@ -11,8 +11,8 @@
 
 import type { WireError } from '../../ports/errors.ts';
 import type { RecoveredWal } from '../../stream/wal/recovery.ts';
-import { histogramBuckets } from '../../stream/wal/wal-stats.ts';
 import type { WalCut } from '../../stream/wal/wal.ts';
+import { histogramBuckets } from '../../stream/wal/wal-stats.ts';
 import type { ArenaHandle } from '../memory/arena.ts';
 import type { DoorbellMemory } from '../memory/doorbell.ts';
 import type { RingMemory } from '../memory/ring.ts';

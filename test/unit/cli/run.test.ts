@@ -118,9 +118,7 @@ test('wrong words and wrong settings exit 64 and say why on standard error only'
 });
 
 test('settings reach the broker from file, environment and flags', async () => {
-  const host = new FakeProcess(
-    'start --profile dev --config m.properties --set node.id=3 --abandon-wal w',
-  );
+  const host = new FakeProcess('start --profile dev --config m.properties --set node.id=3 --abandon-wal w');
   host.files.set('/srv/m.properties', 'node.id=1\nnum.partitions=6\nbroker.rack=a\n');
   host.environment.MILLRACE_BROKER_RACK = 'b';
   host.environment.MILLRACE_PORT = 'tcp://10.0.0.1:9092';
