@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { streamId } from '../../../../src/ports/stream-id.ts';
+import type { AppendEntry } from '../../../../src/stream/wal/wal.ts';
+import { createRingMemory, Ring } from '../../../../src/threads/memory/ring.ts';
+import { appendSlotWords, completionSlotWords } from '../../../../src/threads/wal/contract.ts';
+import { RingAppendSource } from '../../../../src/threads/wal/ring-append-source.ts';
+import { RingWal } from '../../../../src/threads/wal/ring-wal.ts';
+
+const stream = streamId('AAECAwQFBgcICQoLDA0ODw', 77);
+
+function setup(options: { appendSlots?: number; completionSlots?: number } = {}) {
+  const appends = createRingMemory(options.appendSlots ?? 16, appendSlotWords);
+  const completions = createRingMemory(options.completionSlots ?? 16, completionSlotWords);
+  const bell = { ring() {} };
+  const wal = new RingWal(0, 'log', new Ring(appends), new Ring(completions), bell);
+  const source = new RingAppendSource(new Ring(appends), new Ring(completions), bell);
+  const durable: [number, number][] = [];
+  const failures: Error[] = [];
+  wal.onDurable = (through, sequence) => durable.push([through, sequence]);
+  wal.onFailed = (error) => failures.push(error);
+  return { wal, source, durable, failures };
+}
+
+test('an append crosses with its stream and place, also above 2^31', () => {
+  const { wal, source } = setup();
+  assert.equal(wal.tryAppend(stream, 2 ** 32 - 8192, 4096), 1);
+  assert.equal(source.waiting(), 0, 'nothing is seen before the flush');
+  wal.flush();
+  assert.equal(source.waiting(), 1);
+  const entry: AppendEntry = {
+    topic0: 0,
+    topic1: 0,
+    topic2: 0,
+    topic3: 0,
+    partition: 0,
+    position: 0,
+    length: 0,
+  };
+  source.read(0, entry);
+  assert.deepEqual([entry.topic0, entry.topic1, entry.topic2, entry.topic3], [...stream.words]);
+  assert.deepEqual([entry.partition, entry.position, entry.length], [77, 2 ** 32 - 8192, 4096]);
+});
+
+test('a full ring refuses, and takes again once appends are durable', () => {
+  const { wal, source, durable } = setup({ appendSlots: 4 });
+  for (let i = 1; i <= 4; i++) assert.equal(wal.tryAppend(stream, 0, 1), i);
+  assert.equal(wal.tryAppend(stream, 0, 1), 0);
+  wal.flush();
+  assert.equal(source.waiting(), 4);
+  source.durable(4, 9);
+  wal.poll();
+  assert.deepEqual(durable, [[4, 9]]);
+  assert.equal(wal.tryAppend(stream, 0, 1), 5);
+});
+
+test('drain delivers every completion sent before it, also those behind an earlier look at the ring', () => {
+  const { wal, source, durable } = setup();
+  for (let i = 0; i < 3; i++) wal.tryAppend(stream, 0, 1);
+  wal.flush();
+  assert.equal(source.waiting(), 3);
+  source.durable(1, 1);
+  assert.equal(wal.pending(), true, 'this look remembers one completion');
+  source.durable(1, 2);
+  source.durable(1, 3);
+  wal.drain();
+  assert.deepEqual(durable, [
+    [1, 1],
+    [2, 2],
+    [3, 3],
+  ]);
+});
+
+test('completions that find no slot are told later, one a commit, and the writer knows that it is behind', () => {
+  const { wal, source, durable } = setup({ completionSlots: 2 });
+  for (let i = 0; i < 5; i++) wal.tryAppend(stream, 0, 1);
+  wal.flush();
+  assert.equal(source.waiting(), 5);
+  for (let i = 1; i <= 5; i++) source.durable(1, i);
+  assert.equal(source.behind, true);
+  for (let round = 0; round < 3; round++) {
+    wal.poll();
+    source.tell();
+  }
+  wal.poll();
+  assert.equal(source.behind, false);
+  assert.deepEqual(
+    durable,
+    [1, 2, 3, 4, 5].map((n) => [n, n]),
+  );
+});
+
+test('a failed epoch is told once, behind what was durable before it, and refuses appends', () => {
+  const { wal, source, durable, failures } = setup();
+  wal.tryAppend(stream, 0, 1);
+  wal.tryAppend(stream, 0, 1);
+  wal.flush();
+  assert.equal(source.waiting(), 2);
+  source.durable(1, 7);
+  source.failed();
+  wal.drain();
+  assert.deepEqual(durable, [[1, 7]]);
+  assert.equal(failures.length, 1);
+  assert.equal(wal.tryAppend(stream, 0, 1), 0);
+});
