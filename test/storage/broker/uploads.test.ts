@@ -67,11 +67,14 @@ describe('uploads', { timeout: 120_000 }, () => {
     bed.events.length = 0;
     const upload = bed.upload();
     await until(() => committing);
-    assert.deepEqual(bed.events, ['object']);
-    assert.equal(walUsed(), used);
-    const during = await shard();
-    assert.equal(during.deltaBytes, deltaBytes);
-    release();
+    try {
+      assert.deepEqual(bed.events, ['object']);
+      assert.equal(walUsed(), used);
+      const during = await shard();
+      assert.equal(during.deltaBytes, deltaBytes);
+    } finally {
+      release();
+    }
     await upload;
     assert.equal(walUsed(), 0);
     const after = await shard();
