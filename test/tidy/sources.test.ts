@@ -99,7 +99,7 @@ test('no path of one machine and no registry host is written down', () => {
 
 test('the lock file names no place to download from', () => {
   const lock = JSON.parse(read('package-lock.json')) as {
-    packages: Record<string, { resolved?: string; integrity?: string; link?: boolean }>;
+    packages: Record<string, { resolved?: string; integrity?: string; optional?: boolean }>;
   };
   const packages = Object.entries(lock.packages).filter(([name]) => name !== '');
   assert.ok(packages.length > 20);
