@@ -10,6 +10,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { startKafka } from '../test/support/clients/kafka-reference.ts';
 import { BrokerChild, cpuSecondsOf, rssBytesOf, threadCpuOf } from '../test/support/load/broker-child.ts';
 import { type Address, RawConnection } from '../test/support/raw-client.ts';
 import type { ConsumerPlan, FromLoad, ProducerPlan, ToLoad } from './load/messages.ts';
@@ -29,8 +30,24 @@ export interface SystemUnderTest {
 
 export type Starter = (scenario: Scenario, directory: string) => Promise<SystemUnderTest>;
 
-/** Other systems by name; Apache Kafka's starter registers itself here when it is at hand. */
-export const starters = new Map<Scenario['system'], Starter>([['millrace', startMillrace]]);
+/** Systems by name. */
+export const starters: ReadonlyMap<Scenario['system'], Starter> = new Map([
+  ['millrace', startMillrace],
+  ['kafka', startReference],
+]);
+
+/** Apache Kafka with its own defaults: acknowledged from the page cache, flushed by the system when it likes. */
+async function startReference(): Promise<SystemUnderTest> {
+  const begun = performance.now();
+  const kafka = await startKafka();
+  const [host, port] = kafka.bootstrap.split(':') as [string, string];
+  return {
+    address: { host, port: Number(port) },
+    pid: kafka.pid,
+    readyMs: performance.now() - begun,
+    stop: () => kafka.stop(),
+  };
+}
 
 async function startMillrace(scenario: Scenario, directory: string): Promise<SystemUnderTest> {
   const broker = new BrokerChild({

@@ -4,6 +4,7 @@
  *
  *   --list       print the scenarios' names
  *   --quick      the scenarios with floors only, a few seconds each
+ *   --kafka      Apache Kafka's scenarios too (needs Java and its jars; see test/support/clients)
  *   --no-micro, --no-starts, --no-brokers   leave a part out
  *   --no-fill    leave free memory as it is (see fill-memory.ts)
  *   --threads N  shards of the broker (default: cores - 1)
@@ -29,7 +30,7 @@ import {
   reportVersion,
   type StartResult,
 } from './report.ts';
-import { allScenarios, quickScenarios } from './scenarios.ts';
+import { allScenarios, kafkaScenarios, quickScenarios } from './scenarios.ts';
 import { measureInlineStarts, measureProcessStarts } from './starts.ts';
 
 const reportsDir = 'perf-reports';
@@ -43,6 +44,7 @@ const { values: flags, positionals: names } = parseArgs({
   options: {
     list: { type: 'boolean', default: false },
     quick: { type: 'boolean', default: false },
+    kafka: { type: 'boolean', default: false },
     micro: { type: 'boolean', default: true },
     starts: { type: 'boolean', default: true },
     brokers: { type: 'boolean', default: true },
@@ -58,7 +60,8 @@ const say = (line: string) => process.stdout.write(`${line}\n`);
 
 async function main(): Promise<number> {
   const threads = Number(flags.threads);
-  const all = flags.quick ? quickScenarios(threads) : allScenarios(threads);
+  const own = flags.quick ? quickScenarios(threads) : allScenarios(threads);
+  const all = flags.kafka ? [...own, ...kafkaScenarios()] : own;
   const scenarios =
     names.length === 0 ? all : all.filter(({ name }) => names.some((wanted) => name.includes(wanted)));
   if (flags.list) {

@@ -82,3 +82,14 @@ export function quickScenarios(threads: number): Scenario[] {
   ];
   return allScenarios(threads).filter(({ name }) => names.includes(name));
 }
+
+/** The same loads against Apache Kafka, in the same run: what both have, on the device. */
+export function kafkaScenarios(): Scenario[] {
+  return allScenarios(1)
+    .filter(({ native, extraWriteDelayMs }) => native && extraWriteDelayMs === 0)
+    .map((scenario) => ({
+      ...scenario,
+      system: 'kafka',
+      name: `Apache Kafka: ${scenario.name.replace(', native', '')}`,
+    }));
+}
