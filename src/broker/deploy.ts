@@ -92,6 +92,7 @@ function seedOf(parts: DeployParts, index: number, shards: number): ShardSeed {
       journalCapacity: config.journalEntries,
       batchBytesMax: batchBytesMax(config),
       logCacheBytes: config.logCacheBytes / shards,
+      ringBytes: ringBytes(config) / shards,
       receiveBytes: config.receiveBytes / shards,
       fetchBytesMax: config.fetchBytesMax,
       sessionSlots: Math.max(1, Math.ceil(config.fetchSessionSlots / shards)),
@@ -110,6 +111,14 @@ function seedOf(parts: DeployParts, index: number, shards: number): ShardSeed {
     blockCacheBytes: Math.floor(config.blockCacheBytes / shards),
     staticConfigs: config.staticConfigs,
   };
+}
+
+/**
+ * Headers and page padding take room beside the batches: a tenth covers batches of 4 KiB and more. Where tiny commits
+ * need more, appends wait in the stalled log until an upload frees it, at most for the request's own time-out.
+ */
+function ringBytes(config: BrokerConfig): number {
+  return Math.floor(0.9 * Math.min(...config.wals.map((wal) => wal.capacityBytes)));
 }
 
 /** A batch may take half a ring less its headers, and a quarter of the log cache so that uploads can keep up. */

@@ -50,6 +50,8 @@ export interface ShardSettings {
   /** Largest batch that fits every WAL volume and the log cache. */
   readonly batchBytesMax: number;
   readonly logCacheBytes: number;
+  /** Bytes of batches that this shard may have in one volume's ring. */
+  readonly ringBytes: number;
   readonly receiveBytes: number;
   readonly fetchBytesMax: number;
   readonly sessionSlots: number;
@@ -165,6 +167,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
       crc32c: parts.crc32cAt,
       journalCapacity: settings.journalCapacity,
       logCacheBytes: settings.logCacheBytes,
+      ringBytes: settings.ringBytes,
       cold,
     });
     const slab = new Slab(arena, (segments) => this.logs.reclaim(segments));

@@ -25,6 +25,8 @@ export interface LogManagerOptions {
   readonly journalCapacity: number;
   /** Bytes of batches this shard keeps in memory, delta included; evicts uploaded ones above it. */
   readonly logCacheBytes: number;
+  /** This shard's share of one volume's ring, less what headers and padding take: the delta never outgrows it either. */
+  readonly ringBytes: number;
   readonly cold: ColdPath;
 }
 
@@ -70,7 +72,7 @@ export class LogManager {
         new AppendJournal(
           wal.volume,
           options.journalCapacity,
-          Math.max(1, options.logCacheBytes / options.wals.length),
+          Math.max(1, Math.min(options.logCacheBytes / options.wals.length, options.ringBytes)),
           options.arena,
         ),
     );

@@ -37,7 +37,7 @@ interface Outcome {
   baseOffset: number;
 }
 
-function setup(options: { logCacheBytes?: number; capacity?: number } = {}) {
+function setup(options: { logCacheBytes?: number; ringBytes?: number; capacity?: number } = {}) {
   const arena = new HeapArena({ segmentBytes: 4096, segmentCount: 64 });
   const clock = new VirtualClock();
   const wal = new HeldWal();
@@ -49,6 +49,7 @@ function setup(options: { logCacheBytes?: number; capacity?: number } = {}) {
     crc32c: (position, length) => javascriptCrc32c(arena.buffer, position, length),
     journalCapacity: options.capacity ?? 64,
     logCacheBytes: options.logCacheBytes ?? 1 << 20,
+    ringBytes: options.ringBytes ?? Number.POSITIVE_INFINITY,
     cold: {
       read: (_log, _offset, _maxBytes, _deadline, done) => done(ErrorCode.KAFKA_STORAGE_ERROR, null),
       lookup: (_log, _kind, _argument, answer) => answer(0, -1, -1, -1),
@@ -236,6 +237,14 @@ test('what waits for its upload is bounded by the cache, and appends go on once 
   append(1);
   wal.onDurable(wal.appended, 2);
   assert.equal(outcomes.at(-1)!.error, 0);
+});
+
+test('nor does it outgrow the ring, where that is the smaller one', () => {
+  const { outcomes, append } = setup({ ringBytes: 100 });
+  append(1);
+  append(1);
+  append(1);
+  assert.equal(outcomes[0]!.error, ErrorCode.NOT_ENOUGH_REPLICAS);
 });
 
 test('data of a deleted topic is not collected', () => {

@@ -52,6 +52,7 @@ function pair(options: { slots?: number; walBytes?: number } = {}) {
     crc32c: () => 0,
     journalCapacity: 16384,
     logCacheBytes: 1 << 24,
+    ringBytes: 1 << 24,
     cold: {
       read: (_log, _offset, _maxBytes, _deadline, done) => done(0, cold()),
       lookup: (_log, kind, argument, answer) => answer(0, argument, kind, 7),

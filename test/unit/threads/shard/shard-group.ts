@@ -202,6 +202,7 @@ export class ShardGroup {
           journalCapacity: 4096,
           batchBytesMax: 1 << 20,
           logCacheBytes: 1 << 22,
+          ringBytes: 1 << 22,
           receiveBytes: 1 << 22,
           fetchBytesMax: 1 << 24,
           sessionSlots: 100,
