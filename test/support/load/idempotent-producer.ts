@@ -17,6 +17,7 @@ import { contentHash, type Ledger } from './ledger.ts';
 const inFlightMax = 5;
 /** How often a gap may be reported for a batch that is the oldest of its partition. */
 const gapsMax = 20;
+const refusedPauseMs = 100;
 
 const retriable: ReadonlySet<number> = new Set([
   ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
@@ -64,11 +65,15 @@ export class IdempotentProducer {
   /** Connections made, the first included. */
   connections = 0;
   violation: Error | null = null;
+  /** Retriable errors answered, by name. */
+  readonly errors = new Map<string, number>();
   readonly #options: ProducerOptions;
   readonly #lanes: Lane[];
   #connection: RawConnection | null = null;
   #filling = true;
   #stopped = false;
+  /** The last connection ended with an error answer. */
+  #refused = false;
   #wake: (() => void) | null = null;
 
   constructor(options: ProducerOptions) {
@@ -134,8 +139,9 @@ export class IdempotentProducer {
           await new Promise((resolve) => setTimeout(resolve, this.#options.pauseMs));
       }
       await connection.close();
-      // A broker that refuses at once would otherwise be asked without pause.
-      await new Promise((resolve) => setTimeout(resolve, 5));
+      // As stock clients wait before they try again (retry.backoff.ms).
+      await new Promise((resolve) => setTimeout(resolve, this.#refused ? refusedPauseMs : 5));
+      this.#refused = false;
     }
   }
 
@@ -208,6 +214,9 @@ export class IdempotentProducer {
         hash: entry.hash,
       });
     } else {
+      const name = errorName(errorCode);
+      this.errors.set(name, (this.errors.get(name) ?? 0) + 1);
+      this.#refused = true;
       // All that is in flight is given up and sent again in order on a new connection.
       this.#connection = null;
       connection.close();

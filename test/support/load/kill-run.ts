@@ -34,6 +34,8 @@ export interface KillRunResult {
   readonly acknowledgedRecords: number;
   /** Connections made again after the first, over all producers. */
   readonly reconnections: number;
+  /** Retriable errors the producers were answered, by name. */
+  readonly errors: Readonly<Record<string, number>>;
   readonly slowestRestartMs: number;
   readonly readBack: Comparison;
   readonly ledger: Ledger;
@@ -98,7 +100,7 @@ export async function killRun(options: KillRunOptions): Promise<KillRunResult> {
       await broker.start();
       slowestRestartMs = Math.max(slowestRestartMs, broker.readyMs);
       options.log?.(
-        `kill ${kill}: ${ledger.batches} batches acknowledged, ready again in ${broker.readyMs.toFixed(0)} ms`,
+        `kill ${kill}: ${ledger.batches} batches acknowledged, ready again in ${broker.readyMs.toFixed(0)} ms; errors ${JSON.stringify(sumErrors(producers))}`,
       );
     }
     // At least one acknowledgement per producer after the last kill.
@@ -125,6 +127,7 @@ export async function killRun(options: KillRunOptions): Promise<KillRunResult> {
       acknowledgedBatches: ledger.batches,
       acknowledgedRecords: ledger.records,
       reconnections: producers.reduce((sum, producer) => sum + producer.connections - 1, 0),
+      errors: sumErrors(producers),
       slowestRestartMs,
       readBack,
       ledger,
@@ -134,6 +137,14 @@ export async function killRun(options: KillRunOptions): Promise<KillRunResult> {
     for (const producer of producers) await producer.stop();
     await broker.stop();
   }
+}
+
+function sumErrors(producers: readonly IdempotentProducer[]): Record<string, number> {
+  const sums: Record<string, number> = {};
+  for (const producer of producers) {
+    for (const [name, count] of producer.errors) sums[name] = (sums[name] ?? 0) + count;
+  }
+  return sums;
 }
 
 /** A violation with what the log holds at that moment, so that one failure tells as much as it can. */
