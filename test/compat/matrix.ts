@@ -34,9 +34,15 @@ function say(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
-/** Prints the table and what failed or was skipped; true when nothing failed. */
-export async function runMatrix(options: MatrixOptions = {}): Promise<boolean> {
-  const began = performance.now();
+export interface MatrixResult {
+  /** What failed, one entry a cell. */
+  readonly faults: readonly string[];
+  /** The table, every client that could not be had with its reason, and the counts. */
+  readonly summary: readonly string[];
+}
+
+/** Runs everything this machine has clients for; says on standard output how it goes. */
+export async function runMatrix(options: MatrixOptions = {}): Promise<MatrixResult> {
   const clients = new Map<Family, Client>();
   const cells: Cell[] = [];
   for (const family of options.only ?? families) {
@@ -54,18 +60,21 @@ export async function runMatrix(options: MatrixOptions = {}): Promise<boolean> {
     await matrix.admins();
     if (clients.has('java-console')) await matrix.verifiable();
     cells.push(...matrix.cells);
-    say(table(matrix.cells, [...clients.keys()]));
   } finally {
     await (broker instanceof BrokerProcess ? broker.dispose() : broker.stop());
   }
-  for (const verdict of ['fail', 'skipped'] as const) {
-    for (const cell of cells.filter((cell) => cell.verdict === verdict))
-      say(`${verdict}: ${cell.name}: ${cell.text}`);
-  }
-  const count = (verdict: Cell['verdict']): number => cells.filter((cell) => cell.verdict === verdict).length;
-  say(`matrix: ${((performance.now() - began) / 1000).toFixed(0)} s`);
-  say(`${count('pass')} passed, ${count('fail')} failed, ${count('skipped')} skipped`);
-  return count('fail') === 0;
+  const of = (verdict: Cell['verdict']): Cell[] => cells.filter((cell) => cell.verdict === verdict);
+  const [passed, failed, skipped] = [of('pass'), of('fail'), of('skipped')];
+  return {
+    faults: failed.map(({ name, text }) => `${name}: ${text}`),
+    summary: [
+      ...table(cells, [...clients.keys()]),
+      // What is in no cell of the table.
+      ...passed.filter(({ name }) => !/ (read by|sends with) /.test(name)).map(({ name }) => `pass: ${name}`),
+      ...skipped.map(({ name, text }) => `skipped: ${name}: ${text}`),
+      `${passed.length} passed, ${failed.length} failed, ${skipped.length} skipped`,
+    ],
+  };
 }
 
 class Matrix {
@@ -224,7 +233,7 @@ function otherCodec(asked: CodecName, { values }: Answer): string | null {
 }
 
 /** A row per sender and codec, a column per reader. */
-function table(cells: readonly Cell[], columns: readonly Family[]): string {
+function table(cells: readonly Cell[], columns: readonly Family[]): string[] {
   const verdicts = new Map(cells.map(({ name, verdict }) => [name, verdict]));
   const width = Math.max(...columns.map((name) => name.length)) + 1;
   const lines = [`${'sender and codec'.padEnd(22)}${columns.map((name) => name.padStart(width)).join('')}`];
@@ -236,5 +245,5 @@ function table(cells: readonly Cell[], columns: readonly Family[]): string {
       lines.push(`${`${family} ${codec}`.padEnd(22)}${row.join('')}`);
     }
   }
-  return lines.join('\n');
+  return lines;
 }

@@ -142,7 +142,7 @@ async function consume(job: Job): Promise<Result> {
     save(job.output!, found);
   }
   if (found.length !== count) throw new Error(`${found.length} records instead of ${count}`);
-  return { records: found.length, codecs: [...codecsMet].join(' ') };
+  return { records: found.length, ...(isConfluent ? {} : { codecs: [...codecsMet].join(' ') }) };
 }
 
 async function rebalance(job: Job): Promise<Result> {
