@@ -170,11 +170,12 @@ export async function runScenario(scenario: Scenario, amounts: Amounts): Promise
     const cpu = cpuSecondsOf(pid) - cpuBegin;
     const behindMs = consumer === null ? null : performance.now() - endedAt;
     // What is counted between the marks: the consumer's share belongs to the same bytes.
-    const { bytes, requests, seconds, latency, cpuSeconds } = end!;
+    const { bytes, requests, refused, seconds, latency, cpuSeconds } = end!;
     return {
       scenario,
       bytes,
       requests,
+      refused,
       seconds,
       mbPerSecond: bytes / MB / (seconds + (behindMs ?? 0) / 1000),
       brokerCpuSeconds: cpu,

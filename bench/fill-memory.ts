@@ -4,15 +4,18 @@
  * A guest whose host backs memory lazily and takes free pages back (free page reporting) pays for the first use of each
  * page: 2-3 CPU seconds per GB on the machine this was found on, more than a broker's whole work, and charged to whoever
  * touches the page. A server that has run for a day has no free pages: new ones come from clean page cache. Reading a
- * sparse file brings that state about without writing to the disk; it lasts while the file exists.
+ * sparse file brings that state about without writing to the disk; it lasts while the file exists. What a scenario
+ * deletes at its end is free again, so it is done before each.
  */
 import { closeSync, ftruncateSync, openSync, readFileSync, readSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 /** Left free for the brokers' and clients' own processes to start. */
-const leftFreeBytes = 1.5e9;
+const leftFreeBytes = 0.6e9;
 const chunkBytes = 8 * 1024 * 1024;
+
+let files = 0;
 
 export interface FilledMemory {
   readonly bytes: number;
@@ -22,7 +25,7 @@ export interface FilledMemory {
 
 export function fillMemory(): FilledMemory {
   const begun = performance.now();
-  const path = join(tmpdir(), `millrace-fill-${process.pid}`);
+  const path = join(tmpdir(), `millrace-fill-${process.pid}-${files++}`);
   const bytes = Math.max(0, freeBytes() - leftFreeBytes);
   const fd = openSync(path, 'w+');
   ftruncateSync(fd, bytes);

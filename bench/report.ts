@@ -30,6 +30,8 @@ export interface BrokerResult {
   /** Produced and acknowledged in the measured part. */
   readonly bytes: number;
   readonly requests: number;
+  /** Requests refused for want of room (the store is slower than the producers), sent again after 20 ms. */
+  readonly refused?: number;
   readonly seconds: number;
   readonly mbPerSecond: number;
   /** Of the broker process over the measured part, up to the consumer's last byte if there is one. */

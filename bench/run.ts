@@ -71,17 +71,25 @@ async function main(): Promise<number> {
   const where = environment(tmpdir());
   const brokers: BrokerResult[] = [];
   const failed: FailedScenario[] = [];
-  const filled = flags.fill && flags.brokers ? fillMemory() : null;
-  if (filled !== null)
+  let filledBytes = 0;
+  const releases: (() => void)[] = [];
+  process.on('exit', () => {
+    for (const release of releases) release();
+  });
+  const fill = () => {
+    const filled = fillMemory();
+    filledBytes = Math.max(filledBytes, filled.bytes);
+    releases.push(filled.release);
     say(
       `filled ${(filled.bytes / GB).toFixed(1)} GB of free memory with page cache in ${filled.seconds.toFixed(0)} s`,
     );
-  process.on('exit', () => filled?.release());
+  };
   if (flags.brokers) {
     for (const scenario of scenarios) {
       const gb = Number(flags.gb);
       const bytes = (scenario.load === 'large' ? gb : gb / 2) * GB;
       const warmBytes = scenario.load === 'large' ? warmGb * GB : 0.02 * GB;
+      if (flags.fill) fill();
       try {
         const result = await runScenario(scenario, { bytes, warmBytes, secondsMax: Number(flags.seconds) });
         brokers.push(result);
@@ -110,7 +118,7 @@ async function main(): Promise<number> {
   const report: Report = {
     reportVersion,
     environment: where,
-    filledGb: (filled?.bytes ?? 0) / GB,
+    filledGb: filledBytes / GB,
     brokers,
     failed,
     micro,

@@ -25,11 +25,12 @@ async function produce(what: ProducerPlan): Promise<void> {
       tell({ type: 'begin' });
     },
     end: () => {
-      const { bytes, requests, seconds, totalBytes } = load;
+      const { bytes, requests, refused, seconds, totalBytes } = load;
       tell({
         type: 'end',
         bytes,
         requests,
+        refused,
         seconds,
         totalBytes,
         latency: load.latency.summary(),

@@ -46,6 +46,7 @@ export type FromLoad =
       readonly type: 'end';
       readonly bytes: number;
       readonly requests: number;
+      readonly refused: number;
       readonly seconds: number;
       /** Warm-up included. */
       readonly totalBytes: number;

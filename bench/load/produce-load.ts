@@ -7,6 +7,7 @@
  * Paced latency counts from the tick at which the request was due, whether or not a slot was free then: a broker that
  * stalls is charged for the requests it kept from being sent (no coordinated omission). Ticks are a millisecond apart.
  */
+import { ErrorCode } from '../../src/protocol/generated/errors.ts';
 import { BatchPool } from '../../test/support/load/batches.ts';
 import { errorName } from '../../test/support/load/error-name.ts';
 import { produceEnvelope, RawConnection } from '../../test/support/raw-client.ts';
@@ -15,6 +16,7 @@ import type { ProducerPlan } from './messages.ts';
 
 /** Below this a request is copied into one piece: cheaper than a gathered write. */
 const copyBytesMax = 16 * 1024;
+const refusedPauseMs = 20;
 const poolBytesMin = 64 * 1024 * 1024;
 
 interface Slot {
@@ -37,6 +39,8 @@ export class ProduceLoad {
   requests = 0;
   totalBytes = 0;
   seconds = 0;
+  /** Requests the broker had no room for, each sent again after a pause. */
+  refused = 0;
   readonly #plan: ProducerPlan;
   readonly #events: ProduceLoadEvents;
   readonly #pool: BatchPool;
@@ -49,6 +53,8 @@ export class ProduceLoad {
   #connections: RawConnection[] = [];
   #partition = 0;
   #inFlight = 0;
+  /** Refused requests whose pause is not over. */
+  #waiting = 0;
   #warm = true;
   #sending = false;
   #begunAt = 0;
@@ -146,6 +152,18 @@ export class ProduceLoad {
   #answered(slot: Slot, frame: Buffer): void {
     const now = performance.now();
     const error = frame.readInt16BE(this.#errorAt);
+    if (error === ErrorCode.NOT_ENOUGH_REPLICAS) {
+      // No room until an upload is done: asked again like a stock client would; the latency goes on counting.
+      this.refused++;
+      this.#waiting++;
+      this.#inFlight--;
+      this.#sentBytes -= this.#pool.batchBytes;
+      setTimeout(() => {
+        this.#waiting--;
+        this.#send(slot, slot.sentAt);
+      }, refusedPauseMs);
+      return;
+    }
     if (error !== 0) {
       this.#sending = false;
       this.#events.failed(new Error(`produce was answered ${errorName(error)}`));
@@ -171,7 +189,7 @@ export class ProduceLoad {
       this.#sending = false;
     }
     if (!this.#sending) {
-      if (this.#inFlight === 0) {
+      if (this.#inFlight === 0 && this.#waiting === 0) {
         this.seconds = (now - this.#begunAt) / 1000;
         this.#events.end();
       }
