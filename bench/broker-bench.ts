@@ -65,7 +65,11 @@ async function startMillrace(scenario: Scenario, directory: string): Promise<Sys
     pid: broker.pid,
     readyMs: broker.readyMs,
     stop: async () => {
-      await broker.stop();
+      const code = await broker.stop();
+      if (code !== 0)
+        throw new Error(
+          `the broker ended with ${code ?? 'SIGKILL'} when asked to stop: ${broker.stderr.slice(-1000)}`,
+        );
     },
   };
 }
@@ -135,7 +139,7 @@ export async function runScenario(scenario: Scenario, amounts: Amounts): Promise
       : null;
     if (consumer !== null) processes.push(consumer);
     const failed = Promise.race(processes.map((each) => each.failed));
-    await Promise.race([Promise.all(processes.map((each) => each.ready)), failed]);
+    await Promise.race([Promise.all(processes.map((each) => each.ready)), failed, timeLimit(120)]);
 
     let rssPeak = rssBytesOf(pid);
     sampler = setInterval(() => {

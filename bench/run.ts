@@ -149,4 +149,6 @@ function write(report: Report): void {
   say(`written: ${basename(file)}`);
 }
 
+// An exit runs what takes brokers and files away; a signal alone would not.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 process.exitCode = await main();

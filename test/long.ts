@@ -82,4 +82,6 @@ async function runOne(script: LongScript): Promise<LongOutcome> {
   return result;
 }
 
+// An exit runs what takes brokers and files away; a signal alone would not.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 process.exitCode = await main();

@@ -9,6 +9,7 @@ import type { Address } from '../raw-client.ts';
 
 const entry = fileURLToPath(new URL('../../../src/main.js', import.meta.url));
 const stderrKeptBytes = 64 * 1024;
+const stopMsMax = 60_000;
 
 export interface BrokerChildOptions {
   readonly dataDir: string;
@@ -82,6 +83,9 @@ export class BrokerChild {
     const child = spawn(command[0]!, command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;
     this.starts++;
+    const endWithUs = () => child.kill('SIGKILL');
+    process.once('exit', endWithUs);
+    child.once('close', () => process.off('exit', endWithUs));
     this.#ended = new Promise((resolve) => child.once('close', () => resolve()));
     child.stderr!.setEncoding('utf8').on('data', (text: string) => {
       this.#stderr = (this.#stderr + text).slice(-stderrKeptBytes);
@@ -124,12 +128,14 @@ export class BrokerChild {
     await this.#ended;
   }
 
-  /** SIGTERM; answers the exit code. */
+  /** SIGTERM, and SIGKILL if that takes twice the broker's own time limit; answers the exit code, null when killed. */
   async stop(): Promise<number | null> {
     const child = this.#child;
     if (child === null) return null;
     if (this.running) process.kill(this.pid, 'SIGTERM');
+    const timer = setTimeout(() => child.kill('SIGKILL'), stopMsMax);
     await this.#ended;
+    clearTimeout(timer);
     return child.exitCode;
   }
 
