@@ -23,12 +23,12 @@ import { openStore } from '../store/open-store.ts';
 import { ObjectReader } from '../stream/read/object-reader.ts';
 import type { WalDevice } from '../stream/wal/wal-device.ts';
 import { keepAlive } from '../threads/adapters/keep-alive.ts';
+import { type BackgroundService, backgroundServices } from './background.ts';
 import type { BrokerConfig } from './broker-config.ts';
 import { checkDeployment, type Deployment, deploy } from './deploy.ts';
 import { Listeners } from './listeners.ts';
 import { MetadataDistributor } from './metadata-distributor.ts';
 import { ObjectIds } from './object-ids.ts';
-import { ObjectSweep } from './object-sweep.ts';
 import { volumeFor } from './placement.ts';
 import { foldProducers, openAll, restoreVolume, type ShardDoor, volumeIndex } from './recovery.ts';
 import { secureContext, type TlsMaterial } from './shard-host.ts';
@@ -81,7 +81,7 @@ export class RunningBroker {
   private uploads!: UploadCoordinator;
   private readonly listeners: Listeners;
   private brokerEpoch = 0;
-  private sweep: ObjectSweep | null = null;
+  private background: BackgroundService[] = [];
   private stopping: Promise<'clean' | 'unfinished'> | null = null;
   private aborted = false;
 
@@ -196,15 +196,14 @@ export class RunningBroker {
     this.uploads = this.uploadCoordinator();
     for (const shard of this.deployment.shards) await shard.beginServing();
     this.uploads.start();
-    this.sweep = new ObjectSweep({
-      metadata: this.metadata,
-      unreferenced: () => embedded.unreferenced,
+    this.background = backgroundServices({
+      config,
+      ports,
       store: this.store,
-      clock,
-      logger,
-      graceMs: config.objectGraceMs,
+      metadata: this.metadata,
+      embedded,
     });
-    this.sweep.start();
+    for (const service of this.background) service.start();
     this.keepHouse();
     this.listeners.serve(this.deployment);
   }
@@ -440,7 +439,7 @@ export class RunningBroker {
     );
     await Promise.all(this.deployment.shards.map((shard) => shard.quiesce()));
     await this.uploads.stop();
-    await this.sweep?.stop();
+    await Promise.all(this.background.map((service) => service.stop()));
     for (;;) {
       try {
         return await this.closeVolumes();
