@@ -26,7 +26,7 @@ import { keepAlive } from '../threads/adapters/keep-alive.ts';
 import { type BackgroundService, backgroundServices } from './background.ts';
 import type { BrokerConfig } from './broker-config.ts';
 import { checkDeployment, type Deployment, deploy } from './deploy.ts';
-import { Listeners } from './listeners.ts';
+import { type BrokerListeners, Listeners } from './listeners.ts';
 import { MetadataDistributor } from './metadata-distributor.ts';
 import { ObjectIds } from './object-ids.ts';
 import { volumeFor } from './placement.ts';
@@ -34,6 +34,7 @@ import { foldProducers, openAll, restoreVolume, type ShardDoor, volumeIndex } fr
 import { secureContext, type TlsMaterial } from './shard-host.ts';
 import { type ThreadNative, threadNative } from './thread-native.ts';
 import { UploadCoordinator } from './upload-coordinator.ts';
+import { SystemVolumeFiles, type VolumeFiles } from './volume-files.ts';
 import { formatNew, openVolumes, recoverVolumes, type Volume, type VolumeDeps } from './wal-volumes.ts';
 
 export interface BrokerPorts {
@@ -42,11 +43,17 @@ export interface BrokerPorts {
   readonly logger: Logger;
   /** What stands between a broker and its storage: faults, measurements. WAL devices of inline deployments only. */
   readonly storage?: StorageLayers;
+  /** Instead of sockets; inline deployments only. */
+  readonly listeners?: BrokerListeners;
 }
 
 export interface StorageLayers {
   store?(store: ObjectStore): ObjectStore;
   walDevice?(device: WalDevice): WalDevice;
+  /** Instead of the system's files. */
+  readonly volumeFiles?: VolumeFiles;
+  /** How the WALs of a small volume begin and grow, in bytes. */
+  readonly walGrowth?: { readonly initial: number; readonly chunk: number; readonly slice: number };
 }
 
 export interface BrokerNumbers {
@@ -79,7 +86,8 @@ export class RunningBroker {
   private volumes: Volume[] = [];
   private deployment!: Deployment;
   private uploads!: UploadCoordinator;
-  private readonly listeners: Listeners;
+  private readonly listeners: BrokerListeners;
+  private readonly files: VolumeFiles;
   private brokerEpoch = 0;
   private background: BackgroundService[] = [];
   private stopping: Promise<'clean' | 'unfinished'> | null = null;
@@ -90,7 +98,9 @@ export class RunningBroker {
     this.ports = ports;
     this.threadNative = threadNative(config.native);
     this.native = this.threadNative.native !== null;
-    this.listeners = new Listeners(ports.clock, ports.logger);
+    this.listeners = ports.listeners ?? new Listeners(ports.clock, ports.logger);
+    this.files =
+      ports.storage?.volumeFiles ?? new SystemVolumeFiles(this.threadNative.files, this.threadNative.native);
     this.failed = new Promise((resolve) => {
       this.fail = resolve;
     });
@@ -118,7 +128,7 @@ export class RunningBroker {
   private async open(): Promise<void> {
     const { config, ports } = this;
     const { clock, random, logger } = ports;
-    const { native, files, crc32c } = this.threadNative;
+    const { native, crc32c } = this.threadNative;
     checkDeployment(config);
     if (config.dataDir !== null) {
       mkdirSync(config.dataDir, { recursive: true });
@@ -145,7 +155,15 @@ export class RunningBroker {
       onFenced: (error) => this.fail(error),
     });
     const abandon = new Set(config.abandonWals);
-    const volumeDeps: VolumeDeps = { files, native, crc32c, clock, random, logger, nodeId: config.nodeId };
+    const volumeDeps: VolumeDeps = {
+      files: this.files,
+      crc32c,
+      clock,
+      random,
+      logger,
+      nodeId: config.nodeId,
+      initialBytes: ports.storage?.walGrowth?.initial,
+    };
     const before = embedded.image.revision;
     this.volumes = await openVolumes(config.wals, embedded.image, abandon, volumeDeps);
     await recoverVolumes(this.volumes, embedded.image.clusterId, volumeDeps);
@@ -187,6 +205,7 @@ export class RunningBroker {
       tls: this.tlsMaterial(),
       control: admin,
       logIds: this.volumes.map(({ logId }) => logId),
+      files: this.files,
       onDeath: (error) => this.fail(error),
     });
     for (const shard of this.deployment.shards)

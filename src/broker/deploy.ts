@@ -12,7 +12,6 @@ import type { ObjectStore } from '../store/object-store.ts';
 import type { UploadPlan, UploadResult } from '../stream/objects/objects.ts';
 import { runUpload } from '../stream/upload/object-pool.ts';
 import { StagingPool } from '../stream/upload/staging-pool.ts';
-import { AsyncFileWalDevice } from '../stream/wal/async-file-wal-device.ts';
 import { DelayedWalDevice } from '../stream/wal/delayed-wal-device.ts';
 import { InlineWal } from '../stream/wal/inline-wal.ts';
 import { MemoryWal } from '../stream/wal/memory-wal.ts';
@@ -43,6 +42,7 @@ import type { ShardDoor } from './recovery.ts';
 import type { ShardApi } from './shard-api.ts';
 import { ShardHost, type TlsMaterial } from './shard-host.ts';
 import type { ThreadNative } from './thread-native.ts';
+import type { VolumeFiles } from './volume-files.ts';
 import type { Volume } from './wal-volumes.ts';
 
 export interface DeployParts {
@@ -56,6 +56,8 @@ export interface DeployParts {
   readonly tls: TlsMaterial | null;
   readonly control: ControlPlane;
   readonly logIds: readonly string[];
+  /** Where inline WALs lie. */
+  readonly files: VolumeFiles;
   readonly onDeath: (error: Error) => void;
 }
 
@@ -224,9 +226,10 @@ async function inlineWal(
       volume: volume.index,
       capacityBytes: volume.config.capacityBytes,
     });
-  const opened = await AsyncFileWalDevice.open(volume.path, { create: false });
+  const opened = await parts.files.openAsync(volume.path);
   const file = parts.ports.storage?.walDevice?.(opened) ?? opened;
   const { extraWriteDelayMs, lingerMs, iops, bandwidth } = volume.config;
+  const growth = parts.ports.storage?.walGrowth;
   const device =
     extraWriteDelayMs > 0
       ? new DelayedWalDevice(file, (then) => void clock.after(extraWriteDelayMs, then))
@@ -238,7 +241,12 @@ async function inlineWal(
       arena,
       crc32c: parts.native.crc32c,
       volume: volume.index,
-      settings: { lingerMs, iops, bandwidth },
+      settings: {
+        lingerMs,
+        iops,
+        bandwidth,
+        ...(growth === undefined ? {} : { growChunkBytes: growth.chunk, growSliceBytes: growth.slice }),
+      },
     },
     volume.recovered!,
     epoch,

@@ -36,7 +36,16 @@ const earlyConnectionsMax = 1024;
 /** Pause after the process ran out of descriptors. */
 const resumeMs = 1000;
 
-export class Listeners {
+/** What a broker asks of its listening sockets. */
+export interface BrokerListeners {
+  bind(configs: readonly ListenerConfig[], native: NativeBindings | null): Promise<void>;
+  address(name: string): string | null;
+  endpoints(): Readonly<Record<string, { readonly host: string; readonly port: number }>>;
+  serve(takers: ConnectionTakers): void;
+  close(): void;
+}
+
+export class Listeners implements BrokerListeners {
   private readonly bound: BoundListener[] = [];
   private readonly clock: Clock;
   private readonly logger: Logger;

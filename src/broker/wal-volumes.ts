@@ -2,29 +2,28 @@
  * The broker's WAL volumes at start (design §4, startup order): find what the metadata lists as open, lock and read it,
  * and refuse, having written nothing, when something acknowledged would be left behind. Main thread.
  */
-import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
-import { basename, dirname, join, resolve } from 'node:path';
-import type { FileCalls, NativeBindings } from '../../native-bindings/contract.ts';
-import { acquireLock } from '../../native-bindings/portable/lock-file.ts';
+import { dirname, join, resolve } from 'node:path';
 import type { ClusterImage, WalRecord } from '../metadata/metadata-store.ts';
 import type { Clock } from '../ports/clock.ts';
 import { MillraceError } from '../ports/errors.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { Random } from '../ports/random.ts';
 import type { Crc32c } from '../protocol/records/crc32c.ts';
-import { FileWalDevice } from '../stream/wal/file-wal-device.ts';
 import { formatWal } from '../stream/wal/format-wal.ts';
 import { type RecoveredWal, readSuperblock, recoverWal } from '../stream/wal/recovery.ts';
+import type { WalDevice } from '../stream/wal/wal-device.ts';
 import type { WalConfig } from './broker-config.ts';
+import type { VolumeFiles } from './volume-files.ts';
 
 export interface VolumeDeps {
-  readonly files: FileCalls;
-  readonly native: NativeBindings | null;
+  readonly files: VolumeFiles;
   readonly crc32c: Crc32c;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
   readonly nodeId: number;
+  /** Bytes written at a first start; the default where absent. */
+  readonly initialBytes?: number | undefined;
 }
 
 export interface Volume {
@@ -37,7 +36,7 @@ export interface Volume {
   /** What the metadata recorded, null for a new log. */
   readonly record: WalRecord | null;
   /** Null for memory, and for a new log until `formatNew`: a start that is refused leaves no file. */
-  device: FileWalDevice | null;
+  device: WalDevice | null;
   recovered: RecoveredWal | null;
   release(): void;
 }
@@ -112,28 +111,26 @@ async function openVolume(
     };
   }
   const location = resolve(config.location);
-  const isFile = location.endsWith('.wal') || (existsSync(location) && !statSync(location).isDirectory());
+  const isFile =
+    location.endsWith('.wal') || (deps.files.exists(location) && !deps.files.isDirectory(location));
   const inPlace = (wal: WalRecord): boolean =>
     !taken.some((volume) => volume.logId === wal.logId) &&
     !abandon.has(wal.logId) &&
     (isFile ? resolve(wal.location) === location : dirname(resolve(wal.location)) === location);
   const candidates = recorded.filter(
-    (wal) => inPlace(wal) && wal.state !== 'abandoned' && existsSync(wal.location),
+    (wal) => inPlace(wal) && wal.state !== 'abandoned' && deps.files.exists(wal.location),
   );
   const record = candidates.find((wal) => wal.state === 'open') ?? candidates[0] ?? null;
-  if (record === null && !isFile) mkdirSync(location, { recursive: true });
+  if (record === null && !isFile) deps.files.makeDirectory(location);
   if (!isFile) await refuseStrangers(location, recorded, clusterId, deps);
   const logId = record?.logId ?? newLogId(deps.random);
   const path =
     record !== null ? resolve(record.location) : isFile ? location : join(location, `${logId}.wal`);
-  if (isFile) mkdirSync(dirname(location), { recursive: true });
-  const lock = acquireLock(
-    `${path.startsWith('/dev/') ? join('/tmp', `millrace-${basename(path)}`) : path}.lock`,
-    deps.native,
-  );
+  if (isFile) deps.files.makeDirectory(dirname(location));
+  const lock = deps.files.lock(path);
   if ('heldBy' in lock)
     throw refused('WAL_IN_USE', `the write-ahead log ${path} is in use by ${lock.heldBy}`);
-  const existed = existsSync(path);
+  const existed = deps.files.exists(path);
   try {
     if (existed && record === null) await refuseUsed(path, clusterId, deps);
     const volume: Volume = {
@@ -143,7 +140,7 @@ async function openVolume(
       logId,
       path,
       record,
-      device: existed ? FileWalDevice.open(path, deps.files, { create: false }) : null,
+      device: existed ? deps.files.open(path, { create: false }) : null,
       recovered: null,
       release() {
         void volume.device?.close();
@@ -164,7 +161,7 @@ async function refuseStrangers(
   clusterId: string,
   deps: VolumeDeps,
 ): Promise<void> {
-  for (const name of readdirSync(directory)) {
+  for (const name of deps.files.list(directory)) {
     if (!name.endsWith('.wal')) continue;
     const path = join(directory, name);
     if (recorded.some((wal) => resolve(wal.location) === path)) continue;
@@ -173,7 +170,7 @@ async function refuseStrangers(
 }
 
 async function refuseUsed(path: string, clusterId: string, deps: VolumeDeps): Promise<void> {
-  const device = FileWalDevice.open(path, deps.files, { create: false });
+  const device = deps.files.open(path, { create: false });
   try {
     const superblock = await readSuperblock(device, deps.crc32c);
     if (superblock.clusterId !== clusterId && clusterId !== '') {
@@ -247,7 +244,7 @@ export async function formatNew(
 ): Promise<void> {
   for (const volume of volumes) {
     if (volume.kind === 'memory' || volume.record !== null) continue;
-    volume.device ??= FileWalDevice.open(volume.path, deps.files, { create: true });
+    volume.device ??= deps.files.open(volume.path, { create: true });
     const capacityBytes = Math.floor(volume.config.capacityBytes / 4096) * 4096;
     await formatWal(volume.device, {
       crc32c: deps.crc32c,
@@ -255,7 +252,7 @@ export async function formatNew(
       clusterId,
       node: deps.nodeId,
       capacityBytes,
-      initialBytes: Math.min(capacityBytes, initialBytes),
+      initialBytes: Math.min(capacityBytes, deps.initialBytes ?? initialBytes),
     });
     volume.recovered = await recoverWal(volume.device, { crc32c: deps.crc32c, expectClusterId: clusterId });
   }
