@@ -35,7 +35,7 @@ export class FileMultipart implements MultipartUpload {
   constructor(store: FileStore, key: string) {
     this.#store = store;
     this.#key = key;
-    this.#path = store.temporaryPath();
+    this.#path = store.temporaryPath(key);
     this.#file = open(this.#path, 'wx+');
     // Reported by the first call that awaits it.
     this.#file.catch(() => undefined);
@@ -98,7 +98,11 @@ export class FileMultipart implements MultipartUpload {
     if (earlier !== undefined && earlier.length !== length) throw misuse(`part ${number} changed its length`);
     const position = this.#starts[number];
     const aside =
-      earlier === undefined ? (position === undefined ? this.#store.temporaryPath() : null) : earlier.aside;
+      earlier === undefined
+        ? position === undefined
+          ? this.#store.temporaryPath(this.#key)
+          : null
+        : earlier.aside;
     const part: Part = { length, aside, done: false };
     this.#parts.set(number, part);
     this.#extendStarts();

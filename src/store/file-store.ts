@@ -3,6 +3,7 @@
  *
  *   root/meta/log/00000000000000000000      an object, at its key
  *   root/.tmp/<32 hex digits>               an object being written; list and get never see it
+ *   root/.tmp/<32 hex digits>~data~ab~1     a multipart upload of data/ab/1 (keys hold no '~'), or a part of it
  *
  * Invariants: an object appears whole or not at all (written and fsynced under a temporary name, then renamed, or
  * linked when it must not exist yet); put and complete return after fsync of the file and of every directory on its
@@ -18,18 +19,31 @@ import type { Random } from '../ports/random.ts';
 import { fromSystem, isMissing, readAll, syncDirectory, writeAll } from './file-io.ts';
 import { listTree } from './file-listing.ts';
 import { FileMultipart } from './file-multipart.ts';
-import { listLimitDefault } from './memory-store.ts';
-import type { MultipartUpload, ObjectInfo, ObjectStore, PutOptions } from './object-store.ts';
-import { checkKey, checkRange } from './store-errors.ts';
+import { listLimitDefault, uploadPage } from './memory-store.ts';
+import type {
+  MultipartUpload,
+  ObjectInfo,
+  ObjectStore,
+  PutOptions,
+  UnfinishedUpload,
+} from './object-store.ts';
+import { checkKey, checkRange, misuse } from './store-errors.ts';
 
 /** Temporaries untouched for this long belong to nobody; a day, since several brokers may share the tree. */
 const temporaryAgeMs = 24 * 3600 * 1000;
 /** Directories remembered as durable; past this the memory is dropped and directories are fsynced once more. */
 const durableDirectoriesMax = 16_384;
+/** A file name may have 255 bytes. Uploads of longer keys are not listed, and end with the sweep at open alone. */
+const uploadNameBytesMax = 255;
+
+const temporaryDigits = 32;
+const uploadName = /^[0-9a-f]{32}~[^/]+$/;
 
 export interface FileStoreOptions {
   readonly clock: Clock;
   readonly random: Random;
+  /** Nothing is created or swept at open: the directory must be there. For looking at what a store holds. */
+  readonly readOnly?: boolean;
 }
 
 export class FileStore implements ObjectStore {
@@ -48,6 +62,10 @@ export class FileStore implements ObjectStore {
   static async open(path: string, options: FileStoreOptions): Promise<FileStore> {
     const store = new FileStore(resolve(path), options.random);
     try {
+      if (options.readOnly === true) {
+        await readdir(store.root);
+        return store;
+      }
       await mkdir(store.#temporaryDirectory, { recursive: true });
       await syncDirectory(dirname(store.root));
       await store.#sweep(options.clock.now() - temporaryAgeMs);
@@ -131,12 +149,42 @@ export class FileStore implements ObjectStore {
     }
   }
 
+  /** Each temporary of an upload is listed by itself, from its last write on. */
+  async listUploads(
+    prefix: string,
+    options?: { readonly after?: UnfinishedUpload; readonly limit?: number },
+  ): Promise<UnfinishedUpload[]> {
+    const uploads: UnfinishedUpload[] = [];
+    try {
+      for (const name of await readdir(this.#temporaryDirectory)) {
+        if (name[temporaryDigits] !== '~') continue;
+        const key = name.slice(temporaryDigits + 1).replaceAll('~', '/');
+        if (!key.startsWith(prefix)) continue;
+        const found = await stat(join(this.#temporaryDirectory, name)).catch(() => null);
+        if (found !== null) uploads.push({ key, uploadId: name, startedMs: Math.floor(found.mtimeMs) });
+      }
+    } catch (error) {
+      if (!isMissing(error)) throw fromSystem(`list uploads of ${prefix}`, error);
+    }
+    return uploadPage(uploads, prefix, options);
+  }
+
+  async abortUpload(upload: UnfinishedUpload): Promise<void> {
+    if (!uploadName.test(upload.uploadId)) throw misuse(`'${upload.uploadId}' names no upload`);
+    try {
+      await unlink(join(this.#temporaryDirectory, upload.uploadId));
+    } catch (error) {
+      if (!isMissing(error)) throw fromSystem(`abort ${upload.key}`, error);
+    }
+  }
+
   async close(): Promise<void> {}
 
-  /** For the multipart half of this adapter. */
-  temporaryPath(): string {
-    const name = Buffer.from(this.#random.bytes(new Uint8Array(16))).toString('hex');
-    return join(this.#temporaryDirectory, name);
+  /** For the multipart half of this adapter, which says what the temporary will be. */
+  temporaryPath(key = ''): string {
+    const digits = Buffer.from(this.#random.bytes(new Uint8Array(16))).toString('hex');
+    const name = key === '' ? digits : `${digits}~${key.replaceAll('/', '~')}`;
+    return join(this.#temporaryDirectory, name.length <= uploadNameBytesMax ? name : digits);
   }
 
   /** Gives the finished, fsynced temporary its key, durably. The caller unlinks the temporary name. */

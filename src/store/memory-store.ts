@@ -4,12 +4,22 @@
  * Limit: memory; nothing is evicted.
  */
 import type { Clock } from '../ports/clock.ts';
-import type { MultipartUpload, ObjectInfo, ObjectStore, PutOptions } from './object-store.ts';
+import type {
+  MultipartUpload,
+  ObjectInfo,
+  ObjectStore,
+  PutOptions,
+  UnfinishedUpload,
+} from './object-store.ts';
 import { alreadyExists, bodyLength, checkKey, checkRange, misuse, notFound } from './store-errors.ts';
 
 interface StoredObject {
   readonly data: Buffer;
   readonly modifiedMs: number;
+}
+
+interface MemoryUpload extends UnfinishedUpload {
+  readonly parts: Map<number, Buffer>;
 }
 
 export const listLimitDefault = 1000;
@@ -19,6 +29,8 @@ export class MemoryStore implements ObjectStore {
   readonly #clock: Clock;
   readonly #objects = new Map<string, StoredObject>();
   #sorted: string[] | null = null;
+  readonly #uploads = new Map<string, MemoryUpload>();
+  #uploadsBegun = 0;
 
   constructor(clock: Clock, name = '') {
     this.#clock = clock;
@@ -34,9 +46,11 @@ export class MemoryStore implements ObjectStore {
   async multipart(key: string): Promise<MultipartUpload> {
     checkKey(key);
     const parts = new Map<number, Buffer>();
-    let open = true;
+    // Ids in order of age sort as text.
+    const uploadId = String(++this.#uploadsBegun).padStart(12, '0');
+    this.#uploads.set(uploadId, { key, uploadId, startedMs: this.#clock.now(), parts });
     const addPart = (number: number, data: Buffer): void => {
-      if (!open) throw misuse(`multipart upload of ${key} is over`);
+      if (!this.#uploads.has(uploadId)) throw misuse(`multipart upload of ${key} is over`);
       if (!Number.isSafeInteger(number) || number < 1) throw misuse(`part number ${number}`);
       parts.set(number, data);
     };
@@ -48,14 +62,13 @@ export class MemoryStore implements ObjectStore {
         addPart(number, data);
       },
       complete: async () => {
-        if (!open) throw misuse(`multipart upload of ${key} is over`);
-        open = false;
+        if (!this.#uploads.delete(uploadId)) throw misuse(`multipart upload of ${key} is over`);
         const numbers = [...parts.keys()].sort((a, b) => a - b);
         if (numbers.length === 0) throw misuse(`multipart upload of ${key} has no part`);
         this.#store(key, Buffer.concat(numbers.map((number) => parts.get(number)!)));
       },
       abort: async () => {
-        open = false;
+        this.#uploads.delete(uploadId);
         parts.clear();
       },
     };
@@ -112,6 +125,22 @@ export class MemoryStore implements ObjectStore {
     }
   }
 
+  async listUploads(
+    prefix: string,
+    options?: { readonly after?: UnfinishedUpload; readonly limit?: number },
+  ): Promise<UnfinishedUpload[]> {
+    return uploadPage(
+      [...this.#uploads.values()].map(({ key, uploadId, startedMs }) => ({ key, uploadId, startedMs })),
+      prefix,
+      options,
+    );
+  }
+
+  async abortUpload(upload: UnfinishedUpload): Promise<void> {
+    this.#uploads.get(upload.uploadId)?.parts.clear();
+    this.#uploads.delete(upload.uploadId);
+  }
+
   async close(): Promise<void> {}
 
   #find(key: string): StoredObject {
@@ -138,6 +167,27 @@ export class MemoryStore implements ObjectStore {
     this.#sorted ??= [...this.#objects.keys()].sort();
     return this.#sorted;
   }
+}
+
+/** One page of what a store that knows all its uploads at once has to list. */
+export function uploadPage(
+  uploads: readonly UnfinishedUpload[],
+  prefix: string,
+  options: { readonly after?: UnfinishedUpload; readonly limit?: number } = {},
+): UnfinishedUpload[] {
+  const { after, limit = listLimitDefault } = options;
+  return uploads
+    .filter(
+      (upload) => upload.key.startsWith(prefix) && (after === undefined || compareUploads(upload, after) > 0),
+    )
+    .sort(compareUploads)
+    .slice(0, limit);
+}
+
+function compareUploads(a: UnfinishedUpload, b: UnfinishedUpload): number {
+  if (a.key !== b.key) return a.key < b.key ? -1 : 1;
+  if (a.uploadId === b.uploadId) return 0;
+  return a.uploadId < b.uploadId ? -1 : 1;
 }
 
 /** A copy even of shared memory; Buffer.concat refuses nothing but keeps no reference. */

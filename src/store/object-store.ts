@@ -26,6 +26,15 @@ export interface MultipartUpload {
   abort(): Promise<void>;
 }
 
+/** A multipart upload that was neither completed nor aborted: its parts are kept, and paid for, until somebody ends it. */
+export interface UnfinishedUpload {
+  readonly key: string;
+  /** The store's name for it; uploads of one key may be several. */
+  readonly uploadId: string;
+  /** When it was begun, or last written to where the store cannot tell; the store's clock, ms since the epoch. */
+  readonly startedMs: number;
+}
+
 export interface ObjectStore {
   readonly url: string;
   put(key: string, body: readonly Uint8Array[], options?: PutOptions): Promise<void>;
@@ -39,5 +48,15 @@ export interface ObjectStore {
   list(prefix: string, options?: { readonly after?: string; readonly limit?: number }): Promise<ObjectInfo[]>;
   /** Missing keys are no error. */
   delete(keys: readonly string[]): Promise<void>;
+  /**
+   * Unfinished uploads of keys with the prefix, in order of key and then of a store's own choice, from behind `after`
+   * (exclusive), a page at a time. Uploads under way are among them.
+   */
+  listUploads(
+    prefix: string,
+    options?: { readonly after?: UnfinishedUpload; readonly limit?: number },
+  ): Promise<UnfinishedUpload[]>;
+  /** Ends it and drops its parts; one that is over already is no error. Whoever still works on it finds it gone. */
+  abortUpload(upload: UnfinishedUpload): Promise<void>;
   close(): Promise<void>;
 }

@@ -17,6 +17,7 @@ import {
   DeleteObjectsCommand,
   GetObjectCommand,
   HeadObjectCommand,
+  ListMultipartUploadsCommand,
   ListObjectsV2Command,
   PutObjectCommand,
   S3Client,
@@ -24,7 +25,13 @@ import {
   UploadPartCommand,
   UploadPartCopyCommand,
 } from '@aws-sdk/client-s3';
-import type { MultipartUpload, ObjectInfo, ObjectStore, PutOptions } from './object-store.ts';
+import type {
+  MultipartUpload,
+  ObjectInfo,
+  ObjectStore,
+  PutOptions,
+  UnfinishedUpload,
+} from './object-store.ts';
 import { s3Error } from './s3-errors.ts';
 import type { Crc32c } from './sequenced-object.ts';
 import { bodyLength, checkKey, checkRange, hasCode, misuse } from './store-errors.ts';
@@ -142,11 +149,7 @@ export class S3Store implements ObjectStore {
           this.#client.send(new CompleteMultipartUploadCommand({ ...upload, MultipartUpload: { Parts } })),
         );
       },
-      abort: async () => {
-        await this.#send(`abort ${key}`, key, () =>
-          this.#client.send(new AbortMultipartUploadCommand(upload)),
-        );
-      },
+      abort: () => this.#abort(key, upload),
     };
   }
 
@@ -236,8 +239,54 @@ export class S3Store implements ObjectStore {
     }
   }
 
+  async listUploads(
+    prefix: string,
+    options?: { readonly after?: UnfinishedUpload; readonly limit?: number },
+  ): Promise<UnfinishedUpload[]> {
+    const limit = options?.limit ?? listPageMax;
+    const found: UnfinishedUpload[] = [];
+    let after = options?.after;
+    while (found.length < limit) {
+      const marker =
+        after === undefined ? {} : { KeyMarker: this.#root + after.key, UploadIdMarker: after.uploadId };
+      const page = await this.#send(`list uploads of ${prefix}`, prefix, () =>
+        this.#client.send(
+          new ListMultipartUploadsCommand({
+            Bucket: this.#bucket,
+            Prefix: this.#root + prefix,
+            MaxUploads: Math.min(listPageMax, limit - found.length),
+            ...marker,
+          }),
+        ),
+      );
+      for (const { Key, UploadId, Initiated } of page.Uploads ?? []) {
+        const key = (Key ?? '').slice(this.#root.length);
+        found.push({ key, uploadId: UploadId ?? '', startedMs: Initiated?.getTime() ?? 0 });
+      }
+      if (page.IsTruncated !== true || (page.Uploads ?? []).length === 0) break;
+      after = found.at(-1)!;
+    }
+    return found;
+  }
+
+  async abortUpload(upload: UnfinishedUpload): Promise<void> {
+    const UploadId = upload.uploadId;
+    await this.#abort(upload.key, { ...this.#at(upload.key), UploadId });
+  }
+
   async close(): Promise<void> {
     this.#client.destroy();
+  }
+
+  /** An upload that is over already is no error: what was wanted is so. */
+  async #abort(key: string, upload: { Bucket: string; Key: string; UploadId: string | undefined }) {
+    await this.#send(`abort ${key}`, key, async () => {
+      try {
+        await this.#client.send(new AbortMultipartUploadCommand(upload));
+      } catch (error) {
+        if ((error as { name?: string }).name !== 'NoSuchUpload') throw error;
+      }
+    });
   }
 
   #at(key: string): { Bucket: string; Key: string } {

@@ -19,7 +19,9 @@ export type StoreOperation =
   | 'get'
   | 'head'
   | 'list'
-  | 'delete';
+  | 'delete'
+  | 'list-uploads'
+  | 'abort-upload';
 
 /** Runs one call of the store. */
 type Around = <T>(operation: StoreOperation, call: () => Promise<T>) => Promise<T>;
@@ -123,6 +125,8 @@ function decorated(store: ObjectStore, around: Around): ObjectStore {
     head: (key) => around('head', () => store.head(key)),
     list: (prefix, options) => around('list', () => store.list(prefix, options)),
     delete: (keys) => around('delete', () => store.delete(keys)),
+    listUploads: (prefix, options) => around('list-uploads', () => store.listUploads(prefix, options)),
+    abortUpload: (upload) => around('abort-upload', () => store.abortUpload(upload)),
     close: () => store.close(),
   };
 }

@@ -162,6 +162,38 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
       assert.equal(await store.head('m/aborted'), null);
     });
 
+    it('lists unfinished uploads, and ends them', async () => {
+      const keys = ['u/a', 'u/b/1', 'u/b/2'];
+      const uploads = [];
+      for (const key of keys) {
+        const upload = await store.multipart(key);
+        await upload.uploadPart(1, [Buffer.alloc(partBytes, 1)]);
+        uploads.push(upload);
+      }
+      const listed = await store.listUploads('u/');
+      assert.deepEqual(
+        listed.map((upload) => upload.key),
+        keys,
+      );
+      for (const { startedMs } of listed) assert.ok(Number.isInteger(startedMs) && startedMs > 1.6e12);
+      assert.deepEqual(
+        (await store.listUploads('u/b/')).map((upload) => upload.key),
+        ['u/b/1', 'u/b/2'],
+      );
+      const first = await store.listUploads('u/', { limit: 2 });
+      assert.deepEqual(first, listed.slice(0, 2));
+      assert.deepEqual(await store.listUploads('u/', { after: first[1]! }), listed.slice(2));
+      assert.deepEqual(await store.listUploads('none/'), []);
+      await store.abortUpload(listed[1]!);
+      await store.abortUpload(listed[1]!);
+      await uploads[2]!.complete();
+      await uploads[0]!.abort();
+      await uploads[1]!.abort();
+      assert.deepEqual(await store.listUploads(''), []);
+      assert.equal(await store.head('u/b/1'), null);
+      assert.equal((await store.get('u/b/2')).length, partBytes);
+    });
+
     it('copies a range of another object as a part', async () => {
       const source = Buffer.from(Array.from({ length: partBytes * 2 + 100 }, (_, i) => i % 251));
       await store.put('m/source', [source]);

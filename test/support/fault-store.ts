@@ -8,7 +8,13 @@
  *   'late'          nothing yet, STORE_UNAVAILABLE; deliverLate() makes it happen afterwards
  * HeldStore: every put waits until the test lets it go, so that a test can walk through all interleavings.
  */
-import type { MultipartUpload, ObjectInfo, ObjectStore, PutOptions } from '../../src/store/object-store.ts';
+import type {
+  MultipartUpload,
+  ObjectInfo,
+  ObjectStore,
+  PutOptions,
+  UnfinishedUpload,
+} from '../../src/store/object-store.ts';
 import { unavailable } from '../../src/store/store-errors.ts';
 
 export type Fault = 'lost answer' | 'no effect' | 'twice' | 'late' | Error;
@@ -45,6 +51,15 @@ export class PassingStore implements ObjectStore {
   }
   delete(keys: readonly string[]): Promise<void> {
     return this.inner.delete(keys);
+  }
+  listUploads(
+    prefix: string,
+    options?: { readonly after?: UnfinishedUpload; readonly limit?: number },
+  ): Promise<UnfinishedUpload[]> {
+    return this.inner.listUploads(prefix, options);
+  }
+  abortUpload(upload: UnfinishedUpload): Promise<void> {
+    return this.inner.abortUpload(upload);
   }
   close(): Promise<void> {
     return this.inner.close();
