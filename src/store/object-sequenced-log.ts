@@ -22,19 +22,16 @@ import { MillraceError } from '../ports/errors.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { Random } from '../ports/random.ts';
 import type { ObjectStore } from './object-store.ts';
+import { pauseMs, SequencedEntries } from './sequenced-entries.ts';
 import type { SequencedEntry, SequencedLog } from './sequenced-log.ts';
 import {
   type Crc32c,
   corrupt,
   decodeSequenced,
-  decodeSequencedHeader,
   digits,
-  encodeSequenced,
-  nonceBytes,
   type SequencedHeader,
   type SequencedKind,
   type SequencedObject,
-  sequencedHeaderBytes,
 } from './sequenced-object.ts';
 import { LogTrimmer } from './sequenced-trim.ts';
 import { hasCode } from './store-errors.ts';
@@ -55,13 +52,13 @@ export interface ObjectSequencedLogOptions {
 
 /** Objects fetched at once while reading. */
 const readAhead = 8;
-const backoffMs = { first: 100, max: 5_000 } as const;
 /** Seal and initialise run at start, where an operator waits for the reason: they give up after this many answers. */
 const startAttemptsMax = 6;
 const noPayload = Buffer.alloc(0);
 
 export class ObjectSequencedLog implements SequencedLog {
   readonly #options: ObjectSequencedLogOptions;
+  readonly #entries: SequencedEntries;
   readonly #trimmer: LogTrimmer;
   #epoch = 0;
   /** First number this log has not seen taken. */
@@ -75,6 +72,7 @@ export class ObjectSequencedLog implements SequencedLog {
 
   constructor(options: ObjectSequencedLogOptions) {
     this.#options = options;
+    this.#entries = new SequencedEntries(options);
     this.#trimmer = new LogTrimmer(options.store, options.entryPrefix, options.snapshotPrefix);
   }
 
@@ -101,7 +99,7 @@ export class ObjectSequencedLog implements SequencedLog {
    * taken, read it and go on to seal.
    */
   async initialise(payload: Uint8Array): Promise<boolean> {
-    const nonce = this.#nonce();
+    const nonce = this.#entries.nonce();
     for (let attempt = 1; ; attempt++) {
       const outcome = await this.#put('data', 0, 0, nonce, payload);
       if (outcome === null) return true;
@@ -118,7 +116,7 @@ export class ObjectSequencedLog implements SequencedLog {
    */
   async seal(): Promise<number> {
     this.#checkOpen();
-    const nonce = this.#nonce();
+    const nonce = this.#entries.nonce();
     for (let attempt = 1; ; ) {
       this.#next = await this.#scan(this.#next, ignore);
       this.#checkOpen();
@@ -165,8 +163,8 @@ export class ObjectSequencedLog implements SequencedLog {
       throw new MillraceError('internal', 'SEQUENCED_LOG_SNAPSHOT', `snapshot at ${number} of ${this.#next}`);
     }
     const { store, snapshotPrefix } = this.#options;
-    const object = { kind: 'snapshot' as const, number, epoch: this.#epoch, nonce: this.#nonce() };
-    await store.put(snapshotPrefix + digits(number), this.#encode(object, payload));
+    const object = { kind: 'snapshot' as const, number, epoch: this.#epoch, nonce: this.#entries.nonce() };
+    await store.put(snapshotPrefix + digits(number), this.#entries.encode(object, [payload]));
     await this.#trimmer.trim(number);
   }
 
@@ -198,7 +196,7 @@ export class ObjectSequencedLog implements SequencedLog {
     if (this.#epoch === 0) return false;
     while (!this.#appending) {
       const number = this.#next;
-      const found = await this.#header(number);
+      const found = await this.#entries.header(number);
       // Nothing, or an append of ours that began meanwhile.
       if (found === null || found.epoch === this.#epoch || number !== this.#next) return false;
       if (found.epoch > this.#epoch) {
@@ -218,14 +216,14 @@ export class ObjectSequencedLog implements SequencedLog {
   }
 
   async #append(payload: Uint8Array): Promise<number> {
-    const nonce = this.#nonce();
+    const nonce = this.#entries.nonce();
     for (let attempt = 1; ; ) {
       const number = this.#next;
       const outcome = await this.#put('data', number, this.#epoch, nonce, payload);
       if (outcome === null) return this.#took(number);
       let found: SequencedHeader | null = null;
       try {
-        found = await this.#header(number);
+        found = await this.#entries.header(number);
       } catch (error) {
         if (hasCode(error, 'SEQUENCED_LOG_CORRUPT') || hasCode(error, 'SEQUENCED_LOG_VERSION')) throw error;
       }
@@ -253,7 +251,7 @@ export class ObjectSequencedLog implements SequencedLog {
   async #scan(from: number, onEntry: (entry: SequencedEntry) => void): Promise<number> {
     let least = this.#leastEpoch(from);
     const visit = (object: SequencedObject): void => {
-      const key = this.#key(object.number);
+      const key = this.#entries.key(object.number);
       if (object.epoch < least) return;
       if (object.kind === 'snapshot') throw corrupt(key, 'is a snapshot');
       if (object.kind === 'data') {
@@ -272,7 +270,9 @@ export class ObjectSequencedLog implements SequencedLog {
     for (let page = await this.#listedRun(at); page > 0; page = await this.#listedRun(at)) {
       for (const end = at + page; at < end; ) {
         const batch = Math.min(readAhead, end - at);
-        const objects = await Promise.all(Array.from({ length: batch }, (_, i) => this.#object(at + i)));
+        const objects = await Promise.all(
+          Array.from({ length: batch }, (_, i) => this.#entries.object(at + i)),
+        );
         for (const object of objects) {
           if (object === null) throw await this.#hole(at);
           visit(object);
@@ -282,7 +282,7 @@ export class ObjectSequencedLog implements SequencedLog {
       if (page < listPage) break;
     }
     for (;;) {
-      const object = (await this.#object(at)) ?? (await this.#objectBelowListed(at));
+      const object = (await this.#entries.object(at)) ?? (await this.#objectBelowListed(at));
       if (object === null) return at;
       visit(object);
       at++;
@@ -291,21 +291,17 @@ export class ObjectSequencedLog implements SequencedLog {
 
   /** How many numbers in a row from `from` the store lists, at most a page. */
   async #listedRun(from: number): Promise<number> {
-    const after = from === 0 ? {} : { after: this.#key(from - 1) };
-    const page = await this.#options.store.list(this.#options.entryPrefix, { ...after, limit: listPage });
+    const page = await this.#entries.listed(from, listPage);
     let run = 0;
-    while (run < page.length && page[run]!.key === this.#key(from + run)) run++;
+    while (run < page.length && page[run]!.key === this.#entries.key(from + run)) run++;
     return run;
   }
 
   /** A missing number below a listed one: it was created between the two looks, or there is a hole. */
   async #objectBelowListed(number: number): Promise<SequencedObject | null> {
-    const above = await this.#options.store.list(this.#options.entryPrefix, {
-      after: this.#key(number),
-      limit: 1,
-    });
+    const above = await this.#entries.listed(number + 1, 1);
     if (above.length === 0) return null;
-    const object = await this.#object(number);
+    const object = await this.#entries.object(number);
     if (object === null) throw await this.#hole(number);
     return object;
   }
@@ -313,7 +309,7 @@ export class ObjectSequencedLog implements SequencedLog {
   async #hole(number: number): Promise<MillraceError> {
     const newest = (await this.#trimmer.snapshots())[0];
     if (newest !== undefined && newest >= number) return stale(number, newest);
-    const what = `${this.#key(number)} is missing while later entries exist`;
+    const what = `${this.#entries.key(number)} is missing while later entries exist`;
     return new MillraceError('corrupt', 'SEQUENCED_LOG_HOLE', what);
   }
 
@@ -323,50 +319,23 @@ export class ObjectSequencedLog implements SequencedLog {
   }
 
   /** null = created; otherwise the error, whose meaning only reading back can tell. */
-  async #put(
+  #put(
     kind: SequencedKind,
     number: number,
     epoch: number,
     nonce: Buffer,
     payload: Uint8Array,
   ): Promise<unknown> {
-    try {
-      const body = this.#encode({ kind, number, epoch, nonce }, payload);
-      await this.#options.store.put(this.#key(number), body, { ifAbsent: true });
-      return null;
-    } catch (error) {
-      return error;
-    }
+    return this.#entries.create(number, this.#entries.encode({ kind, number, epoch, nonce }, [payload]));
   }
 
   /** For the calls at start: says what is there after an unclear put, and gives up in the end. */
   async #readBack(number: number, outcome: unknown, attempt: number): Promise<SequencedHeader | null> {
     const clear = outcome instanceof MillraceError && outcome.kind === 'invalid';
     if (clear && !hasCode(outcome, 'STORE_EXISTS')) throw outcome;
-    const found = await this.#header(number);
+    const found = await this.#entries.header(number);
     if (found === null && attempt >= startAttemptsMax) throw outcome;
     return found;
-  }
-
-  async #header(number: number): Promise<SequencedHeader | null> {
-    try {
-      const range = { start: 0, end: sequencedHeaderBytes };
-      const bytes = await this.#options.store.get(this.#key(number), range);
-      return decodeSequencedHeader(this.#key(number), bytes);
-    } catch (error) {
-      if (hasCode(error, 'STORE_NOT_FOUND')) return null;
-      throw error;
-    }
-  }
-
-  async #object(number: number): Promise<SequencedObject | null> {
-    const key = this.#key(number);
-    try {
-      return decodeSequenced(this.#options.crc32c, key, number, await this.#options.store.get(key));
-    } catch (error) {
-      if (hasCode(error, 'STORE_NOT_FOUND')) return null;
-      throw error;
-    }
   }
 
   #leastEpoch(number: number): number {
@@ -392,30 +361,12 @@ export class ObjectSequencedLog implements SequencedLog {
   }
 
   #pause(attempt: number): Promise<void> {
-    const ceiling = Math.min(backoffMs.max, backoffMs.first * 2 ** Math.min(attempt - 1, 10));
-    const delayMs = ceiling / 2 + this.#options.random.below(Math.ceil(ceiling / 2));
+    const delayMs = pauseMs(attempt, this.#options.random);
     if (this.#ended?.code === 'SEQUENCED_LOG_CLOSED') return Promise.resolve();
     return new Promise((resolve) => {
       this.#wake = resolve;
       this.#wakeTimer = this.#options.clock.after(delayMs, resolve);
     });
-  }
-
-  #encode(
-    object: Pick<SequencedHeader, 'kind' | 'number' | 'epoch' | 'nonce'>,
-    payload: Uint8Array,
-  ): Uint8Array[] {
-    return encodeSequenced(this.#options.crc32c, { ...object, writer: this.#options.writer }, payload);
-  }
-
-  #key(number: number): string {
-    return this.#options.entryPrefix + digits(number);
-  }
-
-  #nonce(): Buffer {
-    const nonce = Buffer.alloc(nonceBytes);
-    this.#options.random.bytes(nonce);
-    return nonce;
   }
 }
 

@@ -45,6 +45,16 @@ export function encodeSequenced(
   object: Omit<SequencedObject, 'payload' | 'payloadBytes'>,
   payload: Uint8Array,
 ): Uint8Array[] {
+  return encodeSequencedParts(crc32c, object, [payload]);
+}
+
+/** The same with a payload in pieces, which are not copied. */
+export function encodeSequencedParts(
+  crc32c: Crc32c,
+  object: Omit<SequencedObject, 'payload' | 'payloadBytes'>,
+  payload: readonly Uint8Array[],
+): Uint8Array[] {
+  const parts = payload.filter((part) => part.length > 0);
   const header = Buffer.alloc(sequencedHeaderBytes);
   header.writeUInt32LE(magic, 0);
   header[4] = version;
@@ -53,11 +63,17 @@ export function encodeSequenced(
   header.writeBigUInt64LE(BigInt(object.number), 8);
   header.writeBigUInt64LE(BigInt(object.epoch), 16);
   object.nonce.copy(header, 24, 0, nonceBytes);
-  header.writeUInt32LE(payload.length, 40);
-  const seed = crc32c(header, 0, crcAt);
-  const view = Buffer.from(payload.buffer, payload.byteOffset, payload.length);
-  header.writeUInt32LE(crc32c(view, 0, view.length, seed), crcAt);
-  return payload.length === 0 ? [header] : [header, payload];
+  header.writeUInt32LE(
+    parts.reduce((sum, part) => sum + part.length, 0),
+    40,
+  );
+  let crc = crc32c(header, 0, crcAt);
+  for (const part of parts) {
+    const view = Buffer.from(part.buffer, part.byteOffset, part.length);
+    crc = crc32c(view, 0, view.length, crc);
+  }
+  header.writeUInt32LE(crc >>> 0, crcAt);
+  return [header, ...parts];
 }
 
 /** Checks everything; rejects damage with SEQUENCED_LOG_CORRUPT and other versions with SEQUENCED_LOG_VERSION. */
