@@ -1,12 +1,17 @@
 /**
  * Cold blocks in arena memory, shared by all readers of a thread. Blocks are found by (object, position), loaded once
- * however many wait for them, and stay where they are while anybody holds a handle.
+ * however many wait for them, and stay where they are while anybody holds a handle. Missing blocks that lie side by side
+ * come with one request (a run), which may bring blocks behind them too.
  *
- *            read ─► queued ──memory and a load slot──► loading ──GET, CRC──► ready ──slab evicted──► gone
- *                      └──────── nobody waits any more ──► gone   └─ error ─► gone
+ *            read ─► queued ──memory, a load slot, the budget──► loading ──GET, CRC──► ready ──slab evicted──► gone
+ *                      └──────── nobody waits any more ──► gone     └─ error ─► gone
+ *
+ * Who waits is served by turns, reader by reader (fair-queue.ts). Loading ahead never waits: it takes what is free while
+ * nobody queues, at most half of the load slots and half of the memory.
  *
  * Bounds: memory ≤ the budget (not shared with recent data, so cold reads never evict it); loads in flight ≤ loadsMax;
- * queued blocks ≤ queuedMax, beyond that a read is refused (BLOCK_CACHE_FULL). A read waits at most until its deadline.
+ * requests and bytes per second ≤ the read budget; queued runs ≤ queuedMax, beyond that a read is refused
+ * (BLOCK_CACHE_FULL). A read waits at most until its deadline.
  * No deadlock: a reader waits only for its first block, while it holds nothing; further blocks come if they can.
  */
 import type { Arena } from '../../ports/arena.ts';
@@ -14,6 +19,9 @@ import type { Clock, Timer } from '../../ports/clock.ts';
 import { MillraceError } from '../../ports/errors.ts';
 import type { IndexEntry } from '../objects/objects.ts';
 import { BlockSlabs, type MemoryBudget, type Slab } from './block-slabs.ts';
+import { type BlockRun, type BlockWait, blockKey, blockState, CachedBlock } from './cached-block.ts';
+import { FairQueue, type Reader } from './fair-queue.ts';
+import { ReadBudget } from './read-budget.ts';
 
 /** Reads blocks of one object into the arena, one behind the other, and checks them. In this thread or in a pool's. */
 export interface BlockLoader {
@@ -35,71 +43,60 @@ export interface BlockCacheOptions {
   readonly budgetBytes: number;
   readonly loader: BlockLoader;
   readonly clock: Clock;
+  /** Requests and bytes per second; without it as many as the store gives. */
+  readonly readBudget?: ReadBudget;
   readonly loadsMax?: number;
   readonly queuedMax?: number;
   /** Bytes fetched with one request at most, unless one block is larger. */
   readonly runBytesMax?: number;
 }
 
-const blockState = { queued: 0, loading: 1, ready: 2, gone: 3 } as const;
-type BlockState = (typeof blockState)[keyof typeof blockState];
-
 /** Memory freed by others is not announced: a starved queue looks again this often. */
 const retryMs = 10;
-
-class CachedBlock {
-  readonly key: string;
-  readonly objectId: string;
-  readonly entry: IndexEntry;
-  state: BlockState = blockState.queued;
-  slab: Slab | null = null;
-  position = -1;
-  pins = 0;
-  /** Loaded ahead and not asked for yet. */
-  ahead: boolean;
-  /** Why it is gone. */
-  failure: Error | null = null;
-  readonly #waiting: ((error: Error | null) => void)[] = [];
-
-  constructor(key: string, objectId: string, entry: IndexEntry, ahead: boolean) {
-    this.key = key;
-    this.objectId = objectId;
-    this.entry = entry;
-    this.ahead = ahead;
-  }
-
-  whenSettled(fn: (error: Error | null) => void): void {
-    this.#waiting.push(fn);
-  }
-
-  settle(error: Error | null): void {
-    this.failure = error;
-    for (const fn of this.#waiting.splice(0)) fn(error);
-  }
-}
 
 export class BlockCache {
   readonly #clock: Clock;
   readonly #loader: BlockLoader;
   readonly #slabs: BlockSlabs;
   readonly #budgetBytes: number;
+  readonly #readBudget: ReadBudget;
   readonly #runBytesMax: number;
   readonly #loadsMax: number;
   readonly #queuedMax: number;
   readonly #blocks = new Map<string, CachedBlock>();
-  /** Insertion order = order of service. */
-  readonly #queue = new Set<CachedBlock>();
+  readonly #queue = new FairQueue<BlockRun>();
   #loads = 0;
   #aheadBytes = 0;
   #retry: Timer | null = null;
   #closed = false;
-  readonly counters = { hits: 0, misses: 0, loads: 0, loadedBytes: 0, aheadUnusedBytes: 0, refused: 0 };
+  /**
+   * Blocks found and not found; loads and their bytes; bytes loaded ahead that were asked for, and that were evicted
+   * before; reads refused for want of room, runs that waited for the read budget, runs that nobody wanted any more.
+   */
+  readonly counters = {
+    hits: 0,
+    misses: 0,
+    loads: 0,
+    loadedBytes: 0,
+    aheadUsedBytes: 0,
+    aheadUnusedBytes: 0,
+    refused: 0,
+    heldBack: 0,
+    givenUp: 0,
+  };
 
   constructor(options: BlockCacheOptions) {
     this.#clock = options.clock;
     this.#loader = options.loader;
     this.#budgetBytes = options.budgetBytes;
-    this.#runBytesMax = Math.min(options.runBytesMax ?? 8 << 20, Math.floor(options.budgetBytes / 4));
+    this.#readBudget =
+      options.readBudget ?? new ReadBudget(options.clock, { requestsPerSecond: 0, bytesPerSecond: 0 });
+    // Memory of one segment is there whenever anything can be evicted; adjacent segments may not be.
+    this.#runBytesMax = Math.min(
+      options.runBytesMax ?? 8 << 20,
+      Math.floor(options.budgetBytes / 4),
+      options.arena.segmentBytes,
+    );
     this.#loadsMax = options.loadsMax ?? 16;
     this.#queuedMax = options.queuedMax ?? 1024;
     this.#slabs = new BlockSlabs(options.arena, options.budget, (slab) => this.#forgetSlab(slab));
@@ -110,92 +107,97 @@ export class BlockCache {
     return this.#slabs.bytes;
   }
 
+  /** Runs that wait to be loaded. */
   get queued(): number {
     return this.#queue.size;
   }
 
+  get loading(): number {
+    return this.#loads;
+  }
+
   /** One block; see readAll. */
-  async read(objectId: string, entry: IndexEntry, deadline: number): Promise<BlockHandle> {
-    const handles = await this.readAll(objectId, [entry], deadline);
+  async read(objectId: string, entry: IndexEntry, wait: BlockWait): Promise<BlockHandle> {
+    const handles = await this.readAll(objectId, [entry], wait);
     return handles[0]!;
   }
 
   /**
    * Blocks of one object, adjacent or not, in the given order: the first one and as many after it as are here or can be
-   * loaded without waiting for memory, up to the first that fails. Blocks next to each other share a request.
-   * @param deadline monotonic ms; BLOCK_CACHE_FULL (exhausted) when the first block found no room by then,
-   * BLOCK_READ_SLOW (unavailable) when the store did not answer by then. Also throws the loader's errors.
-   * @param holding the caller holds other blocks, so it must not wait for memory: the result may be empty, never an error.
+   * loaded without waiting for memory, up to the first that fails.
+   * @throws BLOCK_CACHE_FULL (exhausted) when the first block found no room by the deadline or nobody wants it any more,
+   * BLOCK_READ_SLOW (exhausted) when the store did not answer by then, the loader's errors. Never while `holding`.
    */
-  async readAll(
-    objectId: string,
-    entries: readonly IndexEntry[],
-    deadline: number,
-    holding = false,
-  ): Promise<BlockHandle[]> {
-    const blocks = this.#gather(objectId, entries, holding);
+  async readAll(objectId: string, entries: readonly IndexEntry[], wait: BlockWait): Promise<BlockHandle[]> {
+    const blocks = this.#gather(objectId, entries, wait);
     let ready = 0;
     try {
-      for (; ready < blocks.length; ready++) await this.#settled(blocks[ready]!, deadline);
+      for (; ready < blocks.length; ready++) await this.#settled(blocks[ready]!, wait.deadline, ready === 0);
     } catch (error) {
       for (let i = ready; i < blocks.length; i++) this.#unpin(blocks[i]!);
-      if (ready === 0 && !holding) throw error;
+      if (ready === 0 && wait.holding !== true) throw error;
     }
     return blocks.slice(0, ready).map((block) => this.#handle(block));
   }
 
-  /** Finds or starts the blocks, pinned; only the very first may be one that waits for memory. */
-  #gather(objectId: string, entries: readonly IndexEntry[], holding: boolean): CachedBlock[] {
+  /** Finds or starts the blocks, pinned; only those of the first one's run may be waiting for memory. */
+  #gather(objectId: string, entries: readonly IndexEntry[], wait: BlockWait): CachedBlock[] {
     const blocks: CachedBlock[] = [];
     while (blocks.length < entries.length) {
       const next = blocks.length;
-      const mayWait = next === 0 && !holding;
-      const found = this.#blocks.get(keyOf(objectId, entries[next]!));
+      const mayWait = next === 0 && wait.holding !== true;
+      const found = this.#blocks.get(blockKey(objectId, entries[next]!));
       if (found !== undefined) {
         if (found.state === blockState.queued && !mayWait) break;
         this.counters.hits++;
         this.#pin(found);
         blocks.push(found);
-        if (found.state === blockState.queued) break;
-        continue;
+        if (found.state !== blockState.queued) continue;
+        found.firsts++;
+        found.run!.askers.push(wait);
+        break;
       }
-      const started = this.#startRun(objectId, entries, next, false);
-      if (started.length === 0 && mayWait) started.push(this.#enqueue(objectId, entries[0]!));
-      if (started.length === 0) break;
-      this.counters.misses += started.length;
-      for (const block of started) {
-        this.#pin(block);
-        blocks.push(block);
-      }
-      if (started[0]!.state === blockState.queued) break;
+      const ahead = wait.ahead ?? [];
+      const run = this.#newRun(
+        objectId,
+        [...entries.slice(next), ...ahead],
+        entries.length - next,
+        wait.reader,
+      );
+      const wanted = run.blocks.filter((block) => !block.ahead);
+      if (mayWait) this.#enqueue(run, wait);
+      else if (!this.#startNow(run, this.#loadsMax)) break;
+      this.counters.misses += wanted.length;
+      for (const block of wanted) this.#pin(block);
+      blocks.push(...wanted);
+      if (mayWait) this.#pump();
+      if (wanted[0]!.state === blockState.queued) break;
     }
     return blocks;
   }
 
   /**
-   * Starts loading blocks that are likely to be wanted soon; never waits, and never holds more than half the budget
-   * that nobody asked for. Blocks of failed loads are simply not there.
+   * Starts loading blocks that are likely to be wanted soon; never waits, and takes nothing while others do.
+   * Blocks of failed loads are simply not there.
    * @returns how many of the blocks, counted from the first, are here or on their way.
    */
-  prefetch(objectId: string, entries: readonly IndexEntry[]): number {
+  prefetch(objectId: string, entries: readonly IndexEntry[], reader: Reader): number {
     let i = 0;
     while (i < entries.length) {
-      const found = this.#blocks.get(keyOf(objectId, entries[i]!));
-      if (found !== undefined) {
+      if (this.#blocks.has(blockKey(objectId, entries[i]!))) {
         i++;
         continue;
       }
-      if (this.#aheadBytes + entries[i]!.size > this.#budgetBytes / 2) break;
-      const started = this.#startRun(objectId, entries, i, true);
-      if (started.length === 0) break;
-      i += started.length;
+      const run = this.#newRun(objectId, entries.slice(i), 0, reader);
+      if (run.blocks.length === 0 || !this.#startNow(run, Math.ceil(this.#loadsMax / 2))) break;
+      i += run.blocks.length;
     }
     return i;
   }
 
   /** True when the block is here or on its way. */
   has(objectId: string, entry: IndexEntry): boolean {
-    return this.#blocks.has(keyOf(objectId, entry));
+    return this.#blocks.has(blockKey(objectId, entry));
   }
 
   /** Fails what waits and frees what nobody holds; held blocks are freed by trim() after their release. */
@@ -203,9 +205,8 @@ export class BlockCache {
     this.#closed = true;
     this.#retry?.cancel();
     this.#retry = null;
-    for (const block of this.#queue) {
-      this.#drop(block);
-      block.settle(new MillraceError('unavailable', 'BLOCK_CACHE_CLOSED', 'the broker is stopping'));
+    for (let run = this.#queue.next(); run !== null; run = this.#queue.next()) {
+      this.#giveUp(run, new MillraceError('unavailable', 'BLOCK_CACHE_CLOSED', 'the broker is stopping'));
     }
     this.trim();
   }
@@ -215,93 +216,147 @@ export class BlockCache {
     while (this.#slabs.evictOne());
   }
 
-  /** Takes memory and a load slot for a run of missing blocks from `first` on; empty when there is none. */
-  #startRun(objectId: string, entries: readonly IndexEntry[], first: number, ahead: boolean): CachedBlock[] {
-    // Whoever queued came first.
-    if (this.#closed || this.#loads >= this.#loadsMax || this.#queue.size > 0) return [];
-    let bytes = entries[first]!.size;
-    let end = first + 1;
-    for (; end < entries.length; end++) {
-      const before = entries[end - 1]!;
-      const next = entries[end]!;
-      if (before.position + before.size !== next.position || bytes + next.size > this.#runBytesMax) break;
-      if (ahead && this.#aheadBytes + bytes + next.size > this.#budgetBytes / 2) break;
-      if (this.#blocks.has(keyOf(objectId, next))) break;
-      bytes += next.size;
-    }
-    let place = this.#slabs.allocate(bytes);
-    if (place === null && end > first + 1) {
-      end = first + 1;
-      bytes = entries[first]!.size;
-      place = this.#slabs.allocate(bytes);
-    }
-    if (place === null) return [];
-    const run: CachedBlock[] = [];
-    let position = place.position;
-    for (let e = first; e < end; e++) {
+  /**
+   * Missing blocks from the first of `entries` on that fit one request; those behind the first `wanted` are ahead of
+   * what is asked for. Not in the cache yet, and without memory.
+   */
+  #newRun(objectId: string, entries: readonly IndexEntry[], wanted: number, reader: Reader): BlockRun {
+    const run: BlockRun = { objectId, reader, blocks: [], bytes: 0, askers: [], heldBack: false };
+    // What fits the slab begun goes there: slabs get full.
+    const { room } = this.#slabs;
+    const first = entries[0]!.size;
+    const bytesMax = room >= first ? Math.min(room, this.#runBytesMax) : this.#runBytesMax;
+    let aheadBytes = this.#aheadBytes;
+    for (let e = 0; e < entries.length; e++) {
       const entry = entries[e]!;
-      const block = new CachedBlock(keyOf(objectId, entry), objectId, entry, ahead);
-      this.#blocks.set(block.key, block);
-      this.#place(block, place.slab, position);
-      position += entry.size;
-      run.push(block);
+      const before = e === 0 ? null : entries[e - 1]!;
+      if (before !== null && before.position + before.size !== entry.position) break;
+      if (before !== null && run.bytes + entry.size > bytesMax) break;
+      if (this.#blocks.has(blockKey(objectId, entry))) break;
+      const ahead = e >= wanted;
+      if (ahead) aheadBytes += entry.size;
+      if (ahead && aheadBytes > this.#budgetBytes / 2) break;
+      run.blocks.push(new CachedBlock(objectId, entry, ahead));
+      run.bytes += entry.size;
     }
-    if (ahead) this.#aheadBytes += bytes;
-    void this.#load(run, place.slab, place.position);
     return run;
   }
 
-  #enqueue(objectId: string, entry: IndexEntry): CachedBlock {
+  #enqueue(run: BlockRun, wait: BlockWait): void {
     if (this.#closed) throw new MillraceError('unavailable', 'BLOCK_CACHE_CLOSED', 'the broker is stopping');
-    if (this.#queue.size >= this.#queuedMax || entry.size > this.#budgetBytes) {
+    const bytes = run.blocks[0]!.entry.size;
+    if (this.#queue.size >= this.#queuedMax || bytes > this.#budgetBytes) {
       this.counters.refused++;
-      throw full(`${this.#queue.size} blocks wait, this one has ${entry.size} bytes`);
+      throw full(`${this.#queue.size} requests wait, this one has ${bytes} bytes`);
     }
-    const block = new CachedBlock(keyOf(objectId, entry), objectId, entry, false);
-    this.#blocks.set(block.key, block);
-    this.#queue.add(block);
-    this.#armRetry();
-    return block;
+    run.askers.push(wait);
+    run.blocks[0]!.firsts++;
+    for (const block of run.blocks) {
+      block.run = run;
+      this.#blocks.set(block.key, block);
+      if (block.ahead) this.#aheadBytes += block.entry.size;
+    }
+    this.#queue.push(run.reader, run);
   }
 
-  /** Serves the queue as far as memory and load slots go. */
+  /** Starts a new run unless somebody or something has to be waited for. */
+  #startNow(run: BlockRun, loadsMax: number): boolean {
+    if (this.#closed || this.#queue.size > 0 || this.#loads >= loadsMax) return false;
+    if (this.#readBudget.waitMs() > 0) return false;
+    if (this.#place(run) === null) return false;
+    for (const block of run.blocks) {
+      this.#blocks.set(block.key, block);
+      if (block.ahead) this.#aheadBytes += block.entry.size;
+    }
+    this.#start(run);
+    return true;
+  }
+
+  /** Serves the queue as far as memory, load slots and the budget go. */
   #pump(): void {
-    for (const block of this.#queue) {
+    for (let run = this.#queue.next(); run !== null; run = this.#queue.next()) {
+      if (run.askers.every((asker) => asker.gone?.() === true)) {
+        this.counters.givenUp++;
+        this.#giveUp(run, full('nobody waits for it any more'));
+        continue;
+      }
       if (this.#loads >= this.#loadsMax) return;
-      const place = this.#slabs.allocate(block.entry.size);
-      if (place === null) {
-        this.#armRetry();
+      const waitMs = this.#readBudget.waitMs();
+      if (waitMs > 0) {
+        if (!run.heldBack) this.counters.heldBack++;
+        run.heldBack = true;
+        this.#armRetry(waitMs);
         return;
       }
-      this.#queue.delete(block);
-      this.#place(block, place.slab, place.position);
-      void this.#load([block], place.slab, place.position);
+      const unplaced = this.#place(run);
+      if (unplaced === null) {
+        this.#armRetry(retryMs);
+        return;
+      }
+      this.#queue.remove(run.reader, run);
+      this.#start(run);
+      if (unplaced.some(({ firsts }) => firsts > 0)) this.#requeue(run, unplaced);
+      else for (const block of unplaced) this.#drop(block, full('no room for the blocks behind the first'));
     }
   }
 
-  #armRetry(): void {
+  /** The part of a run that found no memory, and that others wait for. */
+  #requeue(run: BlockRun, blocks: CachedBlock[]): void {
+    const bytes = blocks.reduce((sum, block) => sum + block.entry.size, 0);
+    const rest = { ...run, blocks, bytes };
+    for (const block of blocks) block.run = rest;
+    this.#queue.push(rest.reader, rest);
+  }
+
+  #armRetry(delayMs: number): void {
     if (this.#retry !== null || this.#closed) return;
-    this.#retry = this.#clock.after(retryMs, () => {
+    this.#retry = this.#clock.after(delayMs, () => {
       this.#retry = null;
       this.#pump();
     });
   }
 
-  #place(block: CachedBlock, slab: Slab, position: number): void {
-    block.state = blockState.loading;
-    block.slab = slab;
-    block.position = position;
-    slab.pins += block.pins;
-    slab.keys.push(block.key);
+  /** Gives memory to the run, or to its first block: those left out are returned. Null when there is none. */
+  #place(run: BlockRun): CachedBlock[] | null {
+    let left: CachedBlock[] = [];
+    let place = this.#slabs.allocate(run.bytes);
+    if (place === null && run.blocks.length > 1) {
+      const first = run.blocks[0]!;
+      place = this.#slabs.allocate(first.entry.size);
+      if (place === null) return null;
+      left = run.blocks.slice(1);
+      run.blocks = [first];
+      run.bytes = first.entry.size;
+    }
+    if (place === null) return null;
+    let { position } = place;
+    for (const block of run.blocks) {
+      block.state = blockState.loading;
+      block.run = null;
+      block.slab = place.slab;
+      block.position = position;
+      place.slab.pins += block.pins;
+      place.slab.keys.push(block.key);
+      position += block.entry.size;
+    }
+    // New blocks, those loaded ahead above all, outlive what was used a round ago.
+    place.slab.touched = true;
+    return left;
   }
 
-  async #load(run: readonly CachedBlock[], slab: Slab, position: number): Promise<void> {
+  #start(run: BlockRun): void {
+    this.#readBudget.take(run.bytes);
+    this.#queue.give(run.reader, run.bytes);
+    void this.#load(run.objectId, run.blocks, run.blocks[0]!.slab!);
+  }
+
+  async #load(objectId: string, blocks: readonly CachedBlock[], slab: Slab): Promise<void> {
     this.#loads++;
     slab.pins++;
-    const entries = run.map((block) => block.entry);
+    const entries = blocks.map((block) => block.entry);
     let failure: Error | null = null;
     try {
-      await this.#loader.loadBlocks(run[0]!.objectId, entries, position);
+      await this.#loader.loadBlocks(objectId, entries, blocks[0]!.position);
       this.counters.loads++;
       for (const entry of entries) this.counters.loadedBytes += entry.size;
     } catch (error) {
@@ -309,17 +364,18 @@ export class BlockCache {
     }
     if (
       failure !== null &&
-      run.length > 1 &&
+      blocks.length > 1 &&
       failure instanceof MillraceError &&
       failure.kind === 'corrupt'
     ) {
       // One block is damaged; the others of the run must not suffer for it.
-      for (const block of run) await this.#load([block], slab, block.position);
+      for (const block of blocks) await this.#load(objectId, [block], slab);
     } else {
-      for (const block of run) {
-        if (failure === null) block.state = blockState.ready;
-        else this.#drop(block);
-        block.settle(failure);
+      for (const block of blocks) {
+        if (failure === null) {
+          block.state = blockState.ready;
+          block.settle(null);
+        } else this.#drop(block, failure);
       }
     }
     this.#loads--;
@@ -327,18 +383,19 @@ export class BlockCache {
     this.#pump();
   }
 
-  #drop(block: CachedBlock): void {
+  /** Takes the block out of the cache and tells who waits for it. */
+  #drop(block: CachedBlock, failure: Error | null): void {
     block.state = blockState.gone;
-    this.#queue.delete(block);
+    block.run = null;
     this.#blocks.delete(block.key);
-    this.#used(block);
+    if (block.ahead) this.#aheadBytes -= block.entry.size;
+    block.ahead = false;
+    block.settle(failure);
   }
 
-  /** The block no longer counts as loaded ahead. */
-  #used(block: CachedBlock): void {
-    if (!block.ahead) return;
-    block.ahead = false;
-    this.#aheadBytes -= block.entry.size;
+  #giveUp(run: BlockRun, failure: Error): void {
+    this.#queue.remove(run.reader, run);
+    for (const block of run.blocks) this.#drop(block, failure);
   }
 
   #forgetSlab(slab: Slab): void {
@@ -346,13 +403,17 @@ export class BlockCache {
       const block = this.#blocks.get(key);
       if (block === undefined || block.slab !== slab) continue;
       if (block.ahead) this.counters.aheadUnusedBytes += block.entry.size;
-      this.#drop(block);
+      this.#drop(block, null);
     }
   }
 
   #pin(block: CachedBlock): void {
     block.pins++;
-    this.#used(block);
+    if (block.ahead) {
+      block.ahead = false;
+      this.#aheadBytes -= block.entry.size;
+      this.counters.aheadUsedBytes += block.entry.size;
+    }
     if (block.slab === null) return;
     block.slab.pins++;
     block.slab.touched = true;
@@ -363,13 +424,18 @@ export class BlockCache {
     if (block.slab !== null) {
       block.slab.pins--;
       if (block.slab.pins === 0 && this.#queue.size > 0) this.#pump();
-    } else if (block.pins === 0 && block.state === blockState.queued) this.#drop(block);
+      return;
+    }
+    const { run } = block;
+    if (run === null || run.blocks.some(({ pins }) => pins > 0)) return;
+    this.#giveUp(run, full('nobody waits for it any more'));
   }
 
-  /** Resolves when the block is ready; rejects with its error or at the deadline. */
-  #settled(block: CachedBlock, deadline: number): Promise<void> | undefined {
+  /** Resolves when the block is ready; rejects with its error or at the deadline. Only the first waits for memory. */
+  #settled(block: CachedBlock, deadline: number, first: boolean): Promise<void> | undefined {
     if (block.state === blockState.ready) return undefined;
     if (block.state === blockState.gone) return Promise.reject(block.failure);
+    if (!first && block.state === blockState.queued) return Promise.reject(full('no room behind the first'));
     return new Promise((resolve, reject) => {
       const timer = this.#clock.after(Math.max(0, deadline - this.#clock.monotonic()), () => {
         if (block.state === blockState.queued) {
@@ -377,7 +443,7 @@ export class BlockCache {
           reject(full('no room before the deadline'));
         } else
           reject(
-            new MillraceError('unavailable', 'BLOCK_READ_SLOW', `object ${block.objectId} is slow to read`),
+            new MillraceError('exhausted', 'BLOCK_READ_SLOW', `object ${block.objectId} is slow to read`),
           );
       });
       block.whenSettled((error) => {
@@ -403,10 +469,6 @@ export class BlockCache {
   }
 }
 
-function keyOf(objectId: string, entry: IndexEntry): string {
-  return `${objectId}@${entry.position}`;
-}
-
 function full(what: string): MillraceError {
-  return new MillraceError('exhausted', 'BLOCK_CACHE_FULL', `cold reads have no memory left: ${what}`);
+  return new MillraceError('exhausted', 'BLOCK_CACHE_FULL', `cold reads have no room left: ${what}`);
 }

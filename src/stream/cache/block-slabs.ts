@@ -72,6 +72,11 @@ export class BlockSlabs {
     return bytes;
   }
 
+  /** Bytes left in the slab that is being filled. */
+  get room(): number {
+    return this.#current === null ? 0 : this.#current.bytes - this.#current.used;
+  }
+
   /** `bytes` contiguous bytes at the end of the returned slab's used part (counted as used now), or null. */
   allocate(bytes: number): { readonly slab: Slab; readonly position: number } | null {
     let slab = this.#current;

@@ -2,13 +2,14 @@
  * Reads a stream's uploaded data: from the list of its objects to arena ranges of whole batches. One thread (a shard);
  * memory and waiting are the block cache's, which all readers of the thread share.
  *
- * Read-ahead: a read that begins where an earlier one ended doubles the window (1 MiB to readAheadBytesMax); one that
- * finds its block evicted although it was loaded ahead halves it. Bound: at most `positionsMax` remembered ends, the
- * least recently used is forgotten; the cache bounds the bytes.
+ * Read-ahead is per reader and stream (read-ahead.ts); who misses a block gets those behind it with the same request.
+ * Bounds: one read brings at most `readBytesMax`, or its first batch; the cache bounds memory and waiting; answers leave
+ * in portions per turn of the loop (turn-lane.ts).
  *
  * Offsets are contiguous in uploaded data: a hole is loss, and reading it fails (OFFSETS_MISSING), it is never skipped.
  */
 import type { Arena } from '../../ports/arena.ts';
+import type { Clock } from '../../ports/clock.ts';
 import { MillraceError } from '../../ports/errors.ts';
 import { streamKey } from '../../ports/stream-id.ts';
 import {
@@ -19,9 +20,13 @@ import {
   maxTimestampOf,
 } from '../../protocol/records/batch-header.ts';
 import type { BlockCache, BlockHandle, BlockLoader } from '../cache/block-cache.ts';
+import type { BlockWait } from '../cache/cached-block.ts';
+import type { Reader } from '../cache/fair-queue.ts';
 import { objectCorrupt } from '../objects/object-format.ts';
 import type { IndexEntry } from '../objects/objects.ts';
-import type { ObjectReader } from './object-reader.ts';
+import type { ObjectReader, OpenObject } from './object-reader.ts';
+import { type Cursor, ReadAhead } from './read-ahead.ts';
+import { TurnLane } from './turn-lane.ts';
 
 /** A stream's objects, ascending and contiguous; offsets are [base, end). */
 export type ObjectList = readonly {
@@ -42,6 +47,10 @@ export interface ColdRequest {
   readonly deadline: number;
   /** Batches that reach this offset stay out (high watermark, last stable offset). */
   readonly limitOffset?: number;
+  /** Readers are served by turns, each with a read-ahead of its own. Default: the stream. */
+  readonly reader?: Reader;
+  /** Nobody wants the answer any more: what has not begun is left. */
+  readonly gone?: () => boolean;
 }
 
 export interface ArenaRange {
@@ -64,10 +73,15 @@ export interface ColdReaderOptions {
   readonly reader: ObjectReader;
   readonly cache: BlockCache;
   readonly readAheadBytesMax?: number;
-  readonly positionsMax?: number;
+  readonly cursorsMax?: number;
+  /** Bytes of one read at most, unless its first batch is larger. */
+  readonly readBytesMax?: number;
+  /** Without it answers leave as soon as they are there. */
+  readonly clock?: Clock;
 }
 
-const readAheadBytesMin = 1 << 20;
+/** About 0.3 ms of copying into sockets. */
+const bytesPerTurn = 1 << 20;
 
 /** Loads blocks in this thread. */
 export class DirectBlockLoader implements BlockLoader {
@@ -94,17 +108,19 @@ export class ColdReader {
   readonly #view: DataView;
   readonly #reader: ObjectReader;
   readonly #cache: BlockCache;
-  readonly #readAheadBytesMax: number;
-  readonly #positionsMax: number;
-  /** Window in bytes of the reader expected at a stream's offset. Insertion order = order of last use. */
-  readonly #expected = new Map<string, number>();
+  readonly #readBytesMax: number;
+  readonly #readAhead: ReadAhead;
+  readonly #lane: TurnLane | null;
+  /** Reads answered, their bytes, and reads that wait. */
+  readonly counters = { reads: 0, servedBytes: 0, waiting: 0 };
 
   constructor(options: ColdReaderOptions) {
     this.#view = options.arena.view;
     this.#reader = options.reader;
     this.#cache = options.cache;
-    this.#readAheadBytesMax = options.readAheadBytesMax ?? 16 << 20;
-    this.#positionsMax = options.positionsMax ?? 1024;
+    this.#readBytesMax = options.readBytesMax ?? 8 << 20;
+    this.#readAhead = new ReadAhead(options.readAheadBytesMax ?? 16 << 20, options.cursorsMax ?? 1024);
+    this.#lane = options.clock === undefined ? null : new TurnLane(options.clock, bytesPerTurn);
   }
 
   /**
@@ -112,12 +128,26 @@ export class ColdReader {
    * BLOCK_READ_SLOW, and the store's errors.
    */
   async readCold(request: ColdRequest): Promise<ColdRead> {
-    const { objects, offset } = request;
-    const maxBytes = Math.max(1, request.maxBytes);
+    this.counters.waiting++;
+    try {
+      const reader = request.reader ?? streamKey(request.topicId, request.partition);
+      const read = await this.#read(request, reader);
+      if (this.#lane !== null && read.bytes > 0) await this.#lane.enter(reader, read.bytes);
+      this.counters.reads++;
+      this.counters.servedBytes += read.bytes;
+      return read;
+    } finally {
+      this.counters.waiting--;
+    }
+  }
+
+  async #read(request: ColdRequest, reader: Reader): Promise<ColdRead> {
+    const { objects, offset, topicId, partition } = request;
+    const maxBytes = Math.max(1, Math.min(request.maxBytes, this.#readBytesMax));
     const limit = request.limitOffset ?? Number.POSITIVE_INFINITY;
     if (offset >= limit) return emptyRead(offset);
     const held: HeldBlock[] = [];
-    let known = false;
+    let cursor: Cursor | null = null;
     try {
       let expected = offset;
       let bytes = 0;
@@ -126,11 +156,20 @@ export class ColdReader {
         o < objects.length && bytes < maxBytes && expected < limit;
         o++
       ) {
-        const { objectId, endOffset } = objects[o]!;
-        const found = await this.#entries(request, o, expected, maxBytes - bytes, limit, held.length > 0);
+        const { objectId, baseOffset, endOffset } = objects[o]!;
+        const opened = baseOffset > expected ? null : await this.#reader.open(objectId);
+        const found = this.#entries(request, o, opened, expected, maxBytes - bytes, limit, held.length > 0);
         if (found.length === 0) break;
-        if (held.length === 0) known = this.#cache.has(objectId, found[0]!);
-        const handles = await this.#cache.readAll(objectId, found, request.deadline, held.length > 0);
+        const last = found[found.length - 1]!;
+        const missing = !this.#cache.has(objectId, found[0]!);
+        cursor ??= this.#readAhead.begin(reader, streamKey(topicId, partition), offset, missing);
+        // What has to be fetched anyway brings some of the window with it.
+        const ahead =
+          missing && cursor.windowBytes > 0
+            ? this.#reader.findBlocks(opened!, topicId, partition, last.lastOffset + 1, cursor.windowBytes)
+            : [];
+        const wait = this.#waitOf(request, reader, held.length > 0);
+        const handles = await this.#cache.readAll(objectId, found, { ...wait, ahead });
         for (let i = 0; i < handles.length; i++) {
           held.push({ entry: found[i]!, handle: handles[i]!, objectId });
           bytes += found[i]!.size;
@@ -139,7 +178,7 @@ export class ColdReader {
         if (handles.length < found.length || expected < endOffset) break;
       }
       const read = this.#cut(held, offset, maxBytes, limit);
-      this.#advance(request, read, known);
+      if (cursor !== null) this.#advance(request, reader, cursor, read);
       return read;
     } catch (error) {
       for (const block of held) block.handle.release();
@@ -147,12 +186,18 @@ export class ColdReader {
     }
   }
 
+  #waitOf(request: ColdRequest, reader: Reader, holding: boolean): BlockWait {
+    const { deadline, gone } = request;
+    return gone === undefined ? { deadline, reader, holding } : { deadline, reader, holding, gone };
+  }
+
   /**
    * The first batch at or behind request.offset that has a record not older than `timestamp` (ms), or null. The record
    * itself is for the caller to find in it. maxBytes is not looked at.
    */
   async findSince(request: ColdRequest, timestamp: number): Promise<ColdRead | null> {
-    const { objects, topicId, partition, deadline } = request;
+    const { objects, topicId, partition } = request;
+    const wait = this.#waitOf(request, request.reader ?? streamKey(topicId, partition), false);
     const limit = request.limitOffset ?? Number.POSITIVE_INFINITY;
     let offset = request.offset;
     for (const object of objects) {
@@ -162,12 +207,15 @@ export class ColdReader {
         const entry = this.#reader.findBlockSince(opened, topicId, partition, offset, timestamp);
         if (entry === null) break;
         if (entry.baseOffset >= limit) return null;
-        const handle = await this.#cache.read(object.objectId, entry, deadline);
-        const found = this.#batchSince(
-          { entry, handle, objectId: object.objectId },
-          request.offset,
-          timestamp,
-        );
+        const handle = await this.#cache.read(object.objectId, entry, wait);
+        let found: ColdRead | null;
+        try {
+          const block = { entry, handle, objectId: object.objectId };
+          found = this.#batchSince(block, request.offset, timestamp);
+        } catch (error) {
+          handle.release();
+          throw error;
+        }
         if (found !== null && found.nextOffset <= limit) return found;
         handle.release();
         if (found !== null) return null;
@@ -177,21 +225,19 @@ export class ColdReader {
     return null;
   }
 
-  async #entries(
+  #entries(
     request: ColdRequest,
     object: number,
+    opened: OpenObject | null,
     offset: number,
     maxBytes: number,
     limit: number,
     more: boolean,
-  ): Promise<IndexEntry[]> {
+  ): IndexEntry[] {
     const { topicId, partition, objects } = request;
     const { objectId, baseOffset, endOffset } = objects[object]!;
-    let entries: IndexEntry[] = [];
-    if (baseOffset <= offset) {
-      const opened = await this.#reader.open(objectId);
-      entries = this.#reader.findBlocks(opened, topicId, partition, offset, maxBytes);
-    }
+    const entries =
+      opened === null ? [] : this.#reader.findBlocks(opened, topicId, partition, offset, maxBytes);
     if (entries.length === 0 || entries[0]!.baseOffset > offset) {
       // A later read begins here and says so.
       if (more) return [];
@@ -281,47 +327,38 @@ export class ColdReader {
   }
 
   /** Notes where the reader will be next, and loads ahead of it. */
-  #advance(request: ColdRequest, read: ColdRead, known: boolean): void {
-    const stream = streamKey(request.topicId, request.partition);
-    const here = `${stream}@${request.offset}`;
-    const before = this.#expected.get(here);
-    let window = 0;
-    if (before !== undefined) {
-      this.#expected.delete(here);
-      this.#expected.set(here, before);
-      if (before === 0) window = readAheadBytesMin;
-      else
-        window = known
-          ? Math.min(before * 2, this.#readAheadBytesMax)
-          : Math.max(before / 2, readAheadBytesMin);
-    }
-    if (read.bytes === 0) return;
-    const next = `${stream}@${read.nextOffset}`;
-    this.#expected.delete(next);
-    this.#expected.set(next, window);
-    if (this.#expected.size > this.#positionsMax) {
-      const [oldest] = this.#expected.keys();
-      this.#expected.delete(oldest!);
-    }
-    if (window > 0) {
-      this.#loadAhead(request, read.nextOffset, window).catch(() => {
-        // The read that needs these bytes meets the same error and reports it.
-      });
-    }
+  #advance(request: ColdRequest, reader: Reader, cursor: Cursor, read: ColdRead): void {
+    this.#readAhead.end(cursor, read.bytes, read.nextOffset);
+    const bytes = cursor.missing;
+    if (bytes === 0 || read.bytes === 0) return;
+    cursor.filling = true;
+    this.#loadAhead(request, reader, cursor, bytes).catch(() => {
+      // The read that needs these bytes meets the same error and reports it.
+      cursor.filling = false;
+    });
   }
 
-  async #loadAhead(request: ColdRequest, from: number, window: number): Promise<void> {
+  async #loadAhead(request: ColdRequest, reader: Reader, cursor: Cursor, bytes: number): Promise<void> {
     const { topicId, partition, objects } = request;
-    let offset = from;
-    let left = window;
-    for (let o = objectAt(objects, offset); o < objects.length && left > 0; o++) {
-      const { objectId, endOffset } = objects[o]!;
-      const opened = await this.#reader.open(objectId);
-      const entries = this.#reader.findBlocks(opened, topicId, partition, offset, left);
-      if (this.#cache.prefetch(objectId, entries) < entries.length) return;
-      for (const entry of entries) left -= entry.size;
-      offset = endOffset;
+    const limit = request.limitOffset ?? Number.POSITIVE_INFINITY;
+    let offset = Math.max(cursor.next, cursor.aheadTo);
+    let loaded = 0;
+    let whole = true;
+    for (
+      let o = objectAt(objects, offset);
+      o < objects.length && loaded < bytes && offset < limit && whole;
+      o++
+    ) {
+      const opened = await this.#reader.open(objects[o]!.objectId);
+      const entries = this.#reader.findBlocks(opened, topicId, partition, offset, bytes - loaded);
+      const count = this.#cache.prefetch(objects[o]!.objectId, entries, reader);
+      for (const entry of entries.slice(0, count)) {
+        loaded += entry.size;
+        offset = entry.lastOffset + 1;
+      }
+      whole = count === entries.length;
     }
+    this.#readAhead.filled(cursor, loaded, offset, whole);
   }
 }
 

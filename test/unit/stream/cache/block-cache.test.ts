@@ -4,6 +4,8 @@ import { test } from 'node:test';
 import { MillraceError } from '../../../../src/ports/errors.ts';
 import { BlockCache, type BlockHandle, type BlockLoader } from '../../../../src/stream/cache/block-cache.ts';
 import { LocalBudget } from '../../../../src/stream/cache/block-slabs.ts';
+import type { BlockWait } from '../../../../src/stream/cache/cached-block.ts';
+import type { Reader } from '../../../../src/stream/cache/fair-queue.ts';
 import type { IndexEntry } from '../../../../src/stream/objects/objects.ts';
 import { HeapArena } from '../../../support/heap-arena.ts';
 import { SeededRandom } from '../../../support/seeded-random.ts';
@@ -47,6 +49,11 @@ function block(number: number, size = 400): IndexEntry {
   return { ...stream, baseOffset: number, lastOffset: number, position, size };
 }
 
+/** Waits until then. */
+function by(deadline: number, reader: Reader = 'r'): BlockWait {
+  return { deadline, reader };
+}
+
 function setUp(
   options: { segments?: number; loadsMax?: number; queuedMax?: number; arenaSegments?: number } = {},
 ) {
@@ -76,9 +83,9 @@ test('readers of one block share one load', async () => {
   const { cache, loader, check } = setUp();
   loader.held = true;
   const reads = [
-    cache.read('o', block(7), 1e6),
-    cache.read('o', block(7), 1e6),
-    cache.read('o', block(7), 1e6),
+    cache.read('o', block(7), by(1e6)),
+    cache.read('o', block(7), by(1e6)),
+    cache.read('o', block(7), by(1e6)),
   ];
   await turns();
   assert.equal(loader.loads.length, 1);
@@ -88,13 +95,13 @@ test('readers of one block share one load', async () => {
     check(handle, 7);
     handle.release();
   }
-  (await cache.read('o', block(7), 1e6)).release();
+  (await cache.read('o', block(7), by(1e6))).release();
   assert.equal(loader.loads.length, 1);
 });
 
 test('blocks next to each other come with one request, to the maximum of a request', async () => {
   const { cache, loader, check } = setUp({ segments: 8 });
-  const handles = await cache.readAll('o', [block(1), block(2), block(3), block(9)], 1e6);
+  const handles = await cache.readAll('o', [block(1), block(2), block(3), block(9)], by(1e6));
   assert.deepEqual(
     loader.loads.map((load) => load.entries.map((e) => e.baseOffset)),
     [[1, 2], [3], [9]],
@@ -106,15 +113,15 @@ test('blocks next to each other come with one request, to the maximum of a reque
 test('a held block is never evicted: readers wait for a release, in order, up to the queue and their deadlines', async () => {
   const { cache, clock, check, budget } = setUp({ segments: 4, queuedMax: 2 });
   const held: BlockHandle[] = [];
-  for (let n = 0; n < 4; n++) held.push(await cache.read('o', block(n * 2, 900), 1e6));
+  for (let n = 0; n < 4; n++) held.push(await cache.read('o', block(n * 2, 900), by(1e6)));
   assert.equal(budget.used, 4 * segmentBytes);
 
   const order: string[] = [];
-  const first = cache.read('o', block(20, 900), 1e6).then((handle) => {
+  const first = cache.read('o', block(20, 900), by(1e6)).then((handle) => {
     order.push('first');
     return handle;
   });
-  const second = cache.read('o', block(30, 900), 50).catch((error: unknown) => {
+  const second = cache.read('o', block(30, 900), by(50)).catch((error: unknown) => {
     order.push('second');
     throw error;
   });
@@ -122,7 +129,7 @@ test('a held block is never evicted: readers wait for a release, in order, up to
   await turns();
   assert.equal(cache.queued, 2);
   await assert.rejects(
-    cache.read('o', block(40, 900), 1e6),
+    cache.read('o', block(40, 900), by(1e6)),
     coded('BLOCK_CACHE_FULL'),
     'the queue has a bound',
   );
@@ -140,11 +147,15 @@ test('a held block is never evicted: readers wait for a release, in order, up to
 
 test('a small block does not overtake a large one that waits', async () => {
   const { cache } = setUp({ segments: 4 });
-  const held = await cache.readAll('o', [block(1, 900), block(3, 900), block(5, 900), block(7, 300)], 1e6);
+  const held = await cache.readAll(
+    'o',
+    [block(1, 900), block(3, 900), block(5, 900), block(7, 300)],
+    by(1e6),
+  );
   assert.equal(held.length, 4);
   let served = false;
-  const large = cache.read('p', block(1, 1900), 1e6);
-  const small = cache.read('p', block(40, 100), 1e6).then((handle) => {
+  const large = cache.read('p', block(1, 1900), by(1e6));
+  const small = cache.read('p', block(40, 100), by(1e6)).then((handle) => {
     served = true;
     return handle;
   });
@@ -159,7 +170,7 @@ test('a small block does not overtake a large one that waits', async () => {
 test('memory taken by others is looked for again', async () => {
   const { cache, clock, arena } = setUp({ segments: 4, arenaSegments: 2 });
   const taken = arena.acquireRun(2);
-  const read = cache.read('o', block(1), 1e6);
+  const read = cache.read('o', block(1), by(1e6));
   await turns();
   arena.release(taken);
   clock.advance(20);
@@ -169,7 +180,7 @@ test('memory taken by others is looked for again', async () => {
 test('loads in flight are bounded', async () => {
   const { cache, loader } = setUp({ segments: 20, loadsMax: 2 });
   loader.held = true;
-  const reads = [0, 2, 4, 6, 8].map((n) => cache.read('o', block(n), 1e6));
+  const reads = [0, 2, 4, 6, 8].map((n) => cache.read('o', block(n), by(1e6)));
   for (let done = 0; done < 5; done++) {
     await turns();
     assert.equal(loader.loads.length, Math.min(5, done + 2));
@@ -181,13 +192,13 @@ test('loads in flight are bounded', async () => {
 test('a failed load fails its readers and is tried afresh by the next', async () => {
   const { cache, loader, check } = setUp();
   loader.held = true;
-  const reads = [cache.read('o', block(1), 1e6), cache.read('o', block(1), 1e6)];
+  const reads = [cache.read('o', block(1), by(1e6)), cache.read('o', block(1), by(1e6))];
   const failures = reads.map((read) => assert.rejects(read, coded('STORE_UNAVAILABLE')));
   await turns();
   loader.loads[0]!.settle(new MillraceError('unavailable', 'STORE_UNAVAILABLE', 'no answer'));
   await Promise.all(failures);
   loader.held = false;
-  const handle = await cache.read('o', block(1), 1e6);
+  const handle = await cache.read('o', block(1), by(1e6));
   check(handle, 1);
   handle.release();
 });
@@ -195,39 +206,39 @@ test('a failed load fails its readers and is tried afresh by the next', async ()
 test('a damaged block does not spoil those read with it', async () => {
   const { cache, loader, check } = setUp();
   loader.damaged = 2;
-  const handles = await cache.readAll('o', [block(1), block(2)], 1e6);
+  const handles = await cache.readAll('o', [block(1), block(2)], by(1e6));
   assert.equal(handles.length, 1);
   check(handles[0]!, 1);
-  await assert.rejects(cache.read('o', block(2), 1e6), coded('OBJECT_CORRUPT'));
+  await assert.rejects(cache.read('o', block(2), by(1e6)), coded('OBJECT_CORRUPT'));
   handles[0]!.release();
 });
 
 test('a store that does not answer costs the reader its deadline, not more', async () => {
   const { cache, clock, loader } = setUp();
   loader.held = true;
-  const slow = assert.rejects(cache.read('o', block(1), 30), coded('BLOCK_READ_SLOW'));
+  const slow = assert.rejects(cache.read('o', block(1), by(30)), coded('BLOCK_READ_SLOW'));
   await turns();
   clock.advance(31);
   await slow;
   loader.loads[0]!.settle();
   await turns();
-  (await cache.read('o', block(1), 1e6)).release();
+  (await cache.read('o', block(1), by(1e6))).release();
   assert.equal(loader.loads.length, 1, 'the late answer is kept');
 });
 
 test('blocks loaded ahead hold at most half the budget, and one larger than it is refused at once', async () => {
   const { cache, budget } = setUp({ segments: 4 });
   const ahead = Array.from({ length: 20 }, (_, n) => block(n));
-  assert.equal(cache.prefetch('o', ahead), 5);
+  assert.equal(cache.prefetch('o', ahead, 'r'), 5);
   await turns();
   assert(budget.used <= 3 * segmentBytes, `${budget.used}`);
-  await assert.rejects(cache.read('o', block(1, 5000), 1e6), coded('BLOCK_CACHE_FULL'));
+  await assert.rejects(cache.read('o', block(1, 5000), by(1e6)), coded('BLOCK_CACHE_FULL'));
 });
 
 test('close fails who waits; after the last release all memory is back', async () => {
   const { cache, budget, arena } = setUp({ segments: 1 });
-  const handle = await cache.read('o', block(1, 900), 1e6);
-  const waiting = assert.rejects(cache.read('o', block(2, 900), 1e6), coded('BLOCK_CACHE_CLOSED'));
+  const handle = await cache.read('o', block(1, 900), by(1e6));
+  const waiting = assert.rejects(cache.read('o', block(2, 900), by(1e6)), coded('BLOCK_CACHE_CLOSED'));
   await turns();
   cache.close();
   await waiting;
@@ -247,10 +258,10 @@ test('random readers: right bytes, never over budget, no memory lost', async () 
     for (let step = 0; step < 400; step++) {
       const number = random.below(40);
       const wanted = Array.from({ length: 1 + random.below(3) }, (_, i) => block(number + i));
-      if (random.chance(0.1)) cache.prefetch('o', wanted);
+      if (random.chance(0.1)) cache.prefetch('o', wanted, random.below(3));
       else {
         reads.push(
-          cache.readAll('o', wanted, clock.monotonic() + 500).then(
+          cache.readAll('o', wanted, by(clock.monotonic() + 500, random.below(3))).then(
             (handles) => {
               served++;
               for (const [i, handle] of handles.entries()) held.push({ handle, number: number + i });
