@@ -9,8 +9,8 @@
  *
  * Entry numbers only grow (1, 2, 3, …; slot = number & mask) and follow WAL order, so each cut is one index. Every
  * entry holds one reference on the arena segments its bytes touch, from append until it is evicted or dropped.
- * Owned by one shard. Bound: `capacity` entries; at the bound `append` returns 0 and produce is refused with a
- * retriable error after the throttle (design: delta near capacity).
+ * Owned by one shard. Bound: `capacity` entries; at the bound uploaded ones give way, and when none is left produce is
+ * refused with a retriable error after the throttle.
  */
 import type { Arena } from '../ports/arena.ts';
 import type { PartitionLog } from './partition-log.ts';
@@ -88,9 +88,13 @@ export class AppendJournal {
     return this.tail - this.head >= this.capacity;
   }
 
-  /** No room for another entry: too many are held, or too much waits for its upload. */
-  full(): boolean {
-    return this.entriesFull() || this.deltaBytes + this.pendingBytes >= this.deltaBytesMax;
+  /**
+   * Room for another entry, if need be in place of the oldest uploaded one. False when everything held waits for its
+   * upload, or too many bytes do.
+   */
+  makeRoom(): boolean {
+    if (this.deltaBytes + this.pendingBytes >= this.deltaBytesMax) return false;
+    return !this.entriesFull() || this.evictOldest();
   }
 
   /** How near the bound is, 0 to 1. */
@@ -99,7 +103,7 @@ export class AppendJournal {
     return Math.min(1, Math.max(entries, (this.deltaBytes + this.pendingBytes) / this.deltaBytesMax));
   }
 
-  /** Records an entry at the tail and takes its arena references. The caller has checked `full()`. */
+  /** Records an entry at the tail and takes its arena references. The caller has asked `makeRoom()`. */
   append(
     partition: PartitionLog,
     position: number,

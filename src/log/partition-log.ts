@@ -9,6 +9,7 @@
 
 import type { EpochStart } from '../metadata/metadata-store.ts';
 import type { Arena } from '../ports/arena.ts';
+import { MillraceError } from '../ports/errors.ts';
 import type { StreamId } from '../ports/stream-id.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
 import {
@@ -229,7 +230,7 @@ export class PartitionLog implements PartitionHandle {
         return;
       }
     }
-    if (journal.full()) {
+    if (!journal.makeRoom()) {
       waiter?.onAppended(index, ErrorCode.NOT_ENOUGH_REPLICAS, -1, -1, this.startOffset);
       return;
     }
@@ -318,6 +319,12 @@ export class PartitionLog implements PartitionHandle {
     const baseOffset = baseOffsetOf(view, position);
     const lastOffset = baseOffset + lastOffsetDeltaOf(view, position);
     const maxTimestamp = maxTimestampOf(view, position);
+    if (journal.entriesFull() && !journal.evictOldest())
+      throw new MillraceError(
+        'exhausted',
+        'JOURNAL_FULL',
+        `a write-ahead log holds more than the ${journal.capacity} batches that memory has room for`,
+      );
     const entry = journal.append(
       this,
       position,

@@ -239,6 +239,35 @@ test('what waits for its upload is bounded by the cache, and appends go on once 
   assert.equal(outcomes.at(-1)!.error, 0);
 });
 
+test('uploaded batches give way when the journal has no entry left, however small they are', () => {
+  const { logs, wal, log, append, outcomes } = setup({ capacity: 8 });
+  for (let round = 0; round < 5; round++) {
+    for (let i = 0; i < 8; i++) append(1);
+    wal.onDurable(8 * (round + 1), round + 1);
+    assert.deepEqual(
+      outcomes.map(({ error }) => error),
+      new Array(8 * (round + 1)).fill(0),
+    );
+    append(1);
+    assert.equal(outcomes.pop()!.error, ErrorCode.NOT_ENOUGH_REPLICAS, 'the delta never gives way');
+    const collected = logs.collect(0, round + 1, false);
+    assert.equal(collected.streams[0]!.positions.length, 8);
+    logs.uploaded(0, collected.end);
+    assert.equal(log.tailStart, 8 * round, 'kept while nothing needs the room');
+  }
+});
+
+test('recovery refuses more batches than the journal holds instead of overwriting some', () => {
+  const { logs, log, append, wal } = setup({ capacity: 8 });
+  const position = append(1);
+  wal.onDurable(1, 1);
+  for (let i = 1; i < 8; i++) log.restore(position, 70, 1);
+  assert.throws(() => log.restore(position, 70, 1), { code: 'JOURNAL_FULL' });
+  logs.uploaded(0, logs.collect(0, 1, false).end);
+  log.restore(position, 70, 2);
+  assert.equal(log.tailStart, 0);
+});
+
 test('nor does it outgrow the ring, where that is the smaller one', () => {
   const { outcomes, append } = setup({ ringBytes: 100 });
   append(1);
