@@ -4,11 +4,21 @@
  * revision by one. About 15 bytes per range of an upload.
  *
  *   entry  = version, topic table, count, { count, { type byte, fields } … } …
+ *
+ * Version 2 states the bytes of each range and knows manifests; in version 1 a range's bytes are taken as its part of the
+ * object's size by offsets.
  */
 import { MetadataReader, MetadataWriter, metadataCorrupt } from './metadata-bytes.ts';
-import type { MetadataChange, ObjectRecord, StreamRange, WalRecord } from './metadata-store.ts';
+import type {
+  ManifestName,
+  ManifestSummary,
+  MetadataChange,
+  ObjectRecord,
+  StreamRange,
+  WalRecord,
+} from './metadata-store.ts';
 
-const entryVersion = 1;
+const entryVersion = 2;
 
 /** Position = type byte; only ever appended to. */
 const changeTypes = [
@@ -27,6 +37,10 @@ const changeTypes = [
   'objectsForgotten',
   'idBlock',
   'broker',
+  'manifest',
+  'manifestRetired',
+  'manifestsForgotten',
+  'compacted',
 ] as const satisfies readonly MetadataChange['type'][];
 
 const resources = ['topic', 'broker', 'cluster', 'group', 'client-metrics'] as const;
@@ -148,6 +162,31 @@ function writeChange(to: MetadataWriter, change: MetadataChange): void {
       to.string(change.host);
       to.uint(change.port);
       return writeOptional(to, change.rack);
+    case 'manifest':
+      to.id(change.topicId);
+      to.uint(change.partition);
+      to.uint(change.previous);
+      writeSummary(to, change);
+      writeObjectIds(to, change.adopted);
+      writeObjectIds(to, change.dropped);
+      return to.uint(change.dueMs);
+    case 'manifestRetired':
+      to.id(change.topicId);
+      to.uint(change.partition);
+      to.uint(change.versions.length);
+      for (const version of change.versions) to.uint(version);
+      writeObjectIds(to, change.objectIds);
+      return to.uint(change.dueMs);
+    case 'manifestsForgotten':
+      to.uint(change.manifests.length);
+      for (const name of change.manifests) writeManifestName(to, name);
+      return;
+    case 'compacted':
+      writeObjectIds(to, change.removed);
+      to.uint(change.dueMs);
+      to.uint(change.added.length);
+      for (const object of change.added) writeObject(to, object, change.dueMs);
+      return;
   }
 }
 
@@ -220,6 +259,29 @@ function readChange(from: MetadataReader): MetadataChange {
       const port = from.uint();
       return { type, node, epoch, host, port, rack: readOptional(from) };
     }
+    case 'manifest': {
+      const topicId = from.id();
+      const partition = from.uint();
+      const previous = from.uint();
+      const summary = readSummary(from);
+      const adopted = readObjectIds(from);
+      const dropped = readObjectIds(from);
+      return { type, topicId, partition, previous, ...summary, adopted, dropped, dueMs: from.uint() };
+    }
+    case 'manifestRetired': {
+      const topicId = from.id();
+      const partition = from.uint();
+      const versions = readList(from, (each) => each.uint());
+      const objectIds = readObjectIds(from);
+      return { type, topicId, partition, versions, objectIds, dueMs: from.uint() };
+    }
+    case 'manifestsForgotten':
+      return { type, manifests: readList(from, readManifestName) };
+    case 'compacted': {
+      const removed = readObjectIds(from);
+      const dueMs = from.uint();
+      return { type, removed, added: readList(from, (each) => readObject(each, dueMs)), dueMs };
+    }
   }
 }
 
@@ -234,6 +296,7 @@ export function writeObject(to: MetadataWriter, object: ObjectRecord, nearMs: nu
     to.uint(range.baseOffset);
     to.uint(range.endOffset - range.baseOffset);
     to.int(range.maxTimestamp - nearMs);
+    to.uint(range.bytes);
   }
 }
 
@@ -246,9 +309,50 @@ export function readObject(from: MetadataReader, nearMs: number): ObjectRecord {
     const partition = from.uint();
     const baseOffset = from.uint();
     const endOffset = baseOffset + from.uint();
-    ranges.push({ topicId, partition, baseOffset, endOffset, maxTimestamp: nearMs + from.int() });
+    const maxTimestamp = nearMs + from.int();
+    const bytes = from.version === 1 ? 0 : from.uint();
+    ranges.push({ topicId, partition, baseOffset, endOffset, maxTimestamp, bytes });
   }
-  return { objectId, size, ranges };
+  return { objectId, size, ranges: from.version === 1 ? withEstimatedBytes(ranges, size) : ranges };
+}
+
+function withEstimatedBytes(ranges: readonly StreamRange[], size: number): StreamRange[] {
+  let offsets = 0;
+  for (const range of ranges) offsets += range.endOffset - range.baseOffset;
+  return ranges.map((range) => {
+    const share = (range.endOffset - range.baseOffset) / Math.max(1, offsets);
+    return { ...range, bytes: Math.floor(size * share) };
+  });
+}
+
+export function writeSummary(to: MetadataWriter, summary: ManifestSummary): void {
+  to.uint(summary.version);
+  to.uint(summary.startOffset);
+  to.uint(summary.endOffset);
+  to.uint(summary.objects);
+  to.uint(summary.bytes);
+  to.int(summary.maxTimestamp);
+}
+
+export function readSummary(from: MetadataReader): ManifestSummary {
+  const version = from.uint();
+  const startOffset = from.uint();
+  const endOffset = from.uint();
+  const objects = from.uint();
+  const bytes = from.uint();
+  return { version, startOffset, endOffset, objects, bytes, maxTimestamp: from.int() };
+}
+
+export function writeManifestName(to: MetadataWriter, name: ManifestName): void {
+  to.id(name.topicId);
+  to.uint(name.partition);
+  to.uint(name.version);
+}
+
+export function readManifestName(from: MetadataReader): ManifestName {
+  const topicId = from.id();
+  const partition = from.uint();
+  return { topicId, partition, version: from.uint() };
 }
 
 export function writeWal(to: MetadataWriter, wal: WalRecord): void {

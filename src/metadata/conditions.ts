@@ -4,7 +4,7 @@
  * of what this commit changed. A violated condition drops the commit's overlay and nothing else.
  */
 import { MillraceError } from '../ports/errors.ts';
-import { firstAtOrAbove } from './image-builder.ts';
+import { firstAtOrAbove, manifestId } from './image-builder.ts';
 import type {
   ClusterImage,
   MetadataChange,
@@ -40,6 +40,12 @@ class Overlay<V> {
   }
 }
 
+type ManifestFact = { readonly version: number; readonly endOffset: number };
+type Change<T extends MetadataChange['type']> = Extract<MetadataChange, { type: T }>;
+
+/** Versions that one step may skip because files of them were left behind: they are named one by one when it is folded. */
+export const manifestSkipMax = 1_000;
+
 type Leader = Pick<PartitionImage, 'leaderEpoch' | 'state'>;
 type WalFact = { readonly epoch: number; readonly sequence: number; readonly state: string };
 
@@ -54,6 +60,11 @@ export class ConditionChecker {
   readonly #wals: Overlay<WalFact>;
   readonly #objects: Overlay<ObjectRecord>;
   readonly #dropped: Overlay<number>;
+  readonly #manifests: Overlay<ManifestFact>;
+  readonly #deletedManifests: Overlay<number>;
+  readonly #droppedManifests: Overlay<number>;
+  /** Objects that a partition names for its state; one that stops being named counts as named until the batch is over. */
+  readonly #states: Overlay<true>;
   readonly #ids: Overlay<number>;
   readonly #brokers: Overlay<number>;
   readonly #overlays: readonly Overlay<unknown>[];
@@ -74,6 +85,10 @@ export class ConditionChecker {
     });
     this.#objects = new Overlay((objectId) => image.objects.get(objectId) ?? null);
     this.#dropped = new Overlay((objectId) => image.dropped.get(objectId) ?? null);
+    this.#manifests = new Overlay((key) => this.#partitionOf(key)?.manifest ?? null);
+    this.#deletedManifests = new Overlay((key) => image.deletedManifests.get(key)?.version ?? null);
+    this.#droppedManifests = new Overlay((key) => image.droppedManifests.get(key)?.dueMs ?? null);
+    this.#states = new Overlay((objectId) => (image.stateObjects.has(objectId) ? true : null));
     this.#ids = new Overlay((kind) => (kind === 'producer' ? image.nextProducerId : image.nextObjectId));
     this.#brokers = new Overlay((node) => image.brokers.get(Number(node))?.epoch ?? null);
     this.#overlays = [
@@ -85,6 +100,10 @@ export class ConditionChecker {
       this.#wals,
       this.#objects,
       this.#dropped,
+      this.#manifests,
+      this.#deletedManifests,
+      this.#droppedManifests,
+      this.#states,
       this.#ids,
       this.#brokers,
     ];
@@ -137,6 +156,7 @@ export class ConditionChecker {
         if (leader?.state !== 'open' || leader.leaderEpoch !== change.leaderEpoch) {
           violated(`${key} is not open under leader epoch ${change.leaderEpoch}`);
         }
+        if (change.stateObject !== '') this.#states.set(change.stateObject, true);
         return this.#leaders.set(key, { leaderEpoch: change.leaderEpoch, state: 'closed' });
       }
       case 'logStart': {
@@ -165,6 +185,7 @@ export class ConditionChecker {
           const live = object.ranges.find((range) => this.#isLive(objectId, range));
           if (live !== undefined)
             violated(`object ${objectId} still holds data of ${live.topicId}/${live.partition}`);
+          if (this.#states.get(objectId) !== null) violated(`object ${objectId} still holds a state`);
           this.#objects.set(objectId, null);
           this.#dropped.set(objectId, change.dueMs);
         }
@@ -175,6 +196,25 @@ export class ConditionChecker {
           this.#dropped.set(objectId, null);
         }
         return;
+      case 'manifest':
+        return this.#checkManifest(change);
+      case 'manifestRetired': {
+        const key = `${change.topicId}/${change.partition}`;
+        if (this.#deletedManifests.get(key) === null) violated(`no deleted topic left a manifest of ${key}`);
+        this.#deletedManifests.set(key, null);
+        for (const version of change.versions)
+          this.#droppedManifests.set(manifestId({ ...change, version }), change.dueMs);
+        return this.#dropUnnamed(change.objectIds, change.dueMs);
+      }
+      case 'manifestsForgotten':
+        for (const name of change.manifests) {
+          const key = manifestId(name);
+          if (this.#droppedManifests.get(key) === null) violated(`manifest ${key} was not dropped`);
+          this.#droppedManifests.set(key, null);
+        }
+        return;
+      case 'compacted':
+        return this.#checkCompacted(change);
       case 'idBlock': {
         const next = this.#ids.get(change.kind) ?? 0;
         if (change.next <= next) violated(`${change.kind} ids below ${next} are granted already`);
@@ -188,7 +228,97 @@ export class ConditionChecker {
     }
   }
 
-  #checkUpload(change: Extract<MetadataChange, { type: 'upload' }>): void {
+  #checkManifest(change: Change<'manifest'>): void {
+    const key = this.#partition(change);
+    const { previous, version, startOffset, endOffset } = change;
+    const present = this.#manifests.get(key);
+    if ((present?.version ?? 0) !== previous)
+      violated(`the manifest of ${key} has version ${present?.version ?? 0}, not ${previous}`);
+    if (!(version > previous && version - previous <= manifestSkipMax))
+      violated(`version ${version} of the manifest of ${key} does not follow ${previous}`);
+    const logStart = this.#starts.get(key) ?? 0;
+    if (startOffset > logStart) violated(`the log of ${key} starts at ${logStart}, below its manifest`);
+    const from = present?.endOffset ?? 0;
+    if (endOffset < from) violated(`the manifest of ${key} reaches to ${from} already`);
+    if (endOffset > from) this.#checkTaken(key, Math.max(from, logStart), from, endOffset);
+    for (const objectId of change.adopted) {
+      const object = this.#objects.get(objectId);
+      if (object === null) return violated(`object ${objectId} is not recorded`);
+      if (this.#states.get(objectId) !== null) violated(`object ${objectId} holds a state`);
+      const [range] = object.ranges;
+      if (object.ranges.length !== 1 || range === undefined || !sameStream(range, change))
+        return violated(`object ${objectId} holds more than ${key}`);
+      if (range.endOffset > endOffset || range.baseOffset < from)
+        violated(`object ${objectId} is outside of what the manifest of ${key} takes over`);
+      this.#objects.set(objectId, null);
+    }
+    this.#dropUnnamed(change.dropped, change.dueMs);
+    for (let gone = Math.max(1, previous); gone < version; gone++)
+      this.#droppedManifests.set(manifestId({ ...change, version: gone }), change.dueMs);
+    this.#manifests.set(key, { version, endOffset });
+  }
+
+  /** The ranges up to `end` follow each other from `from` on, and one of them ends there. */
+  #checkTaken(key: string, from: number, present: number, end: number): void {
+    let reached = from;
+    for (const range of this.#partitionOf(key)?.objects ?? []) {
+      if (range.endOffset <= present) continue;
+      if (range.endOffset > end) break;
+      if (range.baseOffset > reached) violated(`${key} has a hole from ${reached} to ${range.baseOffset}`);
+      if (range.endOffset === end) return;
+      reached = Math.max(reached, range.endOffset);
+    }
+    violated(`no object of ${key} ends at ${end}`);
+  }
+
+  /** Objects that only a manifest named go on their way out. */
+  #dropUnnamed(objectIds: readonly string[], dueMs: number): void {
+    for (const objectId of objectIds) {
+      if (this.#objects.get(objectId) !== null)
+        violated(`object ${objectId} is recorded apart from manifests`);
+      if (this.#dropped.get(objectId) !== null) violated(`object ${objectId} was dropped already`);
+      this.#dropped.set(objectId, dueMs);
+    }
+  }
+
+  #checkCompacted(change: Change<'compacted'>): void {
+    const sources: { range: StreamRange; live: boolean; covered: boolean }[] = [];
+    for (const objectId of change.removed) {
+      const object = this.#objects.get(objectId);
+      if (object === null) return violated(`object ${objectId} is not recorded`);
+      if (this.#states.get(objectId) !== null) violated(`object ${objectId} holds a state`);
+      for (const range of object.ranges)
+        sources.push({ range, live: this.#isLive(objectId, range), covered: false });
+      this.#objects.set(objectId, null);
+      this.#dropped.set(objectId, change.dueMs);
+    }
+    const byStart = new Map<string, (typeof sources)[number]>();
+    for (const source of sources) byStart.set(startKey(source.range, source.range.baseOffset), source);
+    for (const object of change.added) {
+      const { objectId, ranges } = object;
+      if (this.#objects.get(objectId) !== null) violated(`object ${objectId} is recorded already`);
+      if (this.#dropped.get(objectId) !== null) violated(`object ${objectId} was dropped`);
+      for (const range of ranges) {
+        const taken = this.#manifests.get(`${range.topicId}/${range.partition}`)?.endOffset ?? 0;
+        if (range.baseOffset < taken && range.endOffset > taken)
+          violated(`a manifest took part of ${range.topicId}/${range.partition} meanwhile`);
+        let reached = range.baseOffset;
+        while (reached < range.endOffset) {
+          const source = byStart.get(startKey(range, reached));
+          if (source === undefined || source.covered || source.range.endOffset > range.endOffset)
+            return violated(`object ${objectId} is not made of what it replaces, from ${reached}`);
+          source.covered = true;
+          reached = source.range.endOffset;
+        }
+      }
+      this.#objects.set(objectId, object);
+    }
+    const lost = sources.find(({ live, covered }) => live && !covered);
+    if (lost !== undefined)
+      violated(`${lost.range.topicId}/${lost.range.partition} would lose ${lost.range.baseOffset}`);
+  }
+
+  #checkUpload(change: Change<'upload'>): void {
     const wal = this.#wal(change.wal);
     const { sequence } = change.freed;
     if (sequence < wal.sequence)
@@ -212,6 +342,9 @@ export class ConditionChecker {
   #overlapped(range: StreamRange): string | null {
     if (range.endOffset <= range.baseOffset)
       violated(`an empty range of ${range.topicId}/${range.partition}`);
+    const manifest = this.#manifests.get(`${range.topicId}/${range.partition}`);
+    if (manifest !== null && range.baseOffset < manifest.endOffset)
+      return `manifest version ${manifest.version}`;
     const objects = this.#image.topicsById.get(range.topicId)?.partitions[range.partition]?.objects;
     if (objects === undefined || objects.length === 0) return null;
     const at = firstAtOrAbove(objects, range.baseOffset);
@@ -224,7 +357,9 @@ export class ConditionChecker {
   /** Whether the range is data that somebody may still read once this commit is made. */
   #isLive(objectId: string, range: StreamRange): boolean {
     if (this.#topics.get(range.topicId) === null) return false;
-    if (range.endOffset <= (this.#starts.get(`${range.topicId}/${range.partition}`) ?? 0)) return false;
+    const key = `${range.topicId}/${range.partition}`;
+    if (range.endOffset <= (this.#starts.get(key) ?? 0)) return false;
+    if (range.endOffset <= (this.#manifests.get(key)?.endOffset ?? 0)) return false;
     const objects = this.#image.topicsById.get(range.topicId)?.partitions[range.partition]?.objects;
     // An object of this very batch is not in the image yet.
     if (objects === undefined || !this.#image.objects.has(objectId)) return true;
@@ -250,6 +385,14 @@ export class ConditionChecker {
     const slash = key.lastIndexOf('/');
     return this.#image.topicsById.get(key.slice(0, slash))?.partitions[Number(key.slice(slash + 1))] ?? null;
   }
+}
+
+function sameStream(range: StreamRange, other: { topicId: string; partition: number }): boolean {
+  return range.topicId === other.topicId && range.partition === other.partition;
+}
+
+function startKey(range: StreamRange, offset: number): string {
+  return `${range.topicId}/${range.partition}@${offset}`;
 }
 
 function violated(message: string): never {

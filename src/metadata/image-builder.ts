@@ -5,16 +5,19 @@
  *
  * Invariants
  * - A partition's `objects` are ascending by baseOffset and hold the live ranges only: those of existing topics that
- *   end above the log start. `ObjectRecord.ranges` stays as uploaded until the object is dropped.
- * - `#live` counts an object's live ranges; objects at zero are in `unreferenced`.
+ *   end above the log start and above the manifest's end. `ObjectRecord.ranges` stays as uploaded until the object is
+ *   dropped.
+ * - `#live` counts an object's live ranges; objects at zero that no partition names for its state are in `unreferenced`.
  */
 import { metadataCorrupt } from './metadata-bytes.ts';
 import type {
   ClusterImage,
   EpochStart,
+  ManifestName,
   MetadataChange,
   ObjectRecord,
   PartitionImage,
+  StreamObject,
   StreamRange,
   TopicImage,
   WalRecord,
@@ -37,6 +40,9 @@ export class MutableImage implements ClusterImage {
   readonly wals = new Map<string, WalRecord>();
   readonly objects = new Map<string, ObjectRecord>();
   readonly dropped = new Map<string, number>();
+  readonly stateObjects = new Map<string, number>();
+  readonly droppedManifests = new Map<string, ManifestName & { readonly dueMs: number }>();
+  readonly deletedManifests = new Map<string, ManifestName>();
   nextProducerId = 0;
   nextObjectId = 0;
   readonly configs = new Map<string, Readonly<Record<string, string>>>();
@@ -51,10 +57,13 @@ export class ImageBuilder {
   /** `image` comes from decodeImage, its partitions' `objects` still empty; without it the cluster is empty. */
   constructor(image = new MutableImage()) {
     this.image = image;
+    for (const topic of image.topicsById.values()) {
+      for (const partition of topic.partitions) this.#nameState(partition.stateObject);
+    }
     for (const object of image.objects.values()) this.#reference(object);
   }
 
-  /** Objects without a live range: nothing names them any more, they may be dropped. */
+  /** Objects without a live range or a state that is named: nothing needs them any more, they may be dropped. */
   get unreferenced(): ReadonlySet<string> {
     return this.#unreferenced;
   }
@@ -90,7 +99,9 @@ export class ImageBuilder {
 
   #withoutOthers(lost: ReadonlyMap<string, number>): string[] {
     return [...lost]
-      .filter(([objectId, count]) => this.#live.get(objectId) === count)
+      .filter(
+        ([objectId, count]) => this.#live.get(objectId) === count && !this.image.stateObjects.has(objectId),
+      )
       .map(([objectId]) => objectId);
   }
 
@@ -113,6 +124,14 @@ export class ImageBuilder {
         const topic = this.#topic(change.topicId);
         for (const partition of topic.partitions) {
           for (const { objectId } of partition.objects) this.#release(objectId);
+          this.#unnameState(partition.stateObject);
+          const { topicId, partition: index, manifest } = partition;
+          if (manifest === null) continue;
+          image.deletedManifests.set(`${topicId}/${index}`, {
+            topicId,
+            partition: index,
+            version: manifest.version,
+          });
         }
         image.topicsById.delete(topic.topicId);
         image.topicsByName.delete(topic.name);
@@ -136,6 +155,8 @@ export class ImageBuilder {
         const partition = this.#partition(change.topicId, change.partition);
         partition.state = 'closed';
         partition.endOffset = change.endOffset;
+        this.#nameState(change.stateObject);
+        this.#unnameState(partition.stateObject);
         partition.stateObject = change.stateObject;
         return;
       }
@@ -165,6 +186,28 @@ export class ImageBuilder {
         return;
       case 'objectsForgotten':
         for (const objectId of change.objectIds) image.dropped.delete(objectId);
+        return;
+      case 'manifest':
+        return this.#foldManifest(change);
+      case 'manifestRetired': {
+        const { topicId, partition, versions, objectIds, dueMs } = change;
+        image.deletedManifests.delete(`${topicId}/${partition}`);
+        for (const version of versions) this.#dropManifest({ topicId, partition, version }, dueMs);
+        for (const objectId of objectIds) image.dropped.set(objectId, dueMs);
+        return;
+      }
+      case 'manifestsForgotten':
+        for (const name of change.manifests) image.droppedManifests.delete(manifestId(name));
+        return;
+      case 'compacted':
+        for (const objectId of change.removed) {
+          this.#forgetRanges(objectId);
+          image.dropped.set(objectId, change.dueMs);
+        }
+        for (const object of change.added) {
+          image.objects.set(object.objectId, object);
+          this.#reference(object);
+        }
         return;
       case 'idBlock':
         if (change.kind === 'producer') image.nextProducerId = change.next;
@@ -206,23 +249,75 @@ export class ImageBuilder {
     if (covered > 0) partition.epochs.splice(0, covered);
   }
 
+  #foldManifest(change: Extract<MetadataChange, { type: 'manifest' }>): void {
+    const { topicId, version, startOffset, endOffset, objects, bytes, maxTimestamp, dueMs } = change;
+    const partition = this.#partition(topicId, change.partition);
+    // What lies between is left from attempts that never were committed.
+    for (let gone = Math.max(1, change.previous); gone < version; gone++) {
+      this.#dropManifest({ topicId, partition: change.partition, version: gone }, dueMs);
+    }
+    partition.manifest = { version, startOffset, endOffset, objects, bytes, maxTimestamp };
+    let taken = 0;
+    for (const range of partition.objects) {
+      if (range.endOffset > endOffset) break;
+      this.#release(range.objectId);
+      taken++;
+    }
+    if (taken > 0) partition.objects.splice(0, taken);
+    for (const objectId of change.adopted) this.#forgetObject(objectId);
+    for (const objectId of change.dropped) this.image.dropped.set(objectId, dueMs);
+    if (partition.stateObject !== '' && endOffset >= stateOffset(partition)) {
+      this.#unnameState(partition.stateObject);
+      partition.stateObject = '';
+    }
+  }
+
+  #dropManifest(name: ManifestName, dueMs: number): void {
+    this.image.droppedManifests.set(manifestId(name), { ...name, dueMs });
+  }
+
   /** Ranges of a topic deleted while they were on their way, or below the log start, are dead on arrival. */
   #reference(object: ObjectRecord): void {
     let live = 0;
     for (const range of object.ranges) {
       const partition = this.image.topicsById.get(range.topicId)?.partitions[range.partition];
       if (partition === undefined || range.endOffset <= partition.startOffset) continue;
+      if (partition.manifest !== null && range.endOffset <= partition.manifest.endOffset) continue;
       insertRange(partition.objects, object.objectId, range);
       live++;
     }
     this.#live.set(object.objectId, live);
-    if (live === 0) this.#unreferenced.add(object.objectId);
+    this.#noteUnreferenced(object.objectId);
   }
 
   #release(objectId: string): void {
-    const left = this.#live.get(objectId)! - 1;
-    this.#live.set(objectId, left);
-    if (left === 0) this.#unreferenced.add(objectId);
+    this.#live.set(objectId, this.#live.get(objectId)! - 1);
+    this.#noteUnreferenced(objectId);
+  }
+
+  #noteUnreferenced(objectId: string): void {
+    if (this.#live.get(objectId) === 0 && !this.image.stateObjects.has(objectId))
+      this.#unreferenced.add(objectId);
+    else this.#unreferenced.delete(objectId);
+  }
+
+  #nameState(objectId: string): void {
+    if (objectId === '') return;
+    const { stateObjects } = this.image;
+    stateObjects.set(objectId, (stateObjects.get(objectId) ?? 0) + 1);
+    this.#unreferenced.delete(objectId);
+  }
+
+  #unnameState(objectId: string): void {
+    if (objectId === '') return;
+    const { stateObjects } = this.image;
+    const left = stateObjects.get(objectId)! - 1;
+    if (left > 0) {
+      stateObjects.set(objectId, left);
+      return;
+    }
+    stateObjects.delete(objectId);
+    this.#noteUnreferenced(objectId);
   }
 
   #forgetRanges(objectId: string): void {
@@ -236,6 +331,10 @@ export class ImageBuilder {
         if (objects[at]?.objectId === objectId) objects.splice(at, 1);
       }
     }
+    this.#forgetObject(objectId);
+  }
+
+  #forgetObject(objectId: string): void {
     this.image.objects.delete(objectId);
     this.#live.delete(objectId);
     this.#unreferenced.delete(objectId);
@@ -272,8 +371,20 @@ export function newPartition(topicId: string, partition: number): PartitionImage
     startOffset: 0,
     endOffset: 0,
     stateObject: '',
+    manifest: null,
     objects: [],
   };
+}
+
+/** Key of a manifest file in the image. */
+export function manifestId({ topicId, partition, version }: ManifestName): string {
+  return `${topicId}/${partition}/${version}`;
+}
+
+/** Offset at which a partition's named state was taken: its end when it was closed, where its newest epoch began since. */
+export function stateOffset(partition: PartitionImage): number {
+  if (partition.state === 'closed') return partition.endOffset;
+  return partition.epochs.at(-1)?.startOffset ?? 0;
 }
 
 /** Epochs in which nothing was written, or whose records were given up, collapse into the new one. */
@@ -296,8 +407,8 @@ function merged(
 
 /** Uploads come in offset order but for what a failed volume's prefix brings late. */
 function insertRange(objects: PartitionImage['objects'], objectId: string, range: StreamRange): void {
-  const { baseOffset, endOffset, maxTimestamp } = range;
-  const entry = { objectId, baseOffset, endOffset, maxTimestamp };
+  const { baseOffset, endOffset, maxTimestamp, bytes } = range;
+  const entry: StreamObject = { objectId, baseOffset, endOffset, maxTimestamp, bytes };
   const last = objects.at(-1);
   if (last === undefined || last.baseOffset < baseOffset) objects.push(entry);
   else objects.splice(firstAtOrAbove(objects, baseOffset), 0, entry);

@@ -5,20 +5,24 @@
  */
 import {
   readList,
+  readManifestName,
   readObject,
   readOptional,
   readStrings,
+  readSummary,
   readWal,
+  writeManifestName,
   writeObject,
   writeOptional,
   writeStrings,
+  writeSummary,
   writeWal,
 } from './change-codec.ts';
-import { ImageBuilder, MutableImage, newPartition } from './image-builder.ts';
+import { ImageBuilder, MutableImage, manifestId, newPartition } from './image-builder.ts';
 import { MetadataReader, MetadataWriter, metadataCorrupt } from './metadata-bytes.ts';
 import type { EpochStart, PartitionImage, TopicImage } from './metadata-store.ts';
 
-const imageVersion = 1;
+const imageVersion = 2;
 const partitionStates = ['new', 'open', 'closed'] as const;
 
 export function encodeImage(image: MutableImage): Buffer {
@@ -56,6 +60,13 @@ export function encodeImage(image: MutableImage): Buffer {
     to.hex(objectId, 8);
     to.uint(dueMs);
   }
+  to.uint(image.droppedManifests.size);
+  for (const manifest of image.droppedManifests.values()) {
+    writeManifestName(to, manifest);
+    to.uint(manifest.dueMs);
+  }
+  to.uint(image.deletedManifests.size);
+  for (const manifest of image.deletedManifests.values()) writeManifestName(to, manifest);
   return to.finish(imageVersion);
 }
 
@@ -95,8 +106,20 @@ export function decodeImage(bytes: Buffer): ImageBuilder {
     const objectId = from.hex(8);
     image.dropped.set(objectId, from.uint());
   }
+  if (from.version >= 2) readManifests(from, image);
   if (!from.atEnd) throw metadataCorrupt('is followed by something');
   return new ImageBuilder(image);
+}
+
+function readManifests(from: MetadataReader, image: MutableImage): void {
+  for (let left = from.count(4); left > 0; left--) {
+    const name = readManifestName(from);
+    image.droppedManifests.set(manifestId(name), { ...name, dueMs: from.uint() });
+  }
+  for (let left = from.count(3); left > 0; left--) {
+    const name = readManifestName(from);
+    image.deletedManifests.set(`${name.topicId}/${name.partition}`, name);
+  }
 }
 
 function writeTopic(to: MetadataWriter, topic: TopicImage): void {
@@ -119,6 +142,8 @@ function writeTopic(to: MetadataWriter, topic: TopicImage): void {
     to.uint(partition.node);
     to.string(partition.wal);
     to.string(partition.stateObject);
+    to.byte(partition.manifest === null ? 0 : 1);
+    if (partition.manifest !== null) writeSummary(to, partition.manifest);
   }
 }
 
@@ -146,6 +171,7 @@ function readPartition(from: MetadataReader, topicId: string, index: number): Pa
   partition.node = from.uint();
   partition.wal = from.string();
   partition.stateObject = from.string();
+  if (from.version >= 2 && from.byte() === 1) partition.manifest = readSummary(from);
   return partition;
 }
 

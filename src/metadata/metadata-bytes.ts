@@ -99,13 +99,14 @@ export class MetadataReader {
   readonly #buffer: Buffer;
   readonly #ids: string[] = [];
   #position = 0;
+  readonly version: number;
 
-  /** `what` names the message in errors. */
-  constructor(buffer: Buffer, version: number, what: string) {
+  /** Reads versions 1 to `newest`; `what` names the message in errors. */
+  constructor(buffer: Buffer, newest: number, what: string) {
     this.#buffer = buffer;
-    const found = this.byte();
-    if (found !== version) {
-      const message = `${what} has format version ${found}; this release reads version ${version}`;
+    this.version = this.byte();
+    if (this.version < 1 || this.version > newest) {
+      const message = `${what} has format version ${this.version}; this release reads versions 1 to ${newest}`;
       throw new MillraceError('invalid', 'METADATA_VERSION', message);
     }
     const ids = this.count(16);

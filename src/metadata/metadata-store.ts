@@ -17,6 +17,30 @@ export interface StreamRange {
   readonly baseOffset: number;
   readonly endOffset: number;
   readonly maxTimestamp: number;
+  /** Bytes of the stream's data in the object. */
+  readonly bytes: number;
+}
+
+/** A manifest file: the stream and the version that its key says (src/stream/manifest/manifest.ts). */
+export interface ManifestName {
+  readonly topicId: string;
+  readonly partition: number;
+  readonly version: number;
+}
+
+/** What the metadata know of a stream's manifest; the rest is in its file. */
+export interface ManifestSummary {
+  readonly version: number;
+  /** Log start when it was written. */
+  readonly startOffset: number;
+  /** End of what it covers; ranges of the image begin at or behind it. */
+  readonly endOffset: number;
+  /** Number of objects that it names. */
+  readonly objects: number;
+  /** Bytes of the stream's data in them. */
+  readonly bytes: number;
+  /** Of all its objects; −1 when there is none. */
+  readonly maxTimestamp: number;
 }
 
 export type WalState = 'open' | 'empty' | 'abandoned';
@@ -95,6 +119,44 @@ export type MetadataChange =
   /** Objects that nothing names any more, to be deleted after the grace period; then forgotten. */
   | { readonly type: 'objectsDropped'; readonly objectIds: readonly string[]; readonly dueMs: number }
   | { readonly type: 'objectsForgotten'; readonly objectIds: readonly string[] }
+  /**
+   * The next version of a stream's manifest, a compare-and-set on `previous` (0 = there is none yet). It takes over the
+   * stream's ranges in the image up to endOffset, which must be the end of one of them or the present end; ranges taken
+   * over must follow the present end (or hold the log start) without a hole.
+   */
+  | ({
+      readonly type: 'manifest';
+      readonly topicId: string;
+      readonly partition: number;
+      readonly previous: number;
+      /** Stream objects of the image that the manifest now names: they leave the image without being deleted. */
+      readonly adopted: readonly string[];
+      /** Objects that the previous version named and this one does not. */
+      readonly dropped: readonly string[];
+      /** When the dropped objects and the files from `previous` to before `version` may be deleted. */
+      readonly dueMs: number;
+    } & ManifestSummary)
+  /** Last manifest of a deleted topic's partition: its objects and all its files go. */
+  | {
+      readonly type: 'manifestRetired';
+      readonly topicId: string;
+      readonly partition: number;
+      readonly versions: readonly number[];
+      readonly objectIds: readonly string[];
+      readonly dueMs: number;
+    }
+  /** Manifest files on the way out that are deleted now. */
+  | { readonly type: 'manifestsForgotten'; readonly manifests: readonly ManifestName[] }
+  /**
+   * Replaces stream set objects by merged ones. Every live range of the removed ones must lie in one added range, and
+   * every added range must be made of ranges of the removed ones, without a hole.
+   */
+  | {
+      readonly type: 'compacted';
+      readonly removed: readonly string[];
+      readonly added: readonly ObjectRecord[];
+      readonly dueMs: number;
+    }
   /** Grants [next − count, next) ids. */
   | { readonly type: 'idBlock'; readonly kind: 'producer' | 'object'; readonly next: number }
   | {
@@ -125,8 +187,19 @@ export interface PartitionImage {
   /** Set while closed. */
   endOffset: number;
   stateObject: string;
-  /** Objects holding the stream's data, ascending by baseOffset (entries are shared with ObjectRecord.ranges). */
-  objects: { objectId: string; baseOffset: number; endOffset: number; maxTimestamp: number }[];
+  /** Null until the stream's first compaction. */
+  manifest: ManifestSummary | null;
+  /** Objects holding the stream's data behind the manifest's end, ascending by baseOffset. */
+  objects: StreamObject[];
+}
+
+/** One object's part of a stream. Offsets are [base, end). */
+export interface StreamObject {
+  readonly objectId: string;
+  readonly baseOffset: number;
+  readonly endOffset: number;
+  readonly maxTimestamp: number;
+  readonly bytes: number;
 }
 
 export interface TopicImage {
@@ -146,6 +219,12 @@ export interface ClusterImage {
   readonly wals: ReadonlyMap<string, WalRecord>;
   readonly objects: ReadonlyMap<string, ObjectRecord>;
   readonly dropped: ReadonlyMap<string, number>;
+  /** Objects that partitions name for their folded state, with the number of partitions: they must stay. */
+  readonly stateObjects: ReadonlyMap<string, number>;
+  /** Manifest files on the way out, by `topicId/partition/version`. */
+  readonly droppedManifests: ReadonlyMap<string, ManifestName & { readonly dueMs: number }>;
+  /** Last manifests of deleted topics whose objects are not on the way out yet, by `topicId/partition`. */
+  readonly deletedManifests: ReadonlyMap<string, ManifestName>;
   readonly nextProducerId: number;
   readonly nextObjectId: number;
   /** Dynamic configs by resource (`broker:0`, `cluster:`, `group:g`). */

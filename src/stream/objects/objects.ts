@@ -72,6 +72,8 @@ export interface UploadResult {
     baseOffset: number;
     endOffset: number;
     maxTimestamp: number;
+    /** Of the stream's blocks in the object. */
+    bytes: number;
   }[];
   readonly error?: WireError;
 }

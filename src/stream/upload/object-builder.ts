@@ -129,8 +129,8 @@ export class ObjectBuilder {
     const ranges = [];
     for (const stream of this.#layout.streams) {
       if (stream.delta === null) continue;
-      const { topicId, partition, baseOffset, endOffset, maxTimestamp } = stream;
-      ranges.push({ topicId, partition, baseOffset, endOffset, maxTimestamp });
+      const { topicId, partition, baseOffset, endOffset, maxTimestamp, bytes } = stream;
+      ranges.push({ topicId, partition, baseOffset, endOffset, maxTimestamp, bytes });
     }
     return ranges;
   }

@@ -82,6 +82,8 @@ export interface LaidOutStream extends StreamRow {
   readonly firstBlock: number;
   /** Of the blocks here; −1 when there is none. */
   readonly maxTimestamp: number;
+  /** Of the blocks here. */
+  readonly bytes: number;
 }
 
 export interface ObjectLayout {
@@ -147,6 +149,7 @@ function layOutStream(
   );
   const firstBlock = blocks.count;
   let maxTimestamp = -1;
+  let bytes = 0;
   let baseOffset = state?.endOffset ?? 0;
   let endOffset = baseOffset;
   if (delta !== null) {
@@ -154,15 +157,28 @@ function layOutStream(
     baseOffset = delta.baseOffset;
     endOffset = delta.endOffset;
     if (blocks.count > firstBlock) maxTimestamp = blocks.maxTimestamp[firstBlock]!;
-    for (let b = firstBlock; b < blocks.count; b++)
+    for (let b = firstBlock; b < blocks.count; b++) {
       maxTimestamp = Math.max(maxTimestamp, blocks.maxTimestamp[b]!);
+      bytes += blocks.size[b]!;
+    }
   }
   requirePlan(
     state === null || delta === null || state.endOffset >= endOffset,
     `state of ${topicId}/${partition} ends at ${state?.endOffset}, its data at ${endOffset}`,
   );
   const entryCount = blocks.count - firstBlock;
-  return { topicId, partition, baseOffset, endOffset, entryCount, delta, state, firstBlock, maxTimestamp };
+  return {
+    topicId,
+    partition,
+    baseOffset,
+    endOffset,
+    entryCount,
+    delta,
+    state,
+    firstBlock,
+    maxTimestamp,
+    bytes,
+  };
 }
 
 function layOutBlocks(delta: StreamDelta, blocks: BlockTable, arena: Arena): void {

@@ -17,6 +17,7 @@ const partition = (changes: Partial<PartitionImage>): PartitionImage => ({
   startOffset: 0,
   endOffset: -1,
   stateObject: '',
+  manifest: null,
   objects: [],
   ...changes,
 });
@@ -25,6 +26,7 @@ const object = (baseOffset: number, endOffset: number) => ({
   baseOffset,
   endOffset,
   maxTimestamp: 0,
+  bytes: 1,
 });
 
 test('an open partition ends where its objects end, wherever its newest epoch began', () => {

@@ -42,7 +42,14 @@ export function logStart(n: number, partition: number, startOffset: number): Met
 }
 
 export function range(n: number, partition: number, baseOffset: number, endOffset: number): StreamRange {
-  return { topicId: id(n), partition, baseOffset, endOffset, maxTimestamp: 1_700_000_000_000 + endOffset };
+  return {
+    topicId: id(n),
+    partition,
+    baseOffset,
+    endOffset,
+    maxTimestamp: 1_700_000_000_000 + endOffset,
+    bytes: 500,
+  };
 }
 
 export function upload(sequence: number, objectId: string, ...ranges: StreamRange[]): MetadataChange {
@@ -103,4 +110,34 @@ export const everyChange: readonly MetadataChange[] = [
   { type: 'idBlock', kind: 'producer', next: 2 ** 53 - 1 },
   { type: 'broker', node: 3, epoch: 9, host: 'h', port: 65_535, rack: null },
   { type: 'broker', node: 4, epoch: 9, host: 'h', port: 1, rack: 'eu-1a' },
+  {
+    type: 'manifest',
+    topicId: id(1),
+    partition: 5,
+    previous: 0,
+    version: 2 ** 40,
+    startOffset: 0,
+    endOffset: 2 ** 53 - 1,
+    objects: 3,
+    bytes: 2 ** 50,
+    maxTimestamp: -1,
+    adopted: [oid(1)],
+    dropped: [oid(2), 'ffffffffffffffff'],
+    dueMs: 1_700_000_000_000,
+  },
+  {
+    type: 'manifestRetired',
+    topicId: id(9),
+    partition: 0,
+    versions: [1, 300],
+    objectIds: [oid(3)],
+    dueMs: 9,
+  },
+  { type: 'manifestsForgotten', manifests: [{ topicId: id(9), partition: 70_000, version: 1 }] },
+  {
+    type: 'compacted',
+    removed: [oid(4), oid(5)],
+    added: [{ objectId: oid(6), size: 9, ranges: [range(1, 0, 0, 300), range(3, 1, 5, 6)] }],
+    dueMs: 1_700_000_000_000,
+  },
 ];

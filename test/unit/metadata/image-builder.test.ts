@@ -38,7 +38,10 @@ describe('cluster image', () => {
       startOffset: 0,
       endOffset: 80,
       stateObject: oid(99),
-      objects: [{ objectId: oid(1), baseOffset: 0, endOffset: 50, maxTimestamp: 1_700_000_000_050 }],
+      manifest: null,
+      objects: [
+        { objectId: oid(1), baseOffset: 0, endOffset: 50, maxTimestamp: 1_700_000_000_050, bytes: 500 },
+      ],
     });
     assert.deepEqual(builder.image.wals.get('w1')?.freed, {
       sequence: 3,
@@ -206,7 +209,10 @@ describe('cluster image in bytes', () => {
           }
         }
       }
-      const unnamed = [...whole.image.objects.keys()].filter((objectId) => !named.has(objectId));
+      const { objects, stateObjects } = whole.image;
+      const unnamed = [...objects.keys()].filter(
+        (objectId) => !named.has(objectId) && !stateObjects.has(objectId),
+      );
       assert.deepEqual([...whole.unreferenced].sort(), unnamed.sort());
       assert.ok(unnamed.length > 0 && named.size > 0);
     }

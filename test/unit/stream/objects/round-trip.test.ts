@@ -66,8 +66,15 @@ test('data, index and sections come back as they were', async () => {
   const result = await uploadObject(planOf([big, small], states), arena, store, { crc32c, staging });
 
   assert.deepEqual(result.ranges, [
-    { topicId: topicIdOf(1), partition: 7, baseOffset: 0, endOffset: 2, maxTimestamp: 10 },
-    { topicId: topicIdOf(2), partition: 0, baseOffset: 1000, endOffset: 1013, maxTimestamp: 99 },
+    { topicId: topicIdOf(1), partition: 7, baseOffset: 0, endOffset: 2, maxTimestamp: 10, bytes: 261 },
+    {
+      topicId: topicIdOf(2),
+      partition: 0,
+      baseOffset: 1000,
+      endOffset: 1013,
+      maxTimestamp: 99,
+      bytes: 1_100_100,
+    },
   ]);
   assert.equal((await store.head(objectKey(result.objectId)))!.size, result.size);
 
