@@ -3,7 +3,7 @@
  * lookups search the objects' indexes first and then the batches. Owned by the shard.
  */
 
-import type { OffsetAnswer } from '../log/partition-handle.ts';
+import type { OffsetAnswer, ReadCaller } from '../log/partition-handle.ts';
 import { offsetQuery, RecordRanges } from '../log/partition-handle.ts';
 import type { ColdPath, PartitionLog } from '../log/partition-log.ts';
 import type { ClusterImage, PartitionImage } from '../metadata/metadata-store.ts';
@@ -53,6 +53,7 @@ export class ObjectColdPath implements ColdPath {
     maxBytes: number,
     deadline: number,
     done: (error: number, records: RecordRanges | null) => void,
+    caller?: ReadCaller,
   ): void {
     if (this.imageOf(log) === undefined) {
       done(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, null);
@@ -67,6 +68,7 @@ export class ObjectColdPath implements ColdPath {
         maxBytes,
         deadline,
         limitOffset: log.highWatermark,
+        ...caller,
       });
     attempt()
       // A missing object means that the list was stale: look at it once more.

@@ -112,6 +112,15 @@ export interface ReadResult {
 
 export interface ReadSink {
   onRead(index: number, result: ReadResult): void;
+  /** On whose behalf; asked for cold reads only. */
+  caller?(index: number): ReadCaller;
+}
+
+export interface ReadCaller {
+  /** The client's connection: cold reads are served by turns, reader by reader. */
+  readonly reader: number;
+  /** The answer is wanted no more: a cold read that has not begun is left. */
+  readonly gone: () => boolean;
 }
 
 /** Told when a partition's high watermark, log start or availability moved. */

@@ -33,6 +33,7 @@ import {
   offsetQuery,
   type PartitionHandle,
   type PartitionWatcher,
+  type ReadCaller,
   type ReadSink,
   RecordRanges,
 } from './partition-handle.ts';
@@ -47,6 +48,7 @@ export interface ColdPath {
     maxBytes: number,
     deadline: number,
     done: (error: number, records: RecordRanges | null) => void,
+    caller?: ReadCaller,
   ): void;
   /** First record with timestamp ≥ t (byTime) or the record with the largest timestamp, over objects and memory. */
   lookup(log: PartitionLog, kind: number, argument: number, answer: OffsetAnswer): void;
@@ -162,6 +164,7 @@ export class PartitionLog implements PartitionHandle {
           }
           this.deliver(error, records, sink, index);
         },
+        sink.caller?.(index),
       );
       return;
     }

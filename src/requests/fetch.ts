@@ -11,6 +11,7 @@
 import {
   offsetQuery,
   type PartitionHandle,
+  type ReadCaller,
   type ReadResult,
   type ReadSink,
 } from '../log/partition-handle.ts';
@@ -44,8 +45,8 @@ export interface FetchDeps {
 }
 
 const waitMsMax = 60_000;
-/** Cold data may take this long even when the client's own wait is shorter. */
-const coldWaitMsMin = 1_000;
+/** Cold data may take this long even when the client's own wait is shorter (Kafka: remote.fetch.max.wait.ms). */
+const coldWaitMsMin = 500;
 
 interface Outcome {
   readonly partition: SessionPartition;
@@ -83,6 +84,7 @@ class FetchCall implements ReadSink {
   private readonly deadline: number;
   private timer: Timer | null = null;
   private done = false;
+  private coldCaller: ReadCaller | null = null;
 
   constructor(
     deps: FetchDeps,
@@ -185,6 +187,11 @@ class FetchCall implements ReadSink {
         go();
       }
     });
+  }
+
+  caller(): ReadCaller {
+    this.coldCaller ??= { reader: this.context.connectionId, gone: () => this.done };
+    return this.coldCaller;
   }
 
   onRead(index: number, result: ReadResult, diverging: Outcome['diverging'] = null): void {
@@ -322,8 +329,9 @@ class FetchCall implements ReadSink {
       result.highWatermark !== partition.sentHighWatermark ||
       result.startOffset !== partition.sentStartOffset;
     const news = result.error !== 0 || result.records !== null || diverging !== null;
-    // Whatever had something to say may have more once the client has moved its offset.
-    if (news) this.session.markReady(partition);
+    // Whatever had something to say may have more once the client has moved its offset; so has what could not be read
+    // in time (cold data).
+    if (news || partition.fetchOffset < result.highWatermark) this.session.markReady(partition);
     if (!this.full && !news && !moved) return null;
     partition.sentHighWatermark = result.highWatermark;
     partition.sentStartOffset = result.startOffset;

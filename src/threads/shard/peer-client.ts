@@ -137,6 +137,7 @@ export class PeerClient {
     words[at + 5] = Math.min(maxBytes, int32Max);
     // Threads do not share a monotonic clock: what travels is the time left.
     words[at + 6] = Math.min(Math.max(0, deadline - this.host.clock.monotonic()), int32Max);
+    words[at + 7] = sink.caller?.(index).reader ?? -1;
   }
 
   query(remote: RemotePartition, what: number, argument: number, answer: OffsetAnswer): void {

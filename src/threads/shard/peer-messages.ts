@@ -8,7 +8,7 @@
  *  unbind, watch, unwatch       │         │           │       │      │           │           │            │     │
  *          │ kind      │ number │         │           │       │      │           │           │            │     │
  *  append  │ kind      │ cookie │ number  │ pos.│ len.│       │      │           │           │            │     │
- *  read    │ kind|f    │ cookie │ number  │ offset    │ max.  │ wait │           │           │            │     │
+ *  read    │ kind|f    │ cookie │ number  │ offset    │ max.  │ wait │ connection│           │            │     │
  *  query   │ kind      │ cookie │ number  │ argument  │ what  │      │           │           │            │     │
  *  frame   │ kind      │ cookie │ position│ length    │       │      │           │           │            │     │
  *  release │ kind      │ cookie │         │           │       │      │           │           │            │     │

@@ -7,7 +7,7 @@
  * `crowdedSlots` messages wait.
  */
 import type { AppendWaiter } from '../../log/append-journal.ts';
-import type { PartitionWatcher, ReadResult, ReadSink, RecordRanges } from '../../log/partition-handle.ts';
+import type { PartitionWatcher, ReadCaller, ReadResult, ReadSink, RecordRanges } from '../../log/partition-handle.ts';
 import type { PartitionLog } from '../../log/partition-log.ts';
 import type { Arena } from '../../ports/arena.ts';
 import { MillraceError } from '../../ports/errors.ts';
@@ -60,6 +60,8 @@ export class PeerServer implements AppendWaiter, ReadSink {
   /** The log that a call waits for, by the peer's cookie. */
   private readonly waiting: (PartitionLog | null)[] = [];
   private readonly lent = new Map<number, RecordRanges>();
+  /** The connection that a read is for, by the peer's cookie. */
+  private readonly readers: number[] = [];
 
   private readonly onWork: () => void;
 
@@ -241,7 +243,13 @@ export class PeerServer implements AppendWaiter, ReadSink {
     }
     const atLeastOne = (words[at]! & peerFlag.atLeastOne) !== 0;
     const deadline = this.host.clock.monotonic() + words[at + 6]!;
+    this.readers[cookie] = words[at + 7]!;
     log.read(numberAt(words, at + 3), words[at + 5]!, atLeastOne, deadline, this, cookie);
+  }
+
+  /** That its connection has closed is not told over the link: the deadline ends its wait. */
+  caller(cookie: number): ReadCaller {
+    return { reader: this.readers[cookie]!, gone: () => false };
   }
 
   onRead(cookie: number, result: ReadResult): void {
