@@ -5,6 +5,7 @@
 
 import type { GroupSettings } from '../coordinator/group/group-settings.ts';
 import type { ConnectionSettings } from '../net/connection.ts';
+import type { ReadBudgetLimits } from '../stream/cache/read-budget.ts';
 
 export interface TlsFiles {
   readonly certFile: string;
@@ -50,6 +51,8 @@ export interface BrokerConfig {
   readonly arena: { readonly segmentBytes: number; readonly segmentCount: number };
   readonly logCacheBytes: number;
   readonly blockCacheBytes: number;
+  /** Of all shards together. */
+  readonly coldReads: ReadBudgetLimits;
   readonly receiveBytes: number;
   readonly journalEntries: number;
   readonly uploadBytes: number;

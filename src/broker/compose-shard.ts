@@ -16,6 +16,8 @@ import type { ControlPlane } from '../requests/control-plane.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { BlockCache } from '../stream/cache/block-cache.ts';
 import { LocalBudget } from '../stream/cache/block-slabs.ts';
+import { ReadBudget, type ReadBudgetLimits } from '../stream/cache/read-budget.ts';
+import { collectColdReads } from '../stream/read/cold-metrics.ts';
 import { ColdReader, DirectBlockLoader } from '../stream/read/cold-reader.ts';
 import { ObjectReader } from '../stream/read/object-reader.ts';
 import type { Wal } from '../stream/wal/wal.ts';
@@ -29,6 +31,8 @@ export interface ShardSeed {
   readonly handlers: HandlerSettings;
   readonly image: Buffer;
   readonly blockCacheBytes: number;
+  /** This shard's share. */
+  readonly coldReads: ReadBudgetLimits;
   /** Broker configs under Kafka's names that were set at start. */
   readonly staticConfigs: Readonly<Record<string, string>>;
 }
@@ -49,10 +53,13 @@ export function composeShard(seed: ShardSeed, thread: ShardThread): Shard {
   const { arena, clock, native, store } = thread;
   const catalog = new KafkaConfigCatalog(seed.staticConfigs);
   let shard: Shard | null = null;
+  const readBudget = new ReadBudget(clock, seed.coldReads);
   const reader = new ObjectReader({
     store,
     crc32c: native.crc32c,
     sizeOf: (objectId) => shard?.image.objects.get(objectId)?.size,
+    charge: (bytes) => readBudget.take(bytes),
+    pause: () => new Promise((resolve) => clock.soon(resolve)),
   });
   const cache = new BlockCache({
     arena,
@@ -60,6 +67,16 @@ export function composeShard(seed: ShardSeed, thread: ShardThread): Shard {
     budgetBytes: seed.blockCacheBytes,
     loader: new DirectBlockLoader(reader, arena),
     clock,
+    readBudget,
+  });
+  const coldReader = new ColdReader({
+    arena,
+    reader,
+    cache,
+    clock,
+    // A few readers' windows and answers fit the cache together.
+    readAheadBytesMax: Math.min(16 << 20, Math.floor(seed.blockCacheBytes / 8)),
+    readBytesMax: Math.min(8 << 20, Math.max(1 << 20, Math.floor(seed.blockCacheBytes / 8))),
   });
   shard = new Shard({
     settings: seed.settings,
@@ -73,17 +90,13 @@ export function composeShard(seed: ShardSeed, thread: ShardThread): Shard {
     crc32c: native.crc32c,
     crc32cAt: native.crc32cAt(arena),
     walk: native.walk,
-    coldReader: new ColdReader({
-      arena,
-      reader,
-      cache,
-      readAheadBytesMax: Math.min(16 << 20, seed.blockCacheBytes / 8),
-    }),
+    coldReader,
     control: thread.control,
     catalog,
     handlers: (services) => requestHandlers(services, groupServices(services), catalog, seed.handlers),
     peers: thread.peers,
   });
+  collectColdReads(shard.counters.metrics, { coldReader, cache, reader });
   return shard;
 }
 

@@ -111,6 +111,10 @@ function seedOf(parts: DeployParts, index: number, shards: number): ShardSeed {
     },
     image: parts.image,
     blockCacheBytes: Math.floor(config.blockCacheBytes / shards),
+    coldReads: {
+      requestsPerSecond: config.coldReads.requestsPerSecond / shards,
+      bytesPerSecond: config.coldReads.bytesPerSecond / shards,
+    },
     staticConfigs: config.staticConfigs,
   };
 }

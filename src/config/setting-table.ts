@@ -191,6 +191,22 @@ export const settingTable = {
     max: arenaBytesMax,
     doc: 'Part of the arena for blocks read back from the object store.',
   }),
+  'cold.read.requests': int({
+    group: 'Fetch and produce',
+    default: 0,
+    min: 1,
+    max: int32Max,
+    also: 0,
+    doc: 'Requests per second to the object store for consumers of older data, split over the threads; 0 = as many as it takes.',
+  }),
+  'cold.read.bandwidth': bytes({
+    group: 'Fetch and produce',
+    default: 0,
+    min: MiB,
+    max: TiB,
+    also: 0,
+    doc: 'Bytes per second from the object store for consumers of older data, split over the threads; 0 = as many as it takes.',
+  }),
   threads: int({
     group: 'Memory and threads',
     default: (context) => defaultThreads(context.profile, context.machine),

@@ -59,6 +59,10 @@ export function brokerConfig(
     arena: { segmentBytes: settings['arena.segment.bytes'], segmentCount: limits.segments },
     logCacheBytes: settings['log.cache.bytes'],
     blockCacheBytes: settings['block.cache.bytes'],
+    coldReads: {
+      requestsPerSecond: settings['cold.read.requests'],
+      bytesPerSecond: settings['cold.read.bandwidth'],
+    },
     receiveBytes: limits.receiveBudgetBytes,
     journalEntries: limits.journalEntries,
     uploadBytes: limits.uploadTriggerBytes,

@@ -134,6 +134,66 @@ export const metricTable = {
     doc: 'Uploads that failed and were tried again.',
   },
   millrace_upload_objects_total: { kind: 'counter', labels: [], doc: 'Objects uploaded.' },
+  millrace_cold_blocks_hit_total: {
+    kind: 'counter',
+    labels: [],
+    doc: 'Blocks of older data found in the block cache, or already on their way to it.',
+  },
+  millrace_cold_blocks_missed_total: {
+    kind: 'counter',
+    labels: [],
+    doc: 'Blocks of older data that had to be fetched.',
+  },
+  millrace_cold_requests_total: {
+    kind: 'counter',
+    labels: [],
+    doc: 'Requests to the object store for older data: blocks, indexes, sections.',
+  },
+  millrace_cold_fetched_bytes_total: {
+    kind: 'counter',
+    labels: [],
+    doc: 'Bytes those requests brought.',
+  },
+  millrace_cold_served_bytes_total: {
+    kind: 'counter',
+    labels: [],
+    doc: 'Bytes of older data given to consumers; above the bytes fetched = requests are shared.',
+  },
+  millrace_cold_ahead_used_bytes_total: {
+    kind: 'counter',
+    labels: [],
+    doc: 'Bytes loaded ahead of a reader that were asked for.',
+  },
+  millrace_cold_ahead_wasted_bytes_total: {
+    kind: 'counter',
+    labels: [],
+    doc: 'Bytes loaded ahead of a reader that left the cache before anybody asked for them.',
+  },
+  millrace_cold_held_back_total: {
+    kind: 'counter',
+    labels: [],
+    doc: 'Requests for older data that waited for cold.read.requests or cold.read.bandwidth.',
+  },
+  millrace_cold_refused_total: {
+    kind: 'counter',
+    labels: [],
+    doc: 'Reads of older data that found no room in time and were answered empty.',
+  },
+  millrace_cold_given_up_total: {
+    kind: 'counter',
+    labels: [],
+    doc: 'Requests for older data that were not sent, because nobody waited for them any more.',
+  },
+  millrace_cold_reads_waiting: {
+    kind: 'gauge',
+    labels: [],
+    doc: 'Reads of older data under way.',
+  },
+  millrace_block_cache_bytes: {
+    kind: 'gauge',
+    labels: [],
+    doc: 'Memory of the block cache in use.',
+  },
   millrace_arena_bytes: { kind: 'gauge', labels: [], doc: 'Size of the arena.' },
   millrace_arena_free_bytes: { kind: 'gauge', labels: [], doc: 'Bytes of free arena segments.' },
   millrace_native: {

@@ -220,6 +220,7 @@ export class ShardGroup {
         handlers: { autoCreateTopics: false, defaultPartitions: 1, deleteTopics: true },
         image,
         blockCacheBytes: 1 << 20,
+        coldReads: { requestsPerSecond: 0, bytesPerSecond: 0 },
         staticConfigs: {},
       },
       {
