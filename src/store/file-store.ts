@@ -152,7 +152,7 @@ export class FileStore implements ObjectStore {
   /** Each temporary of an upload is listed by itself, from its last write on. */
   async listUploads(
     prefix: string,
-    options?: { readonly after?: UnfinishedUpload; readonly limit?: number },
+    options?: { readonly after?: string; readonly limit?: number },
   ): Promise<UnfinishedUpload[]> {
     const uploads: UnfinishedUpload[] = [];
     try {

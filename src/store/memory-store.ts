@@ -46,8 +46,7 @@ export class MemoryStore implements ObjectStore {
   async multipart(key: string): Promise<MultipartUpload> {
     checkKey(key);
     const parts = new Map<number, Buffer>();
-    // Ids in order of age sort as text.
-    const uploadId = String(++this.#uploadsBegun).padStart(12, '0');
+    const uploadId = String(++this.#uploadsBegun);
     this.#uploads.set(uploadId, { key, uploadId, startedMs: this.#clock.now(), parts });
     const addPart = (number: number, data: Buffer): void => {
       if (!this.#uploads.has(uploadId)) throw misuse(`multipart upload of ${key} is over`);
@@ -127,7 +126,7 @@ export class MemoryStore implements ObjectStore {
 
   async listUploads(
     prefix: string,
-    options?: { readonly after?: UnfinishedUpload; readonly limit?: number },
+    options?: { readonly after?: string; readonly limit?: number },
   ): Promise<UnfinishedUpload[]> {
     return uploadPage(
       [...this.#uploads.values()].map(({ key, uploadId, startedMs }) => ({ key, uploadId, startedMs })),
@@ -173,21 +172,13 @@ export class MemoryStore implements ObjectStore {
 export function uploadPage(
   uploads: readonly UnfinishedUpload[],
   prefix: string,
-  options: { readonly after?: UnfinishedUpload; readonly limit?: number } = {},
+  options: { readonly after?: string; readonly limit?: number } = {},
 ): UnfinishedUpload[] {
-  const { after, limit = listLimitDefault } = options;
+  const { after = '', limit = listLimitDefault } = options;
   return uploads
-    .filter(
-      (upload) => upload.key.startsWith(prefix) && (after === undefined || compareUploads(upload, after) > 0),
-    )
-    .sort(compareUploads)
+    .filter((upload) => upload.key.startsWith(prefix) && upload.key > after)
+    .sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0))
     .slice(0, limit);
-}
-
-function compareUploads(a: UnfinishedUpload, b: UnfinishedUpload): number {
-  if (a.key !== b.key) return a.key < b.key ? -1 : 1;
-  if (a.uploadId === b.uploadId) return 0;
-  return a.uploadId < b.uploadId ? -1 : 1;
 }
 
 /** A copy even of shared memory; Buffer.concat refuses nothing but keeps no reference. */

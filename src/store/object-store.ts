@@ -49,12 +49,13 @@ export interface ObjectStore {
   /** Missing keys are no error. */
   delete(keys: readonly string[]): Promise<void>;
   /**
-   * Unfinished uploads of keys with the prefix, in order of key and then of a store's own choice, from behind `after`
-   * (exclusive), a page at a time. Uploads under way are among them.
+   * Unfinished uploads of keys with the prefix in ascending key order, from behind the key `after` (exclusive), a page
+   * at a time; uploads under way are among them. Where several of one key lie across the end of a page, the rest of
+   * them is listed once these have ended: not all servers can go on in the middle of a key.
    */
   listUploads(
     prefix: string,
-    options?: { readonly after?: UnfinishedUpload; readonly limit?: number },
+    options?: { readonly after?: string; readonly limit?: number },
   ): Promise<UnfinishedUpload[]>;
   /** Ends it and drops its parts; one that is over already is no error. Whoever still works on it finds it gone. */
   abortUpload(upload: UnfinishedUpload): Promise<void>;

@@ -25,6 +25,7 @@ import {
   UploadPartCommand,
   UploadPartCopyCommand,
 } from '@aws-sdk/client-s3';
+import { uploadPage } from './memory-store.ts';
 import type {
   MultipartUpload,
   ObjectInfo,
@@ -134,7 +135,7 @@ export class S3Store implements ObjectStore {
         checkKey(sourceKey);
         checkRange({ start, end });
         const source = {
-          CopySource: `${this.#bucket}/${encodeURI(this.#root + sourceKey)}`,
+          CopySource: `${this.#bucket}/${(this.#root + sourceKey).split('/').map(encodeURIComponent).join('/')}`,
           CopySourceRange: `bytes=${start}-${end - 1}`,
         };
         const answer = await this.#send(`copy part ${number} of ${key}`, sourceKey, () =>
@@ -241,30 +242,32 @@ export class S3Store implements ObjectStore {
 
   async listUploads(
     prefix: string,
-    options?: { readonly after?: UnfinishedUpload; readonly limit?: number },
+    options?: { readonly after?: string; readonly limit?: number },
   ): Promise<UnfinishedUpload[]> {
     const limit = options?.limit ?? listPageMax;
     const found: UnfinishedUpload[] = [];
-    let after = options?.after;
+    let after = options?.after ?? '';
     while (found.length < limit) {
-      const marker =
-        after === undefined ? {} : { KeyMarker: this.#root + after.key, UploadIdMarker: after.uploadId };
       const page = await this.#send(`list uploads of ${prefix}`, prefix, () =>
         this.#client.send(
           new ListMultipartUploadsCommand({
             Bucket: this.#bucket,
             Prefix: this.#root + prefix,
             MaxUploads: Math.min(listPageMax, limit - found.length),
-            ...marker,
+            ...(after === '' ? {} : { KeyMarker: this.#root + after }),
           }),
         ),
       );
-      for (const { Key, UploadId, Initiated } of page.Uploads ?? []) {
-        const key = (Key ?? '').slice(this.#root.length);
-        found.push({ key, uploadId: UploadId ?? '', startedMs: Initiated?.getTime() ?? 0 });
-      }
-      if (page.IsTruncated !== true || (page.Uploads ?? []).length === 0) break;
-      after = found.at(-1)!;
+      const uploads = (page.Uploads ?? []).map(({ Key, UploadId, Initiated }) => ({
+        key: (Key ?? '').slice(this.#root.length),
+        uploadId: UploadId ?? '',
+        startedMs: Initiated?.getTime() ?? 0,
+      }));
+      // Some servers know neither marker, maximum nor order.
+      const behind = uploadPage(uploads, prefix, { after, limit: limit - found.length });
+      found.push(...behind);
+      if (page.IsTruncated !== true || behind.length === 0) break;
+      after = found.at(-1)!.key;
     }
     return found;
   }

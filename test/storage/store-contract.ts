@@ -175,14 +175,14 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
         listed.map((upload) => upload.key),
         keys,
       );
-      for (const { startedMs } of listed) assert.ok(Number.isInteger(startedMs) && startedMs > 1.6e12);
+      for (const { startedMs } of listed) assert.ok(Number.isInteger(startedMs) && startedMs > 1e12);
       assert.deepEqual(
         (await store.listUploads('u/b/')).map((upload) => upload.key),
         ['u/b/1', 'u/b/2'],
       );
       const first = await store.listUploads('u/', { limit: 2 });
       assert.deepEqual(first, listed.slice(0, 2));
-      assert.deepEqual(await store.listUploads('u/', { after: first[1]! }), listed.slice(2));
+      assert.deepEqual(await store.listUploads('u/', { after: 'u/b/1' }), listed.slice(2));
       assert.deepEqual(await store.listUploads('none/'), []);
       await store.abortUpload(listed[1]!);
       await store.abortUpload(listed[1]!);

@@ -4,19 +4,24 @@ import { silentLogger } from '../../src/ports/logger.ts';
 import { ObjectSequencedLog } from '../../src/store/object-sequenced-log.ts';
 import type { ObjectStore } from '../../src/store/object-store.ts';
 import { openStore } from '../../src/store/open-store.ts';
-import { startS3 } from '../support/s3-server.ts';
+import { s3ServerNames } from '../support/s3-programs.ts';
+import { type S3Server, startS3 } from '../support/s3-server.ts';
 import { crc32cForTests, HandClock, seededRandom } from '../support/store-fixtures.ts';
 import { code, storeContract } from './store-contract.ts';
 
 const clock = new HandClock();
-const server = await startS3();
 
-if (typeof server === 'string') {
-  it('object store contract: s3', { skip: server }, () => {});
-} else {
-  after(() => server.stop());
-  await server.createBucket('millrace');
+for (const name of s3ServerNames) {
+  const server = await startS3({ name });
+  if (typeof server === 'string') it(`object store contract: s3 of ${name}`, { skip: server }, () => {});
+  else {
+    after(() => server.stop());
+    await server.createBucket('millrace');
+    s3Tests(server);
+  }
+}
 
+function s3Tests(server: S3Server): void {
   const open = (prefix: string, accessKeyId = 'test', endpoint = server.endpoint): Promise<ObjectStore> =>
     openStore(`s3://millrace/${prefix}?endpoint=${endpoint}&region=us-east-1&pathStyle=true`, {
       clock,
@@ -26,12 +31,12 @@ if (typeof server === 'string') {
     });
 
   storeContract(
-    's3',
+    `s3 of ${server.name}`,
     async () => ({ store: await open('some/cluster'), stop: async () => {} }),
     5 * 1024 * 1024,
   );
 
-  describe('s3 store', () => {
+  describe(`s3 store on ${server.name}`, () => {
     it('keeps clusters of one bucket apart', async () => {
       const [a, b] = [await open('a'), await open('b')];
       await a.put('meta/log/0', [Buffer.from('a')], { ifAbsent: true });

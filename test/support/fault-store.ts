@@ -54,7 +54,7 @@ export class PassingStore implements ObjectStore {
   }
   listUploads(
     prefix: string,
-    options?: { readonly after?: UnfinishedUpload; readonly limit?: number },
+    options?: { readonly after?: string; readonly limit?: number },
   ): Promise<UnfinishedUpload[]> {
     return this.inner.listUploads(prefix, options);
   }

@@ -1,68 +1,105 @@
 /**
- * A real S3 server on a loopback port: moto, installed once from PyPI into a virtual environment under
- * ~/.cache/millrace-tests. startS3() resolves with null and a reason where that is impossible (no Python, no network).
+ * A real S3 server on a loopback port, its data in a temporary directory that goes with it. startS3() takes the best one
+ * that this machine has (s3-programs.ts) and resolves with a reason where there is none: no program, no network.
  */
-import { execFile, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { createServer } from 'node:net';
-import { homedir } from 'node:os';
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { Agent } from 'node:https';
+import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
+import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
+import { type S3Secrets, type S3ServerName, type S3Tls, s3Program, s3ServerNames } from './s3-programs.ts';
 
 export interface S3Server {
+  readonly name: S3ServerName;
+  /** https:// where it was started with a certificate. */
   readonly endpoint: string;
-  readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: string };
+  readonly region: string;
+  readonly credentials: S3Secrets;
+  /** For measuring it, and for stopping it in its tracks. */
+  readonly pid: number;
   createBucket(name: string): Promise<void>;
   stop(): Promise<void>;
 }
 
-const run = promisify(execFile);
-const home = join(homedir(), '.cache', 'millrace-tests', 'moto');
+export interface S3Options {
+  /** This server and no other. */
+  readonly name?: S3ServerName;
+  /** Serves https with these. */
+  readonly tls?: S3Tls;
+  /** Where its data goes instead of the system's temporary directory. */
+  readonly below?: string;
+}
+
 const startTimeoutMs = 20_000;
+const region = 'us-east-1';
+const credentials = { accessKeyId: 'test', secretAccessKey: 'test-secret' };
 
 /** A server, or the reason why there is none. */
-export async function startS3(): Promise<S3Server | string> {
-  const program = join(home, 'bin', 'moto_server');
-  if (!existsSync(program)) {
-    try {
-      await run('python3', ['-m', 'venv', home], { timeout: 60_000 });
-      await run(join(home, 'bin', 'pip'), ['install', '-q', 'moto[server]'], { timeout: 240_000 });
-    } catch (error) {
-      return `moto cannot be installed: ${String(error).slice(0, 200)}`;
-    }
+export async function startS3(options: S3Options = {}): Promise<S3Server | string> {
+  const reasons: string[] = [];
+  for (const name of options.name === undefined ? s3ServerNames : [options.name]) {
+    const server = await start(name, options);
+    if (typeof server !== 'string') return server;
+    reasons.push(server);
   }
+  return reasons.join('; ');
+}
+
+async function start(name: S3ServerName, options: S3Options): Promise<S3Server | string> {
+  const program = await s3Program(name);
+  if (typeof program === 'string') return program;
+  const tls = options.tls ?? null;
+  const directory = mkdtempSync(join(options.below ?? tmpdir(), `millrace-${name}-`));
   const port = await freePort();
-  const server = spawn(program, ['-H', '127.0.0.1', '-p', String(port)], { stdio: 'ignore' });
-  const endpoint = `http://127.0.0.1:${port}`;
-  const ended = new Promise<void>((resolve) => server.once('close', () => resolve()));
+  const args = program.args(port, directory, credentials, tls);
+  const server = spawn(program.path, args, { stdio: 'ignore', cwd: directory });
+  const endpoint = `${tls === null ? 'http' : 'https'}://127.0.0.1:${port}`;
+  const ended = new Promise<void>((resolve) => {
+    server.once('close', () => resolve());
+    server.once('error', () => resolve());
+  });
   const stop = async (): Promise<void> => {
     server.kill('SIGKILL');
     await ended;
+    rmSync(directory, { recursive: true, force: true });
   };
-  const deadline = performance.now() + startTimeoutMs;
-  for (;;) {
-    const answers = await fetch(`${endpoint}/moto-api/`).then(
-      (response) => response.ok,
-      () => false,
-    );
-    if (answers) break;
-    if (performance.now() > deadline || server.exitCode !== null) {
-      await stop();
-      return 'moto was installed but does not answer';
-    }
-    await new Promise((resolve) => setTimeout(resolve, 100));
+  if (!(await answers(port, () => server.exitCode === null && server.pid !== undefined))) {
+    await stop();
+    return `${name} is there but does not answer`;
   }
-  return {
-    endpoint,
-    credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
-    createBucket: async (name) => {
-      const response = await fetch(`${endpoint}/${name}`, {
-        method: 'PUT',
-        headers: { authorization: 'AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request' },
+  return { name, endpoint, region, credentials, pid: server.pid!, createBucket: bucketMaker(endpoint), stop };
+}
+
+/** Waits until something listens; TLS or not, the TCP port tells. */
+async function answers(port: number, runs: () => boolean): Promise<boolean> {
+  const deadline = performance.now() + startTimeoutMs;
+  while (performance.now() < deadline && runs()) {
+    const open = await new Promise<boolean>((resolve) => {
+      const socket = connect(port, '127.0.0.1', () => {
+        socket.destroy();
+        resolve(true);
       });
-      if (!response.ok) throw new Error(`bucket ${name}: ${response.status} ${await response.text()}`);
-    },
-    stop,
+      socket.once('error', () => resolve(false));
+    });
+    if (open) return true;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  return false;
+}
+
+function bucketMaker(endpoint: string): (name: string) => Promise<void> {
+  return async (Bucket) => {
+    const client = new S3Client({
+      endpoint,
+      region,
+      credentials,
+      forcePathStyle: true,
+      requestHandler: { httpsAgent: new Agent({ rejectUnauthorized: false }) },
+    });
+    await client.send(new CreateBucketCommand({ Bucket }));
+    client.destroy();
   };
 }
 
