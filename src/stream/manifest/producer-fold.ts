@@ -1,0 +1,73 @@
+/**
+ * Folds producer state from what is stored: a base (manifest or named state), then the producers sections of later
+ * objects in offset order. Recovery and the writer of manifests use the same rules. Pure; any thread.
+ */
+import type { PartitionImage } from '../../metadata/metadata-store.ts';
+import type { ProducerEntry } from '../objects/objects.ts';
+
+/** Producers kept for a stream, as in memory; beyond it the longest idle ones without a transaction go. */
+export const foldedProducersMax = 10_000;
+
+/** Where folding begins: `offset` is what the base covers. */
+export interface FoldBase {
+  readonly from: 'state' | 'manifest' | 'nothing';
+  readonly offset: number;
+}
+
+/**
+ * The newest base whose offset is not above `endOffset`. A named state was taken at the partition's end if it is closed,
+ * else where its newest epoch began (the metadata forget a state that a manifest has reached).
+ */
+export function foldBase(
+  partition: Pick<PartitionImage, 'state' | 'stateObject' | 'endOffset' | 'epochs' | 'manifest'>,
+  endOffset: number,
+): FoldBase {
+  const { manifest, stateObject } = partition;
+  const covered = manifest?.endOffset ?? 0;
+  if (stateObject !== '') {
+    const at =
+      partition.state === 'closed' ? partition.endOffset : (partition.epochs.at(-1)?.startOffset ?? 0);
+    if (at >= covered && at <= endOffset) return { from: 'state', offset: at };
+  }
+  return manifest === null ? { from: 'nothing', offset: 0 } : { from: 'manifest', offset: covered };
+}
+
+/** Takes one object's producers over; what they say of batches below `base` only is older than the base. */
+export function foldInto(
+  known: Map<number, ProducerEntry>,
+  producers: readonly ProducerEntry[],
+  base: number,
+): void {
+  for (const producer of producers) {
+    const newest = producer.batches.at(-1);
+    if (newest !== undefined && newest.lastOffset >= base) known.set(producer.producerId, producer);
+  }
+}
+
+/** A producer as of an earlier end, null when nothing is left of it. */
+export function cutProducer(producer: ProducerEntry, endOffset: number): ProducerEntry | null {
+  const batches = producer.batches.filter((batch) => batch.lastOffset < endOffset);
+  if (batches.length === producer.batches.length) return producer;
+  const newest = batches[batches.length - 1];
+  return newest === undefined ? null : { ...producer, batches, timestamp: newest.timestamp };
+}
+
+/** Drops producers idle since before `olderThan` (ms) but for those in `active`, then the longest idle above the bound. */
+export function withoutIdle(
+  known: ReadonlyMap<number, ProducerEntry>,
+  active: ReadonlySet<number>,
+  olderThan: number,
+): ProducerEntry[] {
+  const kept: ProducerEntry[] = [];
+  for (const producer of known.values()) {
+    const idle = producer.timestamp < olderThan && producer.txnFirstOffset < 0;
+    if (!idle || active.has(producer.producerId)) kept.push(producer);
+  }
+  if (kept.length > foldedProducersMax) {
+    const rank = (producer: ProducerEntry): number =>
+      producer.txnFirstOffset >= 0 ? Number.POSITIVE_INFINITY : (producer.batches.at(-1)?.lastOffset ?? -1);
+    kept.sort((a, b) => Math.sign(rank(b) - rank(a)) || b.producerId - a.producerId);
+    kept.length = foldedProducersMax;
+  }
+  return kept.sort((a, b) => a.producerId - b.producerId);
+}
