@@ -1,15 +1,15 @@
 /**
- * A block WAL in the caller's thread (embedded use, simulator, tests): Wal and WalControl over one WalWriter. The
- * device should be an asynchronous one where the thread has other things to do. Callbacks never run inside tryAppend
- * or flush. Limit: `queueEntriesMax` appends not yet durable.
+ * A WAL in the caller's thread (embedded use, simulator, tests): Wal and WalControl over one pump, a WalWriter or an
+ * ObjectWalWriter. The device of a block WAL should be an asynchronous one where the thread has other things to do.
+ * Callbacks never run inside tryAppend or flush. Limit: `queueEntriesMax` appends not yet durable.
  */
 import type { Clock, Timer } from '../../ports/clock.ts';
 import { MillraceError } from '../../ports/errors.ts';
 import type { StreamId } from '../../ports/stream-id.ts';
 import { LocalQueue } from './local-queue.ts';
+import { type ObjectWalResume, ObjectWalWriter, type ObjectWalWriterOptions } from './object-wal-writer.ts';
 import type { RecoveredWal } from './recovery.ts';
-import type { Wal, WalControl, WalCut, WalStatus } from './wal.ts';
-import type { WalDevice } from './wal-device.ts';
+import type { Wal, WalControl, WalCut, WalPump, WalStatus } from './wal.ts';
 import { WalWriter, type WalWriterOptions } from './wal-writer.ts';
 
 export const queueEntriesMax = 16_384;
@@ -19,15 +19,28 @@ export interface InlineWalOptions extends Omit<WalWriterOptions, 'wake'> {
   readonly queueEntries?: number;
 }
 
+export interface InlineObjectWalOptions extends Omit<ObjectWalWriterOptions, 'wake'> {
+  readonly volume?: number;
+  readonly queueEntries?: number;
+}
+
+interface Parts {
+  readonly clock: Clock;
+  readonly volume?: number;
+  readonly queueEntries?: number;
+  pump(wake: () => void): WalPump;
+  close(): Promise<void>;
+}
+
 export class InlineWal implements Wal, WalControl {
   readonly volume: number;
   readonly logId: string;
-  readonly writer: WalWriter;
+  readonly writer: WalPump;
   onDurable: (through: number, sequence: number) => void = () => {};
   onFailed: (error: Error) => void = () => {};
 
   readonly #clock: Clock;
-  readonly #device: WalDevice;
+  readonly #closeBelow: () => Promise<void>;
   readonly #queue: LocalQueue;
   #appended = 0;
   #durable = 0;
@@ -36,18 +49,31 @@ export class InlineWal implements Wal, WalControl {
   #timerAt = Number.POSITIVE_INFINITY;
   #ended = false;
 
-  /** Goes on behind what was recovered, under a higher epoch. */
+  /** A block WAL that goes on behind what was recovered, under a higher epoch. */
   static resume(options: InlineWalOptions, recovered: RecoveredWal, epoch: number): InlineWal {
-    return new InlineWal(options, recovered, epoch);
+    return new InlineWal({
+      ...options,
+      pump: (wake) => WalWriter.resume({ ...options, wake }, recovered, epoch),
+      close: () => options.device.close(),
+    });
   }
 
-  private constructor(options: InlineWalOptions, recovered: RecoveredWal, epoch: number) {
-    this.volume = options.volume ?? 0;
-    this.#clock = options.clock;
-    this.#device = options.device;
-    this.writer = WalWriter.resume({ ...options, wake: () => this.#schedule() }, recovered, epoch);
+  /** An object WAL that goes on behind the seal that its recovery won. Whoever opened the store closes it. */
+  static overObjects(options: InlineObjectWalOptions, recovered: ObjectWalResume): InlineWal {
+    return new InlineWal({
+      ...options,
+      pump: (wake) => new ObjectWalWriter({ ...options, wake }, recovered),
+      close: () => Promise.resolve(),
+    });
+  }
+
+  private constructor(parts: Parts) {
+    this.volume = parts.volume ?? 0;
+    this.#clock = parts.clock;
+    this.#closeBelow = parts.close;
+    this.writer = parts.pump(() => this.#schedule());
     this.logId = this.writer.logId;
-    this.#queue = new LocalQueue(options.queueEntries ?? queueEntriesMax, {
+    this.#queue = new LocalQueue(parts.queueEntries ?? queueEntriesMax, {
       durable: (n, sequence) => {
         this.#durable += n;
         this.onDurable(this.#durable, sequence);
@@ -90,7 +116,7 @@ export class InlineWal implements Wal, WalControl {
     await this.#ask((done) => this.writer.close(options.clean, done));
     this.#ended = true;
     this.#timer?.cancel();
-    await this.#device.close();
+    await this.#closeBelow();
   }
 
   #ask(start: (done: (error: Error | null) => void) => void): Promise<void> {

@@ -4,7 +4,7 @@
  */
 import { MillraceError } from '../../ports/errors.ts';
 import { payloadStates, type RecoveredBatches } from './recovered-batches.ts';
-import type { WalDevice } from './wal-device.ts';
+import type { WalBytes } from './wal-device.ts';
 import type { Crc32c } from './wal-format.ts';
 import { batchCrcFrom, batchHeaderBytes, roundDownToPage } from './wal-limits.ts';
 import { WalWindow, windowBytesMax } from './wal-window.ts';
@@ -14,7 +14,7 @@ export class PayloadReader {
   readonly #crc32c: Crc32c;
   readonly #end: number;
 
-  constructor(device: WalDevice, crc32c: Crc32c, window: WalWindow = new WalWindow(device)) {
+  constructor(device: WalBytes, crc32c: Crc32c, window: WalWindow = new WalWindow(device)) {
     this.#window = window;
     this.#crc32c = crc32c;
     this.#end = device.size();

@@ -53,18 +53,22 @@ export class WritePlan {
   }
 }
 
-export interface WalDevice {
-  /** False where O_DIRECT was refused: buffered writes, still O_DSYNC. */
-  readonly direct: boolean;
+/** What recovery reads: a volume, or the objects of a log laid end to end. */
+export interface WalBytes {
   /** Bytes that can be read now. */
   size(): number;
+  /** Fills `into` (page-aligned) from `position`; returns the bytes read, fewer only at the end. */
+  read(into: Buffer, position: number): Promise<number>;
+}
+
+export interface WalDevice extends WalBytes {
+  /** False where O_DIRECT was refused: buffered writes, still O_DSYNC. */
+  readonly direct: boolean;
   /**
    * Writes the plan at plan.filePosition and calls done once the bytes are durable, or with the error. A blocking
    * device calls done before it returns. At most one write is outstanding.
    */
   write(plan: WritePlan, done: (error: Error | null) => void): void;
-  /** Fills `into` (page-aligned) from `position`; returns the bytes read, fewer only at the volume's end. */
-  read(into: Buffer, position: number): Promise<number>;
   /** Flushes whatever an earlier, dead writer left in caches. */
   sync(done: (error: Error | null) => void): void;
   close(): Promise<void>;

@@ -207,13 +207,17 @@ export function commitHeadLength(from: Buffer, view: DataView, position: number,
   return commitHeaderBytes + count * descriptorBytes;
 }
 
-/** @returns false when the CRC or a length does not hold; all bytes of commitHeadLength must be at hand. */
+/**
+ * @param unit what lengths are whole multiples of: pages on a volume, bytes in an object.
+ * @returns false when the CRC or a length does not hold; all bytes of commitHeadLength must be at hand.
+ */
 export function decodeCommit(
   from: Buffer,
   view: DataView,
   position: number,
   into: CommitHeader,
   crc32c: Crc32c,
+  unit: number = pageBytes,
 ): boolean {
   const descriptors = view.getUint32(position + 84, true);
   const covered = commitHeaderBytes - 12 + descriptors * descriptorBytes;
@@ -230,7 +234,8 @@ export function decodeCommit(
   into.headBytes = view.getUint32(position + 92, true);
   into.crc = crc;
   if (into.kind !== commitKinds.commit && into.kind !== commitKinds.pad) return false;
-  if (into.length < pageBytes || into.length % pageBytes !== 0 || into.headBytes > into.length) return false;
+  if (into.length < commitHeaderBytes || into.length % unit !== 0 || into.headBytes > into.length)
+    return false;
   return (into.kind === commitKinds.pad) === (descriptors === 0);
 }
 

@@ -42,6 +42,15 @@ export const growSliceBytes = 1024 * 1024;
 export const superblockIntervalMs = 1000;
 /** A write without answer for this long ends the epoch. */
 export const ioTimeoutMs = 30_000;
+/** Object WAL: a commit is closed at this much payload unless a setting says less, */
+export const objectBatchBytesMax = payloadBytesMax;
+/** and begins at most this long after the one before, or twice what a put takes if that is less. */
+export const objectLingerMs = 250;
+/** Commits of an object WAL under way at once. */
+export const objectInFlight = 4;
+/** An idle owner of an object WAL says this often that it lives; a starter waits three times as long. */
+export const signOfLifeMs = 10_000;
+export const ownerSilenceMs = 3 * signOfLifeMs;
 /** One source's turn while a commit is collected. */
 export const quantumEntries = 64;
 export const quantumBytes = 256 * 1024;

@@ -2,7 +2,7 @@
  * Reads a volume through one window: sequentially in 8 MiB, or in small steps when commits are large enough to be
  * hopped over. Bytes that the volume no longer has read as zeros.
  */
-import type { WalDevice } from './wal-device.ts';
+import type { WalBytes } from './wal-device.ts';
 import { viewOf } from './wal-format.ts';
 import { alignedBuffer, roundUpToPage } from './wal-limits.ts';
 
@@ -13,16 +13,16 @@ export class WalWindow {
   readonly view = viewOf(this.buffer);
   /** Reads that went to the device. */
   reads = 0;
-  #device: WalDevice;
+  #device: WalBytes;
   #start = 0;
   #length = 0;
 
-  constructor(device: WalDevice) {
+  constructor(device: WalBytes) {
     this.#device = device;
   }
 
   /** Forgets what was read and goes on with this device. @returns the window's memory. */
-  reset(device: WalDevice): Buffer {
+  reset(device: WalBytes): Buffer {
     this.#device = device;
     this.#length = 0;
     return this.buffer;

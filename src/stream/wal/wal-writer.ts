@@ -18,7 +18,7 @@ import { CommitBuilder, stagingBytes } from './commit-builder.ts';
 import type { RecoveredWal } from './recovery.ts';
 import { SuperblockKeeper } from './superblock-keeper.ts';
 import { TokenBucket } from './token-bucket.ts';
-import type { AppendSource, WalCut, WalStatus } from './wal.ts';
+import type { AppendSource, WalCut, WalPump, WalStatus } from './wal.ts';
 import { type WalDevice, WritePlan } from './wal-device.ts';
 import type { Crc32c } from './wal-format.ts';
 import {
@@ -71,7 +71,7 @@ const bytesPerIo = 256 * 1024;
 /** Staging of commits, one superblock page, one slice of zeros. */
 export const writerMemoryBytes = stagingBytes + pageBytes + growSliceBytes;
 
-export class WalWriter {
+export class WalWriter implements WalPump {
   readonly stats = new WalStats();
   readonly sources: AppendSource[] = [];
   readonly logId: string;
@@ -194,6 +194,10 @@ export class WalWriter {
     const ring = this.#ring;
     const whole = ring.growable ? ring.capacityBytes - ring.filePosition(0) : ring.ringBytes;
     return Math.floor(whole / 2) - 3 * pageBytes;
+  }
+
+  get waiting(): boolean {
+    return this.#waiting() > 0;
   }
 
   get status(): WalStatus {

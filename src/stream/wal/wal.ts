@@ -8,6 +8,7 @@
  * which they were appended. Bytes named by an append must not change from tryAppend until it is durable or failed.
  */
 import type { StreamId } from '../../ports/stream-id.ts';
+import type { WalStats } from './wal-stats.ts';
 
 /** Position of a commit's end: everything before it is durable. */
 export interface WalCut {
@@ -87,4 +88,24 @@ export interface AppendSource {
   durable(n: number, sequence: number): void;
   /** The epoch ended. */
   failed(error: Error): void;
+}
+
+/** What drives one volume: WalWriter for a block WAL, ObjectWalWriter for an object WAL. */
+export interface WalPump {
+  readonly logId: string;
+  readonly epoch: number;
+  readonly stats: WalStats;
+  readonly status: WalStatus;
+  readonly failed: Error | null;
+  /** Longest batch that is sure to find room. */
+  readonly batchBytesMax: number;
+  /** Monotonic time at which nudge wants to be called without any other reason; Infinity = never. */
+  readonly wakeAt: number;
+  addSource(source: AppendSource): void;
+  trim(cut: WalCut, done: (error: Error | null) => void): void;
+  close(clean: boolean, done: (error: Error | null) => void): void;
+  /** Does what can be done now. @returns true when there is more to do at once; otherwise `wakeAt` says when. */
+  nudge(): boolean;
+  /** True when appends wait that no commit under way holds. */
+  readonly waiting: boolean;
 }

@@ -1,0 +1,81 @@
+/**
+ * Deletes what a trim has freed of a pipelined log, beside its owner's work. Number 0, seals and moved records stay:
+ * they are bare headers (0 apart), so a listing tells them by size.
+ *
+ *   0 │ … freed, deleted … │ upTo │ … held …
+ *
+ * The first sweep of an owner lists everything below, and so finds what a fenced writer stored between a seal and the
+ * first entry behind it, or brought back; later ones know the numbers, since between two trims of one owner there are
+ * only its own. A failed sweep is repeated with the next trim: nothing depends on it but the bill.
+ */
+import type { Logger } from '../ports/logger.ts';
+import type { SequencedEntries } from './sequenced-entries.ts';
+import { sequencedHeaderBytes } from './sequenced-object.ts';
+
+const page = 1000;
+
+export class SequencedSweep {
+  readonly #entries: SequencedEntries;
+  readonly #logger: Logger;
+  /** Everything up to here was deleted by this owner; -1 = it has not looked yet. */
+  #sweptTo = -1;
+  #wanted = 0;
+  #running: Promise<void> | null = null;
+
+  constructor(entries: SequencedEntries, logger: Logger) {
+    this.#entries = entries;
+    this.#logger = logger;
+  }
+
+  /** Entries up to `number` are not needed any more. */
+  freed(number: number): void {
+    this.#wanted = Math.max(this.#wanted, number);
+    this.#running ??= this.#run();
+  }
+
+  /** Resolves when nothing is being deleted. */
+  async idle(): Promise<void> {
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    try {
+      while (this.#wanted > this.#sweptTo) {
+        const upTo = this.#wanted;
+        if (this.#sweptTo < 0) await this.#sweepListed(upTo);
+        else await this.#sweepKnown(this.#sweptTo + 1, upTo);
+        this.#sweptTo = upTo;
+      }
+    } catch (error) {
+      const prefix = this.#entries.prefix;
+      this.#logger.warn('freed log entries could not be deleted; the next trim tries again', {
+        prefix,
+        reason: String(error),
+      });
+    } finally {
+      this.#running = null;
+    }
+  }
+
+  async #sweepKnown(from: number, upTo: number): Promise<void> {
+    for (let at = from; at <= upTo; at += page) {
+      const count = Math.min(page, upTo + 1 - at);
+      await this.#entries.store.delete(Array.from({ length: count }, (_, i) => this.#entries.key(at + i)));
+    }
+  }
+
+  async #sweepListed(upTo: number): Promise<void> {
+    for (let from = 1; ; ) {
+      const infos = await this.#entries.listed(from, page);
+      const gone: string[] = [];
+      let last = Number.POSITIVE_INFINITY;
+      for (const info of infos) {
+        last = this.#entries.numberOf(info.key) ?? Number.POSITIVE_INFINITY;
+        if (last <= upTo && info.size > sequencedHeaderBytes) gone.push(info.key);
+      }
+      if (gone.length > 0) await this.#entries.store.delete(gone);
+      if (infos.length < page || last >= upTo) return;
+      from = last + 1;
+    }
+  }
+}
