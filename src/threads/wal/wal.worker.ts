@@ -11,6 +11,7 @@ import { RecoveredBatches } from '../../stream/wal/recovered-batches.ts';
 import type { RecoveredWal } from '../../stream/wal/recovery.ts';
 import { WalWriter } from '../../stream/wal/wal-writer.ts';
 import { SystemClock } from '../adapters/system-clock.ts';
+import { nameThread } from '../adapters/thread-name.ts';
 import { SharedArena } from '../memory/arena.ts';
 import { attachDoorbell } from '../memory/doorbell.ts';
 import { Ring } from '../memory/ring.ts';
@@ -19,6 +20,7 @@ import { type WalCall, type WalWorkerData, walWriteBuckets } from './contract.ts
 import { RingAppendSource } from './ring-append-source.ts';
 
 const data = workerData as WalWorkerData;
+nameThread(`wal ${data.volume}`);
 const port = parentPort as unknown as MessagePort;
 const clock = new SystemClock();
 const arena = SharedArena.attach(data.arena);
