@@ -4,17 +4,20 @@
  *   cut ← WAL ─► collect from shards ─► objects durable ─► metadata commit with the cut ─► shards may evict ─► WAL trimmed
  *
  * Main thread; one upload per volume at a time. Starts at `uploadBytes` of ring space, half the ring, half the log
- * cache, or `ageMs` after the last one while there is anything. A failed upload is tried again under new object ids
- * with growing pauses; meanwhile the ring fills and producers are slowed, then refused.
+ * cache, or `ageMs` after the last one while there is anything. Paced behind the ingest (upload-pace.ts) until hurry().
+ * A failed upload is tried again under new object ids with growing, jittered pauses; meanwhile the ring fills and
+ * producers are slowed, then refused. A volume whose epoch has ended is uploaded like any other; only its trim is left out.
  */
 import type { CollectedDelta } from '../log/log-manager.ts';
 import type { MetadataChange, MetadataStore, ObjectRecord, WalRecord } from '../metadata/metadata-store.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import { errorFromWire } from '../ports/errors.ts';
 import type { Logger } from '../ports/logger.ts';
+import type { Random } from '../ports/random.ts';
 import { streamKey } from '../ports/stream-id.ts';
 import type { UploadPlan, UploadResult } from '../stream/objects/objects.ts';
-import { planObjects } from '../stream/upload/plan-objects.ts';
+import { deltaBytes, type PlanLimits, planObjects } from '../stream/upload/plan-objects.ts';
+import { uploadRate } from '../stream/upload/upload-pace.ts';
 import type { WalControl, WalCut } from '../stream/wal/wal.ts';
 import type { ObjectIds } from './object-ids.ts';
 
@@ -23,7 +26,8 @@ export interface UploadVolume {
   readonly logId: string;
   readonly control: WalControl;
   usedBytes(): number;
-  readonly capacityBytes: number;
+  /** What the ring can hold as it is: less than configured where the disk was full when it was to grow. */
+  capacityBytes(): number;
 }
 
 export interface UploadShard {
@@ -31,32 +35,62 @@ export interface UploadShard {
   uploaded(volume: number, end: number): Promise<void>;
 }
 
+/** What the shards report, all together. */
+export interface ShardLoad {
+  /** Durable bytes in no object yet, all volumes. */
+  readonly deltaBytes: number;
+  /** Bytes appended since the start. */
+  readonly producedBytes: number;
+}
+
 export interface UploadCoordinatorDeps {
   readonly volumes: readonly UploadVolume[];
   readonly shards: readonly UploadShard[];
   readonly metadata: MetadataStore;
   readonly ids: ObjectIds;
-  readonly upload: (plan: UploadPlan) => Promise<UploadResult>;
-  /** Bytes that the shards hold as delta, all volumes. */
-  readonly deltaBytes: () => Promise<number>;
+  /** `share` = this object's part of the upload's rate. */
+  readonly upload: (plan: UploadPlan, share: number) => Promise<UploadResult>;
+  /** Sets the rate of all uploads together in bytes per second, and tells the bytes stored since the start. */
+  readonly flow: { uploadRate: number; readonly storedBytes: number };
+  /** Removes objects that no metadata will ever name; may fail. */
+  readonly discard: (objectIds: readonly string[]) => Promise<void>;
+  readonly load: () => Promise<ShardLoad>;
   readonly observe: (ms: number) => void;
+  readonly health: { uploaded(): void; uploadFailed(error: unknown): void };
   readonly clock: Clock;
+  readonly random: Random;
   readonly logger: Logger;
   readonly identity: { readonly clusterId: string; readonly node: number; readonly brokerEpoch: number };
+  /** How a delta is split into objects; planDefaults where absent. */
+  readonly planLimits?: PlanLimits;
   readonly uploadBytes: number;
   readonly logCacheBytes: number;
   readonly ageMs: number;
 }
 
+export interface UploadProgress {
+  readonly storedBytes: number;
+  readonly totalBytes: number;
+  readonly objectsDone: number;
+  readonly objects: number;
+}
+
 const tickMs = 200;
 const retryMsMin = 200;
 const retryMsMax = 10_000;
+/** Share of the last tick in the ingest as it is estimated: a few seconds of memory. */
+const ingestShare = 0.1;
+/** Objects of failed uploads remembered for removal; more are left to the sweep of orphans. */
+const leftoversMax = 1_000;
 
 interface VolumeState {
   busy: Promise<void> | null;
   lastMs: number;
   retryMs: number;
   retryAt: number;
+  /** Sequence of the last cut that the metadata names. */
+  freed: number;
+  failing: boolean;
 }
 
 export class UploadCoordinator {
@@ -64,7 +98,21 @@ export class UploadCoordinator {
   private readonly states: VolumeState[];
   private timer: Timer | null = null;
   private stopped = false;
+  private hurried = false;
   private sequence = 0;
+  private load: ShardLoad = { deltaBytes: 0, producedBytes: 0 };
+  private loadAt = 0;
+  private ingest = 0;
+  private leftovers: string[] = [];
+  /** Since resetProgress(): planned bytes and objects, objects stored; storedBytes then. */
+  private plannedBytes = 0;
+  private plannedObjects = 0;
+  private objectsDone = 0;
+  private storedBefore = 0;
+  /** Planned bytes of the uploads under way, and storedBytes when the first of them began. */
+  private underWayBytes = 0;
+  private underWay = 0;
+  private underWayFrom = 0;
   uploads = 0;
   uploadedBytes = 0;
   uploadedObjects = 0;
@@ -77,6 +125,8 @@ export class UploadCoordinator {
       lastMs: deps.clock.monotonic(),
       retryMs: 0,
       retryAt: 0,
+      freed: -1,
+      failing: false,
     }));
   }
 
@@ -87,7 +137,8 @@ export class UploadCoordinator {
   private async tick(): Promise<void> {
     const { clock, volumes } = this.deps;
     try {
-      const delta = await this.deps.deltaBytes();
+      this.estimate(await this.deps.load());
+      this.setRate();
       const now = clock.monotonic();
       for (const volume of volumes) {
         const state = this.states[volume.index]!;
@@ -95,8 +146,8 @@ export class UploadCoordinator {
         const used = volume.usedBytes();
         const due =
           used >= this.deps.uploadBytes ||
-          used >= volume.capacityBytes / 2 ||
-          delta >= this.deps.logCacheBytes / 2 ||
+          used >= volume.capacityBytes() / 2 ||
+          this.load.deltaBytes >= this.deps.logCacheBytes / 2 ||
           (used > 0 && now - state.lastMs >= this.deps.ageMs);
         if (due) void this.upload(volume.index, false).catch(() => {});
       }
@@ -108,26 +159,64 @@ export class UploadCoordinator {
     if (!this.stopped) this.start();
   }
 
+  private estimate(load: ShardLoad): void {
+    const now = this.deps.clock.monotonic();
+    const elapsed = now - this.loadAt;
+    if (this.loadAt > 0 && elapsed > 0) {
+      const perSecond = (Math.max(0, load.producedBytes - this.load.producedBytes) * 1000) / elapsed;
+      const share = Math.min(1, (ingestShare * elapsed) / tickMs);
+      this.ingest += (perSecond - this.ingest) * share;
+    }
+    this.load = load;
+    this.loadAt = now;
+  }
+
+  private setRate(): void {
+    const { flow, logCacheBytes, volumes } = this.deps;
+    if (this.hurried) {
+      flow.uploadRate = Number.POSITIVE_INFINITY;
+      return;
+    }
+    let fullness = this.load.deltaBytes / logCacheBytes;
+    for (const volume of volumes) fullness = Math.max(fullness, volume.usedBytes() / volume.capacityBytes());
+    flow.uploadRate = uploadRate({
+      deltaBytes: this.load.deltaBytes,
+      fullness,
+      ingest: this.ingest,
+      leftBytes: Math.max(0, this.underWayBytes - (flow.storedBytes - this.underWayFrom)),
+    });
+  }
+
+  /** The broker stops: what is under way and what follows goes out as fast as the wire takes it. */
+  hurry(): void {
+    this.hurried = true;
+    this.deps.flow.uploadRate = Number.POSITIVE_INFINITY;
+  }
+
+  /** Counts from here, with what is under way. */
+  resetProgress(): void {
+    this.plannedBytes = this.underWayBytes;
+    this.storedBefore = this.underWay > 0 ? this.underWayFrom : this.deps.flow.storedBytes;
+    this.plannedObjects = 0;
+    this.objectsDone = 0;
+  }
+
+  get progress(): UploadProgress {
+    return {
+      storedBytes: this.deps.flow.storedBytes - this.storedBefore,
+      totalBytes: this.plannedBytes,
+      objectsDone: this.objectsDone,
+      objects: this.plannedObjects,
+    };
+  }
+
   /** Uploads what is durable now; joins the upload under way, if any. Rejects when it failed. */
   upload(index: number, withStates: boolean): Promise<void> {
     const state = this.states[index]!;
     if (state.busy !== null) return withStates ? state.busy.then(() => this.upload(index, true)) : state.busy;
     const run = this.run(index, withStates).then(
-      () => {
-        state.retryMs = 0;
-        state.retryAt = 0;
-      },
-      (error: unknown) => {
-        this.failures++;
-        state.retryMs = Math.min(retryMsMax, Math.max(retryMsMin, state.retryMs * 2));
-        state.retryAt = this.deps.clock.monotonic() + state.retryMs;
-        this.deps.logger.warn('an upload failed and will be tried again', {
-          volume: index,
-          retryMs: state.retryMs,
-          error: error instanceof Error ? error.message : String(error),
-        });
-        throw error;
-      },
+      () => this.succeeded(state),
+      (error: unknown) => this.failed(index, state, error),
     );
     state.busy = run.finally(() => {
       state.busy = null;
@@ -136,26 +225,65 @@ export class UploadCoordinator {
     return state.busy;
   }
 
+  private succeeded(state: VolumeState): void {
+    if (state.failing) this.deps.logger.info('uploads go on');
+    state.failing = false;
+    state.retryMs = 0;
+    state.retryAt = 0;
+    if (this.leftovers.length === 0) return;
+    const objectIds = this.leftovers;
+    this.leftovers = [];
+    this.deps.discard(objectIds).catch(() => this.leave(objectIds));
+  }
+
+  private failed(index: number, state: VolumeState, error: unknown): never {
+    const { clock, random, logger, health } = this.deps;
+    this.failures++;
+    state.retryMs = Math.min(retryMsMax, Math.max(retryMsMin, state.retryMs * 2));
+    // Half of it by chance: many brokers that lost one store do not come back to it at once.
+    const pauseMs = state.retryMs / 2 + random.below(state.retryMs / 2);
+    state.retryAt = clock.monotonic() + pauseMs;
+    const fields = {
+      volume: index,
+      retryMs: Math.round(pauseMs),
+      error: error instanceof Error ? error.message : String(error),
+    };
+    const message = 'an upload failed and will be tried again';
+    if (state.failing) logger.debug(message, fields);
+    else logger.warn(message, fields);
+    state.failing = true;
+    health.uploadFailed(error);
+    throw error;
+  }
+
   /** Streams closed with this upload: their state object, once the upload has committed. */
   closes: ((stateObjects: ReadonlyMap<string, string>, cut: WalCut) => MetadataChange[]) | null = null;
 
   private async run(index: number, withStates: boolean): Promise<void> {
     const { clock, metadata, shards, logger } = this.deps;
     const volume = this.deps.volumes[index]!;
+    const state = this.states[index]!;
     const began = clock.monotonic();
-    const { cut, trimmed } = await volume.control.status();
+    const { cut, trimmed, failed } = await volume.control.status();
     const { closes } = this;
     const collected = await Promise.all(
       shards.map((shard) => shard.collect(index, cut.sequence, withStates)),
     );
     const stored = await this.store(collected);
-    if (stored.records.length === 0 && cut.sequence === trimmed.sequence && closes === null) return;
+    const freed = Math.max(trimmed.sequence, state.freed);
+    if (stored.records.length === 0 && cut.sequence === freed && closes === null) {
+      // A volume that failed stays as full as it was: look again when there may be something, not at each tick.
+      if (failed !== null) state.retryAt = clock.monotonic() + this.deps.ageMs;
+      return;
+    }
+    // Objects of a commit that failed are left to the sweep of orphans: the entry may still appear.
     await metadata.commit([
       { type: 'upload', wal: volume.logId, freed: { ...cut }, timeMs: clock.now(), objects: stored.records },
       ...(closes?.(stored.states, cut) ?? []),
     ]);
+    state.freed = cut.sequence;
     await Promise.all(shards.map((shard, i) => shard.uploaded(index, collected[i]!.end)));
-    await volume.control.trim(cut);
+    await this.trim(volume, cut);
     this.uploads++;
     this.deps.observe(clock.monotonic() - began);
     logger.debug('uploaded', {
@@ -164,6 +292,16 @@ export class UploadCoordinator {
       bytes: stored.bytes,
       ms: Math.round(clock.monotonic() - began),
     });
+  }
+
+  /** A log whose epoch has ended takes no trim and needs none: the metadata says what of it is in objects. */
+  private async trim(volume: UploadVolume, cut: WalCut): Promise<void> {
+    try {
+      await volume.control.trim(cut);
+    } catch (error) {
+      if ((await volume.control.status()).failed === null) throw error;
+      this.deps.logger.debug('a failed write-ahead log was not trimmed', { volume: volume.index });
+    }
   }
 
   /** Builds and stores the objects of what was collected; nothing names them until the caller commits. */
@@ -175,12 +313,17 @@ export class UploadCoordinator {
       collected.flatMap((part) => part.states),
       this.deps.identity,
       () => ({ objectId: '', sequence: ++this.sequence }),
+      this.deps.planLimits,
     );
+    if (plans.length === 0) return { records: [], states: new Map(), bytes: 0 };
     const ids = await this.deps.ids.take(plans.length);
-    const results = await Promise.all(
-      plans.map((plan, i) => this.deps.upload({ ...plan, objectId: ids[i]! })),
-    );
-    for (const result of results) if (result.error !== undefined) throw errorFromWire(result.error);
+    const results = await this.send(plans.map((plan, i) => ({ ...plan, objectId: ids[i]! })));
+    const failure = results.find((result) => result.error !== undefined)?.error;
+    if (failure !== undefined) {
+      this.leave(ids);
+      throw errorFromWire(failure);
+    }
+    this.deps.health.uploaded();
     const states = new Map<string, string>();
     for (const [i, plan] of plans.entries()) {
       for (const state of plan.states) states.set(streamKey(state.topicId, state.partition), ids[i]!);
@@ -193,6 +336,33 @@ export class UploadCoordinator {
       states,
       bytes,
     };
+  }
+
+  private async send(plans: readonly UploadPlan[]): Promise<UploadResult[]> {
+    const { flow, upload } = this.deps;
+    const sizes = plans.map((plan) => plan.streams.reduce((sum, delta) => sum + deltaBytes(delta), 0));
+    const bytes = sizes.reduce((sum, size) => sum + size, 0);
+    if (this.underWay++ === 0) this.underWayFrom = flow.storedBytes;
+    this.underWayBytes += bytes;
+    this.plannedBytes += bytes;
+    this.plannedObjects += plans.length;
+    this.setRate();
+    try {
+      return await Promise.all(
+        plans.map(async (plan, i) => {
+          const result = await upload(plan, bytes === 0 ? 1 : sizes[i]! / bytes);
+          if (result.error === undefined) this.objectsDone++;
+          return result;
+        }),
+      );
+    } finally {
+      this.underWay--;
+      this.underWayBytes = this.underWay === 0 ? 0 : this.underWayBytes - bytes;
+    }
+  }
+
+  private leave(objectIds: readonly string[]): void {
+    for (const objectId of objectIds) if (this.leftovers.length < leftoversMax) this.leftovers.push(objectId);
   }
 
   /** Recovery only: makes room by uploading what was restored so far; the ring is freed by a later upload. */

@@ -1,112 +1,224 @@
 /**
- * Decorators of object stores: retrying, limiting, measuring. Each wraps every call, those of a multipart upload too,
- * and changes nothing else. Usual order, outermost first: retrying(limiting(measuring(store))), so that waiting out a
- * pause holds no slot and each attempt is measured.
+ * Decorators of object stores: ending, retrying, limiting, metering, measuring. Each wraps every call, those of a
+ * multipart upload too, and changes nothing else. Usual order, outermost first:
+ *
+ *   ending(retrying(limiting(metering(measuring(store)))))
+ *
+ * so that waiting out a pause holds no slot, a request waits for bandwidth inside its slot, and each attempt is measured.
+ * Any thread; each has decorators of its own. Bounds: `waitingMax` calls in the limiter's queue; the callers of the store
+ * bound the rest.
  */
-import type { Clock } from '../ports/clock.ts';
+import type { Clock, Timer } from '../ports/clock.ts';
 import { MillraceError } from '../ports/errors.ts';
 import type { Random } from '../ports/random.ts';
 import type { MultipartUpload, ObjectStore } from './object-store.ts';
+import { bodyLength, unavailable } from './store-errors.ts';
 
-export type StoreOperation =
-  | 'put'
-  | 'put-if-absent'
-  | 'multipart'
-  | 'part'
-  | 'copy-part'
-  | 'complete'
-  | 'abort'
-  | 'get'
-  | 'head'
-  | 'list'
-  | 'delete'
-  | 'list-uploads'
-  | 'abort-upload';
+/** Every kind of request a store is sent, in the order in which they are counted. */
+export const storeOperations = [
+  'put',
+  'put-if-absent',
+  'multipart',
+  'part',
+  'copy-part',
+  'complete',
+  'abort',
+  'get',
+  'head',
+  'list',
+  'delete',
+  'list-uploads',
+  'abort-upload',
+] as const;
+export type StoreOperation = (typeof storeOperations)[number];
 
-/** Runs one call of the store. */
-type Around = <T>(operation: StoreOperation, call: () => Promise<T>) => Promise<T>;
+/** Runs one call of the store. `bytes` = what is sent, or what is asked for; 0 where that is not known before. */
+type Around = <T>(operation: StoreOperation, call: () => Promise<T>, bytes: number) => Promise<T>;
 
 export interface RetryPolicy {
-  /** All attempts together, the first included. */
+  /** All attempts together, the first included, for what failed as unavailable. */
   readonly attempts: number;
+  /** The same for what the store was too busy for: an upload given up would only be sent once more. */
+  readonly throttledAttempts: number;
   readonly firstDelayMs: number;
   readonly delayMsMax: number;
 }
 
-export const retryPolicyDefault: RetryPolicy = { attempts: 6, firstDelayMs: 50, delayMsMax: 5_000 };
+/** Unavailable: about 0.8 s of pauses on average, then whoever asked decides. Throttled: about 40 s. */
+export const retryPolicyDefault: RetryPolicy = {
+  attempts: 6,
+  throttledAttempts: 24,
+  firstDelayMs: 50,
+  delayMsMax: 5_000,
+};
 
 /**
  * Repeats what failed as unavailable or throttled, after a pause with full jitter that doubles. A create-if-absent
  * without a clear answer is not repeated: the second would find the first and call it somebody else's; and a complete
- * that took effect has no upload to complete any more.
+ * that took effect has no upload to complete any more. Closing ends every pause with the error that began it.
  */
 export function retrying(
   store: ObjectStore,
   clock: Clock,
   random: Random,
   policy: RetryPolicy = retryPolicyDefault,
+  onRetry: () => void = () => {},
 ): ObjectStore {
-  return decorated(store, async (operation, call) => {
+  const pauses = new Set<() => void>();
+  let closed = false;
+  const pause = (ms: number): Promise<void> =>
+    new Promise((resolve) => {
+      let timer: Timer | null = null;
+      const end = (): void => {
+        pauses.delete(end);
+        timer?.cancel();
+        resolve();
+      };
+      pauses.add(end);
+      timer = clock.after(ms, end);
+    });
+  const around: Around = async (operation, call) => {
     for (let attempt = 1; ; attempt++) {
       try {
         return await call();
       } catch (error) {
-        if (attempt >= policy.attempts || !repeats(operation, error)) throw error;
+        if (closed || attempt >= attemptsFor(operation, error, policy)) throw error;
+        onRetry();
         const ceiling = Math.min(policy.delayMsMax, policy.firstDelayMs * 2 ** Math.min(attempt - 1, 20));
-        await new Promise<void>((resolve) => {
-          clock.after(1 + random.below(Math.max(1, Math.floor(ceiling))), resolve);
-        });
+        await pause(1 + random.below(Math.max(1, Math.floor(ceiling))));
+        if (closed) throw error;
       }
     }
+  };
+  return decorated(store, around, () => {
+    closed = true;
+    for (const end of [...pauses]) end();
   });
 }
 
-function repeats(operation: StoreOperation, error: unknown): boolean {
-  if (!(error instanceof MillraceError)) return false;
-  if (error.kind === 'exhausted') return true;
-  return error.kind === 'unavailable' && operation !== 'put-if-absent' && operation !== 'complete';
+function attemptsFor(operation: StoreOperation, error: unknown, policy: RetryPolicy): number {
+  if (!(error instanceof MillraceError)) return 1;
+  if (error.kind === 'exhausted') return policy.throttledAttempts;
+  return error.kind === 'unavailable' && operation !== 'put-if-absent' && operation !== 'complete'
+    ? policy.attempts
+    : 1;
 }
 
 export interface LimitPolicy {
+  /** Calls at once while the store is not busy. */
   readonly concurrency: number;
   /** Calls that may wait for a slot (default 10,000); more are refused with STORE_THROTTLED. */
   readonly waitingMax?: number;
 }
 
-/** At most `concurrency` calls at once, the rest in order of arrival. */
-export function limiting(store: ObjectStore, policy: LimitPolicy): ObjectStore {
+/** The store's word that it is busy counts once in this time: one burst is one sign, however many calls it met. */
+const cutPauseMs = 1_000;
+
+/**
+ * At most so many calls at once, the rest in order of arrival. The number adapts: halved when the store throttles, one
+ * more after each round of calls that it answered, so that a busy store is not met by all that waited when it recovers.
+ */
+export function limiting(
+  store: ObjectStore,
+  clock: Clock,
+  policy: LimitPolicy,
+  onLimit: (limit: number) => void = () => {},
+): ObjectStore {
   const waitingMax = policy.waitingMax ?? 10_000;
   const waiting: (() => void)[] = [];
+  let limit = policy.concurrency;
   let running = 0;
+  let cutAt = Number.NEGATIVE_INFINITY;
+  onLimit(limit);
+  const adapt = (error: unknown): void => {
+    const before = Math.floor(limit);
+    if (error === null) limit = Math.min(policy.concurrency, limit + 1 / limit);
+    else if (error instanceof MillraceError && error.kind === 'exhausted') {
+      const now = clock.monotonic();
+      if (now - cutAt >= cutPauseMs) {
+        limit = Math.max(1, limit / 2);
+        cutAt = now;
+      }
+    }
+    if (Math.floor(limit) !== before) onLimit(Math.floor(limit));
+  };
   return decorated(store, async (_operation, call) => {
-    if (running < policy.concurrency) running++;
+    if (running < Math.floor(limit)) running++;
     else if (waiting.length >= waitingMax) {
       throw new MillraceError('exhausted', 'STORE_THROTTLED', `${waitingMax} store calls wait already`);
     } else await new Promise<void>((resolve) => waiting.push(resolve));
     try {
-      return await call();
+      const result = await call();
+      adapt(null);
+      return result;
+    } catch (error) {
+      adapt(error);
+      throw error;
     } finally {
-      // The slot goes straight to the next in line.
-      const next = waiting.shift();
-      if (next === undefined) running--;
-      else next();
+      running--;
+      while (running < Math.floor(limit) && waiting.length > 0) {
+        running++;
+        waiting.shift()!();
+      }
     }
+  });
+}
+
+/** A number of bytes per second that may be shared by several threads. */
+export interface Pace {
+  /** Takes `bytes` of the budget. @returns the monotonic time from which they may be sent: now, or later. */
+  reserve(bytes: number, nowMs: number): number;
+}
+
+/** A budget of one thread. What was not used is not saved up, but for `burstMs`. */
+export class LocalPace implements Pace {
+  readonly #perMs: number;
+  #nextMs = 0;
+
+  constructor(bytesPerSecond: number) {
+    this.#perMs = bytesPerSecond / 1000;
+  }
+
+  reserve(bytes: number, nowMs: number): number {
+    const startMs = Math.max(this.#nextMs, nowMs - burstMs);
+    this.#nextMs = startMs + bytes / this.#perMs;
+    return Math.max(startMs, nowMs);
+  }
+}
+
+/** What an idle budget may send at once, in ms of its rate. */
+export const burstMs = 50;
+
+/** Keeps bytes in both directions within a budget; a call larger than the burst goes out whole and delays the next. */
+export function metering(store: ObjectStore, clock: Clock, pace: Pace): ObjectStore {
+  return decorated(store, async (operation, call, bytes) => {
+    const now = clock.monotonic();
+    const start = pace.reserve(bytes, now);
+    if (start > now) await new Promise<void>((resolve) => clock.after(start - now, resolve));
+    const result = await call();
+    if (bytes === 0) pace.reserve(receivedBytes(operation, result), clock.monotonic());
+    return result;
   });
 }
 
 export interface StoreObserver {
   /** `code` is null for success; otherwise that of the MillraceError, or INTERNAL. */
   onCall(operation: StoreOperation, durationMs: number, code: string | null): void;
+  /** Bytes of bodies, attempts that failed included. */
+  onBytes?(sent: number, received: number): void;
 }
 
 export function measuring(store: ObjectStore, clock: Clock, observer: StoreObserver): ObjectStore {
-  return decorated(store, async (operation, call) => {
+  return decorated(store, async (operation, call, bytes) => {
     const start = clock.monotonic();
     let code: string | null = null;
     try {
-      return await call();
+      const result = await call();
+      observer.onBytes?.(sends(operation) ? bytes : 0, receivedBytes(operation, result));
+      return result;
     } catch (error) {
       code = error instanceof MillraceError ? error.code : 'INTERNAL';
+      if (sends(operation)) observer.onBytes?.(bytes, 0);
       throw error;
     } finally {
       observer.onCall(operation, clock.monotonic() - start, code);
@@ -114,29 +226,83 @@ export function measuring(store: ObjectStore, clock: Clock, observer: StoreObser
   });
 }
 
-function decorated(store: ObjectStore, around: Around): ObjectStore {
+/**
+ * Closing ends every call at once, also one that the store never answers: it rejects with STORE_UNAVAILABLE, as what it
+ * asked for may still happen. Its bytes may then be read a little longer, so close a store after those who use it.
+ */
+export function ending(store: ObjectStore): ObjectStore {
+  const under = new Set<() => void>();
+  let closed = false;
+  const over = (operation: StoreOperation): MillraceError => unavailable(operation, 'the store was closed');
+  const around: Around = (operation, call) =>
+    new Promise((resolve, reject) => {
+      if (closed) {
+        reject(over(operation));
+        return;
+      }
+      const end = (): void => {
+        under.delete(end);
+        reject(over(operation));
+      };
+      under.add(end);
+      call().then(
+        (result) => {
+          under.delete(end);
+          resolve(result);
+        },
+        (error: unknown) => {
+          under.delete(end);
+          reject(error);
+        },
+      );
+    });
+  return decorated(store, around, () => {
+    closed = true;
+    for (const end of [...under]) end();
+  });
+}
+
+function sends(operation: StoreOperation): boolean {
+  return operation === 'put' || operation === 'put-if-absent' || operation === 'part';
+}
+
+function receivedBytes(operation: StoreOperation, result: unknown): number {
+  if (operation !== 'get') return 0;
+  return typeof result === 'number' ? result : (result as Buffer).length;
+}
+
+function decorated(store: ObjectStore, around: Around, onClose: () => void = () => {}): ObjectStore {
   return {
     url: store.url,
     put: (key, body, options) =>
-      around(options?.ifAbsent === true ? 'put-if-absent' : 'put', () => store.put(key, body, options)),
-    multipart: async (key) => decoratedUpload(await around('multipart', () => store.multipart(key)), around),
-    get: (key, range) => around('get', () => store.get(key, range)),
-    getInto: (key, start, into) => around('get', () => store.getInto(key, start, into)),
-    head: (key) => around('head', () => store.head(key)),
-    list: (prefix, options) => around('list', () => store.list(prefix, options)),
-    delete: (keys) => around('delete', () => store.delete(keys)),
-    listUploads: (prefix, options) => around('list-uploads', () => store.listUploads(prefix, options)),
-    abortUpload: (upload) => around('abort-upload', () => store.abortUpload(upload)),
-    close: () => store.close(),
+      around(
+        options?.ifAbsent === true ? 'put-if-absent' : 'put',
+        () => store.put(key, body, options),
+        bodyLength(body),
+      ),
+    multipart: async (key) =>
+      decoratedUpload(await around('multipart', () => store.multipart(key), 0), around),
+    get: (key, range) =>
+      around('get', () => store.get(key, range), range === undefined ? 0 : range.end - range.start),
+    getInto: (key, start, into) => around('get', () => store.getInto(key, start, into), into.length),
+    head: (key) => around('head', () => store.head(key), 0),
+    list: (prefix, options) => around('list', () => store.list(prefix, options), 0),
+    delete: (keys) => around('delete', () => store.delete(keys), 0),
+    listUploads: (prefix, options) => around('list-uploads', () => store.listUploads(prefix, options), 0),
+    abortUpload: (upload) => around('abort-upload', () => store.abortUpload(upload), 0),
+    close: () => {
+      onClose();
+      return store.close();
+    },
   };
 }
 
 function decoratedUpload(upload: MultipartUpload, around: Around): MultipartUpload {
   return {
-    uploadPart: (number, body) => around('part', () => upload.uploadPart(number, body)),
+    uploadPart: (number, body) => around('part', () => upload.uploadPart(number, body), bodyLength(body)),
     copyPart: (number, sourceKey, start, end) =>
-      around('copy-part', () => upload.copyPart(number, sourceKey, start, end)),
-    complete: () => around('complete', () => upload.complete()),
-    abort: () => around('abort', () => upload.abort()),
+      around('copy-part', () => upload.copyPart(number, sourceKey, start, end), 0),
+    complete: () => around('complete', () => upload.complete(), 0),
+    abort: () => around('abort', () => upload.abort(), 0),
   };
 }

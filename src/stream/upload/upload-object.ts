@@ -8,12 +8,15 @@
  * Memory: bytes in the arena are sent from there; copies of small batches are bounded by the staging pool.
  */
 import type { Arena } from '../../ports/arena.ts';
+import type { Clock } from '../../ports/clock.ts';
+import { MillraceError } from '../../ports/errors.ts';
 import type { Crc32c } from '../../protocol/records/crc32c.ts';
-import type { ObjectStore } from '../../store/object-store.ts';
+import type { MultipartUpload, ObjectStore } from '../../store/object-store.ts';
 import { objectKey } from '../objects/object-format.ts';
 import type { UploadPlan, UploadResult } from '../objects/objects.ts';
 import { ObjectBuilder, type ObjectPart } from './object-builder.ts';
 import { StagingPool, stagingChunkBytes } from './staging-pool.ts';
+import { UploadPacer } from './upload-pace.ts';
 
 const MiB = 1 << 20;
 
@@ -35,8 +38,17 @@ export interface UploadDeps {
   readonly crc32c: Crc32c;
   readonly staging: StagingPool;
   readonly settings?: UploadSettings;
-  /** Asked before each request with its size: the place to pace uploads behind tail traffic. */
-  readonly pace?: (bytes: number) => Promise<void>;
+  /** With a clock and a flow uploads are paced behind tail traffic. */
+  readonly clock?: Clock;
+  readonly flow?: UploadFlow;
+}
+
+/** Where a thread learns how fast its uploads may go, and tells how far they are. */
+export interface UploadFlow {
+  /** Bytes per second of all uploads of the broker together; Infinity = unpaced. */
+  readonly uploadRate: number;
+  /** So many bytes more are stored. */
+  stored(bytes: number): void;
 }
 
 /** Equal parts of whole MiB, as few as the maximum allows. */
@@ -47,6 +59,7 @@ export function partBytesFor(objectBytes: number, partBytesMax: number): number 
 
 /**
  * @param plan its arena ranges are referenced by the caller, and unchanged, until this settles.
+ * @param share this object's part of the upload rate, 0 to 1: objects of one upload are done at about the same time.
  * @throws the store's errors; UPLOAD_PLAN (internal) when the plan contradicts the bytes.
  */
 export async function uploadObject(
@@ -54,6 +67,7 @@ export async function uploadObject(
   arena: Arena,
   store: ObjectStore,
   deps: UploadDeps,
+  share = 1,
 ): Promise<UploadResult> {
   const settings = deps.settings ?? uploadDefaults;
   const builder = new ObjectBuilder(plan, arena, deps.crc32c);
@@ -63,7 +77,8 @@ export async function uploadObject(
   const stagingLimit =
     builder.stagedBytes === 0 ? Number.POSITIVE_INFINITY : (deps.staging.chunksMax - 1) * stagingChunkBytes;
   const putBytesMax = Math.min(settings.putBytesMax, Math.max(stagingLimit, stagingChunkBytes));
-  if (size <= putBytesMax) await putWhole(builder, key, store, deps);
+  const sending = sendingOf(deps, share);
+  if (size <= putBytesMax) await putWhole(builder, key, store, deps, sending);
   else
     await putParts(
       builder,
@@ -71,9 +86,22 @@ export async function uploadObject(
       key,
       store,
       deps,
+      sending,
       settings,
     );
   return { objectId: plan.objectId, size, ranges: builder.ranges };
+}
+
+/** What a request waits for, and whom it tells. */
+interface Sending {
+  pace(bytes: number): Promise<void>;
+  stored(bytes: number): void;
+}
+
+function sendingOf({ clock, flow }: UploadDeps, share: number): Sending {
+  if (clock === undefined || flow === undefined) return { pace: async () => {}, stored() {} };
+  const { pace } = new UploadPacer(clock, () => flow.uploadRate * share);
+  return { pace, stored: (bytes) => flow.stored(bytes) };
 }
 
 async function putWhole(
@@ -81,14 +109,16 @@ async function putWhole(
   key: string,
   store: ObjectStore,
   deps: UploadDeps,
+  sending: Sending,
 ): Promise<void> {
   const chunks = StagingPool.chunksFor(builder.stagedBytes);
   await deps.staging.reserve(chunks);
   let part: ObjectPart | null = null;
   try {
-    await deps.pace?.(builder.objectBytes);
+    await sending.pace(builder.objectBytes);
     part = builder.nextPart(builder.objectBytes, deps.staging);
     await store.put(key, part!.body);
+    sending.stored(builder.objectBytes);
   } finally {
     deps.staging.release(chunks, part?.taken ?? []);
   }
@@ -100,6 +130,7 @@ async function putParts(
   key: string,
   store: ObjectStore,
   deps: UploadDeps,
+  sending: Sending,
   settings: UploadSettings,
 ): Promise<void> {
   const upload = await store.multipart(key);
@@ -112,12 +143,13 @@ async function putParts(
       await deps.staging.reserve(chunks);
       let part: ObjectPart | null = null;
       try {
-        await deps.pace?.(partBytes);
+        await sending.pace(partBytes);
         if (failed) return;
         part = builder.nextPart(partBytes, deps.staging);
         if (part === null) return;
         number++;
         await upload.uploadPart(number, part.body);
+        sending.stored(part.bytes);
       } catch (error) {
         failed = true;
         throw error;
@@ -133,11 +165,31 @@ async function putParts(
   const ended = await Promise.allSettled(lanes);
   try {
     for (const one of ended) if (one.status === 'rejected') throw one.reason;
-    await upload.complete();
+    await complete(upload, builder.objectBytes, key, store);
   } catch (error) {
     await upload.abort().catch(() => {
       // Left for the bucket's rule on unfinished uploads; the first error is the one to tell.
     });
     throw error;
+  }
+}
+
+/**
+ * A complete without a clear answer may have taken effect, and one sent twice finds no upload any more. The key is this
+ * upload's alone, so the object being there, whole, is the answer.
+ */
+async function complete(
+  upload: MultipartUpload,
+  objectBytes: number,
+  key: string,
+  store: ObjectStore,
+): Promise<void> {
+  try {
+    await upload.complete();
+  } catch (error) {
+    const unclear =
+      error instanceof MillraceError && (error.kind !== 'invalid' || error.code === 'STORE_MISUSE');
+    const found = unclear ? await store.head(key).catch(() => null) : null;
+    if (found?.size !== objectBytes) throw error;
   }
 }
