@@ -57,6 +57,8 @@ export interface BrokerConfig {
   readonly journalEntries: number;
   readonly uploadBytes: number;
   readonly uploadAgeMs: number;
+  /** Bytes per second to and from the object store, all threads together; Infinity = no limit. */
+  readonly storeBandwidth: number;
   readonly listeners: readonly ListenerConfig[];
   readonly tls: TlsFiles | null;
   readonly connection: ConnectionSettings;

@@ -19,19 +19,24 @@ import type { Logger } from '../ports/logger.ts';
 import type { Random } from '../ports/random.ts';
 import { streamKey } from '../ports/stream-id.ts';
 import type { ObjectStore } from '../store/object-store.ts';
-import { openStore } from '../store/open-store.ts';
+import type { StoreStats } from '../store/store-stats.ts';
+import { objectKey } from '../stream/objects/object-format.ts';
 import { ObjectReader } from '../stream/read/object-reader.ts';
 import type { WalDevice } from '../stream/wal/wal-device.ts';
 import { keepAlive } from '../threads/adapters/keep-alive.ts';
+import { StoreBoard, type StoreBoardMemory } from '../threads/memory/store-board.ts';
 import { type BackgroundService, backgroundServices } from './background.ts';
 import type { BrokerConfig } from './broker-config.ts';
-import { checkDeployment, type Deployment, deploy } from './deploy.ts';
+import { guardedStore, storeBoardFor, storeStats } from './broker-store.ts';
+import { checkDeployment, type Deployment, deploy, poolThreads } from './deploy.ts';
 import { type BrokerListeners, Listeners } from './listeners.ts';
 import { MetadataDistributor } from './metadata-distributor.ts';
 import { ObjectIds } from './object-ids.ts';
 import { volumeFor } from './placement.ts';
 import { foldProducers, openAll, restoreVolume, type ShardDoor, volumeIndex } from './recovery.ts';
 import { secureContext, type TlsMaterial } from './shard-host.ts';
+import { StopProgress } from './stop-progress.ts';
+import { StoreHealth } from './store-health.ts';
 import { type ThreadNative, threadNative } from './thread-native.ts';
 import { UploadCoordinator } from './upload-coordinator.ts';
 import { SystemVolumeFiles, type VolumeFiles } from './volume-files.ts';
@@ -68,9 +73,12 @@ export interface BrokerNumbers {
     readonly failures: number;
   };
   readonly arena: { readonly bytes: number; readonly freeBytes: number };
+  readonly store: { readonly stats: StoreStats; readonly available: boolean };
 }
 
 const housekeepingMs = 30_000;
+/** A device that answers nothing must not hold up an end. */
+const closeTimeoutMs = 5_000;
 
 export class RunningBroker {
   readonly config: BrokerConfig;
@@ -82,6 +90,9 @@ export class RunningBroker {
   private fail!: (error: Error) => void;
   private releases: (() => void)[] = [];
   private store!: ObjectStore;
+  private readonly storeBoard: StoreBoardMemory;
+  private readonly board: StoreBoard;
+  private readonly health: StoreHealth;
   private metadata!: MetadataDistributor;
   private volumes: Volume[] = [];
   private deployment!: Deployment;
@@ -98,6 +109,9 @@ export class RunningBroker {
     this.ports = ports;
     this.threadNative = threadNative(config.native);
     this.native = this.threadNative.native !== null;
+    this.storeBoard = storeBoardFor(config, poolThreads);
+    this.board = StoreBoard.claim(this.storeBoard);
+    this.health = new StoreHealth(ports.clock, ports.logger);
     this.listeners = ports.listeners ?? new Listeners(ports.clock, ports.logger);
     this.files =
       ports.storage?.volumeFiles ?? new SystemVolumeFiles(this.threadNative.files, this.threadNative.native);
@@ -143,8 +157,14 @@ export class RunningBroker {
       this.releases.push(lock.release);
     }
     await this.listeners.bind(config.listeners, this.acceptorNative());
-    const opened = await openStore(config.storeUrl, { clock, random, crc32c });
-    this.store = ports.storage?.store?.(opened) ?? opened;
+    this.store = await guardedStore(config.storeUrl, {
+      clock,
+      random,
+      crc32c,
+      board: this.board,
+      observer: this.health,
+      layer: (opened) => ports.storage?.store?.(opened) ?? opened,
+    });
     const embedded = await EmbeddedMetadataStore.open({
       store: this.store,
       clock,
@@ -199,6 +219,8 @@ export class RunningBroker {
       ports,
       native: this.threadNative,
       store: this.store,
+      board: this.board,
+      storeBoard: this.storeBoard,
       image: embedded.encodedImage(),
       clusterId: image.clusterId,
       endpoints: this.listeners.endpoints(),
@@ -323,6 +345,7 @@ export class RunningBroker {
       config.nodeId,
     );
     const relief = this.uploadCoordinator();
+    relief.hurry();
     for (const volume of this.volumes) {
       await restoreVolume(volume, {
         arena: this.deployment.arena,
@@ -376,19 +399,23 @@ export class RunningBroker {
         logId: volume.logId,
         control: deployment.controls[i]!,
         usedBytes: () => deployment.usedBytes(i),
-        capacityBytes: volume.config.capacityBytes,
+        capacityBytes: () => deployment.walMetrics(i).capacityBytes ?? volume.config.capacityBytes,
       })),
       shards: deployment.shards,
       metadata: this.metadata,
       ids: new ObjectIds(this.metadata),
-      upload: (plan) => deployment.upload(plan),
+      upload: (plan, share) => deployment.upload(plan, share),
+      flow: this.board,
+      discard: (objectIds) => this.store.delete(objectIds.map(objectKey)),
       observe: (ms) => this.onUploaded(ms),
-      deltaBytes: async () =>
-        (await Promise.all(deployment.shards.map((shard) => shard.metrics()))).reduce(
-          (sum, metrics) => sum + metrics.deltaBytes!,
-          0,
-        ),
+      load: async () => {
+        const shards = await Promise.all(deployment.shards.map((shard) => shard.metrics()));
+        const total = (name: string): number => shards.reduce((sum, metrics) => sum + metrics[name]!, 0);
+        return { deltaBytes: total('deltaBytes'), producedBytes: total('producedBytes') };
+      },
+      health: this.health,
       clock: this.ports.clock,
+      random: this.ports.random,
       logger: this.ports.logger,
       identity: { clusterId: this.clusterId, node: config.nodeId, brokerEpoch: this.brokerEpoch },
       uploadBytes: config.uploadBytes,
@@ -421,6 +448,10 @@ export class RunningBroker {
     const { clock, logger } = this.ports;
     const letGo = keepAlive();
     this.listeners.close();
+    this.uploads.hurry();
+    this.uploads.resetProgress();
+    const { shutdownTimeoutMs } = this.config;
+    const progress = new StopProgress(clock, logger, shutdownTimeoutMs, () => this.uploads.progress);
     let clean = true;
     // A store that does not answer keeps a metadata commit trying for ever: the time given ends that, too.
     let expire!: (error: Error) => void;
@@ -437,7 +468,7 @@ export class RunningBroker {
       ),
     );
     try {
-      await Promise.race([this.uploadAndClose(), expired]);
+      await Promise.race([this.uploadAndClose(progress), expired]);
     } catch (error) {
       clean = false;
       this.aborted = true;
@@ -446,17 +477,21 @@ export class RunningBroker {
       });
     }
     timer.cancel();
+    progress.end(clean);
     await this.release(clean);
     letGo();
     return clean ? 'clean' : 'unfinished';
   }
 
-  private async uploadAndClose(): Promise<void> {
+  private async uploadAndClose(progress: StopProgress): Promise<void> {
     const { clock } = this.ports;
+    progress.phase = 'answering what is under way';
     await Promise.all(
       this.deployment.shards.map((shard) => shard.drain(Math.min(5_000, this.config.shutdownTimeoutMs / 4))),
     );
+    progress.phase = 'waiting for the write-ahead log';
     await Promise.all(this.deployment.shards.map((shard) => shard.quiesce()));
+    progress.phase = 'uploading';
     await this.uploads.stop();
     await Promise.all(this.background.map((service) => service.stop()));
     for (;;) {
@@ -515,11 +550,29 @@ export class RunningBroker {
   private async release(clean: boolean): Promise<void> {
     if (this.released) return;
     this.released = true;
-    await this.deployment?.close(clean);
-    await this.metadata?.close().catch(() => {});
-    await this.store?.close().catch(() => {});
+    // Not a clean end: what the store has not answered by now is not waited for.
+    if (!clean) await this.store?.close().catch(() => {});
+    const closed = await this.inTime(this.deployment?.close(clean));
+    await this.inTime(this.metadata?.close().catch(() => {}));
+    if (clean) await this.store?.close().catch(() => {});
+    // A write that is stuck may still reach its volume: then the locks are kept until the process ends.
+    if (!closed) return;
     for (const volume of this.volumes) volume.release();
     for (const release of this.releases) release();
+  }
+
+  /** Whether it was done before the time for closing was over. */
+  private inTime(closing: Promise<unknown> | undefined): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      const timer = this.ports.clock.after(closeTimeoutMs, () => {
+        this.ports.logger.warn('something did not close in time and is left behind');
+        resolve(false);
+      });
+      Promise.resolve(closing).then(() => {
+        timer.cancel();
+        resolve(true);
+      }, reject);
+    });
   }
 
   /** Numbers of all threads for the metrics page. */
@@ -539,6 +592,7 @@ export class RunningBroker {
         bytes: this.deployment.arena.segmentBytes * this.deployment.arena.segmentCount,
         freeBytes: this.deployment.arena.segmentBytes * this.deployment.arena.freeSegments(),
       },
+      store: { stats: storeStats(this.board), available: this.health.available },
     };
   }
 }

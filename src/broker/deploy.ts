@@ -21,6 +21,7 @@ import { createLinkMemory } from '../threads/link.ts';
 import { SharedArena } from '../threads/memory/arena.ts';
 import { attachDoorbell, createDoorbellMemory, type DoorbellMemory } from '../threads/memory/doorbell.ts';
 import { createRingMemory } from '../threads/memory/ring.ts';
+import type { StoreBoard, StoreBoardMemory } from '../threads/memory/store-board.ts';
 import { ObjectPool } from '../threads/pool/client.ts';
 import { assembleShard } from '../threads/shard/assemble.ts';
 import { ShardThread } from '../threads/shard/client.ts';
@@ -50,6 +51,9 @@ export interface DeployParts {
   readonly ports: BrokerPorts;
   readonly native: ThreadNative;
   readonly store: ObjectStore;
+  /** Main's place on the board, and the board for the other threads. */
+  readonly board: StoreBoard;
+  readonly storeBoard: StoreBoardMemory;
   readonly image: Buffer;
   readonly clusterId: string;
   readonly endpoints: ShardSeed['settings']['endpoints'];
@@ -74,13 +78,14 @@ export interface Deployment {
   walMetrics(volume: number): Readonly<Record<string, number>>;
   /** Commits by write time, powers of two of microseconds. */
   walWriteBuckets(volume: number): Float64Array;
-  upload(plan: UploadPlan): Promise<UploadResult>;
+  /** `share` = the object's part of the upload rate. */
+  upload(plan: UploadPlan, share: number): Promise<UploadResult>;
   close(clean: boolean): Promise<void>;
 }
 
 /** Copies of small batches on their way out, per uploading thread. */
 const stagingBytes = 64 * 1024 * 1024;
-const poolThreads = 2;
+export const poolThreads = 2;
 
 function seedOf(parts: DeployParts, index: number, shards: number): ShardSeed {
   const { config } = parts;
@@ -182,8 +187,13 @@ async function deployInline(parts: DeployParts): Promise<Deployment> {
   });
   const host = new ShardHost(shard, parts.tls, tlsListeners(config), ports.logger);
   const controls: WalControl[] = [];
-  const usage: (() => { usedBytes: number; commits: number })[] = [];
-  const deps = { crc32c: native.crc32c, staging: new StagingPool({ bytesMax: 8 << 20 }) };
+  const usage: (() => { usedBytes: number; capacityBytes: number; commits: number; failed: number })[] = [];
+  const deps = {
+    crc32c: native.crc32c,
+    staging: new StagingPool({ bytesMax: 8 << 20 }),
+    clock,
+    flow: parts.board,
+  };
   return {
     arena,
     shards: [localDoor(host)],
@@ -196,8 +206,17 @@ async function deployInline(parts: DeployParts): Promise<Deployment> {
         controls.push(wal);
         usage.push(
           wal instanceof InlineWal
-            ? () => ({ usedBytes: wal.writer.status.usedBytes, commits: wal.writer.stats.commits })
-            : () => ({ usedBytes: wal.usedBytes, commits: 0 }),
+            ? () => {
+                const { usedBytes, capacityBytes, failed } = wal.writer.status;
+                const { commits } = wal.writer.stats;
+                return { usedBytes, capacityBytes, commits, failed: failed === null ? 0 : 1 };
+              }
+            : () => ({
+                usedBytes: wal.usedBytes,
+                capacityBytes: volume.config.capacityBytes,
+                commits: 0,
+                failed: 0,
+              }),
         );
       }
     },
@@ -207,7 +226,7 @@ async function deployInline(parts: DeployParts): Promise<Deployment> {
       const wal = controls[volume]!;
       return wal instanceof InlineWal ? wal.writer.stats.writeMicros : new Float64Array(histogramBuckets);
     },
-    upload: (plan) => runUpload(plan, arena, store, deps),
+    upload: (plan, share) => runUpload(plan, arena, store, deps, share),
     async close(clean) {
       for (const control of controls) await control.close({ clean }).catch(() => {});
       await shard.drain(0);
@@ -325,6 +344,7 @@ async function deployThreads(parts: DeployParts): Promise<Deployment> {
     arena: arena.handle,
     native: addon !== null,
     storeUrl: config.storeUrl,
+    storeBoard: parts.storeBoard,
     bell: shardBells[index]!,
     wals: config.wals.map((_wal, volume) => ({
       logId: parts.logIds[volume]!,
@@ -337,7 +357,13 @@ async function deployThreads(parts: DeployParts): Promise<Deployment> {
     log: { level: config.logLevel, format: config.logFormat },
   });
   const pool = new ObjectPool(
-    { arena: arena.handle, native: addon !== null, storeUrl: config.storeUrl, stagingBytes },
+    {
+      arena: arena.handle,
+      native: addon !== null,
+      storeUrl: config.storeUrl,
+      storeBoard: parts.storeBoard,
+      stagingBytes,
+    },
     poolThreads,
   );
   const threads: ShardThread[] = [];
@@ -395,7 +421,7 @@ async function deployThreads(parts: DeployParts): Promise<Deployment> {
     usedBytes: (volume) => wals[volume]!.usedBytes(),
     walMetrics: (volume) => wals[volume]!.metrics(),
     walWriteBuckets: (volume) => wals[volume]!.writeBuckets(),
-    upload: (plan) => pool.upload(plan),
+    upload: (plan, share) => pool.upload(plan, share),
     async close(clean) {
       for (const wal of wals) {
         if (clean)

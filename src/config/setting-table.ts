@@ -96,6 +96,14 @@ export const settingTable = {
         : 'file:///directory, s3://bucket/prefix?region=…&endpoint=…&pathStyle=true, or memory:',
     doc: 'Object store that holds all durable data; one cluster a prefix. Credentials never stand in the URL.',
   }),
+  'store.bandwidth': bytes({
+    group: 'Place',
+    default: 0,
+    min: MiB,
+    max: TiB,
+    also: 0,
+    doc: 'Bytes per second to and from the object store, all threads together; 0 = as many as it takes.',
+  }),
   'wal.url': list({
     group: 'Write-ahead log',
     default: (context) => [context.profile === 'embedded' ? 'memory:' : below(context, 'wal')],

@@ -67,6 +67,7 @@ export function brokerConfig(
     journalEntries: limits.journalEntries,
     uploadBytes: limits.uploadTriggerBytes,
     uploadAgeMs: settings['upload.age.ms'],
+    storeBandwidth: unlimited(settings['store.bandwidth']),
     listeners: listeners(settings).map((listener) =>
       listener.advertisedHost === '' ? { ...listener, advertisedHost: machine.hostname } : listener,
     ),

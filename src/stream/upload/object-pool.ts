@@ -16,7 +16,7 @@ import type { ObjectReader } from '../read/object-reader.ts';
 import { type UploadDeps, uploadObject } from './upload-object.ts';
 
 export type ObjectTask =
-  | { readonly kind: 'upload'; readonly plan: UploadPlan }
+  | { readonly kind: 'upload'; readonly plan: UploadPlan; readonly share: number }
   | {
       readonly kind: 'readBlocks';
       readonly objectId: string;
@@ -41,9 +41,10 @@ export async function runUpload(
   arena: Arena,
   store: ObjectStore,
   deps: UploadDeps,
+  share = 1,
 ): Promise<UploadResult> {
   try {
-    return await uploadObject(plan, arena, store, deps);
+    return await uploadObject(plan, arena, store, deps, share);
   } catch (error) {
     return { objectId: plan.objectId, size: 0, ranges: [], error: errorToWire(error) };
   }
@@ -54,7 +55,7 @@ export async function runObjectTask(task: ObjectTask, context: ObjectTaskContext
   if (task.kind === 'upload') {
     return {
       kind: 'upload',
-      result: await runUpload(task.plan, context.arena, context.store, context.upload),
+      result: await runUpload(task.plan, context.arena, context.store, context.upload, task.share),
     };
   }
   try {

@@ -30,8 +30,9 @@ export class ObjectPool {
     return this.pool;
   }
 
-  async upload(plan: UploadPlan): Promise<UploadResult> {
-    const outcome = (await this.start().run({ kind: 'upload', plan })) as ObjectTaskResult;
+  /** @param share this object's part of the upload rate, 0 to 1. */
+  async upload(plan: UploadPlan, share: number): Promise<UploadResult> {
+    const outcome = (await this.start().run({ kind: 'upload', plan, share })) as ObjectTaskResult;
     if (outcome.kind !== 'upload') throw new TypeError('the pool answered another task');
     return outcome.result;
   }

@@ -4,6 +4,7 @@ import type { TlsMaterial } from '../../broker/shard-host.ts';
 import type { LinkMemory } from '../link.ts';
 import type { ArenaHandle } from '../memory/arena.ts';
 import type { DoorbellMemory } from '../memory/doorbell.ts';
+import type { StoreBoardMemory } from '../memory/store-board.ts';
 import type { WalLane } from '../wal/contract.ts';
 
 export interface ShardWorkerData {
@@ -11,6 +12,7 @@ export interface ShardWorkerData {
   readonly arena: ArenaHandle;
   readonly native: boolean;
   readonly storeUrl: string;
+  readonly storeBoard: StoreBoardMemory;
   /** Doorbell this shard sleeps on. */
   readonly bell: DoorbellMemory;
   readonly wals: readonly {

@@ -1,12 +1,13 @@
 /** Entry of a shard thread. */
 import { parentPort, workerData } from 'node:worker_threads';
+import { guardedStore } from '../../broker/broker-store.ts';
 import { threadNative } from '../../broker/thread-native.ts';
 import { createLogger } from '../../observe/logger.ts';
 import type { ControlPlane } from '../../requests/control-plane.ts';
-import { openStore } from '../../store/open-store.ts';
 import { SystemClock } from '../adapters/system-clock.ts';
 import { SystemRandom } from '../adapters/system-random.ts';
 import { SharedArena } from '../memory/arena.ts';
+import { StoreBoard } from '../memory/store-board.ts';
 import { PortRpc } from '../rpc.ts';
 import { assembleShard } from './assemble.ts';
 import type { ShardWorkerData } from './contract.ts';
@@ -20,7 +21,12 @@ const logger = createLogger({
   now: () => clock.now(),
   write: (line) => process.stderr.write(line),
 });
-const store = await openStore(data.storeUrl, { clock, random, crc32c: native.crc32c });
+const store = await guardedStore(data.storeUrl, {
+  clock,
+  random,
+  crc32c: native.crc32c,
+  board: StoreBoard.claim(data.storeBoard),
+});
 // Calls are served once the shard is there: messages wait in the port until then.
 const local: Record<string, unknown> = {};
 const rpc = new PortRpc<ControlPlane>(parentPort!, local);
