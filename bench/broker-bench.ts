@@ -146,6 +146,7 @@ export async function runScenario(scenario: Scenario, amounts: Amounts): Promise
       rssPeak = Math.max(rssPeak, rssBytesOf(pid));
     }, 200);
     let cpuBegin = 0;
+    let uploadBegin = 0;
     let end: Extract<FromLoad, { type: 'end' }> | null = null;
     let endedAt = 0;
     let consumed = 0;
@@ -162,7 +163,10 @@ export async function runScenario(scenario: Scenario, amounts: Amounts): Promise
       };
     }
     producer.onMessage = (message) => {
-      if (message.type === 'begin') cpuBegin = cpuSecondsOf(pid);
+      if (message.type === 'begin') {
+        cpuBegin = cpuSecondsOf(pid);
+        uploadBegin = uploadCpuOf(pid);
+      }
       if (message.type === 'end') {
         end = message;
         endedAt = performance.now();
@@ -172,6 +176,7 @@ export async function runScenario(scenario: Scenario, amounts: Amounts): Promise
     producer.tell({ type: 'go' });
     await Promise.race([finished, failed, timeLimit(amounts.secondsMax * 3 + 60)]);
     const cpu = cpuSecondsOf(pid) - cpuBegin;
+    const uploadCpu = uploadCpuOf(pid) - uploadBegin;
     const behindMs = consumer === null ? null : performance.now() - endedAt;
     // What is counted between the marks: the consumer's share belongs to the same bytes.
     const { bytes, requests, refused, seconds, latency, cpuSeconds } = end!;
@@ -183,8 +188,11 @@ export async function runScenario(scenario: Scenario, amounts: Amounts): Promise
       seconds,
       mbPerSecond: bytes / MB / (seconds + (behindMs ?? 0) / 1000),
       brokerCpuSeconds: cpu,
+      uploadCpuSeconds: uploadCpu,
       cpuSecondsPerGb: cpu / (bytes / 1e9),
+      pathCpuSecondsPerGb: (cpu - uploadCpu) / (bytes / 1e9),
       cpuMicrosecondsPerRequest: (cpu / requests) * 1e6,
+      pathCpuMicrosecondsPerRequest: ((cpu - uploadCpu) / requests) * 1e6,
       latency,
       rssPeakMb: rssPeak / MB,
       loadCpuSeconds: cpuSeconds,
@@ -198,6 +206,15 @@ export async function runScenario(scenario: Scenario, amounts: Amounts): Promise
     await system?.stop();
     rmSync(directory, { recursive: true, force: true });
   }
+}
+
+/** Threads that only work for the upload: builders of objects, and libuv's, which write the file store's pages. */
+const uploadThreads = /^(object pool|file i\/o) /;
+
+function uploadCpuOf(pid: number): number {
+  return threadCpuOf(pid)
+    .filter(({ name }) => uploadThreads.test(name))
+    .reduce((sum, { seconds }) => sum + seconds, 0);
 }
 
 function producerPlan(scenario: Scenario, amounts: Amounts, address: Address): ProducerPlan {

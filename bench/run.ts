@@ -94,7 +94,7 @@ async function main(): Promise<number> {
         const result = await runScenario(scenario, { bytes, warmBytes, secondsMax: Number(flags.seconds) });
         brokers.push(result);
         say(
-          `${scenario.name}: ${result.mbPerSecond.toFixed(0)} MB/s, ${result.cpuSecondsPerGb.toFixed(2)} CPU-s/GB, ${result.cpuMicrosecondsPerRequest.toFixed(1)} µs/request, p50 ${result.latency.p50Ms.toFixed(2)} p99 ${result.latency.p99Ms.toFixed(2)} ms, rss ${result.rssPeakMb.toFixed(0)} MB; ${result.threads
+          `${scenario.name}: ${result.mbPerSecond.toFixed(0)} MB/s, ${result.pathCpuSecondsPerGb.toFixed(2)} CPU-s/GB on the path, ${result.cpuSecondsPerGb.toFixed(2)} in all, ${result.pathCpuMicrosecondsPerRequest.toFixed(1)} µs/request, p50 ${result.latency.p50Ms.toFixed(2)} p99 ${result.latency.p99Ms.toFixed(2)} ms, rss ${result.rssPeakMb.toFixed(0)} MB; ${result.threads
             .map(({ name, seconds }) => `${name} ${seconds.toFixed(1)}`)
             .slice(0, 6)
             .join(', ')}`,
