@@ -16,7 +16,7 @@ import type { ObjectReader } from '../read/object-reader.ts';
 import { type UploadDeps, uploadObject } from './upload-object.ts';
 
 export type ObjectTask =
-  | { readonly kind: 'upload'; readonly plan: UploadPlan; readonly share: number }
+  | { readonly kind: 'upload'; readonly plan: UploadPlan; readonly share?: number }
   | {
       readonly kind: 'readBlocks';
       readonly objectId: string;
