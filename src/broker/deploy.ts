@@ -193,6 +193,7 @@ async function deployInline(parts: DeployParts): Promise<Deployment> {
     staging: new StagingPool({ bytesMax: 8 << 20 }),
     clock,
     flow: parts.board,
+    ...(ports.storage?.upload === undefined ? {} : { settings: ports.storage.upload }),
   };
   return {
     arena,
