@@ -112,17 +112,22 @@ export class EmbeddedMetadataStore implements MetadataStore {
   }
 
   /**
-   * Claims the metadata: creates the cluster in an empty store, seals the journal, reads up to the seal. When the
-   * revision moved meanwhile, somebody else was at work since open(): check the WALs again. Rejects with
+   * Claims the metadata: creates the cluster in an empty store, seals the journal, reads up to the seal. Rejects with
    * METADATA_FENCED (fenced) when the authority moved elsewhere.
+   * @param expected the revision that was judged after open(). When somebody else has been at work since then, this
+   * rejects with METADATA_MOVED (fenced), without a seal where it is seen before that: the other goes on undisturbed.
    */
-  async takeOver(): Promise<number> {
+  async takeOver(expected?: number): Promise<number> {
+    let due = expected;
     for (let attempt = 1; ; attempt++) {
-      if (this.#log.next === 0) await this.#log.initialise(this.#birth());
+      // The cluster's own record is the first revision; where another broker made the cluster, that is a move.
+      if (this.#log.next === 0 && (await this.#log.initialise(this.#birth())) && due !== undefined) due++;
       try {
         await this.#catchUp();
+        this.#checkUnmoved(due);
         await this.#log.seal();
         await this.#catchUp();
+        this.#checkUnmoved(due);
         break;
       } catch (error) {
         if (!hasCode(error, 'SEQUENCED_LOG_STALE') || attempt >= rereadsMax) throw error;
@@ -132,6 +137,15 @@ export class EmbeddedMetadataStore implements MetadataStore {
     }
     this.#scheduleLookAhead();
     return this.image.revision;
+  }
+
+  #checkUnmoved(due: number | undefined): void {
+    if (due === undefined || this.image.revision === due) return;
+    throw new MillraceError(
+      'fenced',
+      'METADATA_MOVED',
+      'another broker wrote to this store while this one was starting; only one may run on it',
+    );
   }
 
   commit(changes: readonly MetadataChange[]): Promise<number> {

@@ -227,6 +227,45 @@ describe('embedded metadata store', () => {
     assert.equal(second.image.topicsByName.has('topic-1'), true);
   });
 
+  it('leaves the owner alone when that was at work since the store was opened', async () => {
+    const store = memory();
+    const first = await owned(store);
+    const second = await openOn(store, 'b');
+    await first.commit([topic(1)]);
+    assert.equal(await code(second.takeOver(second.image.revision)), 'fenced METADATA_MOVED');
+    await first.commit([topic(2)]);
+    assert.equal(second.epoch, 0);
+    const third = await openOn(store, 'c');
+    await third.takeOver(third.image.revision);
+    assert.deepEqual(third.image, first.image);
+  });
+
+  it('leaves alone who made the cluster meanwhile', async () => {
+    const store = memory();
+    const [a, b] = await Promise.all([openOn(store, 'a'), openOn(store, 'b')]);
+    assert.equal(await a.takeOver(0), 1);
+    await a.commit([wal()]);
+    assert.equal(await code(b.takeOver(0)), 'fenced METADATA_MOVED');
+    await a.commit([topic(1)]);
+  });
+
+  it('gives up a claim when an entry came between the last look and the seal', async () => {
+    const store = memory();
+    const first = await owned(store);
+    const gate = new HeldStore(store);
+    const second = await openOn(gate, 'b');
+    const claim = code(second.takeOver(second.image.revision));
+    await settle();
+    await first.commit([topic(1)]);
+    // Its number was taken; the seal goes to the next one.
+    for (let puts = 0; puts < 2; puts++) {
+      await gate.held[0]!.release();
+      await settle();
+    }
+    assert.equal(await claim, 'fenced METADATA_MOVED');
+    assert.equal(await code(first.commit([topic(2)])), 'fenced METADATA_FENCED');
+  });
+
   it('takes over even when snapshots overtook its reading', async () => {
     const store = memory();
     const first = await owned(store, 'first', { snapshotEntries: 3 });
