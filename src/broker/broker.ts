@@ -22,6 +22,8 @@ import type { ObjectStore } from '../store/object-store.ts';
 import type { StoreStats } from '../store/store-stats.ts';
 import { objectKey } from '../stream/objects/object-format.ts';
 import { ObjectReader } from '../stream/read/object-reader.ts';
+import type { PlanLimits } from '../stream/upload/plan-objects.ts';
+import type { UploadSettings } from '../stream/upload/upload-object.ts';
 import type { WalDevice } from '../stream/wal/wal-device.ts';
 import { keepAlive } from '../threads/adapters/keep-alive.ts';
 import { StoreBoard, type StoreBoardMemory } from '../threads/memory/store-board.ts';
@@ -59,6 +61,11 @@ export interface StorageLayers {
   readonly volumeFiles?: VolumeFiles;
   /** How the WALs of a small volume begin and grow, in bytes. */
   readonly walGrowth?: { readonly initial: number; readonly chunk: number; readonly slice: number };
+  /** Journal entries after which the metadata take a snapshot. */
+  readonly snapshotEntries?: number;
+  /** Sizes of puts and parts, and from which size on a stream has an object of its own. */
+  readonly upload?: UploadSettings;
+  readonly planLimits?: PlanLimits;
 }
 
 export interface BrokerNumbers {
@@ -173,6 +180,9 @@ export class RunningBroker {
       crc32c,
       writer: `node ${config.nodeId} on ${hostname()}`,
       onFenced: (error) => this.fail(error),
+      ...(ports.storage?.snapshotEntries === undefined
+        ? {}
+        : { snapshotEntries: ports.storage.snapshotEntries }),
     });
     const abandon = new Set(config.abandonWals);
     const volumeDeps: VolumeDeps = {
@@ -410,6 +420,7 @@ export class RunningBroker {
       clock: this.ports.clock,
       random: this.ports.random,
       logger: this.ports.logger,
+      ...(this.ports.storage?.planLimits === undefined ? {} : { planLimits: this.ports.storage.planLimits }),
       identity: { clusterId: this.clusterId, node: config.nodeId, brokerEpoch: this.brokerEpoch },
       uploadBytes: config.uploadBytes,
       logCacheBytes: config.logCacheBytes,
