@@ -16,6 +16,8 @@ export interface FetchLoopOptions {
   readonly maxWaitMs?: number;
   readonly partitionMaxBytes?: number;
   readonly maxBytes?: number;
+  /** Asks again for what the broker could not read from its store in time, as stock clients do; counted in `late`. */
+  readonly patient?: boolean;
   /** Whole batches of one partition from one answer, in order, valid during the call. */
   readonly onRecords?: (partition: number, records: Buffer) => void;
 }
@@ -23,6 +25,9 @@ export interface FetchLoopOptions {
 export class FetchLoop {
   bytes = 0;
   batches = 0;
+  answers = 0;
+  /** Partitions answered KAFKA_STORAGE_ERROR, which is retriable. */
+  late = 0;
   /** Next offset to read, per partition. */
   readonly offsets: Map<number, number>;
   /** Resolves at `stop`, rejects when the connection or an answer fails. */
@@ -82,6 +87,7 @@ export class FetchLoop {
       },
       (reader) => {
         if (this.#stopped) return;
+        this.answers++;
         const answer = FetchCodec.decodeResponse(reader, rawVersions.fetch);
         if (
           answer.errorCode === ErrorCode.FETCH_SESSION_ID_NOT_FOUND ||
@@ -97,6 +103,11 @@ export class FetchLoop {
           else this.#sessionEpoch++;
           for (const response of answer.responses) {
             for (const part of response.partitions) {
+              if (part.errorCode === ErrorCode.KAFKA_STORAGE_ERROR && this.#options.patient === true) {
+                this.late++;
+                this.#changed.add(part.partitionIndex);
+                continue;
+              }
               if (part.errorCode !== 0)
                 return this.#finish(
                   new Error(`fetch of ${topic}-${part.partitionIndex}: ${errorName(part.errorCode)}`),
