@@ -11,11 +11,17 @@
  * Invariants: sections follow each other without gaps, in this order; every byte is covered by a CRC (head and footer
  * by their own, sections by the footer, blocks by the index). The last 16 bytes keep their meaning in every version,
  * so a damaged version number is told from an unknown version.
+ *
+ * Version 1 is what an upload writes. Version 2 is what a compaction writes: ranges of other objects, copied by the store,
+ * and blocks written anew. It has no head, and blocks lie in any order with gaps between them.
  */
 import { MillraceError } from '../../ports/errors.ts';
 import type { Crc32c } from '../../protocol/records/crc32c.ts';
 
+/** What uploads write. */
 export const objectVersion = 1;
+/** What compactions write. */
+export const mergedVersion = 2;
 export const headBytes = 32;
 export const footerBytes = 128;
 /** Bytes of the footer that every version has: version, footer length, CRC, magic. */
@@ -41,6 +47,8 @@ export interface SectionPlace {
 }
 
 export interface Footer {
+  /** Of the format; what an upload writes when it is not given. */
+  readonly version?: number;
   readonly objectId: string;
   /** Whole object, footer included. */
   readonly objectBytes: number;
@@ -94,6 +102,11 @@ export function getInt64(view: DataView, at: number): number {
   return Number.isSafeInteger(value) ? value : Number.NaN;
 }
 
+/** First byte of the data blocks. */
+export function dataStart(version: number): number {
+  return version === objectVersion ? headBytes : 0;
+}
+
 export function encodeHead(objectId: string, brokerEpoch: number, crc32c: Crc32c): Buffer {
   const head = Buffer.alloc(headBytes);
   const view = viewOf(head);
@@ -106,7 +119,7 @@ export function encodeHead(objectId: string, brokerEpoch: number, crc32c: Crc32c
   return head;
 }
 
-/** Checks the first bytes of an object; for repair tools and the compaction of whole objects. */
+/** Checks the first bytes of an object of version 1, for repair tools; version 2 has no head. */
 export function checkHead(head: Uint8Array, objectId: string, crc32c: Crc32c): void {
   if (head.length < headBytes) throw objectCorrupt(objectId, `only ${head.length} bytes of head`);
   const view = viewOf(head);
@@ -134,7 +147,7 @@ export function encodeFooter(footer: Footer, crc32c: Crc32c): Buffer {
   bytes.write(footer.objectId, 96, 8, 'hex');
   view.setUint32(104, footer.streamCount, true);
   view.setUint32(108, footer.entryCount, true);
-  view.setUint16(112, objectVersion, true);
+  view.setUint16(112, footer.version ?? objectVersion, true);
   view.setUint16(114, footerBytes, true);
   view.setUint32(116, crc32c(bytes, 0, 116), true);
   footerMagic.copy(bytes, 120);
@@ -164,7 +177,7 @@ export function decodeFooter(
   if (view.getUint32(end - 12, true) !== crc32c(tail, base, length - 12)) {
     throw objectCorrupt(objectId, 'CRC of the footer');
   }
-  if (version !== objectVersion) throw unknownVersion(objectId, version);
+  if (version !== objectVersion && version !== mergedVersion) throw unknownVersion(objectId, version);
   if (length !== footerBytes) throw objectCorrupt(objectId, `a footer of ${length} bytes`);
 
   const sections = {} as Record<SectionName, SectionPlace>;
@@ -187,11 +200,12 @@ export function decodeFooter(
   const stored = getInt64(view, base + 80);
   if (stored !== objectBytes)
     throw objectCorrupt(objectId, `${objectBytes} bytes, its footer says ${stored}`);
-  if (!(dataEnd >= headBytes) || expected + footerBytes !== objectBytes)
+  if (!(dataEnd >= dataStart(version)) || expected + footerBytes !== objectBytes)
     throw objectCorrupt(objectId, 'section table');
   const storedId = Buffer.from(tail.buffer, tail.byteOffset + base + 96, 8).toString('hex');
   if (storedId !== objectId) throw objectCorrupt(objectId, `its footer says object ${storedId}`);
   return {
+    version,
     objectId,
     objectBytes,
     dataEnd,
@@ -202,6 +216,6 @@ export function decodeFooter(
 }
 
 function unknownVersion(objectId: string, version: number): MillraceError {
-  const message = `object ${objectId} has format version ${version}; this build reads version ${objectVersion}`;
+  const message = `object ${objectId} has format version ${version}; this build reads versions 1 to ${mergedVersion}`;
   return new MillraceError('invalid', 'OBJECT_VERSION', message);
 }

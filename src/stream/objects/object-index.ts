@@ -8,15 +8,17 @@
  *      entries  40 B each: leader epoch i32 │ size u32 │ base offset i64 │ max timestamp i64 │ position i64
  *                          │ last offset − base u32 │ CRC u32
  *
- * A stream without entries has only its state in the object. Entries of a stream are ascending in offset, leader epoch
- * and position; [base, end) of the stream covers them.
+ * A stream without entries has only its state in the object. Entries of a stream are ascending in offset and leader
+ * epoch; [base, end) of the stream covers them. In version 1 positions ascend over the whole index; in version 2, whose
+ * data is copied from several objects, they do not.
  */
 
 import {
+  dataStart,
   type Footer,
   getInt64,
-  headBytes,
   objectCorrupt,
+  objectVersion,
   putInt64,
   requirePlan,
   viewOf,
@@ -83,17 +85,21 @@ export class ObjectIndex {
       fail('its counts do not give its length');
     if (this.streamCount !== footer.streamCount || this.entryCount !== footer.entryCount)
       fail('counts differ from the footer');
-    this.#check(topicCount, footer.dataEnd, fail);
+    this.#check(topicCount, footer, fail);
   }
 
-  #check(topicCount: number, dataEnd: number, fail: (what: string) => never): void {
+  #check(topicCount: number, footer: Footer, fail: (what: string) => never): void {
+    const { dataEnd, version = objectVersion } = footer;
+    const ascending = version === objectVersion;
     for (let t = 1; t < topicCount; t++) {
       const at = indexHeadBytes + t * topicBytes;
       if (this.#bytes.compare(this.#bytes, at - topicBytes, at, at, at + topicBytes) <= 0)
         fail(`topic ${t} out of order`);
     }
     let nextEntry = 0;
-    let position = headBytes;
+    const start = dataStart(version);
+    let position = start;
+    let dataBytes = 0;
     let topicBefore = 0;
     let partitionBefore = -1;
     for (let s = 0; s < this.streamCount; s++) {
@@ -118,17 +124,20 @@ export class ObjectIndex {
         const entryEpoch = this.#view.getInt32(entry, true);
         const last = first + this.#view.getUint32(entry + 32, true);
         if (!(first >= offset && last < end) || entryEpoch < epoch) fail(`offsets of entry ${e}`);
-        if (!(place >= position && size > 0 && place + size <= dataEnd)) fail(`position of entry ${e}`);
+        if (!(place >= (ascending ? position : start) && size > 0 && place + size <= dataEnd))
+          fail(`position of entry ${e}`);
         if (Number.isNaN(getInt64(this.#view, entry + 16))) fail(`timestamp of entry ${e}`);
         offset = last + 1;
         epoch = entryEpoch;
         position = place + size;
+        dataBytes += size;
       }
       nextEntry += count;
       topicBefore = topic;
       partitionBefore = partition;
     }
     if (nextEntry !== this.entryCount) fail('entries without a stream');
+    if (start + dataBytes > dataEnd) fail('blocks overlap');
   }
 
   stream(number: number): IndexedStream {
@@ -213,6 +222,8 @@ export interface BlockColumns {
   readonly lastOffset: Float64Array;
   readonly maxTimestamp: Float64Array;
   readonly crc: Uint32Array;
+  /** Where each block lies; without it they follow each other. */
+  readonly position?: Float64Array;
 }
 
 export interface StreamRow {
@@ -233,7 +244,10 @@ export function indexSectionBytes(streams: readonly StreamRow[], blockCount: num
   return indexHeadBytes + topics * topicBytes + streams.length * streamBytes + blockCount * entryBytes;
 }
 
-/** @param streams in the order of compareStreams; their entries follow each other in `blocks` from `position` on. */
+/**
+ * @param streams in the order of compareStreams; their entries follow each other in `blocks`.
+ * @param position of the first block, where the blocks do not say theirs.
+ */
 export function encodeIndex(streams: readonly StreamRow[], blocks: BlockColumns, position: number): Buffer {
   const bytes = Buffer.alloc(indexSectionBytes(streams, blocks.count));
   const view = viewOf(bytes);
@@ -269,7 +283,7 @@ export function encodeIndex(streams: readonly StreamRow[], blocks: BlockColumns,
     view.setUint32(at + 4, blocks.size[e]!, true);
     putInt64(view, at + 8, base);
     putInt64(view, at + 16, blocks.maxTimestamp[e]!);
-    putInt64(view, at + 24, place);
+    putInt64(view, at + 24, blocks.position?.[e] ?? place);
     view.setUint32(at + 32, blocks.lastOffset[e]! - base, true);
     view.setUint32(at + 36, blocks.crc[e]!, true);
     place += blocks.size[e]!;
