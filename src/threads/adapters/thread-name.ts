@@ -5,8 +5,9 @@
 import { close, open, writeFileSync } from 'node:fs';
 
 const nameFile = '/proc/thread-self/comm';
-/** libuv runs each call on any free thread of its pool: this many at once meet all of them. */
-const callsAtOnce = 64;
+const callsAtOnce = 16;
+const roundsDefault = 20;
+const roundMs = 200;
 
 /** Names the calling thread. */
 export function nameThread(name: string): void {
@@ -19,9 +20,10 @@ export function nameThread(name: string): void {
 
 /**
  * Names the threads of libuv's pool, which do file I/O for the whole process. /proc/thread-self means whoever opens it,
- * so it is opened in the pool and the name written to what was opened.
+ * so it is opened in the pool and the name written to what was opened. Which thread takes a call is chance: some rounds
+ * over the first seconds meet all of them.
  */
-export function nameIoThreads(name: string): void {
+export function nameIoThreads(name: string, rounds = roundsDefault): void {
   for (let i = 0; i < callsAtOnce; i++) {
     open(nameFile, 'w', (error, fd) => {
       if (error !== null) return;
@@ -32,4 +34,5 @@ export function nameIoThreads(name: string): void {
       }
     });
   }
+  if (rounds > 1) setTimeout(() => nameIoThreads(name, rounds - 1), roundMs).unref();
 }
