@@ -2,6 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { guardedStore } from '../../broker/broker-store.ts';
 import { threadNative } from '../../broker/thread-native.ts';
+import { collectLoopDelay, systemLoopDelay } from '../../observe/event-loop-delay.ts';
 import { createLogger } from '../../observe/logger.ts';
 import type { ControlPlane } from '../../requests/control-plane.ts';
 import { SystemClock } from '../adapters/system-clock.ts';
@@ -40,6 +41,7 @@ const { host } = assembleShard({
   store,
   control: rpc.remote as unknown as ControlPlane,
 });
+collectLoopDelay(host.shard.counters.metrics, `shard ${data.seed.settings.index}`, systemLoopDelay());
 for (const method of [
   'openPartitions',
   'restore',
