@@ -13,10 +13,21 @@ import { killScripts } from './long/kills.ts';
 import { manyPartitions } from './long/many-partitions.ts';
 import { matrix } from './long/matrix.ts';
 import type { LongOutcome, LongScript } from './long/outcome.ts';
+import { refusals } from './long/refusals.ts';
 import { replay } from './long/replay.ts';
+import { s3Moves } from './long/s3-moves.ts';
 import { walTrace } from './long/wal-trace.ts';
 
-const scripts: readonly LongScript[] = [...killScripts, replay, manyPartitions, abuse, walTrace, matrix];
+const scripts: readonly LongScript[] = [
+  ...killScripts,
+  replay,
+  manyPartitions,
+  abuse,
+  walTrace,
+  matrix,
+  s3Moves,
+  refusals,
+];
 const resultsDir = 'test/results';
 
 const { values, positionals } = parseArgs({
