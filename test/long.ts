@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { environment } from '../bench/environment.ts';
 import { abuse } from './long/abuse.ts';
+import { coldReaders } from './long/cold-readers.ts';
 import { killScripts } from './long/kills.ts';
 import { manyPartitions } from './long/many-partitions.ts';
 import { matrix } from './long/matrix.ts';
@@ -21,6 +22,7 @@ import { walTrace } from './long/wal-trace.ts';
 const scripts: readonly LongScript[] = [
   ...killScripts,
   replay,
+  coldReaders,
   manyPartitions,
   abuse,
   walTrace,
@@ -36,6 +38,7 @@ const { values, positionals } = parseArgs({
     seed: { type: 'string' },
     kills: { type: 'string' },
     gb: { type: 'string' },
+    store: { type: 'string' },
     list: { type: 'boolean' },
   },
 });
