@@ -18,6 +18,9 @@ export function relationProblems(settings: Settings): RelationProblem[] {
   if (settings['group.min.session.timeout.ms'] > max) {
     wrong('group.min.session.timeout.ms', `at most group.max.session.timeout.ms, ${durationText(max, 'ms')}`);
   }
+  if (settings['s3.kms.key.id'] !== '' && settings['s3.encryption'] !== 'aws:kms') {
+    wrong('s3.encryption', 'aws:kms, since s3.kms.key.id names a key');
+  }
   const kinds = new Set(settings['wal.url'].map((url) => new URL(url).protocol));
   if (kinds.size > 1) wrong('wal.url', 'volumes of one kind');
   if (new Set(settings['wal.url']).size < settings['wal.url'].length && !kinds.has('memory:')) {

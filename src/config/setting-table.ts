@@ -104,6 +104,62 @@ export const settingTable = {
     also: 0,
     doc: 'Bytes per second to and from the object store, all threads together; 0 = as many as it takes.',
   }),
+  's3.endpoint': text({
+    group: 'S3',
+    default: '',
+    check: (url) =>
+      url === '' || (URL.canParse(url) && /^https?:$/.test(new URL(url).protocol))
+        ? null
+        : 'https://host or http://host:port',
+    doc: 'Address of an S3 server other than AWS; empty = AWS.',
+  }),
+  's3.region': text({
+    group: 'S3',
+    default: '',
+    doc: 'Region of the bucket; empty = what the environment or profile says, with s3.endpoint us-east-1.',
+  }),
+  's3.path.style': bool({
+    group: 'S3',
+    default: false,
+    doc: 'The bucket stands in the path instead of the host name, as most servers other than AWS want it.',
+  }),
+  's3.encryption': choice(['none', 'AES256', 'aws:kms'], {
+    group: 'S3',
+    default: 'none',
+    doc: "Server-side encryption asked for with each object; none = the bucket's own rule.",
+  }),
+  's3.kms.key.id': text({
+    group: 'S3',
+    default: '',
+    doc: "Key for s3.encryption aws:kms; empty = the account's default key.",
+  }),
+  's3.ca.file': text({
+    group: 'S3',
+    default: '',
+    settle: absolutePath,
+    doc: 'PEM certificates of the authorities to trust for https, instead of the built-in ones.',
+  }),
+  's3.max.sockets': int({
+    group: 'S3',
+    default: 64,
+    min: 1,
+    max: 10_000,
+    doc: 'Connections to the store at a time, per thread.',
+  }),
+  's3.connect.timeout.ms': duration({
+    group: 'S3',
+    default: 3_000,
+    min: 1,
+    max: day,
+    doc: 'A connection to the store must stand within this time.',
+  }),
+  's3.request.timeout.ms': duration({
+    group: 'S3',
+    default: 30_000,
+    min: 1,
+    max: day,
+    doc: 'A request on which the store is silent for this long has failed, and is tried again.',
+  }),
   'wal.url': list({
     group: 'Write-ahead log',
     default: (context) => [context.profile === 'embedded' ? 'memory:' : below(context, 'wal')],

@@ -5,6 +5,7 @@ import { parseListener } from '../config/addresses.ts';
 import { staticBrokerConfigs } from '../config/broker-configs.ts';
 import { deriveLimits } from '../config/derive.ts';
 import type { Settings } from '../config/settings.ts';
+import { storeUrlOf } from '../config/store-url.ts';
 import { defaultGroupSettings } from '../coordinator/group/group-settings.ts';
 
 /** Time an object stays after nothing names it: longer than any read plan lives. */
@@ -45,7 +46,7 @@ export function brokerConfig(
     nodeId: settings['node.id'],
     rack: settings['broker.rack'] === '' ? null : settings['broker.rack'],
     dataDir: inMemory ? null : settings['data.dir'],
-    storeUrl: settings['store.url'],
+    storeUrl: storeUrlOf(settings),
     wals: settings['wal.url'].map((url) => ({
       location: url.startsWith('memory:') ? 'memory:' : location(url),
       capacityBytes: settings['wal.capacity'],

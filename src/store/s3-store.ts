@@ -6,7 +6,9 @@
  *   checks, computed by the injected function; the SDK hashes nothing in JavaScript.
  * - One attempt per call: retries, concurrency and measurements are decorators. Create-if-absent is
  *   `If-None-Match: *`; 412 = STORE_EXISTS; 409, time-outs and 5xx are ambiguous and say STORE_UNAVAILABLE.
- * Limits: sockets (64 by default); one part or object per put below 5 GiB.
+ * - Completing a multipart upload may be answered with anything, NoSuchUpload too, after it took effect: the object is
+ *   read back before the call fails.
+ * Limits: sockets (64 by default), as many kept idle; one part or object per put below 5 GiB.
  */
 import { Agent } from 'node:https';
 import { Readable } from 'node:stream';
@@ -33,7 +35,7 @@ import type {
   PutOptions,
   UnfinishedUpload,
 } from './object-store.ts';
-import { s3Error } from './s3-errors.ts';
+import { isNoSuchUpload, s3Error } from './s3-errors.ts';
 import type { Crc32c } from './sequenced-object.ts';
 import { bodyLength, checkKey, checkRange, hasCode, misuse } from './store-errors.ts';
 
@@ -86,7 +88,7 @@ export class S3Store implements ObjectStore {
     this.#root = settings.prefix === '' ? '' : `${settings.prefix}/`;
     this.#crc32c = crc32c;
     this.#encryption = encryptionOf(settings);
-    this.#client = new S3Client(clientConfig(settings));
+    this.#client = withoutVersionWarning(() => new S3Client(clientConfig(settings)));
     this.#client.middlewareStack.add(
       (next) => (args) => {
         const request = args.request as { method?: string; headers?: Record<string, string> };
@@ -115,7 +117,9 @@ export class S3Store implements ObjectStore {
     );
     const upload = { ...at, UploadId };
     const parts = new Map<number, { PartNumber: number; ETag?: string; ChecksumCRC32C?: string }>();
-    const note = (number: number, tag: string | undefined, crc: string | undefined): void => {
+    const sizes = new Map<number, number>();
+    const note = (number: number, size: number, tag: string | undefined, crc: string | undefined): void => {
+      sizes.set(number, size);
       parts.set(number, {
         PartNumber: number,
         ...(tag === undefined ? {} : { ETag: tag }),
@@ -129,7 +133,7 @@ export class S3Store implements ObjectStore {
         const answer = await this.#send(`part ${number} of ${key}`, key, () =>
           this.#client.send(new UploadPartCommand(input)),
         );
-        note(number, answer.ETag, sent.ChecksumCRC32C);
+        note(number, sent.ContentLength, answer.ETag, sent.ChecksumCRC32C);
       },
       copyPart: async (number, sourceKey, start, end) => {
         checkKey(sourceKey);
@@ -141,14 +145,22 @@ export class S3Store implements ObjectStore {
         const answer = await this.#send(`copy part ${number} of ${key}`, sourceKey, () =>
           this.#client.send(new UploadPartCopyCommand({ ...upload, ...source, PartNumber: number })),
         );
-        note(number, answer.CopyPartResult?.ETag, answer.CopyPartResult?.ChecksumCRC32C);
+        const { ETag, ChecksumCRC32C } = answer.CopyPartResult ?? {};
+        note(number, end - start, ETag, ChecksumCRC32C);
       },
       complete: async () => {
         if (parts.size === 0) throw misuse(`multipart upload of ${key} has no part`);
         const Parts = [...parts.values()].sort((a, b) => a.PartNumber - b.PartNumber);
-        await this.#send(`complete ${key}`, key, () =>
-          this.#client.send(new CompleteMultipartUploadCommand({ ...upload, MultipartUpload: { Parts } })),
-        );
+        const command = new CompleteMultipartUploadCommand({ ...upload, MultipartUpload: { Parts } });
+        await this.#send(`complete ${key}`, key, async () => {
+          try {
+            await this.#client.send(command);
+          } catch (error) {
+            let size = 0;
+            for (const bytes of sizes.values()) size += bytes;
+            if (!(await this.#tookEffect(key, error, size, Parts.length))) throw error;
+          }
+        });
       },
       abort: () => this.#abort(key, upload),
     };
@@ -281,13 +293,28 @@ export class S3Store implements ObjectStore {
     this.#client.destroy();
   }
 
+  /**
+   * Whether an upload was completed although the answer said otherwise: the object has its size, and the tag that S3
+   * gives to what has that many parts. An answer that is clear is believed.
+   */
+  async #tookEffect(key: string, error: unknown, size: number, parts: number): Promise<boolean> {
+    const { kind } = s3Error('', key, error);
+    if (!isNoSuchUpload(error) && kind !== 'unavailable' && kind !== 'exhausted') return false;
+    try {
+      const found = await this.#client.send(new HeadObjectCommand(this.#at(key)));
+      return found.ContentLength === size && (found.ETag ?? '').replaceAll('"', '').endsWith(`-${parts}`);
+    } catch {
+      return false;
+    }
+  }
+
   /** An upload that is over already is no error: what was wanted is so. */
   async #abort(key: string, upload: { Bucket: string; Key: string; UploadId: string | undefined }) {
     await this.#send(`abort ${key}`, key, async () => {
       try {
         await this.#client.send(new AbortMultipartUploadCommand(upload));
       } catch (error) {
-        if ((error as { name?: string }).name !== 'NoSuchUpload') throw error;
+        if (!isNoSuchUpload(error)) throw error;
       }
     });
   }
@@ -353,20 +380,46 @@ function encryptionOf(settings: S3Settings): Encryption {
 
 function clientConfig(settings: S3Settings): S3ClientConfig {
   const maxSockets = settings.maxSockets ?? 64;
+  const agent = { keepAlive: true, maxSockets, maxFreeSockets: maxSockets };
   const tls = settings.ca === undefined ? {} : { ca: settings.ca };
+  // Servers that are not AWS sign for whatever region they are told; this is their usual one.
+  const region = settings.region ?? (settings.endpoint === undefined ? undefined : 'us-east-1');
   return {
     maxAttempts: 1,
+    logger: silentSdk,
+    // A round trip before each large body is worth it only where requests are often refused.
+    expectContinueHeader: false,
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
     forcePathStyle: settings.pathStyle ?? false,
-    ...(settings.region === undefined ? {} : { region: settings.region }),
+    ...(region === undefined ? {} : { region }),
     ...(settings.endpoint === undefined ? {} : { endpoint: settings.endpoint }),
     ...(settings.credentials === undefined ? {} : { credentials: settings.credentials }),
     requestHandler: {
+      logger: silentSdk,
       connectionTimeout: settings.connectTimeoutMs ?? 3_000,
       socketTimeout: settings.requestTimeoutMs ?? 30_000,
-      httpAgent: { keepAlive: true, maxSockets },
-      httpsAgent: new Agent({ keepAlive: true, maxSockets, ...tls }),
+      httpAgent: agent,
+      httpsAgent: new Agent({ ...agent, ...tls }),
     },
   };
+}
+
+/** What went wrong leaves as an error; the SDK's own lines belong to nobody's log. */
+const silentSdk = { debug() {}, info() {}, warn() {}, error() {} };
+
+/**
+ * The SDK warns on standard error that it will need a newer Node, once in a process and unless the environment says not
+ * to. Which Node versions Millrace runs on is for its own releases to say.
+ */
+function withoutVersionWarning<T>(make: () => T): T {
+  const name = 'AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED';
+  const before = process.env[name];
+  process.env[name] = 'true';
+  try {
+    return make();
+  } finally {
+    if (before === undefined) delete process.env[name];
+    else process.env[name] = before;
+  }
 }
