@@ -30,7 +30,9 @@ import { StoreBoard, type StoreBoardMemory } from '../threads/memory/store-board
 import { type BackgroundService, backgroundServices } from './background.ts';
 import type { BrokerConfig } from './broker-config.ts';
 import { guardedStore, storeBoardFor, storeStats } from './broker-store.ts';
+import { closeChanges } from './close-changes.ts';
 import { checkDeployment, type Deployment, deploy, poolThreads } from './deploy.ts';
+import { inTime } from './in-time.ts';
 import { type BrokerListeners, Listeners } from './listeners.ts';
 import { MetadataDistributor } from './metadata-distributor.ts';
 import { ObjectIds } from './object-ids.ts';
@@ -80,7 +82,7 @@ export interface BrokerNumbers {
     readonly failures: number;
   };
   readonly arena: { readonly bytes: number; readonly freeBytes: number };
-  readonly store: { readonly stats: StoreStats; readonly available: boolean };
+  readonly store: { readonly stats: StoreStats; readonly available: boolean; readonly uploadRate: number };
 }
 
 const housekeepingMs = 30_000;
@@ -516,27 +518,8 @@ export class RunningBroker {
       for (const end of await shard.ends()) ends.set(streamKey(end.topicId, end.partition), end.endOffset);
     for (const [i, volume] of this.volumes.entries()) {
       if (this.closed.has(i)) continue;
-      this.uploads.closes = (stateObjects, cut) => {
-        const { image } = this.metadata;
-        const changes: MetadataChange[] = [];
-        for (const topic of image.topicsById.values()) {
-          for (const partition of topic.partitions) {
-            if (partition.state !== 'open' || partition.wal !== volume.logId) continue;
-            const key = streamKey(topic.topicId, partition.partition);
-            changes.push({
-              type: 'close',
-              topicId: topic.topicId,
-              partition: partition.partition,
-              leaderEpoch: partition.leaderEpoch,
-              endOffset: ends.get(key)!,
-              stateObject: stateObjects.get(key) ?? '',
-            });
-          }
-        }
-        const record = image.wals.get(volume.logId)!;
-        changes.push({ type: 'wal', wal: { ...record, state: 'empty', freed: { ...cut } } });
-        return changes;
-      };
+      this.uploads.closes = (stateObjects, cut) =>
+        closeChanges(this.metadata.image, volume.logId, ends, stateObjects, cut);
       await this.uploads.upload(i, true);
       this.closed.add(i);
     }
@@ -556,27 +539,21 @@ export class RunningBroker {
     this.released = true;
     // Not a clean end: what the store has not answered by now is not waited for.
     if (!clean) await this.store?.close().catch(() => {});
-    const closed = await this.inTime(this.deployment?.close(clean));
-    await this.inTime(this.metadata?.close().catch(() => {}));
+    const { clock, logger } = this.ports;
+    const closed = await inTime(clock, closeTimeoutMs, this.deployment?.close(clean));
+    await inTime(
+      clock,
+      closeTimeoutMs,
+      this.metadata?.close().catch(() => {}),
+    );
     if (clean) await this.store?.close().catch(() => {});
-    // A write that is stuck may still reach its volume: then the locks are kept until the process ends.
-    if (!closed) return;
-    for (const volume of this.volumes) volume.release();
-    for (const release of this.releases) release();
-  }
-
-  /** Whether it was done before the time for closing was over. */
-  private inTime(closing: Promise<unknown> | undefined): Promise<boolean> {
-    return new Promise((resolve, reject) => {
-      const timer = this.ports.clock.after(closeTimeoutMs, () => {
-        this.ports.logger.warn('something did not close in time and is left behind');
-        resolve(false);
-      });
-      Promise.resolve(closing).then(() => {
-        timer.cancel();
-        resolve(true);
-      }, reject);
-    });
+    if (closed) {
+      for (const volume of this.volumes) volume.release();
+      for (const release of this.releases) release();
+    } else {
+      // A write that is stuck may still reach its volume.
+      logger.warn('a write-ahead log did not close in time; its lock is kept until this process ends');
+    }
   }
 
   /** Numbers of all threads for the metrics page. */
@@ -596,9 +573,15 @@ export class RunningBroker {
         bytes: this.deployment.arena.segmentBytes * this.deployment.arena.segmentCount,
         freeBytes: this.deployment.arena.segmentBytes * this.deployment.arena.freeSegments(),
       },
-      store: { stats: storeStats(this.board), available: this.health.available },
+      store: {
+        stats: storeStats(this.board),
+        available: this.health.available,
+        uploadRate: this.board.uploadRate,
+      },
     };
   }
 }
 
+export { storeOperations } from '../store/store-decorators.ts';
+export { storeErrorCodes } from '../store/store-stats.ts';
 export type { ShardDoor };

@@ -126,7 +126,7 @@ function seedOf(parts: DeployParts, index: number, shards: number): ShardSeed {
 
 /**
  * Headers and page padding take room beside the batches: a tenth covers batches of 4 KiB and more. Where tiny commits
- * need more, appends wait in the stalled log until an upload frees it, at most for the request's own time-out.
+ * need more, the ring's own fullness slows and refuses producers (AppendJournal).
  */
 function ringBytes(config: BrokerConfig): number {
   return Math.floor(0.9 * Math.min(...config.wals.map((wal) => wal.capacityBytes)));
@@ -316,6 +316,10 @@ class LateWal implements Wal {
     return this.wal === null ? 0 : this.wal.tryAppend(...append);
   }
 
+  fullness(): number {
+    return this.wal?.fullness?.() ?? 0;
+  }
+
   flush(): void {
     this.wal?.flush();
   }
@@ -332,6 +336,7 @@ async function deployThreads(parts: DeployParts): Promise<Deployment> {
   const arena = createArena(parts);
   const shardBells = Array.from({ length: shardCount }, () => createDoorbellMemory(addon));
   const walBells = config.wals.map(() => createDoorbellMemory(null));
+  const walNumbers = config.wals.map(() => createWalStats());
   const lanes: WalLane[][] = shardBells.map((shardBell) =>
     config.wals.map(() => ({
       appends: createRingMemory(appendSlots, appendSlotWords),
@@ -351,6 +356,7 @@ async function deployThreads(parts: DeployParts): Promise<Deployment> {
       logId: parts.logIds[volume]!,
       lane: lanes[index]![volume]!,
       walBell: walBells[volume]!,
+      stats: walNumbers[volume]!,
     })),
     links: links[index]!,
     tls: parts.tls,
@@ -409,7 +415,7 @@ async function deployThreads(parts: DeployParts): Promise<Deployment> {
             iops: volume.config.iops,
             bandwidth: volume.config.bandwidth,
             extraWriteDelayMs: volume.config.extraWriteDelayMs,
-            stats: createWalStats(),
+            stats: walNumbers[volume.index]!,
           },
           attachDoorbell(walBells[volume.index]! satisfies DoorbellMemory, addon),
           parts.onDeath,

@@ -2,7 +2,7 @@
  * The broker's numbers and probes over HTTP: fills the metrics registry from what the threads report at each scrape.
  * Main thread.
  */
-import type { RunningBroker } from '../broker/broker.ts';
+import { type BrokerNumbers, type RunningBroker, storeErrorCodes, storeOperations } from '../broker/broker.ts';
 import { parseAddress } from '../config/addresses.ts';
 import { collectLoopDelay, systemLoopDelay } from '../observe/event-loop-delay.ts';
 import { serveHttp as serveProbes } from '../observe/http.ts';
@@ -62,7 +62,7 @@ async function collect(
   broker: RunningBroker,
   startedAtMs: number | undefined,
 ): Promise<readonly MetricsSnapshot[]> {
-  const { shards, snapshots, wals, walWriteBuckets, uploads, arena } = await broker.metrics();
+  const { shards, snapshots, wals, walWriteBuckets, uploads, arena, store } = await broker.metrics();
   const total = (name: string): number => shards.reduce((sum, shard) => sum + (shard[name] ?? 0), 0);
   metrics.counter('kafka_server_brokertopicmetrics_messagesin_total').value = total('producedRecords');
   metrics.counter('kafka_server_brokertopicmetrics_bytesin_total').value = total('producedBytes');
@@ -85,6 +85,7 @@ async function collect(
     metrics.gauge('millrace_wal_capacity_bytes', label).value = wal.capacityBytes ?? 0;
     metrics.gauge('millrace_wal_failed', label).value = wal.failed ?? 0;
   }
+  collectStore(metrics, store);
   metrics.counter('millrace_uploads_total').value = uploads.uploads;
   metrics.counter('millrace_upload_failures_total').value = uploads.failures;
   metrics.counter('millrace_upload_bytes_total').value = uploads.uploadedBytes;
@@ -97,4 +98,22 @@ async function collect(
   metrics.gauge('process_resident_memory_bytes').value = process.memoryUsage.rss();
   if (startedAtMs !== undefined) metrics.gauge('process_start_time_seconds').value = startedAtMs / 1000;
   return snapshots;
+}
+
+function collectStore(metrics: Metrics, store: BrokerNumbers['store']): void {
+  const { stats, available, uploadRate } = store;
+  metrics.gauge('millrace_store_available').value = available ? 1 : 0;
+  metrics.gauge('millrace_upload_rate_bytes').value = Number.isFinite(uploadRate) ? uploadRate : 0;
+  for (const operation of storeOperations) {
+    metrics.counter('millrace_store_requests_total', operation).value = stats.requests(operation);
+    const latency = metrics.histogram('millrace_store_request_seconds', operation);
+    latency.sum = stats.micros(operation);
+    latency.buckets = stats.latency(operation);
+  }
+  for (const code of storeErrorCodes)
+    metrics.counter('millrace_store_errors_total', code).value = stats.errors(code);
+  metrics.counter('millrace_store_retries_total').value = stats.retries;
+  metrics.counter('millrace_store_sent_bytes_total').value = stats.sentBytes;
+  metrics.counter('millrace_store_received_bytes_total').value = stats.receivedBytes;
+  metrics.gauge('millrace_store_concurrency').value = stats.concurrency;
 }

@@ -15,6 +15,9 @@
 import type { Arena } from '../ports/arena.ts';
 import type { PartitionLog } from './partition-log.ts';
 
+/** A ring as full as this takes no more appends: what is on its way, headers and padding need the rest. */
+const ringFull = 0.9;
+
 /** Whoever waits for an entry to become durable; called once, in entry order. */
 export interface AppendWaiter {
   onAppended(
@@ -32,6 +35,7 @@ export class AppendJournal {
   readonly deltaBytesMax: number;
   private readonly mask: number;
   private readonly arena: Arena;
+  private readonly ring: { fullness?(): number } | null;
   readonly position: Float64Array;
   readonly length: Uint32Array;
   readonly baseOffset: Float64Array;
@@ -59,8 +63,18 @@ export class AppendJournal {
   /** Duplicates that wait for an entry appended earlier (rare: a retry while the original is in flight). */
   private readonly joined = new Map<number, { waiter: AppendWaiter; index: number }[]>();
 
-  /** @param deltaBytesMax bytes not yet in objects (delta and in flight) that the journal takes. */
-  constructor(volume: number, capacity: number, deltaBytesMax: number, arena: Arena) {
+  /**
+   * @param deltaBytesMax bytes not yet in objects (delta and in flight) that the journal takes.
+   * @param ring the volume: tiny commits fill it with headers and padding long before their bytes count for much.
+   */
+  constructor(
+    volume: number,
+    capacity: number,
+    deltaBytesMax: number,
+    arena: Arena,
+    ring: { fullness?(): number } | null = null,
+  ) {
+    this.ring = ring;
     if (capacity < 2 || (capacity & (capacity - 1)) !== 0)
       throw new RangeError('journal capacity: a power of two');
     this.volume = volume;
@@ -90,17 +104,22 @@ export class AppendJournal {
 
   /**
    * Room for another entry, if need be in place of the oldest uploaded one. False when everything held waits for its
-   * upload, or too many bytes do.
+   * upload, or too many bytes do, or the ring is full.
    */
   makeRoom(): boolean {
-    if (this.deltaBytes + this.pendingBytes >= this.deltaBytesMax) return false;
+    if (this.deltaBytes + this.pendingBytes >= this.deltaBytesMax || this.ringShare() >= ringFull) return false;
     return !this.entriesFull() || this.evictOldest();
+  }
+
+  private ringShare(): number {
+    return this.ring?.fullness?.() ?? 0;
   }
 
   /** How near the bound is, 0 to 1. */
   congestion(): number {
     const entries = (this.tail - this.uploaded) / this.capacity;
-    return Math.min(1, Math.max(entries, (this.deltaBytes + this.pendingBytes) / this.deltaBytesMax));
+    const bytes = (this.deltaBytes + this.pendingBytes) / this.deltaBytesMax;
+    return Math.min(1, Math.max(entries, bytes, this.ringShare() / ringFull));
   }
 
   /** Records an entry at the tail and takes its arena references. The caller has asked `makeRoom()`. */

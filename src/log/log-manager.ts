@@ -74,6 +74,7 @@ export class LogManager {
           options.journalCapacity,
           Math.max(1, Math.min(options.logCacheBytes / options.wals.length, options.ringBytes)),
           options.arena,
+          wal,
         ),
     );
     this.failures = options.wals.map(() => null);

@@ -194,6 +194,45 @@ export const metricTable = {
     labels: [],
     doc: 'Memory of the block cache in use.',
   },
+  millrace_store_available: {
+    kind: 'gauge',
+    labels: [],
+    merge: 'max',
+    doc: '0 while the object store does not answer, refuses, or asks to slow down; the log says which.',
+  },
+  millrace_store_requests_total: {
+    kind: 'counter',
+    labels: ['operation'],
+    doc: 'Requests sent to the object store, each attempt counted: what a bucket is billed by.',
+  },
+  millrace_store_request_seconds: {
+    kind: 'histogram',
+    labels: ['operation'],
+    scale: micros,
+    doc: 'Time of one request to the object store, pauses and waiting for its turn left out.',
+  },
+  millrace_store_errors_total: {
+    kind: 'counter',
+    labels: ['code'],
+    doc: 'Requests that failed; STORE_THROTTLED = asked to slow down, STORE_EXISTS and STORE_NOT_FOUND are answers.',
+  },
+  millrace_store_retries_total: { kind: 'counter', labels: [], doc: 'Requests sent again after a pause.' },
+  millrace_store_sent_bytes_total: { kind: 'counter', labels: [], doc: 'Bytes of bodies sent to the store.' },
+  millrace_store_received_bytes_total: {
+    kind: 'counter',
+    labels: [],
+    doc: 'Bytes of bodies received from the store.',
+  },
+  millrace_store_concurrency: {
+    kind: 'gauge',
+    labels: [],
+    doc: 'Requests allowed at once, all threads; halved when the store asks to slow down.',
+  },
+  millrace_upload_rate_bytes: {
+    kind: 'gauge',
+    labels: [],
+    doc: 'Bytes per second that uploads may send now; 0 = unpaced.',
+  },
   millrace_arena_bytes: { kind: 'gauge', labels: [], doc: 'Size of the arena.' },
   millrace_arena_free_bytes: { kind: 'gauge', labels: [], doc: 'Bytes of free arena segments.' },
   millrace_native: {

@@ -48,6 +48,7 @@ export class InlineWal implements Wal, WalControl {
   #timer: Timer | null = null;
   #timerAt = Number.POSITIVE_INFINITY;
   #ended = false;
+  #fullness = 0;
 
   /** A block WAL that goes on behind what was recovered, under a higher epoch. */
   static resume(options: InlineWalOptions, recovered: RecoveredWal, epoch: number): InlineWal {
@@ -104,6 +105,10 @@ export class InlineWal implements Wal, WalControl {
     this.#schedule();
   }
 
+  fullness(): number {
+    return this.#fullness;
+  }
+
   status(): Promise<WalStatus> {
     return Promise.resolve(this.writer.status);
   }
@@ -134,7 +139,10 @@ export class InlineWal implements Wal, WalControl {
 
   readonly #pump = (): void => {
     this.#scheduled = false;
-    if (this.writer.nudge()) {
+    const more = this.writer.nudge();
+    const { usedBytes, capacityBytes } = this.writer.status;
+    this.#fullness = usedBytes / capacityBytes;
+    if (more) {
       this.#schedule();
       return;
     }

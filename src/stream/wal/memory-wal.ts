@@ -51,6 +51,10 @@ export class MemoryWal implements Wal, WalControl {
     return this.#cut.position - this.#trimmed.position;
   }
 
+  fullness(): number {
+    return this.usedBytes / this.#capacityBytes;
+  }
+
   tryAppend(_stream: StreamId, _position: number, length: number): number {
     if (length > this.#capacityBytes) {
       throw new MillraceError(

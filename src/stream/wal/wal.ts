@@ -32,6 +32,8 @@ export interface Wal {
   tryAppend(stream: StreamId, position: number, length: number): number;
   /** Rings the writer after a series of tryAppend (cheap when it is awake). */
   flush(): void;
+  /** How full the volume is, headers and padding included, 0 to 1; may lag by a commit. Cheap: asked at each append. */
+  fullness?(): number;
   /**
    * Delivers, before it returns, every onDurable that the writer has sent by now. An upload cut names commits; without
    * this a shard could leave out batches whose completion still lies in a ring, and the trim would lose them.

@@ -35,13 +35,14 @@ export interface AssembleParts {
 export function assembleShard(parts: AssembleParts): { host: ShardHost; waiter: LoopWaiter } {
   const { data, arena, native, clock } = parts;
   const wals = data.wals.map(
-    ({ logId, lane, walBell }, volume) =>
+    ({ logId, lane, walBell, stats }, volume) =>
       new RingWal(
         volume,
         logId,
         new Ring(lane.appends),
         new Ring(lane.completions),
         attachDoorbell(walBell, native.native),
+        stats,
       ),
   );
   const pump = new LinkPump();

@@ -19,6 +19,8 @@ export interface ShardWorkerData {
     readonly logId: string;
     readonly lane: WalLane;
     readonly walBell: DoorbellMemory;
+    /** The volume's numbers (createWalStats), kept by its thread. */
+    readonly stats: SharedArrayBuffer;
   }[];
   /** Links to the other shards, by shard index; null at its own. */
   readonly links: readonly ({ readonly memory: LinkMemory; readonly side: 'a' | 'b' } | null)[];

@@ -5,6 +5,7 @@ import type { StreamId } from '../../ports/stream-id.ts';
 import type { Wal } from '../../stream/wal/wal.ts';
 import type { Doorbell } from '../memory/doorbell.ts';
 import type { RingConsumer, RingProducer } from '../memory/ring.ts';
+import { walStats } from './contract.ts';
 
 export class RingWal implements Wal {
   readonly volume: number;
@@ -14,6 +15,8 @@ export class RingWal implements Wal {
   private readonly appends: RingProducer;
   private readonly completions: RingConsumer;
   private readonly bell: Doorbell;
+  /** The volume's numbers as its thread keeps them (walStats). */
+  private readonly stats: Float64Array;
   private appended = 0;
   private failed = false;
 
@@ -23,7 +26,9 @@ export class RingWal implements Wal {
     appends: RingProducer,
     completions: RingConsumer,
     bell: Doorbell,
+    stats: SharedArrayBuffer,
   ) {
+    this.stats = new Float64Array(stats);
     this.volume = volume;
     this.logId = logId;
     this.appends = appends;
@@ -44,6 +49,11 @@ export class RingWal implements Wal {
     words[at + 5] = position | 0;
     words[at + 6] = length | 0;
     return ++this.appended;
+  }
+
+  fullness(): number {
+    const capacity = this.stats[walStats.capacityBytes]!;
+    return capacity === 0 ? 0 : this.stats[walStats.usedBytes]! / capacity;
   }
 
   flush(): void {
