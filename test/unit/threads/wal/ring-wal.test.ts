@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { streamId } from '../../../../src/ports/stream-id.ts';
 import type { AppendEntry } from '../../../../src/stream/wal/wal.ts';
 import { createRingMemory, Ring } from '../../../../src/threads/memory/ring.ts';
-import { appendSlotWords, completionSlotWords } from '../../../../src/threads/wal/contract.ts';
+import { appendSlotWords, completionSlotWords, createWalStats } from '../../../../src/threads/wal/contract.ts';
 import { RingAppendSource } from '../../../../src/threads/wal/ring-append-source.ts';
 import { RingWal } from '../../../../src/threads/wal/ring-wal.ts';
 
@@ -13,7 +13,7 @@ function setup(options: { appendSlots?: number; completionSlots?: number } = {})
   const appends = createRingMemory(options.appendSlots ?? 16, appendSlotWords);
   const completions = createRingMemory(options.completionSlots ?? 16, completionSlotWords);
   const bell = { ring() {} };
-  const wal = new RingWal(0, 'log', new Ring(appends), new Ring(completions), bell);
+  const wal = new RingWal(0, 'log', new Ring(appends), new Ring(completions), bell, createWalStats());
   const source = new RingAppendSource(new Ring(appends), new Ring(completions), bell);
   const durable: [number, number][] = [];
   const failures: Error[] = [];
