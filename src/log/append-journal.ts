@@ -107,7 +107,8 @@ export class AppendJournal {
    * upload, or too many bytes do, or the ring is full.
    */
   makeRoom(): boolean {
-    if (this.deltaBytes + this.pendingBytes >= this.deltaBytesMax || this.ringShare() >= ringFull) return false;
+    if (this.deltaBytes + this.pendingBytes >= this.deltaBytesMax || this.ringShare() >= ringFull)
+      return false;
     return !this.entriesFull() || this.evictOldest();
   }
 
