@@ -21,6 +21,7 @@ import { streamKey } from '../ports/stream-id.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import type { StoreStats } from '../store/store-stats.ts';
 import { objectKey } from '../stream/objects/object-format.ts';
+import { ManifestCache } from '../stream/manifest/manifest-cache.ts';
 import { ObjectReader } from '../stream/read/object-reader.ts';
 import type { PlanLimits } from '../stream/upload/plan-objects.ts';
 import type { UploadSettings } from '../stream/upload/upload-object.ts';
@@ -341,9 +342,14 @@ export class RunningBroker {
       crc32c: this.threadNative.crc32c,
       sizeOf: (id) => image.objects.get(id)?.size,
     });
+    const manifests = new ManifestCache({
+      store: this.store,
+      crc32c: this.threadNative.crc32c,
+      clusterId: () => image.clusterId,
+    });
     await openAll(
       image,
-      await foldProducers(image, reader),
+      await foldProducers(image, reader, manifests),
       this.volumes,
       shards,
       new KafkaConfigCatalog(config.staticConfigs),

@@ -1,6 +1,13 @@
 /**
  * What memory no longer holds, for one shard: reads go through the cold reader (objects, block cache, read-ahead), time
  * lookups search the objects' indexes first and then the batches. Owned by the shard.
+ *
+ *   log start ── manifest's objects (cached file) ──┬── objects of the image ──┬── tail in memory
+ *                                             manifest's end              uploaded so far
+ *
+ * A read takes one of the two lists, by its offset, so one that reaches the manifest's end stops there and the next goes
+ * on behind it. A list may be stale by the time its objects are read: when one, or the manifest, is gone the read looks
+ * at the metadata once more, and then it is an error.
  */
 
 import type { OffsetAnswer, ReadCaller } from '../log/partition-handle.ts';
@@ -13,11 +20,14 @@ import type { Logger } from '../ports/logger.ts';
 import type { Codecs } from '../protocol/compression/codecs.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
 import { RecordCursor } from '../protocol/records/batch-reader.ts';
-import type { ColdReader } from '../stream/read/cold-reader.ts';
+import { hasCode } from '../store/store-errors.ts';
+import type { ManifestCache } from '../stream/manifest/manifest-cache.ts';
+import type { ColdReader, ObjectList } from '../stream/read/cold-reader.ts';
 
 export interface ColdPathDeps {
   readonly arena: Arena;
   readonly reader: ColdReader;
+  readonly manifests: ManifestCache;
   readonly image: () => ClusterImage;
   readonly logger: Logger;
   readonly codecs: Codecs;
@@ -59,36 +69,44 @@ export class ObjectColdPath implements ColdPath {
       done(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, null);
       return;
     }
-    const attempt = () =>
+    const attempt = async () =>
       this.deps.reader.readCold({
         topicId: log.topicId,
         partition: log.partition,
-        objects: this.imageOf(log)?.objects ?? [],
+        objects: (await this.listAt(log, offset)).objects,
         offset,
         maxBytes,
         deadline,
         limitOffset: log.highWatermark,
         ...caller,
       });
-    attempt()
-      // A missing object means that the list was stale: look at it once more.
-      .catch((error: unknown) =>
-        error instanceof MillraceError && error.code === 'OBJECT_GONE' ? attempt() : Promise.reject(error),
-      )
-      .then(
-        (result) => {
-          if (result.ranges.length === 0) {
-            result.release();
-            done(0, null);
-            return;
-          }
-          // The blocks stay pinned in the cache until the answer is sent.
-          const records = new RecordRanges(this.deps.arena, () => result.release());
-          for (const { position, length } of result.ranges) records.adopt(position, length);
-          done(0, records);
-        },
-        (error) => done(this.wireError(log, offset, error), null),
-      );
+    twiceIfStale(attempt).then(
+      (result) => {
+        if (result.ranges.length === 0) {
+          result.release();
+          done(0, null);
+          return;
+        }
+        // The blocks stay pinned in the cache until the answer is sent.
+        const records = new RecordRanges(this.deps.arena, () => result.release());
+        for (const { position, length } of result.ranges) records.adopt(position, length);
+        done(0, records);
+      },
+      (error) => done(this.wireError(log, offset, error), null),
+    );
+  }
+
+  /** Objects that hold `offset` and what follows it, as far as one list goes: to `endOffset`. */
+  private async listAt(
+    log: PartitionLog,
+    offset: number,
+  ): Promise<{ readonly objects: ObjectList; readonly endOffset: number }> {
+    const image = this.imageOf(log);
+    const manifest = image?.manifest ?? null;
+    if (manifest === null || offset >= manifest.endOffset)
+      return { objects: image?.objects ?? [], endOffset: Number.POSITIVE_INFINITY };
+    const { objects } = await this.deps.manifests.get(log.topicId, log.partition, manifest.version);
+    return { objects, endOffset: manifest.endOffset };
   }
 
   private wireError(log: PartitionLog, offset: number, error: unknown): number {
@@ -134,19 +152,29 @@ export class ObjectColdPath implements ColdPath {
   private async inObjects(log: PartitionLog, from: number, end: number, time: number): Promise<Found | null> {
     let offset = from;
     while (offset < end) {
-      const batch = await this.deps.reader.findSince(
-        {
-          topicId: log.topicId,
-          partition: log.partition,
-          objects: this.imageOf(log)?.objects ?? [],
-          offset,
-          maxBytes: this.deps.lookupBytes,
-          deadline: this.deps.monotonic() + lookupMs,
-          limitOffset: end,
-        },
-        time,
-      );
-      if (batch === null) return null;
+      let behind = end;
+      const search = async () => {
+        const at = offset;
+        const { objects, endOffset } = await this.listAt(log, at);
+        behind = endOffset;
+        return this.deps.reader.findSince(
+          {
+            topicId: log.topicId,
+            partition: log.partition,
+            objects,
+            offset: at,
+            maxBytes: this.deps.lookupBytes,
+            deadline: this.deps.monotonic() + lookupMs,
+            limitOffset: end,
+          },
+          time,
+        );
+      };
+      const batch = await twiceIfStale(search);
+      if (batch === null) {
+        offset = behind;
+        continue;
+      }
       try {
         const range = batch.ranges[0];
         if (range === undefined) return null;
@@ -163,7 +191,9 @@ export class ObjectColdPath implements ColdPath {
 
   private async byMaxTimestamp(log: PartitionLog): Promise<Found | null> {
     let best = -1;
-    for (const range of this.imageOf(log)?.objects ?? []) {
+    const covered = this.imageOf(log)?.manifest?.endOffset ?? 0;
+    const old = covered === 0 ? [] : (await twiceIfStale(() => this.listAt(log, covered - 1))).objects;
+    for (const range of [...old, ...(this.imageOf(log)?.objects ?? [])]) {
       if (range.endOffset > log.startOffset && range.maxTimestamp > best) best = range.maxTimestamp;
     }
     const { journal, tail } = log;
@@ -183,4 +213,11 @@ export class ObjectColdPath implements ColdPath {
     }
     return null;
   }
+}
+
+/** What a list named may be gone since it was looked up: then once more, with the newest. */
+function twiceIfStale<T>(attempt: () => Promise<T>): Promise<T> {
+  return attempt().catch((error: unknown) =>
+    hasCode(error, 'OBJECT_GONE') || hasCode(error, 'MANIFEST_GONE') ? attempt() : Promise.reject(error),
+  );
 }

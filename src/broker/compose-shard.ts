@@ -17,6 +17,7 @@ import type { ObjectStore } from '../store/object-store.ts';
 import { BlockCache } from '../stream/cache/block-cache.ts';
 import { LocalBudget } from '../stream/cache/block-slabs.ts';
 import { ReadBudget, type ReadBudgetLimits } from '../stream/cache/read-budget.ts';
+import { ManifestCache } from '../stream/manifest/manifest-cache.ts';
 import { collectColdReads } from '../stream/read/cold-metrics.ts';
 import { ColdReader, DirectBlockLoader } from '../stream/read/cold-reader.ts';
 import { ObjectReader } from '../stream/read/object-reader.ts';
@@ -54,10 +55,15 @@ export function composeShard(seed: ShardSeed, thread: ShardThread): Shard {
   const catalog = new KafkaConfigCatalog(seed.staticConfigs);
   let shard: Shard | null = null;
   const readBudget = new ReadBudget(clock, seed.coldReads);
+  const manifests = new ManifestCache({
+    store,
+    crc32c: native.crc32c,
+    clusterId: () => shard?.image.clusterId ?? '',
+  });
   const reader = new ObjectReader({
     store,
     crc32c: native.crc32c,
-    sizeOf: (objectId) => shard?.image.objects.get(objectId)?.size,
+    sizeOf: (objectId) => shard?.image.objects.get(objectId)?.size ?? manifests.sizeOf(objectId),
     charge: (bytes) => readBudget.take(bytes),
     pause: () => new Promise((resolve) => clock.soon(resolve)),
   });
@@ -91,6 +97,7 @@ export function composeShard(seed: ShardSeed, thread: ShardThread): Shard {
     crc32cAt: native.crc32cAt(arena),
     walk: native.walk,
     coldReader,
+    manifests,
     control: thread.control,
     catalog,
     handlers: (services) => requestHandlers(services, groupServices(services), catalog, seed.handlers),

@@ -11,6 +11,8 @@ import type { Logger } from '../ports/logger.ts';
 import { streamKey } from '../ports/stream-id.ts';
 import type { Crc32c } from '../protocol/records/crc32c.ts';
 import type { ConfigCatalog } from '../requests/config-catalog.ts';
+import type { ManifestCache } from '../stream/manifest/manifest-cache.ts';
+import { cutProducer, type FoldBase, foldBase, foldInto } from '../stream/manifest/producer-fold.ts';
 import type { ProducerEntry } from '../stream/objects/objects.ts';
 import type { ObjectReader } from '../stream/read/object-reader.ts';
 import { PayloadReader } from '../stream/wal/payload-reader.ts';
@@ -26,75 +28,91 @@ export function committedEnd(partition: PartitionImage): number {
   if (partition.state === 'closed') return partition.endOffset;
   const last = partition.objects[partition.objects.length - 1];
   // Not the start of the newest epoch: an open stream's records up to there may still be in the WAL only.
-  return Math.max(partition.startOffset, last?.endOffset ?? 0);
-}
-
-/** A producer as of an earlier end, null when nothing is left of it; what lies behind that end comes from the WAL. */
-function cutProducer(producer: ProducerEntry, endOffset: number): ProducerEntry | null {
-  const batches = producer.batches.filter((batch) => batch.lastOffset < endOffset);
-  if (batches.length === producer.batches.length) return producer;
-  const newest = batches[batches.length - 1];
-  return newest === undefined ? null : { ...producer, batches, timestamp: newest.timestamp };
+  return Math.max(partition.startOffset, partition.manifest?.endOffset ?? 0, last?.endOffset ?? 0);
 }
 
 /** Index of the volume a partition is pinned to; a partition of a volume that is gone moves to another. */
 export function volumeIndex(partition: PartitionImage, volumes: readonly Volume[]): number {
-  const pinned = volumes.findIndex((volume) => volume.logId === partition.wal);
+  const pinned = volumes.findIndex(
+    ({ logId, predecessors }) =>
+      logId === partition.wal || predecessors.some((predecessor) => predecessor.logId === partition.wal),
+  );
   return pinned >= 0 ? pinned : volumeFor(partition.topicId, partition.partition, volumes.length);
 }
 
-/** Producers of every stream as of what committed objects hold: the state named at its open, then later objects. */
+/** Manifests read at a time. */
+const manifestReadsMax = 16;
+
+/**
+ * Producers of every stream as of what committed objects hold: from the newest base (state named at its close, or
+ * manifest) over later objects. Each object's section is read once for all streams; what must be read is what was uploaded
+ * since the last compaction or clean stop, however long the broker ran.
+ */
 export async function foldProducers(
   image: ClusterImage,
   reader: ObjectReader,
+  manifests: ManifestCache,
 ): Promise<Map<string, Map<number, ProducerEntry>>> {
   const folded = new Map<string, Map<number, ProducerEntry>>();
   const wantedStates = new Set<string>();
-  const wantedObjects = new Map<string, number>();
-  const from = new Map<string, number>();
+  const wantedManifests: PartitionImage[] = [];
+  const bases = new Map<string, FoldBase>();
+  /** Offset where each object's part of a stream begins, for those behind the stream's base. */
+  const wantedObjects = new Map<string, Map<string, number>>();
   for (const topic of image.topicsById.values()) {
     for (const partition of topic.partitions) {
       const key = streamKey(topic.topicId, partition.partition);
-      if (partition.stateObject !== '') wantedStates.add(partition.stateObject);
-      if (partition.state !== 'open') continue;
-      const base = partition.epochs[partition.epochs.length - 1]?.startOffset ?? 0;
-      from.set(key, base);
-      for (const object of partition.objects)
-        if (object.endOffset > base)
-          wantedObjects.set(
-            object.objectId,
-            Math.max(wantedObjects.get(object.objectId) ?? 0, object.baseOffset),
-          );
+      const base = foldBase(partition, Number.POSITIVE_INFINITY);
+      bases.set(key, base);
+      if (base.from === 'state') wantedStates.add(partition.stateObject);
+      if (base.from === 'manifest') wantedManifests.push(partition);
+      for (const { objectId, baseOffset, endOffset } of partition.objects) {
+        if (endOffset <= base.offset) continue;
+        const streams = wantedObjects.get(objectId) ?? new Map<string, number>();
+        wantedObjects.set(objectId, streams.set(key, baseOffset));
+      }
     }
   }
   for (const objectId of wantedStates) {
     for (const state of await reader.states(await reader.open(objectId))) {
       const partition = image.topicsById.get(state.topicId)?.partitions[state.partition];
-      if (partition?.stateObject !== objectId) continue;
+      const key = streamKey(state.topicId, state.partition);
+      if (partition?.stateObject !== objectId || bases.get(key)?.from !== 'state') continue;
       const known = new Map<number, ProducerEntry>();
       for (const producer of state.producers) {
+        // What lies behind the committed end comes from the WAL.
         const kept = cutProducer(producer, committedEnd(partition));
         if (kept !== null) known.set(producer.producerId, kept);
       }
-      folded.set(streamKey(state.topicId, state.partition), known);
+      folded.set(key, known);
     }
   }
-  // Object ids grow with time, so ascending ids are upload order.
-  for (const objectId of [...wantedObjects.keys()].sort()) {
+  for (let at = 0; at < wantedManifests.length; at += manifestReadsMax) {
+    const some = wantedManifests.slice(at, at + manifestReadsMax);
+    const read = some.map(({ topicId, partition, manifest }) =>
+      manifests.get(topicId, partition, manifest!.version),
+    );
+    for (const { topicId, partition, producers } of await Promise.all(read)) {
+      const known = new Map(producers.map((producer) => [producer.producerId, producer]));
+      folded.set(streamKey(topicId, partition), known);
+    }
+  }
+  const parts = new Map<string, { baseOffset: number; producers: readonly ProducerEntry[] }[]>();
+  for (const [objectId, streams] of wantedObjects) {
     for (const { topicId, partition, producers } of await reader.producers(await reader.open(objectId))) {
       const key = streamKey(topicId, partition);
-      const base = from.get(key);
-      if (base === undefined) continue;
-      let known = folded.get(key);
-      if (known === undefined) {
-        known = new Map();
-        folded.set(key, known);
-      }
-      for (const producer of producers) {
-        const newest = producer.batches[producer.batches.length - 1];
-        if (newest !== undefined && newest.lastOffset >= base) known.set(producer.producerId, producer);
-      }
+      const baseOffset = streams.get(key);
+      if (baseOffset === undefined) continue;
+      const list = parts.get(key) ?? [];
+      list.push({ baseOffset, producers });
+      parts.set(key, list);
     }
+  }
+  for (const [key, list] of parts) {
+    const known = folded.get(key) ?? new Map<number, ProducerEntry>();
+    folded.set(key, known);
+    list.sort((a, b) => a.baseOffset - b.baseOffset);
+    for (const { producers } of list) foldInto(known, producers, bases.get(key)!.offset);
   }
   return folded;
 }

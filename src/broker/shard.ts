@@ -31,6 +31,7 @@ import { Dispatcher, type GroupRouter } from '../requests/dispatcher.ts';
 import { FetchSessionCache } from '../requests/fetch-session.ts';
 import type { AnyRequestHandler } from '../requests/handler.ts';
 import type { TopicDirectory } from '../requests/topic-directory.ts';
+import type { ManifestCache } from '../stream/manifest/manifest-cache.ts';
 import type { ColdReader } from '../stream/read/cold-reader.ts';
 import type { Wal } from '../stream/wal/wal.ts';
 import { ObjectColdPath } from './cold-path.ts';
@@ -77,6 +78,7 @@ export interface ShardParts {
   readonly crc32cAt: (position: number, length: number) => number;
   readonly walk: RecordWalk;
   readonly coldReader: ColdReader;
+  readonly manifests: ManifestCache;
   readonly control: ControlPlane;
   readonly catalog: ConfigCatalog;
   /** Handlers beyond what the shard itself knows; given the shard's services. */
@@ -153,6 +155,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
     const cold = new ObjectColdPath({
       arena,
       reader: parts.coldReader,
+      manifests: parts.manifests,
       image: () => this.image,
       logger,
       codecs: parts.codecs,

@@ -7,6 +7,8 @@
  * - A partition's `objects` are ascending by baseOffset and hold the live ranges only: those of existing topics that
  *   end above the log start and above the manifest's end. `ObjectRecord.ranges` stays as uploaded until the object is
  *   dropped.
+ * - A partition's `objects` only ever grow in place; to lose or insert entries the array is replaced, so that a reader who
+ *   waits between two objects keeps the list it began with.
  * - `#live` counts an object's live ranges; objects at zero that no partition names for its state are in `unreferenced`.
  */
 import { metadataCorrupt } from './metadata-bytes.ts';
@@ -242,7 +244,7 @@ export class ImageBuilder {
       this.#release(range.objectId);
       gone++;
     }
-    if (gone > 0) partition.objects.splice(0, gone);
+    if (gone > 0) partition.objects = partition.objects.slice(gone);
     // The entry that covers the log start stays: epoch lookups there must not fail.
     let covered = 0;
     while ((partition.epochs[covered + 1]?.startOffset ?? Number.POSITIVE_INFINITY) <= startOffset) covered++;
@@ -263,7 +265,7 @@ export class ImageBuilder {
       this.#release(range.objectId);
       taken++;
     }
-    if (taken > 0) partition.objects.splice(0, taken);
+    if (taken > 0) partition.objects = partition.objects.slice(taken);
     for (const objectId of change.adopted) this.#forgetObject(objectId);
     for (const objectId of change.dropped) this.image.dropped.set(objectId, dueMs);
     if (partition.stateObject !== '' && endOffset >= stateOffset(partition)) {
@@ -283,7 +285,7 @@ export class ImageBuilder {
       const partition = this.image.topicsById.get(range.topicId)?.partitions[range.partition];
       if (partition === undefined || range.endOffset <= partition.startOffset) continue;
       if (partition.manifest !== null && range.endOffset <= partition.manifest.endOffset) continue;
-      insertRange(partition.objects, object.objectId, range);
+      insertRange(partition, object.objectId, range);
       live++;
     }
     this.#live.set(object.objectId, live);
@@ -325,10 +327,11 @@ export class ImageBuilder {
     if (object === undefined) throw metadataCorrupt(`drops the unknown object ${objectId}`);
     if (this.#live.get(objectId) !== 0) {
       for (const { topicId, partition: index, baseOffset } of object.ranges) {
-        const objects = this.image.topicsById.get(topicId)?.partitions[index]?.objects;
-        if (objects === undefined) continue;
-        const at = firstAtOrAbove(objects, baseOffset);
-        if (objects[at]?.objectId === objectId) objects.splice(at, 1);
+        const partition = this.image.topicsById.get(topicId)?.partitions[index];
+        if (partition === undefined) continue;
+        const at = firstAtOrAbove(partition.objects, baseOffset);
+        if (partition.objects[at]?.objectId === objectId)
+          partition.objects = partition.objects.filter((_entry, i) => i !== at);
       }
     }
     this.#forgetObject(objectId);
@@ -406,12 +409,16 @@ function merged(
 }
 
 /** Uploads come in offset order but for what a failed volume's prefix brings late. */
-function insertRange(objects: PartitionImage['objects'], objectId: string, range: StreamRange): void {
+function insertRange(partition: PartitionImage, objectId: string, range: StreamRange): void {
+  const { objects } = partition;
   const { baseOffset, endOffset, maxTimestamp, bytes } = range;
   const entry: StreamObject = { objectId, baseOffset, endOffset, maxTimestamp, bytes };
   const last = objects.at(-1);
   if (last === undefined || last.baseOffset < baseOffset) objects.push(entry);
-  else objects.splice(firstAtOrAbove(objects, baseOffset), 0, entry);
+  else {
+    const at = firstAtOrAbove(objects, baseOffset);
+    partition.objects = [...objects.slice(0, at), entry, ...objects.slice(at)];
+  }
 }
 
 /** Index of the first entry with baseOffset ≥ `offset`. */

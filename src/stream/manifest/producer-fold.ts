@@ -15,21 +15,18 @@ export interface FoldBase {
 }
 
 /**
- * The newest base whose offset is not above `endOffset`. A named state was taken at the partition's end if it is closed,
- * else where its newest epoch began (the metadata forget a state that a manifest has reached).
+ * The newest base whose offset is not above `endOffset`. A state was taken at the partition's end if it is closed, else
+ * where its newest epoch began; '' says that there was nobody then. The metadata forget a state that a manifest reached.
  */
 export function foldBase(
   partition: Pick<PartitionImage, 'state' | 'stateObject' | 'endOffset' | 'epochs' | 'manifest'>,
   endOffset: number,
 ): FoldBase {
-  const { manifest, stateObject } = partition;
+  const { manifest, stateObject, state, epochs } = partition;
   const covered = manifest?.endOffset ?? 0;
-  if (stateObject !== '') {
-    const at =
-      partition.state === 'closed' ? partition.endOffset : (partition.epochs.at(-1)?.startOffset ?? 0);
-    if (at >= covered && at <= endOffset) return { from: 'state', offset: at };
-  }
-  return manifest === null ? { from: 'nothing', offset: 0 } : { from: 'manifest', offset: covered };
+  const at = state === 'closed' ? partition.endOffset : (epochs.at(-1)?.startOffset ?? 0);
+  if (at > covered && at <= endOffset) return { from: stateObject === '' ? 'nothing' : 'state', offset: at };
+  return { from: manifest === null ? 'nothing' : 'manifest', offset: covered };
 }
 
 /** Takes one object's producers over; what they say of batches below `base` only is older than the base. */

@@ -24,16 +24,17 @@ describe('manifest writer', () => {
     await made.upload([
       { topic: 1, from: 0, shapes, producers: [producer(7, 9), producer(8, 4)], aborted: [aborted] },
     ]);
-    await made.metadata.commit([close(1, 0, 0, 10), open(1, 0, 3, 10)]);
+    const producers = [producer(7, 9), producer(8, 4)];
+    const stateObject = await made.upload(
+      [],
+      [{ topicId: id(1), partition: 0, endOffset: 10, lastStableOffset: 10, producers }],
+    );
+    await made.metadata.commit([{ ...close(1, 0, 0, 10), stateObject } as never, open(1, 0, 3, 10)]);
     await made.upload([{ topic: 1, from: 10, shapes, producers: [producer(7, 19, { txnFirstOffset: 15 })] }]);
     await made.upload([{ topic: 1, from: 20, shapes, producers: [producer(9, 29)] }]);
-    // The state that the close named is not in any object: nothing may ask for it below its offset.
-    const first = await made.adopt(1, 1).catch((error) => error);
-    assert.equal(first.code, 'OBJECT_GONE');
-    await made.metadata.commit([{ ...close(1, 0, 3, 30), stateObject: '' } as never, open(1, 0, 4, 30)]);
 
     const manifest = (await made.adopt(1, 2))!;
-    const size = (n: number) => made.objects.results[n]!.size;
+    const size = (object: number) => made.objects.results[object - 1]!.size;
     assert.deepEqual(manifest, {
       topicId: id(1),
       partition: 0,
@@ -41,8 +42,8 @@ describe('manifest writer', () => {
       startOffset: 0,
       endOffset: 20,
       objects: [
-        { objectId: oid(1), size: size(0), baseOffset: 0, endOffset: 10, maxTimestamp: 0, bytes: 200 },
-        { objectId: oid(2), size: size(1), baseOffset: 10, endOffset: 20, maxTimestamp: 100, bytes: 200 },
+        { objectId: oid(1), size: size(1), baseOffset: 0, endOffset: 10, maxTimestamp: 0, bytes: 200 },
+        { objectId: oid(3), size: size(3), baseOffset: 10, endOffset: 20, maxTimestamp: 100, bytes: 200 },
       ],
       epochs: [
         { epoch: 0, startOffset: 0 },
@@ -63,10 +64,12 @@ describe('manifest writer', () => {
     });
     assert.deepEqual(
       made.partition(1).objects.map(({ objectId }) => objectId),
-      [oid(3)],
+      [oid(4)],
     );
-    assert.deepEqual([...image.objects.keys()], [oid(3)]);
-    assert.deepEqual([image.dropped.size, made.metadata.unreferenced.size], [0, 0]);
+    // The state is in the manifest now, and its object has nothing else.
+    assert.deepEqual([...image.objects.keys()], [stateObject, oid(4)]);
+    assert.deepEqual([...made.metadata.unreferenced], [stateObject]);
+    assert.equal(image.dropped.size, 0);
 
     const next = (await made.adopt(1, 1))!;
     assert.deepEqual(
