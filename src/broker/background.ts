@@ -5,8 +5,12 @@
 import type { EmbeddedMetadataStore } from '../metadata/embedded-metadata-store.ts';
 import type { MetadataStore } from '../metadata/metadata-store.ts';
 import type { ObjectStore } from '../store/object-store.ts';
+import { compactionDefaults } from '../stream/compaction/compaction-policy.ts';
 import type { BrokerPorts } from './broker.ts';
 import type { BrokerConfig } from './broker-config.ts';
+import { Compaction } from './compaction.ts';
+import type { Deployment } from './deploy.ts';
+import { ObjectIds } from './object-ids.ts';
 import { ObjectSweep } from './object-sweep.ts';
 
 export interface BackgroundService {
@@ -22,12 +26,37 @@ export interface BackgroundDeps {
   readonly metadata: MetadataStore;
   /** The same metadata before it is distributed to shards, for what only the embedded store knows. */
   readonly embedded: EmbeddedMetadataStore;
+  readonly deployment: Deployment;
+  readonly brokerEpoch: number;
+}
+
+function compactionService(deps: BackgroundDeps): Compaction {
+  const { config, ports, store, metadata, deployment, brokerEpoch } = deps;
+  return new Compaction({
+    metadata,
+    ids: new ObjectIds(metadata),
+    store,
+    clock: ports.clock,
+    logger: ports.logger,
+    compact: (task) => deployment.compact(task),
+    cancel: () => deployment.stopCompaction(),
+    async busy() {
+      const shards = await Promise.all(deployment.shards.map((shard) => shard.metrics()));
+      const delta = shards.reduce((sum, shard) => sum + (shard.deltaBytes ?? 0), 0);
+      return delta > config.logCacheBytes / 2;
+    },
+    identity: { clusterId: metadata.image.clusterId, node: config.nodeId, brokerEpoch },
+    policy: ports.storage?.compaction?.policy ?? compactionDefaults,
+    intervalMs: config.compaction.intervalMs,
+    graceMs: config.objectGraceMs,
+  });
 }
 
 export function backgroundServices(deps: BackgroundDeps): BackgroundService[] {
   const { config, ports, store, metadata, embedded } = deps;
   const { clock, logger } = ports;
   return [
+    ...(config.compaction.enabled ? [compactionService(deps)] : []),
     new ObjectSweep({
       metadata,
       unreferenced: () => embedded.unreferenced,

@@ -38,6 +38,14 @@ export interface WalConfig {
   readonly extraWriteDelayMs: number;
 }
 
+export interface CompactionConfig {
+  readonly enabled: boolean;
+  readonly intervalMs: number;
+  /** To and from the object store; Infinity = no limit. */
+  readonly bytesPerSecond: number;
+  readonly requestsPerSecond: number;
+}
+
 export interface BrokerConfig {
   readonly nodeId: number;
   readonly rack: string | null;
@@ -57,6 +65,7 @@ export interface BrokerConfig {
   readonly journalEntries: number;
   readonly uploadBytes: number;
   readonly uploadAgeMs: number;
+  readonly compaction: CompactionConfig;
   /** Bytes per second to and from the object store, all threads together; Infinity = no limit. */
   readonly storeBandwidth: number;
   readonly listeners: readonly ListenerConfig[];

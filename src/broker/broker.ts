@@ -20,6 +20,8 @@ import type { Random } from '../ports/random.ts';
 import { streamKey } from '../ports/stream-id.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import type { StoreStats } from '../store/store-stats.ts';
+import type { CompactionPolicy } from '../stream/compaction/compaction-policy.ts';
+import type { CompactionLimits } from '../stream/compaction/compaction-task.ts';
 import { objectKey } from '../stream/objects/object-format.ts';
 import { ManifestCache } from '../stream/manifest/manifest-cache.ts';
 import { ObjectReader } from '../stream/read/object-reader.ts';
@@ -69,6 +71,8 @@ export interface StorageLayers {
   /** Sizes of puts and parts, and from which size on a stream has an object of its own. */
   readonly upload?: UploadSettings;
   readonly planLimits?: PlanLimits;
+  /** When objects are compacted, and the sizes that the work goes by. */
+  readonly compaction?: { readonly policy: CompactionPolicy; readonly limits: CompactionLimits };
 }
 
 export interface BrokerNumbers {
@@ -249,6 +253,8 @@ export class RunningBroker {
       store: this.store,
       metadata: this.metadata,
       embedded,
+      deployment: this.deployment,
+      brokerEpoch: this.brokerEpoch,
     });
     for (const service of this.background) service.start();
     this.keepHouse();

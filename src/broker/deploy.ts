@@ -10,6 +10,13 @@ import { MillraceError } from '../ports/errors.ts';
 import type { ControlPlane } from '../requests/control-plane.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import type { UploadPlan, UploadResult } from '../stream/objects/objects.ts';
+import { runCompaction } from '../stream/compaction/compact-objects.ts';
+import { CompactionPace } from '../stream/compaction/compaction-pace.ts';
+import {
+  type CompactionResult,
+  type CompactionTask,
+  compactionLimits,
+} from '../stream/compaction/compaction-task.ts';
 import { runUpload } from '../stream/upload/object-pool.ts';
 import { StagingPool } from '../stream/upload/staging-pool.ts';
 import { DelayedWalDevice } from '../stream/wal/delayed-wal-device.ts';
@@ -80,6 +87,10 @@ export interface Deployment {
   walWriteBuckets(volume: number): Float64Array;
   /** `share` = the object's part of the upload rate. */
   upload(plan: UploadPlan, share: number): Promise<UploadResult>;
+  /** Makes one object of others; never rejects but for the pool's own end. */
+  compact(task: CompactionTask): Promise<CompactionResult>;
+  /** Compactions under way end with their next request, and none begins any more. */
+  stopCompaction(): void;
   close(clean: boolean): Promise<void>;
 }
 
@@ -187,6 +198,8 @@ async function deployInline(parts: DeployParts): Promise<Deployment> {
   });
   const host = new ShardHost(shard, parts.tls, tlsListeners(config), ports.logger);
   const controls: WalControl[] = [];
+  let compacting = true;
+  const compactionPace = new CompactionPace(clock, config.compaction, () => !compacting);
   const usage: (() => { usedBytes: number; capacityBytes: number; commits: number; failed: number })[] = [];
   const deps = {
     crc32c: native.crc32c,
@@ -228,6 +241,16 @@ async function deployInline(parts: DeployParts): Promise<Deployment> {
       return wal instanceof InlineWal ? wal.writer.stats.writeMicros : new Float64Array(histogramBuckets);
     },
     upload: (plan, share) => runUpload(plan, arena, store, deps, share),
+    compact: (task) =>
+      runCompaction(task, {
+        store,
+        crc32c: native.crc32c,
+        pace: compactionPace.wait,
+        limits: ports.storage?.compaction?.limits ?? compactionLimits,
+      }),
+    stopCompaction: () => {
+      compacting = false;
+    },
     async close(clean) {
       for (const control of controls) await control.close({ clean }).catch(() => {});
       await shard.drain(0);
@@ -370,6 +393,7 @@ async function deployThreads(parts: DeployParts): Promise<Deployment> {
       storeUrl: config.storeUrl,
       storeBoard: parts.storeBoard,
       stagingBytes,
+      compaction: config.compaction,
     },
     poolThreads,
   );
@@ -429,6 +453,8 @@ async function deployThreads(parts: DeployParts): Promise<Deployment> {
     walMetrics: (volume) => wals[volume]!.metrics(),
     walWriteBuckets: (volume) => wals[volume]!.writeBuckets(),
     upload: (plan, share) => pool.upload(plan, share),
+    compact: (task) => pool.compact(task),
+    stopCompaction: () => pool.stopCompaction(),
     async close(clean) {
       for (const wal of wals) {
         if (clean)

@@ -222,6 +222,32 @@ export const settingTable = {
     max: day,
     doc: 'An upload starts when the oldest record not uploaded is this old.',
   }),
+  'compaction.enable': bool({
+    group: 'Upload',
+    default: true,
+    doc: 'Merge uploaded objects, so that their number and the metadata stay small.',
+  }),
+  'compaction.interval.ms': duration({
+    group: 'Upload',
+    default: 10_000,
+    min: 100,
+    max: day,
+    doc: 'How often it is looked whether objects are to be merged.',
+  }),
+  'compaction.bandwidth': bytes({
+    group: 'Upload',
+    default: 100 * MiB,
+    min: 0,
+    max: TiB,
+    doc: 'Bytes per second, both directions, that merging may move between broker and store; 0 = no limit.',
+  }),
+  'compaction.requests': int({
+    group: 'Upload',
+    default: 100,
+    min: 0,
+    max: 100_000,
+    doc: 'Requests per second that merging may make; 0 = no limit.',
+  }),
   'arena.bytes': bytes({
     group: 'Memory and threads',
     default: (context) => defaultArenaBytes(context.profile, context.machine),

@@ -68,6 +68,12 @@ export function brokerConfig(
     journalEntries: limits.journalEntries,
     uploadBytes: limits.uploadTriggerBytes,
     uploadAgeMs: settings['upload.age.ms'],
+    compaction: {
+      enabled: settings['compaction.enable'],
+      intervalMs: settings['compaction.interval.ms'],
+      bytesPerSecond: unlimited(settings['compaction.bandwidth']),
+      requestsPerSecond: unlimited(settings['compaction.requests']),
+    },
     storeBandwidth: unlimited(settings['store.bandwidth']),
     listeners: listeners(settings).map((listener) =>
       listener.advertisedHost === '' ? { ...listener, advertisedHost: machine.hostname } : listener,

@@ -2,6 +2,7 @@
 import { workerData } from 'node:worker_threads';
 import { guardedStore } from '../../broker/broker-store.ts';
 import { threadNative } from '../../broker/thread-native.ts';
+import { CompactionPace } from '../../stream/compaction/compaction-pace.ts';
 import { ObjectReader } from '../../stream/read/object-reader.ts';
 import { type ObjectTask, type ObjectTaskResult, runObjectTask } from '../../stream/upload/object-pool.ts';
 import { StagingPool } from '../../stream/upload/staging-pool.ts';
@@ -17,11 +18,14 @@ const { crc32c } = threadNative(data.native);
 const clock = new SystemClock();
 const board = StoreBoard.claim(data.storeBoard);
 const store = await guardedStore(data.storeUrl, { clock, random: new SystemRandom(), crc32c, board });
+const compactionStop = new Int32Array(data.compactionStop);
+const pace = new CompactionPace(clock, data.compaction, () => Atomics.load(compactionStop, 0) !== 0);
 const context = {
   arena: SharedArena.attach(data.arena),
   store,
   reader: new ObjectReader({ store, crc32c }),
   upload: { crc32c, staging: new StagingPool({ bytesMax: data.stagingBytes }), clock, flow: board },
+  compaction: { store, crc32c, pace: pace.wait },
 };
 
 export default function run(task: ObjectTask): Promise<ObjectTaskResult> {
