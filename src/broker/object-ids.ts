@@ -1,7 +1,9 @@
 /** Object ids in blocks granted by the metadata: an id is never used twice, also not after a crash. Main thread. */
 import type { MetadataStore } from '../metadata/metadata-store.ts';
+import { MillraceError } from '../ports/errors.ts';
 
 const blockIds = 256;
+const attemptsMax = 10;
 
 export class ObjectIds {
   private readonly metadata: MetadataStore;
@@ -30,9 +32,19 @@ export class ObjectIds {
   }
 
   private async grant(): Promise<void> {
-    const first = this.metadata.image.nextObjectId;
-    await this.metadata.commit([{ type: 'idBlock', kind: 'object', next: first + blockIds }]);
-    this.next = first;
-    this.end = first + blockIds;
+    for (let attempt = 1; ; attempt++) {
+      const first = this.metadata.image.nextObjectId;
+      try {
+        await this.metadata.commit([{ type: 'idBlock', kind: 'object', next: first + blockIds }]);
+        this.next = first;
+        this.end = first + blockIds;
+        return;
+      } catch (error) {
+        const taken = error instanceof MillraceError && error.code === 'METADATA_CONDITION';
+        if (!taken || attempt === attemptsMax) throw error;
+        // Another part of the broker takes this block: an empty commit waits until the image shows it.
+        await this.metadata.commit([]);
+      }
+    }
   }
 }

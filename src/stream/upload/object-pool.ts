@@ -4,6 +4,7 @@
  *
  *   upload       UploadPlan                     → UploadResult     (arena ranges are referenced by whoever sends the task)
  *   readBlocks   object, entries, arena position → null             (the memory belongs to whoever sends the task)
+ *   compact      CompactionTask                 → CompactionResult (reads and writes through memory of its own)
  *
  * A plan's typed arrays may be transferred (transferablesOf) when the sender does not need them again.
  */
@@ -11,6 +12,8 @@ import type { Arena } from '../../ports/arena.ts';
 import { errorFromWire, errorToWire, type WireError } from '../../ports/errors.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
 import type { BlockLoader } from '../cache/block-cache.ts';
+import { type CompactionDeps, runCompaction } from '../compaction/compact-objects.ts';
+import type { CompactionResult, CompactionTask } from '../compaction/compaction-task.ts';
 import type { IndexEntry, UploadPlan, UploadResult } from '../objects/objects.ts';
 import type { ObjectReader } from '../read/object-reader.ts';
 import { type UploadDeps, uploadObject } from './upload-object.ts';
@@ -22,17 +25,20 @@ export type ObjectTask =
       readonly objectId: string;
       readonly entries: readonly IndexEntry[];
       readonly position: number;
-    };
+    }
+  | { readonly kind: 'compact'; readonly task: CompactionTask };
 
 export type ObjectTaskResult =
   | { readonly kind: 'upload'; readonly result: UploadResult }
-  | { readonly kind: 'readBlocks'; readonly error: WireError | null };
+  | { readonly kind: 'readBlocks'; readonly error: WireError | null }
+  | { readonly kind: 'compact'; readonly result: CompactionResult };
 
 export interface ObjectTaskContext {
   readonly arena: Arena;
   readonly store: ObjectStore;
   readonly reader: ObjectReader;
   readonly upload: UploadDeps;
+  readonly compaction: CompactionDeps;
 }
 
 /** Like uploadObject, but a failure is a value: the result without ranges, with `error`. */
@@ -58,6 +64,8 @@ export async function runObjectTask(task: ObjectTask, context: ObjectTaskContext
       result: await runUpload(task.plan, context.arena, context.store, context.upload, task.share),
     };
   }
+  if (task.kind === 'compact')
+    return { kind: 'compact', result: await runCompaction(task.task, context.compaction) };
   try {
     await context.reader.readBlocks(task.objectId, task.entries, context.arena.buffer, task.position);
     return { kind: 'readBlocks', error: null };

@@ -1,8 +1,9 @@
 /**
- * The object pool: piscina workers that build and upload objects from the arena. Started at the first task; without
+ * The object pool: piscina workers that build and upload objects from the arena, and compact objects. Started at the first task; without
  * atomics (its threads would sleep on idle keep-alive sockets) and without an idle time-out. Main thread.
  */
 import { Piscina } from 'piscina';
+import type { CompactionResult, CompactionTask } from '../../stream/compaction/compaction-task.ts';
 import type { UploadPlan, UploadResult } from '../../stream/objects/objects.ts';
 import type { ObjectTaskResult } from '../../stream/upload/object-pool.ts';
 import type { PoolWorkerData } from './contract.ts';
@@ -12,8 +13,8 @@ export class ObjectPool {
   private readonly threads: number;
   private pool: Piscina | null = null;
 
-  constructor(data: PoolWorkerData, threads: number) {
-    this.data = data;
+  constructor(data: Omit<PoolWorkerData, 'compactionStop'>, threads: number) {
+    this.data = { ...data, compactionStop: new SharedArrayBuffer(4) };
     this.threads = threads;
   }
 
@@ -35,6 +36,17 @@ export class ObjectPool {
     const outcome = (await this.start().run({ kind: 'upload', plan, share })) as ObjectTaskResult;
     if (outcome.kind !== 'upload') throw new TypeError('the pool answered another task');
     return outcome.result;
+  }
+
+  async compact(task: CompactionTask): Promise<CompactionResult> {
+    const outcome = (await this.start().run({ kind: 'compact', task })) as ObjectTaskResult;
+    if (outcome.kind !== 'compact') throw new TypeError('the pool answered another task');
+    return outcome.result;
+  }
+
+  /** Compactions under way end with their next request, and none begins any more. */
+  stopCompaction(): void {
+    Atomics.store(new Int32Array(this.data.compactionStop), 0, 1);
   }
 
   async close(): Promise<void> {

@@ -1,4 +1,5 @@
 /** What main gives the object pool's workers: the arena they read and write, and the store. */
+import type { CompactionRates } from '../../stream/compaction/compaction-pace.ts';
 import type { ArenaHandle } from '../memory/arena.ts';
 import type { StoreBoardMemory } from '../memory/store-board.ts';
 
@@ -8,4 +9,7 @@ export interface PoolWorkerData {
   readonly storeUrl: string;
   readonly storeBoard: StoreBoardMemory;
   readonly stagingBytes: number;
+  readonly compaction: CompactionRates;
+  /** [0] not zero: compactions end with their next request. */
+  readonly compactionStop: SharedArrayBuffer;
 }

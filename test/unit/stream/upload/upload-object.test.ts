@@ -274,6 +274,7 @@ test('a pool task survives the crossing, and its failure is a value', async () =
     store: world.store,
     reader,
     upload: { crc32c, staging: world.staging },
+    compaction: { store: world.store, crc32c, pace: async () => {} },
   };
   assert.equal(transferablesOf(plan).length, 2);
   const task = structuredClone({ kind: 'upload' as const, plan }, { transfer: transferablesOf(plan) });
