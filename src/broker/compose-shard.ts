@@ -81,7 +81,7 @@ export function composeShard(seed: ShardSeed, thread: ShardThread): Shard {
     cache,
     clock,
     // A few readers' windows and answers fit the cache together.
-    readAheadBytesMax: Math.min(16 << 20, Math.floor(seed.blockCacheBytes / 8)),
+    readAheadBytesMax: Math.min(16 << 20, Math.floor(seed.blockCacheBytes / 16)),
     readBytesMax: Math.min(8 << 20, Math.max(1 << 20, Math.floor(seed.blockCacheBytes / 8))),
   });
   shard = new Shard({
