@@ -53,7 +53,7 @@ export class PayloadReader {
       const wanted = Math.min(end - page, windowBytesMax);
       let index = this.#window.find(page, wanted);
       if (index < 0)
-        index = await this.#window.load(page, wanted, wanted, Math.max(this.#end, page + wanted));
+        index = await this.#window.load(page, wanted, windowBytesMax, Math.max(this.#end, page + wanted));
       const from = index + (at - page);
       const length = wanted - (at - page);
       crc = this.#crc32c(this.#window.buffer, from, length, crc);
