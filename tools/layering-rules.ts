@@ -14,8 +14,8 @@ const common = ['ports', 'protocol', 'config', 'observe', 'native-bindings'] as 
 
 /** What each room may import besides itself. */
 export const rooms: Readonly<Record<string, readonly Allowance[]>> = {
-  main: ['cli', 'embedded', 'threads', ...common],
-  cli: ['embedded', 'threads', ...common],
+  main: ['cli', 'embedded', 'inspect', 'threads', ...common],
+  cli: ['embedded', 'inspect', 'threads', ...common],
   embedded: ['compose', 'threads', 'coordinator', ...common],
   compose: [
     'threads',
@@ -38,6 +38,8 @@ export const rooms: Readonly<Record<string, readonly Allowance[]>> = {
   coordinator: [...common],
   log: ['stream', 'metadata', ...common],
   stream: ['store', 'types of metadata', ...common],
+  // Tools of an operator: they look at what stores hold with the broker's own readers, and run beside no broker.
+  inspect: ['stream', 'metadata', 'store', ...common],
   metadata: ['store', ...common],
   store: [...common],
   observe: ['ports', 'config'],

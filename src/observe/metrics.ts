@@ -67,6 +67,22 @@ export class Summary {
   }
 }
 
+/** Times of one short measurement, in µs; quantiles over all of them. */
+export class LatencyRecord {
+  readonly #histogram = newHistogram();
+  count = 0;
+
+  record(micros: number): void {
+    this.#histogram.recordValue(Math.min(Math.max(0, Math.round(micros)), summaryValueMax));
+    this.count++;
+  }
+
+  /** @param share 0.99 for p99. */
+  quantile(share: number): number {
+    return this.#histogram.getValueAtPercentile(share * 100);
+  }
+}
+
 /** Buckets by powers of two, filled by its user or pointed at the user's own array. */
 export class BucketHistogram {
   sum = 0;
