@@ -35,6 +35,8 @@ export interface Reply {
   skip(): void;
   /** Gives up on the connection, saying why in the log. */
   fail(reason: string): void;
+  /** The answer may take long: `over` runs at most once before it, when it is waited for or (`gone`) of no use any more. */
+  whileParked(over: (gone: boolean) => void): void;
 }
 
 export interface FrameHandler {
@@ -73,14 +75,35 @@ class PendingReply implements Reply {
   bytes = 0;
   sent: (() => void) | null = null;
   done = false;
+  private over: ((gone: boolean) => void) | null = null;
 
   constructor(connection: Connection) {
     this.connection = connection;
   }
 
+  whileParked(over: (gone: boolean) => void): void {
+    this.over = over;
+    this.connection.parked++;
+  }
+
+  /** Ends the waiting, where there is any. */
+  endParking(gone: boolean): void {
+    const { over } = this;
+    if (over === null) return;
+    this.unpark();
+    over(gone);
+  }
+
+  private unpark(): void {
+    if (this.over === null) return;
+    this.over = null;
+    this.connection.parked--;
+  }
+
   send(chunks: readonly Uint8Array[], bytes: number, sent: (() => void) | null): void {
     if (this.done) throw new Error('a request was answered twice');
     this.done = true;
+    this.unpark();
     this.chunks = chunks;
     this.bytes = bytes;
     this.sent = sent;
@@ -93,6 +116,7 @@ class PendingReply implements Reply {
 
   fail(reason: string): void {
     this.done = true;
+    this.unpark();
     this.connection.close(reason);
   }
 }
@@ -102,6 +126,8 @@ export class Connection implements FrameSink {
   readonly host: string;
   readonly listener: string;
   readonly receiver: FrameReceiver;
+  /** Requests whose answer may take long. */
+  parked = 0;
   private readonly transport: Transport;
   private readonly owner: ConnectionOwner;
   private readonly queue: PendingReply[] = [];
@@ -182,6 +208,13 @@ export class Connection implements FrameSink {
     const reply = new PendingReply(this);
     this.queue.push(reply);
     this.owner.handler.onFrame(this, buffer, position, length, inArena, reply);
+  }
+
+  /** A request came that is not to wait for parked answers in front of it: they go out now, with what there is. */
+  hurry(): void {
+    if (this.parked === 0) return;
+    // Answers do not leave the queue while a frame is being dealt with, but be sure to see each.
+    for (const reply of [...this.queue]) reply.endParking(false);
   }
 
   onBadSize(size: number): void {
@@ -315,10 +348,11 @@ export class Connection implements FrameSink {
     this.timer.current = clock.after(this.checkEvery(), () => this.check());
   }
 
-  /** Starts nothing more; ends the connection once its answers are out. */
+  /** Starts nothing more; ends the connection once its answers are out, parked ones at once. */
   leave(): void {
     this.leaving = true;
     this.transport.pause();
+    this.hurry();
     this.leaveIfIdle();
   }
 
@@ -336,6 +370,7 @@ export class Connection implements FrameSink {
     this.transport.destroy();
     const pending = this.queue.splice(0);
     for (const reply of pending) {
+      reply.endParking(true);
       reply.sent?.();
       reply.sent = null;
     }

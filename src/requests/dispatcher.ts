@@ -110,7 +110,9 @@ export class Dispatcher implements FrameHandler {
         connectionId: connection.id,
         listener: connection.listener,
         close: (reason) => connection.close(reason),
+        whileParked: (over) => reply.whileParked(over),
       };
+      if (handler.patient !== true) connection.hurry();
       if (handler.groupOf !== undefined && this.deps.router !== null) {
         const owner = this.deps.router.ownerOf(handler.groupOf(request));
         if (owner !== null) {
@@ -158,7 +160,7 @@ export class Dispatcher implements FrameHandler {
   /** Serves a request that another shard forwarded; `done` gets the whole answer frame, or null when it failed. */
   serveForwarded(caller: CallerContext, frame: Buffer, done: (answer: Buffer | null) => void): void {
     // Only Produce with acks=0 closes its connection, and it is never forwarded as a frame.
-    const context: RequestContext = { ...caller, close() {} };
+    const context: RequestContext = { ...caller, close() {}, whileParked() {} };
     const handler = this.table[frame.readInt16BE(0)]!;
     const { api } = handler.codec;
     const correlationId = frame.readInt32BE(4);

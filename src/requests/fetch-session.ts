@@ -38,6 +38,9 @@ export class FetchSession implements PartitionWatcher {
   lastUsed = 0;
   /** A fetch of this session is being served. */
   busy = false;
+  /** Has that fetch answered without further waiting. */
+  hurry: (() => void) | null = null;
+  closed = false;
   readonly partitions = new Map<string, SessionPartition>();
   private readonly byHandle = new Map<PartitionHandle, SessionPartition>();
   private readyList: SessionPartition[] = [];
@@ -102,6 +105,7 @@ export class FetchSession implements PartitionWatcher {
   }
 
   close(): void {
+    this.closed = true;
     for (const partition of this.partitions.values()) this.bind(partition, null);
     this.partitions.clear();
     this.readyList = [];
@@ -157,8 +161,11 @@ export class FetchSessionCache {
     return session;
   }
 
+  /** A fetch of it that is parked is answered first: a client that ends its session waits for both. */
   close(id: number): void {
-    this.sessions.get(id)?.close();
+    const session = this.sessions.get(id);
+    session?.hurry?.();
+    session?.close();
     this.sessions.delete(id);
   }
 }

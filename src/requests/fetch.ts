@@ -2,9 +2,13 @@
  * Fetch (key 1), versions 4–18, for consumers: sessions (KIP-227), long poll, min/max bytes (KIP-74), epoch checks
  * (KIP-320), topic ids (KIP-516). Answers carry arena ranges; no record byte is copied here.
  *
- *   start ─► pass: read the ready partitions ─► enough bytes, an error, or time up ─► answer
- *              ▲                                     │ no
- *              └── a partition changed ◄─── parked ◄─┘
+ *   start ─► pass: read the ready partitions ─► enough bytes, an error, time up, or waited for ─► answer
+ *              ▲  ▲                 │ room left      │ no
+ *              │  └── those left ◄──┘                │
+ *              └── a partition changed ◄─── parked ◄─┘ ─► connection closed: everything is let go
+ *
+ * A read of another shard's partition reserves what it may bring until it is answered, so a pass may leave partitions
+ * for the next one; those that are still left when the answer goes out come first in the session's next fetch.
  *
  * Omitted: followers (ReplicaId ≥ 0 reads like a consumer), PreferredReadReplica, transactions (LSO = high watermark).
  */
@@ -47,6 +51,8 @@ export interface FetchDeps {
 const waitMsMax = 60_000;
 /** Cold data may take this long even when the client's own wait is shorter (Kafka: remote.fetch.max.wait.ms). */
 const coldWaitMsMin = 500;
+/** An answer less than half full takes in what is left for this long, whatever the client's own wait. */
+const fillMs = 20;
 
 interface Outcome {
   readonly partition: SessionPartition;
@@ -81,7 +87,12 @@ class FetchCall implements ReadSink {
   private bytes = 0;
   private reserved = 0;
   private urgent = false;
+  private hurried = false;
+  /** Ready, but what others had reserved left no room. */
+  private left: SessionPartition[] = [];
+  private readonly budget: number;
   private readonly deadline: number;
+  private readonly fillUntil: number;
   private timer: Timer | null = null;
   private done = false;
   private coldCaller: ReadCaller | null = null;
@@ -100,25 +111,67 @@ class FetchCall implements ReadSink {
     this.session = session;
     this.full = full;
     this.respond = respond;
-    this.deadline = deps.clock.monotonic() + Math.min(Math.max(0, request.maxWaitMs), waitMsMax);
+    const now = deps.clock.monotonic();
+    this.deadline = now + Math.min(Math.max(0, request.maxWaitMs), waitMsMax);
+    this.fillUntil = Math.max(this.deadline, now + fillMs);
+    this.budget = Math.min(request.maxBytes, deps.fetchBytesMax);
     session.busy = true;
   }
 
   start(): void {
+    // Nothing to wait for: the fetch that ends a session.
+    if (this.session.partitions.size === 0) this.urgent = true;
     this.pass();
+    if (this.done) return;
+    this.session.hurry = () => this.hurry();
+    this.context.whileParked((gone) => {
+      if (gone) this.abandon();
+      else this.hurry();
+    });
+  }
+
+  /** Somebody waits for the answer: what is being read still comes with it. */
+  private hurry(): void {
+    this.urgent = true;
+    this.hurried = true;
+    this.settle();
+  }
+
+  /** Nobody reads the answer. Reads under way are released as they come. */
+  private abandon(): void {
+    if (this.done) return;
+    this.finish();
+    for (const { partition, result } of this.outcomes.values()) {
+      result.records?.release();
+      this.session.markReady(partition);
+    }
+    for (const partition of this.reading) this.session.markReady(partition);
+    for (const partition of this.left) this.session.markReady(partition);
+    if (this.session.id === 0) this.session.close();
+  }
+
+  private finish(): void {
+    this.done = true;
+    this.timer?.cancel();
+    this.session.onReady = null;
+    this.session.hurry = null;
+    this.session.busy = false;
   }
 
   /** Reads every ready partition within what is left of the byte budget. */
   private pass(): void {
     if (this.passing || this.done) return;
     this.passing = true;
-    const budget = Math.min(this.request.maxBytes, this.deps.fetchBytesMax);
-    const ready = this.session.takeReady();
+    const { budget } = this;
+    const ready = this.left.concat(this.session.takeReady());
+    this.left = [];
     const readBy = Math.max(this.deadline, this.deps.clock.monotonic() + coldWaitMsMin);
     for (const partition of ready) {
       const left = budget - this.bytes - this.reserved;
-      if (left <= 0 && this.bytes + this.reserved > 0) {
-        this.session.markReady(partition);
+      // What is reserved may come free again: a smaller share would only bring less than there is room for.
+      const share = this.reserved > 0 ? Math.max(1, Math.min(partition.maxBytes, budget)) : 1;
+      if (left < share && this.bytes + this.reserved > 0) {
+        this.left.push(partition);
         continue;
       }
       this.read(partition, left, readBy);
@@ -246,8 +299,13 @@ class FetchCall implements ReadSink {
   }
 
   private settle(): void {
-    if (this.done || this.pending > 0) return;
+    if (this.done || this.pending > 0 || this.passing) return;
     const now = this.deps.clock.monotonic();
+    const roomy = this.bytes * 2 < this.budget;
+    if (this.left.length > 0 && roomy && now < this.fillUntil && !this.hurried) {
+      this.pass();
+      return;
+    }
     if (this.urgent || this.bytes >= this.request.minBytes || now >= this.deadline) {
       this.answer();
       return;
@@ -271,14 +329,14 @@ class FetchCall implements ReadSink {
   }
 
   private answer(): void {
-    this.done = true;
-    this.timer?.cancel();
-    this.session.onReady = null;
-    this.session.busy = false;
+    this.finish();
+    for (const partition of this.left) this.session.markReady(partition);
     const topicsOut: { topic: string; topicId: string; partitions: FetchResponsePartitionDataInput[] }[] = [];
     const byTopic = new Map<string, FetchResponsePartitionDataInput[]>();
     let hinted = false;
-    const include = this.full ? this.session.partitions.values() : this.outcomes.keys();
+    // A session that was closed meanwhile has forgotten its partitions.
+    const whole = this.full && !this.session.closed;
+    const include = whole ? this.session.partitions.values() : this.outcomes.keys();
     for (const partition of include) {
       const outcome = this.outcomes.get(partition);
       const data = outcome === undefined ? this.untouched(partition) : this.render(outcome);
@@ -417,5 +475,5 @@ export function fetchHandler(deps: FetchDeps): RequestHandler<FetchRequest, Fetc
     }
   }
 
-  return { codec: FetchCodec, handle };
+  return { codec: FetchCodec, patient: true, handle };
 }

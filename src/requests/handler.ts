@@ -24,6 +24,12 @@ export interface CallerContext {
 export interface RequestContext extends CallerContext {
   /** Ends the connection, for requests that failed and have no answer to say so. */
   close(reason: string): void;
+  /**
+   * For a request whose answer may wait long (a parked fetch): `over` runs at most once, while it is not answered, when
+   * a request behind it on the connection waits for its answer (`gone` false: answer now with what there is), or when
+   * the connection has closed (`gone` true: let go of everything, nobody reads an answer).
+   */
+  whileParked(over: (gone: boolean) => void): void;
 }
 
 /** The part of a generated codec that serving needs; a generated `XCodec` fits. */
@@ -40,6 +46,8 @@ export interface RequestHandler<Request, ResponseInput> {
   readonly maxVersion?: number;
   /** Lowest version advertised where that is below what is served (Produce advertises 0 as Kafka does). */
   readonly advertisedMin?: number;
+  /** Its requests wait for each other's parked answers; those of all other kinds end the waiting of parked ones. */
+  readonly patient?: boolean;
   /** Group id of the request; present on handlers that run at the group's coordinator. */
   readonly groupOf?: (request: Request) => string;
   /**

@@ -247,6 +247,7 @@ export const context = (apiVersion: number): RequestContext => ({
   connectionId: 1,
   listener: 'PLAINTEXT',
   close() {},
+  whileParked() {},
 });
 
 /** The parts of a generated codec that a client has. */

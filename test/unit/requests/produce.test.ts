@@ -90,6 +90,7 @@ function setup(options: { compacted?: boolean; maxMessageBytes?: number } = {}) 
       connectionId: 1,
       listener: 'plain',
       close: (reason) => closed.push(reason),
+      whileParked() {},
     };
     const answers: (ProduceResponseInput | null)[] = [];
     handler.handle(context, request, (response) => answers.push(response));
