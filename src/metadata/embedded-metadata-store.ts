@@ -115,7 +115,7 @@ export class EmbeddedMetadataStore implements MetadataStore {
    * Claims the metadata: creates the cluster in an empty store, seals the journal, reads up to the seal. Rejects with
    * METADATA_FENCED (fenced) when the authority moved elsewhere.
    * @param expected the revision that was judged after open(). When somebody else has been at work since then, this
-   * rejects with METADATA_MOVED (fenced), without a seal where it is seen before that: the other goes on undisturbed.
+   * rejects with METADATA_MOVED (fenced) and seals nothing: the other goes on undisturbed.
    */
   async takeOver(expected?: number): Promise<number> {
     let due = expected;
@@ -124,10 +124,11 @@ export class EmbeddedMetadataStore implements MetadataStore {
       if (this.#log.next === 0 && (await this.#log.initialise(this.#birth())) && due !== undefined) due++;
       try {
         await this.#catchUp();
-        this.#checkUnmoved(due);
-        await this.#log.seal();
+        if (due !== undefined && this.image.revision !== due) throw anotherAtWork();
+        await this.#log.seal(({ kind }) => {
+          if (due !== undefined && kind === 'data') throw anotherAtWork();
+        });
         await this.#catchUp();
-        this.#checkUnmoved(due);
         break;
       } catch (error) {
         if (!hasCode(error, 'SEQUENCED_LOG_STALE') || attempt >= rereadsMax) throw error;
@@ -137,15 +138,6 @@ export class EmbeddedMetadataStore implements MetadataStore {
     }
     this.#scheduleLookAhead();
     return this.image.revision;
-  }
-
-  #checkUnmoved(due: number | undefined): void {
-    if (due === undefined || this.image.revision === due) return;
-    throw new MillraceError(
-      'fenced',
-      'METADATA_MOVED',
-      'another broker wrote to this store while this one was starting; only one may run on it',
-    );
   }
 
   commit(changes: readonly MetadataChange[]): Promise<number> {
@@ -337,4 +329,12 @@ export class EmbeddedMetadataStore implements MetadataStore {
     this.#waiting = [];
     for (const each of waiting) each.reject(this.#ended);
   }
+}
+
+function anotherAtWork(): MillraceError {
+  return new MillraceError(
+    'fenced',
+    'METADATA_MOVED',
+    'another broker wrote to this store while this one was starting; only one may run on it',
+  );
 }

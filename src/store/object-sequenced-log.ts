@@ -113,12 +113,13 @@ export class ObjectSequencedLog implements SequencedLog {
    * Rejects with SEQUENCED_LOG_STALE (unavailable) when a snapshot turns out to cover the sealed number: this reader
    * had been overtaken by a trim. Read again from that snapshot and seal again. Entries between the last read and the
    * seal are there for read() afterwards.
+   * @param onEntry sees those entries before the seal; when it throws, nothing is sealed and nobody is fenced.
    */
-  async seal(): Promise<number> {
+  async seal(onEntry: (entry: SequencedEntry) => void = ignore): Promise<number> {
     this.#checkOpen();
     const nonce = this.#entries.nonce();
     for (let attempt = 1; ; ) {
-      this.#next = await this.#scan(this.#next, ignore);
+      this.#next = await this.#scan(this.#next, onEntry);
       this.#checkOpen();
       const number = this.#next;
       const epoch = this.#leastEpoch(number) + 1;

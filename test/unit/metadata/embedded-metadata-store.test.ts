@@ -257,13 +257,10 @@ describe('embedded metadata store', () => {
     const claim = code(second.takeOver(second.image.revision));
     await settle();
     await first.commit([topic(1)]);
-    // Its number was taken; the seal goes to the next one.
-    for (let puts = 0; puts < 2; puts++) {
-      await gate.held[0]!.release();
-      await settle();
-    }
+    // The number of its seal is taken; what took it is seen before the next try.
+    await gate.held[0]!.release();
     assert.equal(await claim, 'fenced METADATA_MOVED');
-    assert.equal(await code(first.commit([topic(2)])), 'fenced METADATA_FENCED');
+    await first.commit([topic(2)]);
   });
 
   it('takes over even when snapshots overtook its reading', async () => {
