@@ -219,6 +219,16 @@ function lastLine(text: string): string {
   return (text.trim().split('\n').at(-1) ?? '').slice(-600);
 }
 
+/** What a fenced broker says of who took its place. */
+function whyFenced(text: string): string {
+  return lastLine(
+    text
+      .split('\n')
+      .filter((line) => /took over|another broker/.test(line))
+      .join('\n'),
+  );
+}
+
 /** Whether it acknowledges records and is still there when an owner that lost would have noticed. */
 async function servesOn(broker: BrokerProcess): Promise<boolean> {
   const begun = performance.now();
@@ -259,7 +269,8 @@ async function race(context: LongContext, bucket: Bucket, findings: Findings): P
         ...ends.map(({ code }) => code ?? -1),
       ];
       const right = codes.every((code) => code === exitCodes.refused || code === exitCodes.fenced);
-      const said = lastLine(why[0] ?? ready.find((_, i) => !served[i])?.errors ?? '');
+      const said =
+        why[0] === undefined ? whyFenced(ready.map(({ errors }) => errors).join('')) : lastLine(why[0]);
       findings.note(
         `two brokers start on an empty bucket at once, ${run}`,
         `${serving} serves, ${codes.map((code) => `exit ${code}`).join(', ')}`,
@@ -326,8 +337,10 @@ async function sleeper(context: LongContext, bucket: Bucket, findings: Findings)
     findings.note(
       'the broker that slept wakes up, idle',
       end === null ? 'served on' : `exit ${end.code} after ${seconds.toFixed(1)} s`,
-      lastLine(first.errors),
-      end?.code === exitCodes.fenced ? null : `${end?.signal ?? end?.code} instead of ${exitCodes.fenced}`,
+      whyFenced(first.errors),
+      end?.code === exitCodes.fenced && whyFenced(first.errors) !== ''
+        ? null
+        : `${end?.signal ?? end?.code} instead of ${exitCodes.fenced}: ${first.errors.slice(-600)}`,
     );
     const faultsAfter = await load.faults();
     const again = await RawConnection.connect(addressOf(second.bootstrap));
