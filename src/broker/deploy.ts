@@ -96,6 +96,8 @@ export interface Deployment {
 
 /** Copies of small batches on their way out, per uploading thread. */
 const stagingBytes = 64 * 1024 * 1024;
+/** A stop waits so long for its threads. */
+const threadEndMs = 1_000;
 export const poolThreads = 2;
 
 function seedOf(parts: DeployParts, index: number, shards: number): ShardSeed {
@@ -463,13 +465,28 @@ async function deployThreads(parts: DeployParts): Promise<Deployment> {
             .catch((error: Error) =>
               ports.logger.warn('a write-ahead log was not closed cleanly', { error: error.message }),
             );
-        wal.terminate();
+        void wal.terminate();
       }
       closeLocal();
-      for (const thread of threads) thread.terminate();
+      const ended = Promise.all([...threads, ...wals].map((thread) => thread.terminate())).then(() => {
+        // Not before: a thread that lives on would ring a stranger's descriptor.
+        for (const { eventFd } of shardBells) if (eventFd >= 0) addon!.closeFd(eventFd);
+      });
       await pool.close();
+      await withinTime(ended, threadEndMs, ports.clock);
     },
   };
+}
+
+/** Waits for it, at most so long: a thread inside a write cannot be ended. */
+async function withinTime(done: Promise<void>, ms: number, clock: Clock): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const timer = clock.after(ms, resolve);
+    void done.then(() => {
+      timer.cancel();
+      resolve();
+    });
+  });
 }
 
 /** A link between every two shards, seen from each. */

@@ -40,8 +40,9 @@ export class ShardThread {
     );
   }
 
-  terminate(): void {
+  /** Resolves when the thread has ended. */
+  async terminate(): Promise<void> {
     this.ending = true;
-    void this.worker.terminate();
+    await this.worker.terminate();
   }
 }

@@ -86,8 +86,8 @@ export class WalThread implements WalControl {
   }
 
   /** Without waiting: a thread inside a write cannot be ended, so nothing depends on it. */
-  terminate(): void {
+  async terminate(): Promise<void> {
     this.closing = true;
-    void this.worker.terminate();
+    await this.worker.terminate();
   }
 }
