@@ -6,6 +6,7 @@
  *   inline     everything in the caller's thread                         threads = 0
  */
 
+import type { Clock } from '../ports/clock.ts';
 import { MillraceError } from '../ports/errors.ts';
 import type { ControlPlane } from '../requests/control-plane.ts';
 import type { ObjectStore } from '../store/object-store.ts';
