@@ -27,8 +27,13 @@ export interface ListenerConfig {
 }
 
 export interface WalConfig {
-  /** Path of the volume's file or device, a directory in which a log file is made, or 'memory:'. */
+  /**
+   * Path of the volume's file or device, a directory in which a log file is made, 'memory:', 'shared:/directory',
+   * 'store:' (the broker's own store), 'store:URL' or 's3://…'.
+   */
   readonly location: string;
+  /** The store of 's3://…' and 'store:URL', with its settings; null for other kinds and for the broker's own store. */
+  readonly storeUrl: string | null;
   readonly capacityBytes: number;
   readonly lingerMs: number;
   /** Writes and bytes per second; Infinity = no budget. */
@@ -36,6 +41,8 @@ export interface WalConfig {
   readonly bandwidth: number;
   /** Added to every write: for measurements on disks faster than cloud disks. */
   readonly extraWriteDelayMs: number;
+  /** Of a volume of objects. */
+  readonly objects: { readonly batchBytes: number; readonly lingerMs: number; readonly inFlight: number };
 }
 
 export interface CompactionConfig {
@@ -85,6 +92,8 @@ export interface BrokerConfig {
   /** How long an object outlives the last metadata that named it. */
   readonly objectGraceMs: number;
   readonly abandonWals: readonly string[];
+  /** Take WALs from an owner that may still live. */
+  readonly takeOver: boolean;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
   readonly logFormat: 'text' | 'json';
 }

@@ -40,7 +40,7 @@ const spareSlots = 8;
 
 export function storeBoardFor(config: BrokerConfig, poolThreads: number): StoreBoardMemory {
   return createStoreBoard(
-    1 + config.threads + poolThreads + spareSlots,
+    1 + config.threads + config.wals.length + poolThreads + spareSlots,
     storeStatDoubles,
     config.storeBandwidth,
   );

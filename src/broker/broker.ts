@@ -22,8 +22,8 @@ import type { ObjectStore } from '../store/object-store.ts';
 import type { StoreStats } from '../store/store-stats.ts';
 import type { CompactionPolicy } from '../stream/compaction/compaction-policy.ts';
 import type { CompactionLimits } from '../stream/compaction/compaction-task.ts';
-import { objectKey } from '../stream/objects/object-format.ts';
 import { ManifestCache } from '../stream/manifest/manifest-cache.ts';
+import { objectKey } from '../stream/objects/object-format.ts';
 import { ObjectReader } from '../stream/read/object-reader.ts';
 import type { PlanLimits } from '../stream/upload/plan-objects.ts';
 import type { UploadSettings } from '../stream/upload/upload-object.ts';
@@ -42,12 +42,14 @@ import { ObjectIds } from './object-ids.ts';
 import { volumeFor } from './placement.ts';
 import { foldProducers, openAll, restoreVolume, type ShardDoor, volumeIndex } from './recovery.ts';
 import { secureContext, type TlsMaterial } from './shard-host.ts';
+import { removeRetired } from './shared-volume.ts';
 import { StopProgress } from './stop-progress.ts';
 import { StoreHealth } from './store-health.ts';
 import { type ThreadNative, threadNative } from './thread-native.ts';
 import { UploadCoordinator } from './upload-coordinator.ts';
+import { type Volume, type VolumeDeps, volumeEpoch } from './volume.ts';
 import { SystemVolumeFiles, type VolumeFiles } from './volume-files.ts';
-import { formatNew, openVolumes, recoverVolumes, type Volume, type VolumeDeps } from './wal-volumes.ts';
+import { claimVolumes, formatNew, openVolumes, recoverVolumes } from './wal-volumes.ts';
 
 export interface BrokerPorts {
   readonly clock: Clock;
@@ -193,6 +195,11 @@ export class RunningBroker {
     });
     const abandon = new Set(config.abandonWals);
     const volumeDeps: VolumeDeps = {
+      writer: `node ${config.nodeId} on ${hostname()}`,
+      store: this.store,
+      storeUrl: config.storeUrl,
+      openStore: (url) => guardedStore(url, { clock, random, crc32c, board: this.board }),
+      takeOver: config.takeOver,
       files: this.files,
       crc32c,
       clock,
@@ -204,7 +211,8 @@ export class RunningBroker {
     const before = embedded.image.revision;
     this.volumes = await openVolumes(config.wals, embedded.image, abandon, volumeDeps);
     await recoverVolumes(this.volumes, embedded.image.clusterId, volumeDeps);
-    await embedded.takeOver(before);
+    await embedded.takeOver(config.takeOver ? undefined : before);
+    await claimVolumes(this.volumes, embedded.image, volumeDeps);
     this.metadata = new MetadataDistributor(embedded, (error) => this.fail(error));
     const { image } = this.metadata;
     await formatNew(this.volumes, image.clusterId, volumeDeps);
@@ -243,6 +251,7 @@ export class RunningBroker {
     for (const shard of this.deployment.shards)
       this.metadata.addSink((revisionNow, changes) => shard.applyChanges(revisionNow, changes));
     await this.recover();
+    await this.retirePredecessors(volumeDeps);
     await this.deployment.startWals(this.volumes, this.epochs());
     this.uploads = this.uploadCoordinator();
     for (const shard of this.deployment.shards) await shard.beginServing();
@@ -289,14 +298,14 @@ export class RunningBroker {
 
   /** Epoch under which each volume is written from now on. */
   private epochs(): number[] {
-    return this.volumes.map((volume) => (volume.recovered?.superblock.epoch ?? 0) + 1);
+    return this.volumes.map(volumeEpoch);
   }
 
   private walRecords(): MetadataChange[] {
     const changes: MetadataChange[] = [];
     for (const wal of this.metadata.image.wals.values()) {
       const given = this.config.abandonWals.includes(wal.logId);
-      const lostMemory = wal.kind === 'memory' && wal.state === 'open' && wal.node === this.config.nodeId;
+      const lostMemory = wal.kind === 'memory' && wal.state === 'open';
       if (wal.state !== 'open' || !(given || lostMemory)) continue;
       this.ports.logger.warn(
         given
@@ -363,8 +372,8 @@ export class RunningBroker {
     );
     const relief = this.uploadCoordinator();
     relief.hurry();
-    for (const volume of this.volumes) {
-      await restoreVolume(volume, {
+    const restore = (volume: Volume): Promise<unknown> =>
+      restoreVolume(volume, {
         arena: this.deployment.arena,
         crc32c: this.threadNative.crc32c,
         logger: ports.logger,
@@ -372,9 +381,15 @@ export class RunningBroker {
         shards,
         roomBytes: config.logCacheBytes * 0.75,
         roomBatches: config.journalEntries / 2,
-        relieve: (full, sequence) =>
-          relief.relieve(full.index, sequence, { ...this.metadata.image.wals.get(full.logId)!.freed }),
+        relieve: (full, sequence) => relief.relieve(full.index, sequence, this.freed(full.index)),
       });
+    for (const volume of this.volumes) {
+      for (const predecessor of volume.predecessors) {
+        await restore(predecessor);
+        // Nothing of it may stay in memory only: its file is not written any more, and soon removed.
+        await relief.relieve(volume.index, predecessor.recovered!.next.sequence, this.freed(volume.index));
+      }
+      await restore(volume);
     }
     const ends = new Map<string, number>();
     for (const shard of shards)
@@ -406,6 +421,27 @@ export class RunningBroker {
       }
     }
     await metadata.commit(changes);
+  }
+
+  /** What the metadata call freed of a volume's log. */
+  private freed(volume: number): WalRecord['freed'] {
+    return { ...this.metadata.image.wals.get(this.volumes[volume]!.logId)!.freed };
+  }
+
+  /** Logs of fenced owners, whose records are in objects now: recorded empty, then removed, then forgotten. */
+  private async retirePredecessors(deps: VolumeDeps): Promise<void> {
+    const emptied: MetadataChange[] = [];
+    for (const { predecessors } of this.volumes) {
+      for (const { logId, recovered } of predecessors) {
+        const record = this.metadata.image.wals.get(logId)!;
+        emptied.push({ type: 'wal', wal: { ...record, state: 'empty', freed: { ...recovered!.next } } });
+      }
+    }
+    if (emptied.length > 0) await this.metadata.commit(emptied);
+    const gone = removeRetired(this.metadata.image, this.volumes, deps);
+    if (gone.length > 0) {
+      await this.metadata.commit(gone.map(({ logId }) => ({ type: 'walRemoved' as const, logId })));
+    }
   }
 
   private uploadCoordinator(): UploadCoordinator {

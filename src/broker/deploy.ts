@@ -23,6 +23,7 @@ import { StagingPool } from '../stream/upload/staging-pool.ts';
 import { DelayedWalDevice } from '../stream/wal/delayed-wal-device.ts';
 import { InlineWal } from '../stream/wal/inline-wal.ts';
 import { MemoryWal } from '../stream/wal/memory-wal.ts';
+import type { ObjectWalSettings } from '../stream/wal/object-wal-writer.ts';
 import type { Wal, WalControl } from '../stream/wal/wal.ts';
 import { histogramBuckets } from '../stream/wal/wal-stats.ts';
 import { createLinkMemory } from '../threads/link.ts';
@@ -42,7 +43,10 @@ import {
   completionSlots,
   completionSlotWords,
   createWalStats,
+  type ObjectWalWorkerData,
   type WalLane,
+  type WalThreadData,
+  type WalWorkerData,
 } from '../threads/wal/contract.ts';
 import type { BrokerPorts } from './broker.ts';
 import type { BrokerConfig } from './broker-config.ts';
@@ -50,9 +54,10 @@ import { composeShard, type ShardSeed } from './compose-shard.ts';
 import type { ShardDoor } from './recovery.ts';
 import type { ShardApi } from './shard-api.ts';
 import { ShardHost, type TlsMaterial } from './shard-host.ts';
+import { volumePath } from './shared-volume.ts';
 import type { ThreadNative } from './thread-native.ts';
+import type { Volume } from './volume.ts';
 import type { VolumeFiles } from './volume-files.ts';
-import type { Volume } from './wal-volumes.ts';
 
 export interface DeployParts {
   readonly config: BrokerConfig;
@@ -189,7 +194,7 @@ async function deployInline(parts: DeployParts): Promise<Deployment> {
   const { config, ports, native, store } = parts;
   const { clock } = ports;
   const arena = createArena(parts);
-  const lazies = config.wals.map((_wal, volume) => new LateWal(volume, parts.logIds[volume]!));
+  const lazies = config.wals.map((_wal, volume) => new LateWal(volume, parts.logIds[volume]!, parts.onDeath));
   const shard = composeShard(seedOf(parts, 0, 1), {
     arena,
     wals: lazies,
@@ -276,7 +281,21 @@ async function inlineWal(
       volume: volume.index,
       capacityBytes: volume.config.capacityBytes,
     });
-  const opened = await parts.files.openAsync(volume.path);
+  if (volume.objects !== null) {
+    return InlineWal.overObjects(
+      {
+        entries: volume.objects.entries,
+        clock,
+        logger: parts.ports.logger,
+        arena,
+        crc32c: parts.native.crc32c,
+        volume: volume.index,
+        settings: objectSettings(volume),
+      },
+      volume.objects.claimed!,
+    );
+  }
+  const opened = await parts.files.openAsync(volumePath(volume));
   const file = parts.ports.storage?.walDevice?.(opened) ?? opened;
   const { extraWriteDelayMs, lingerMs, iops, bandwidth } = volume.config;
   const growth = parts.ports.storage?.walGrowth;
@@ -297,10 +316,16 @@ async function inlineWal(
         bandwidth,
         ...(growth === undefined ? {} : { growChunkBytes: growth.chunk, growSliceBytes: growth.slice }),
       },
+      fence: volume.fence ?? undefined,
     },
     volume.recovered!,
     epoch,
   );
+}
+
+function objectSettings(volume: Volume): ObjectWalSettings {
+  const { objects, iops, bandwidth } = volume.config;
+  return { ...objects, iops, bandwidth };
 }
 
 /** Stands in for an inline WAL until recovery is over; nothing is appended before that. */
@@ -310,16 +335,22 @@ class LateWal implements Wal {
   private wal: Wal | null = null;
   private durable: Wal['onDurable'] = () => {};
   private failed: Wal['onFailed'] = () => {};
+  private readonly onFenced: (error: Error) => void;
 
-  constructor(volume: number, logId: string) {
+  /** @param onFenced another broker has taken the log: this one is over. */
+  constructor(volume: number, logId: string, onFenced: (error: Error) => void) {
     this.volume = volume;
     this.logId = logId;
+    this.onFenced = onFenced;
   }
 
   begin(wal: Wal): void {
     this.wal = wal;
     wal.onDurable = this.durable;
-    wal.onFailed = this.failed;
+    wal.onFailed = (error) => {
+      this.failed(error);
+      if (error instanceof MillraceError && error.kind === 'fenced') this.onFenced(error);
+    };
   }
 
   set onDurable(fn: Wal['onDurable']) {
@@ -427,23 +458,15 @@ async function deployThreads(parts: DeployParts): Promise<Deployment> {
     controls,
     async startWals(volumes, epochs) {
       for (const volume of volumes) {
-        const { state, superblock, trim, next } = volume.recovered!;
         const thread = new WalThread(
-          {
+          walThreadData(volume, epochs[volume.index]!, parts, {
             arena: arena.handle,
             volume: volume.index,
             native: addon !== null,
-            path: volume.path,
             lanes: lanes.map((byVolume) => byVolume[volume.index]!),
             bell: walBells[volume.index]!,
-            resume: { state, superblock, trim, next },
-            epoch: epochs[volume.index]!,
-            lingerMs: volume.config.lingerMs,
-            iops: volume.config.iops,
-            bandwidth: volume.config.bandwidth,
-            extraWriteDelayMs: volume.config.extraWriteDelayMs,
             stats: walNumbers[volume.index]!,
-          },
+          }),
           attachDoorbell(walBells[volume.index]! satisfies DoorbellMemory, addon),
           parts.onDeath,
         );
@@ -466,6 +489,8 @@ async function deployThreads(parts: DeployParts): Promise<Deployment> {
             .catch((error: Error) =>
               ports.logger.warn('a write-ahead log was not closed cleanly', { error: error.message }),
             );
+        // Objects: a last sign spares the next start its wait. A thread inside a write would not answer.
+        else if (wal.objects) await wal.close({ clean: false }).catch(() => {});
         void wal.terminate();
       }
       closeLocal();
@@ -476,6 +501,40 @@ async function deployThreads(parts: DeployParts): Promise<Deployment> {
       await pool.close();
       await withinTime(ended, threadEndMs, ports.clock);
     },
+  };
+}
+
+function walThreadData(
+  volume: Volume,
+  epoch: number,
+  parts: DeployParts,
+  common: WalThreadData,
+): WalWorkerData | ObjectWalWorkerData {
+  const { objects, config } = volume;
+  if (objects !== null) {
+    const { superblock, trim, next, first } = objects.claimed!;
+    return {
+      ...common,
+      storeUrl: objects.storeUrl,
+      storeBoard: parts.storeBoard,
+      entryPrefix: objects.entries.prefix,
+      writer: objects.entries.writer,
+      resume: { superblock, trim, next, first },
+      settings: objectSettings(volume),
+      log: { level: parts.config.logLevel, format: parts.config.logFormat },
+    };
+  }
+  const { state, superblock, trim, next } = volume.recovered!;
+  return {
+    ...common,
+    path: volumePath(volume),
+    resume: { state, superblock, trim, next },
+    epoch,
+    lingerMs: config.lingerMs,
+    iops: config.iops,
+    bandwidth: config.bandwidth,
+    extraWriteDelayMs: config.extraWriteDelayMs,
+    fence: volume.fence,
   };
 }
 

@@ -19,7 +19,7 @@ import { PayloadReader } from '../stream/wal/payload-reader.ts';
 import type { RemoteApi } from '../threads/rpc.ts';
 import { ownerShard, topicLogSettings, volumeFor } from './placement.ts';
 import type { RestoredBatches, ShardApi } from './shard-api.ts';
-import type { Volume } from './wal-volumes.ts';
+import type { Volume } from './volume.ts';
 
 export type ShardDoor = RemoteApi<ShardApi>;
 
@@ -214,12 +214,12 @@ export async function restoreVolume(
   volume: Volume,
   deps: RestoreDeps,
 ): Promise<{ restored: number; dropped: number }> {
-  const { recovered, device } = volume;
-  if (recovered === null || device === null || recovered.batches.count === 0)
+  const { recovered, bytes } = volume;
+  if (recovered === null || bytes === null || recovered.batches.count === 0)
     return { restored: 0, dropped: 0 };
   const { batches } = recovered;
   const { arena, shards, image } = deps;
-  const payload = new PayloadReader(device, deps.crc32c);
+  const payload = new PayloadReader(bytes, deps.crc32c);
   const slab = new Slab(arena, () => false);
   const outgoing = shards.map(() => new Outgoing());
   let loaded = 0;

@@ -2,7 +2,7 @@
  * The files that WAL volumes lie in, as the start of a broker sees them: the operating system's here, a simulator's in
  * tests. Main thread. Inline deployments write through `openAsync`; threaded ones open the file again in their worker.
  */
-import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { FileCalls, NativeBindings } from '../../native-bindings/contract.ts';
 import { acquireLock, type LockAttempt } from '../../native-bindings/portable/lock-file.ts';
@@ -16,6 +16,8 @@ export interface VolumeFiles {
   /** Names in a directory. */
   list(directory: string): string[];
   makeDirectory(path: string): void;
+  /** Deletes a file that nobody needs; without it such files stay. */
+  remove?(path: string): void;
   /** One broker per volume. */
   lock(path: string): LockAttempt;
   /** For reading and formatting at start; may block. */
@@ -47,6 +49,10 @@ export class SystemVolumeFiles implements VolumeFiles {
 
   makeDirectory(path: string): void {
     mkdirSync(path, { recursive: true });
+  }
+
+  remove(path: string): void {
+    rmSync(path, { force: true });
   }
 
   lock(path: string): LockAttempt {

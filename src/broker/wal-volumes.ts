@@ -4,54 +4,33 @@
  */
 import { dirname, join, resolve } from 'node:path';
 import type { ClusterImage, WalRecord } from '../metadata/metadata-store.ts';
-import type { Clock } from '../ports/clock.ts';
 import { MillraceError } from '../ports/errors.ts';
-import type { Logger } from '../ports/logger.ts';
-import type { Random } from '../ports/random.ts';
-import type { Crc32c } from '../protocol/records/crc32c.ts';
 import { formatWal } from '../stream/wal/format-wal.ts';
-import { type RecoveredWal, readSuperblock, recoverWal } from '../stream/wal/recovery.ts';
-import type { WalDevice } from '../stream/wal/wal-device.ts';
+import { readSuperblock, recoverWal } from '../stream/wal/recovery.ts';
 import type { WalConfig } from './broker-config.ts';
-import type { VolumeFiles } from './volume-files.ts';
-
-export interface VolumeDeps {
-  readonly files: VolumeFiles;
-  readonly crc32c: Crc32c;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly logger: Logger;
-  readonly nodeId: number;
-  /** Bytes written at a first start; the default where absent. */
-  readonly initialBytes?: number | undefined;
-}
-
-export interface Volume {
-  readonly index: number;
-  readonly config: WalConfig;
-  readonly kind: 'block' | 'memory';
-  readonly logId: string;
-  /** '' for memory. */
-  readonly path: string;
-  /** What the metadata recorded, null for a new log. */
-  readonly record: WalRecord | null;
-  /** Null for memory, and for a new log until `formatNew`: a start that is refused leaves no file. */
-  device: WalDevice | null;
-  recovered: RecoveredWal | null;
-  release(): void;
-}
-
-function refused(code: string, message: string): MillraceError {
-  return new MillraceError('invalid', code, message);
-}
-
-export function newLogId(random: Random): string {
-  // No leading '-' : it names a file.
-  for (;;) {
-    const id = Buffer.from(random.bytes(new Uint8Array(16))).toString('base64url');
-    if (!id.startsWith('-')) return id;
-  }
-}
+import {
+  claimObjectVolume,
+  createObjectVolume,
+  openObjectVolume,
+  recoverObjectVolume,
+} from './object-volume.ts';
+import {
+  claimPredecessors,
+  fenceOwn,
+  isShared,
+  openSharedVolume,
+  sharedPath,
+  volumePath,
+} from './shared-volume.ts';
+import {
+  judgeRecovered,
+  locationKind,
+  missingWal,
+  newLogId,
+  refused,
+  type Volume,
+  type VolumeDeps,
+} from './volume.ts';
 
 /** Finds, locks and opens every volume; nothing is written but the lock files. */
 export async function openVolumes(
@@ -60,15 +39,16 @@ export async function openVolumes(
   abandon: ReadonlySet<string>,
   deps: VolumeDeps,
 ): Promise<Volume[]> {
-  const recorded = [...image.wals.values()].filter((wal) => wal.node === deps.nodeId && wal.kind === 'block');
+  // Whichever node wrote them: metadata with a single owner have nobody else who would bring their records in.
+  const recorded = [...image.wals.values()].filter((wal) => wal.kind !== 'memory');
   const open = recorded.filter((wal) => wal.state === 'open' && !abandon.has(wal.logId));
   const volumes: Volume[] = [];
   try {
-    for (const [index, config] of configs.entries())
-      volumes.push(await openVolume(index, config, recorded, volumes, image.clusterId, abandon, deps));
+    for (const [index, config] of configs.entries()) {
+      volumes.push(await openAnyVolume(index, config, recorded, volumes, image.clusterId, abandon, deps));
+    }
     for (const wal of open) {
-      if (volumes.some((volume) => volume.logId === wal.logId)) continue;
-      throw refused('WAL_MISSING', missing(wal));
+      if (!isTaken(wal, volumes)) throw missingWal(wal);
     }
     return volumes;
   } catch (error) {
@@ -77,18 +57,15 @@ export async function openVolumes(
   }
 }
 
-function missing(wal: WalRecord): string {
-  const last =
-    wal.lastUploadMs > 0
-      ? `its last upload was at ${new Date(wal.lastUploadMs).toISOString()}`
-      : 'it never uploaded anything';
-  return (
-    `the write-ahead log ${wal.logId} (${wal.location}) may hold acknowledged records that are nowhere else, and it is not here; ${last}. ` +
-    `Bring the file back, or give up what it holds with --abandon-wal ${wal.logId}`
+function isTaken(wal: WalRecord, volumes: readonly Volume[]): boolean {
+  return volumes.some(
+    (volume) =>
+      volume.logId === wal.logId ||
+      volume.predecessors.some((predecessor) => predecessor.logId === wal.logId),
   );
 }
 
-async function openVolume(
+async function openAnyVolume(
   index: number,
   config: WalConfig,
   recorded: readonly WalRecord[],
@@ -97,30 +74,59 @@ async function openVolume(
   abandon: ReadonlySet<string>,
   deps: VolumeDeps,
 ): Promise<Volume> {
-  if (config.location === 'memory:') {
-    return {
-      index,
-      config,
-      kind: 'memory',
-      logId: newLogId(deps.random),
-      path: '',
-      record: null,
-      device: null,
-      recovered: null,
-      release() {},
-    };
+  const candidates = recorded.filter(
+    (wal) => wal.state !== 'abandoned' && !abandon.has(wal.logId) && !isTaken(wal, taken),
+  );
+  switch (locationKind(config.location)) {
+    case 'memory':
+      return memoryVolume(index, config, deps);
+    case 'object':
+      return openObjectVolume(index, config, candidates, clusterId, deps);
+    case 'shared': {
+      await refuseStrangers(sharedPath(config.location), recorded, clusterId, deps);
+      return openSharedVolume(index, config, candidates, deps);
+    }
+    case 'block':
+      return openVolume(index, config, recorded, candidates, clusterId, deps);
   }
+}
+
+function memoryVolume(index: number, config: WalConfig, deps: VolumeDeps): Volume {
+  return {
+    index,
+    config,
+    kind: 'memory',
+    logId: newLogId(deps.random),
+    path: '',
+    record: null,
+    device: null,
+    bytes: null,
+    recovered: null,
+    objects: null,
+    fence: null,
+    predecessors: [],
+    release() {},
+  };
+}
+
+async function openVolume(
+  index: number,
+  config: WalConfig,
+  recorded: readonly WalRecord[],
+  candidates: readonly WalRecord[],
+  clusterId: string,
+  deps: VolumeDeps,
+): Promise<Volume> {
   const location = resolve(config.location);
   const isFile =
     location.endsWith('.wal') || (deps.files.exists(location) && !deps.files.isDirectory(location));
-  const inPlace = (wal: WalRecord): boolean =>
-    !taken.some((volume) => volume.logId === wal.logId) &&
-    !abandon.has(wal.logId) &&
-    (isFile ? resolve(wal.location) === location : dirname(resolve(wal.location)) === location);
-  const candidates = recorded.filter(
-    (wal) => inPlace(wal) && wal.state !== 'abandoned' && deps.files.exists(wal.location),
+  const here = candidates.filter(
+    (wal) =>
+      wal.kind === 'block' &&
+      (isFile ? resolve(wal.location) === location : dirname(resolve(wal.location)) === location) &&
+      deps.files.exists(wal.location),
   );
-  const record = candidates.find((wal) => wal.state === 'open') ?? candidates[0] ?? null;
+  const record = here.find((wal) => wal.state === 'open') ?? here[0] ?? null;
   if (record === null && !isFile) deps.files.makeDirectory(location);
   if (!isFile) await refuseStrangers(location, recorded, clusterId, deps);
   const logId = record?.logId ?? newLogId(deps.random);
@@ -141,7 +147,11 @@ async function openVolume(
       path,
       record,
       device: existed ? deps.files.open(path, { create: false }) : null,
+      bytes: null,
       recovered: null,
+      objects: null,
+      fence: null,
+      predecessors: [],
       release() {
         void volume.device?.close();
         lock.release();
@@ -161,12 +171,17 @@ async function refuseStrangers(
   clusterId: string,
   deps: VolumeDeps,
 ): Promise<void> {
+  if (!deps.files.exists(directory)) return;
   for (const name of deps.files.list(directory)) {
     if (!name.endsWith('.wal')) continue;
     const path = join(directory, name);
-    if (recorded.some((wal) => resolve(wal.location) === path)) continue;
+    if (recorded.some((wal) => pathOf(wal) === path)) continue;
     await refuseUsed(path, clusterId, deps);
   }
+}
+
+function pathOf(wal: WalRecord): string {
+  return locationKind(wal.location) === 'shared' ? sharedPath(wal.location) : resolve(wal.location);
 }
 
 async function refuseUsed(path: string, clusterId: string, deps: VolumeDeps): Promise<void> {
@@ -198,41 +213,46 @@ async function refuseUsed(path: string, clusterId: string, deps: VolumeDeps): Pr
   }
 }
 
-/** Reads what each block volume holds; damage is reported and refused. */
+/** Reads what each volume holds; damage is reported and refused. */
 export async function recoverVolumes(
   volumes: readonly Volume[],
   clusterId: string,
   deps: VolumeDeps,
 ): Promise<void> {
   for (const volume of volumes) {
-    if (volume.device === null || volume.record === null) continue;
-    volume.recovered = await recoverWal(volume.device, {
-      crc32c: deps.crc32c,
-      expectClusterId: clusterId,
-      from: volume.record.freed,
-    });
-    const { recovered } = volume;
-    if (recovered.state === 'damaged') {
-      for (const lost of recovered.lost)
-        deps.logger.error('offsets lost in a damaged write-ahead log', {
-          topic: lost.topicId,
-          partition: lost.partition,
-          from: lost.from,
-          until: lost.until,
-          reason: lost.reason,
-        });
-      throw new MillraceError(
-        'corrupt',
-        'WAL_DAMAGED',
-        `the write-ahead log ${volume.path} is damaged (${recovered.reasons.join('; ')}); nothing was changed. ` +
-          `Restore the volume, or give up what it holds with --abandon-wal ${volume.logId}`,
-      );
-    }
-    deps.logger.info('write-ahead log read', {
-      log: volume.logId,
-      state: recovered.state,
-      batches: recovered.batches.count,
-    });
+    for (const predecessor of volume.predecessors) await recoverBlockVolume(predecessor, clusterId, deps);
+    if (volume.record === null) continue;
+    if (volume.kind === 'object') await recoverObjectVolume(volume, clusterId, deps);
+    else if (volume.device !== null) await recoverBlockVolume(volume, clusterId, deps);
+  }
+}
+
+async function recoverBlockVolume(volume: Volume, clusterId: string, deps: VolumeDeps): Promise<void> {
+  const recovered = await recoverWal(volume.device!, {
+    crc32c: deps.crc32c,
+    expectClusterId: clusterId,
+    from: volume.record!.freed,
+  });
+  judgeRecovered(volume, recovered, deps.logger);
+  volume.recovered = recovered;
+  volume.bytes = volume.device;
+}
+
+/**
+ * The metadata are claimed: from now on nobody else moves what is freed. Fences whoever may still write the logs, and
+ * reads them to their true end.
+ */
+export async function claimVolumes(
+  volumes: readonly Volume[],
+  image: ClusterImage,
+  deps: VolumeDeps,
+): Promise<void> {
+  for (const volume of volumes) {
+    await claimPredecessors(volume, image.clusterId, deps);
+    if (volume.record === null) continue;
+    const current = image.wals.get(volume.logId) ?? volume.record;
+    if (volume.kind === 'object') await claimObjectVolume(volume, current, image.clusterId, deps);
+    else if (isShared(volume)) await fenceOwn(volume, image.clusterId, deps);
   }
 }
 
@@ -244,18 +264,33 @@ export async function formatNew(
 ): Promise<void> {
   for (const volume of volumes) {
     if (volume.kind === 'memory' || volume.record !== null) continue;
-    volume.device ??= deps.files.open(volume.path, { create: true });
-    const capacityBytes = Math.floor(volume.config.capacityBytes / 4096) * 4096;
-    await formatWal(volume.device, {
-      crc32c: deps.crc32c,
-      logId: volume.logId,
-      clusterId,
-      node: deps.nodeId,
-      capacityBytes,
-      initialBytes: Math.min(capacityBytes, deps.initialBytes ?? initialBytes),
-    });
-    volume.recovered = await recoverWal(volume.device, { crc32c: deps.crc32c, expectClusterId: clusterId });
+    if (volume.kind === 'object') await createObjectVolume(volume, clusterId, deps);
+    else await formatBlockVolume(volume, clusterId, deps);
   }
+}
+
+async function formatBlockVolume(volume: Volume, clusterId: string, deps: VolumeDeps): Promise<void> {
+  const shared = isShared(volume);
+  const path = volumePath(volume);
+  volume.device ??= deps.files.open(path, { create: true });
+  if (shared && !volume.device.direct) {
+    throw refused(
+      'WAL_NOT_DIRECT',
+      `${path}: a shared write-ahead log needs O_DIRECT, which is not to be had`,
+    );
+  }
+  const capacityBytes = Math.floor(volume.config.capacityBytes / 4096) * 4096;
+  await formatWal(volume.device, {
+    crc32c: deps.crc32c,
+    logId: volume.logId,
+    clusterId,
+    node: deps.nodeId,
+    capacityBytes,
+    initialBytes: Math.min(capacityBytes, deps.initialBytes ?? initialBytes),
+  });
+  volume.recovered = await recoverWal(volume.device, { crc32c: deps.crc32c, expectClusterId: clusterId });
+  volume.bytes = volume.device;
+  if (shared) await fenceOwn(volume, clusterId, deps);
 }
 
 /** Written at the first start; the rest of the first chunk follows between commits. */

@@ -17,6 +17,7 @@ export interface StartCommand {
   /** In order; later ones win. */
   readonly flags: readonly GivenSetting[];
   readonly abandonWals: readonly string[];
+  readonly takeOver: boolean;
 }
 export type Command =
   | StartCommand
@@ -45,6 +46,7 @@ const options = {
   config: { type: 'string' },
   set: { type: 'string' },
   'abandon-wal': { type: 'string' },
+  'take-over': { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean', short: 'v' },
 } as const;
@@ -56,7 +58,7 @@ const argumentsMax = 1_000;
 export const optionsHelp: readonly (readonly [string, string])[] = [
   ['--data DIR', 'data.dir: lock, WAL, file store'],
   ['--store URL', 'store.url: file:///dir, s3://bucket/prefix or memory:'],
-  ['--wal URL', 'wal.url: file:///dir or memory:; repeat it for several volumes'],
+  ['--wal URL', 'wal.url: file:///dir, shared:/dir, store:, s3://… or memory:; may be repeated'],
   ['--listen HOST:PORT', 'listeners: plain TCP, or tls://HOST:PORT; may be repeated'],
   ['--http HOST:PORT', 'http.address: /healthz, /readyz, /metrics'],
   ['--threads N', 'threads that own partitions and connections'],
@@ -64,6 +66,7 @@ export const optionsHelp: readonly (readonly [string, string])[] = [
   ['--config FILE', 'settings as Java properties, key=value a line'],
   ['--set KEY=VALUE', 'any setting below; may be repeated'],
   ['--abandon-wal ID', 'give up the records of a lost WAL (they are gone); may be repeated'],
+  ['--take-over', 'take a shared WAL, or one of objects, from a broker that may still live: it is fenced'],
   ['-h, --help', 'this help, with the values in force on this machine'],
   ['-v, --version', 'print the version'],
 ];
@@ -111,6 +114,7 @@ export function parseCommandLine(args: readonly string[]): Command {
     configFile: given.get('config')?.[0] ?? null,
     flags: settingsOf(given),
     abandonWals: given.get('abandon-wal') ?? [],
+    takeOver: given.has('take-over'),
   };
 }
 

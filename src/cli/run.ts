@@ -92,6 +92,7 @@ async function serve(
     logger,
     startedAtMs: host.startedAtMs,
     abandonWals: command.abandonWals,
+    takeOver: command.takeOver,
   });
   try {
     const first = await Promise.race([starting, signals.second]);

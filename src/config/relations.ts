@@ -21,10 +21,13 @@ export function relationProblems(settings: Settings): RelationProblem[] {
   if (settings['s3.kms.key.id'] !== '' && settings['s3.encryption'] !== 'aws:kms') {
     wrong('s3.encryption', 'aws:kms, since s3.kms.key.id names a key');
   }
-  const kinds = new Set(settings['wal.url'].map((url) => new URL(url).protocol));
+  const kinds = new Set(settings['wal.url'].map((url) => new URL(url).protocol.replace('s3:', 'store:')));
   if (kinds.size > 1) wrong('wal.url', 'volumes of one kind');
   if (new Set(settings['wal.url']).size < settings['wal.url'].length && !kinds.has('memory:')) {
     wrong('wal.url', 'each volume once');
+  }
+  if (settings.threads > 0 && kinds.has('store:') && settings['store.url'].startsWith('memory:')) {
+    wrong('wal.url', "a WAL in store: needs a store that all threads reach; memory: is one thread's own");
   }
   // A commit and the one that follows it must fit beside what waits for its upload.
   if (settings['message.max.bytes'] > settings['wal.capacity'] / 4) {

@@ -47,12 +47,18 @@ const below = (context: DefaultContext, name: string): string =>
   pathToFileURL(resolve(context.get('data.dir') as string, name)).href;
 
 export const storeSchemes = ['file:', 's3:', 'memory:'] as const;
-export const walSchemes = ['file:', 'memory:'] as const;
+export const walSchemes = ['file:', 's3:', 'memory:'] as const;
 /** `file:` URLs must be absolute as written: `file:./x` would mean /x. */
 const hasScheme = (url: string, schemes: readonly string[]): boolean =>
   URL.canParse(url) &&
   schemes.includes(new URL(url).protocol) &&
   (!url.startsWith('file:') || url.startsWith('file:///'));
+
+/** Beside the schemes: the broker's own store or another, and a directory that other machines reach. */
+const isWalUrl = (url: string): boolean =>
+  url === 'store:' ||
+  /^shared:\/(\/\/)?[^/]/.test(url) ||
+  hasScheme(url.replace(/^store:/, ''), url.startsWith('store:') ? storeSchemes : walSchemes);
 
 export const settingTable = {
   profile: choice(profiles, {
@@ -165,10 +171,10 @@ export const settingTable = {
     default: (context) => [context.profile === 'embedded' ? 'memory:' : below(context, 'wal')],
     defaultText: 'a file in data.dir/wal; embedded: memory:',
     check: (urls) =>
-      urls.length >= 1 && urls.length <= 16 && urls.every((url) => hasScheme(url, walSchemes))
+      urls.length >= 1 && urls.length <= 16 && urls.every(isWalUrl)
         ? null
-        : '1 to 16 of file:///directory and memory: with commas between',
-    doc: 'WAL volumes: directories on different disks add up; memory: survives nothing.',
+        : '1 to 16 of file:///directory, shared:/directory, store:, store:URL, s3://bucket/prefix and memory: with commas between',
+    doc: 'WAL volumes: directories on different disks add up; shared: is a directory that other machines reach (NFS); store: writes objects to the store and needs no disk, s3:// or store:URL to another; memory: survives nothing.',
   }),
   'wal.capacity': bytes({
     group: 'Write-ahead log',
@@ -207,6 +213,27 @@ export const settingTable = {
     min: 0,
     max: 1_000,
     doc: 'Added to every write in ms, so that a fast disk measures like a slower one. For benchmarks only.',
+  }),
+  'wal.object.batch.bytes': bytes({
+    group: 'Write-ahead log',
+    default: 4 * MiB,
+    min: 64 * 1024,
+    max: 8 * MiB,
+    doc: 'A WAL of objects stores this much at once, or what has come when the linger is over.',
+  }),
+  'wal.object.linger.max.ms': double({
+    group: 'Write-ahead log',
+    default: 250,
+    min: 0,
+    max: 5_000,
+    doc: 'Longest time between two objects of a WAL, in ms; less where the store answers faster (twice its time), none when idle. Each object costs a request.',
+  }),
+  'wal.object.in.flight': int({
+    group: 'Write-ahead log',
+    default: 4,
+    min: 1,
+    max: 16,
+    doc: 'Objects of a WAL under way at once.',
   }),
   'upload.bytes': bytes({
     group: 'Upload',

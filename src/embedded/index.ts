@@ -43,7 +43,14 @@ export function embeddedSettings(
 export async function startBroker(options: Partial<BrokerOptions> = {}): Promise<Broker> {
   const settings = options.settings ?? embeddedSettings();
   const logger = options.logger ?? silentLogger;
-  const config = brokerConfig(settings, { hostname: hostname() }, { abandonWals: options.abandonWals ?? [] });
+  const config = brokerConfig(
+    settings,
+    { hostname: hostname() },
+    {
+      abandonWals: options.abandonWals ?? [],
+      takeOver: options.takeOver ?? false,
+    },
+  );
   const clock = new SystemClock();
   const running = await RunningBroker.start(config, { clock, random: new SystemRandom(), logger });
   const http = await serveHttp(settings['http.address'], running, clock, logger, options.startedAtMs).catch(

@@ -15,6 +15,12 @@ function location(url: string): string {
   return url.startsWith('file:') ? fileURLToPath(url) : url;
 }
 
+/** The store of a WAL of objects that is not the broker's own. */
+function walStoreUrl(url: string, settings: Settings): string | null {
+  const other = url.startsWith('s3:') ? url : /^store:(.+)$/.exec(url)?.[1];
+  return other === undefined ? null : storeUrlOf(settings, other);
+}
+
 function listeners(settings: Settings): ListenerConfig[] {
   const advertised = settings['advertised.listeners'].map(parseListener);
   return settings.listeners.map((text) => {
@@ -35,7 +41,7 @@ function listeners(settings: Settings): ListenerConfig[] {
 export function brokerConfig(
   settings: Settings,
   machine: { readonly hostname: string },
-  given: { readonly abandonWals: readonly string[] },
+  given: { readonly abandonWals: readonly string[]; readonly takeOver?: boolean },
 ): BrokerConfig {
   const limits = deriveLimits(settings);
   const inMemory =
@@ -49,11 +55,17 @@ export function brokerConfig(
     storeUrl: storeUrlOf(settings),
     wals: settings['wal.url'].map((url) => ({
       location: url.startsWith('memory:') ? 'memory:' : location(url),
+      storeUrl: walStoreUrl(url, settings),
       capacityBytes: settings['wal.capacity'],
       lingerMs: settings['wal.linger.max.ms'],
       iops: unlimited(settings['wal.iops']),
       bandwidth: unlimited(settings['wal.bandwidth']),
       extraWriteDelayMs: settings['wal.extra.write.delay.ms'],
+      objects: {
+        batchBytes: settings['wal.object.batch.bytes'],
+        lingerMs: settings['wal.object.linger.max.ms'],
+        inFlight: settings['wal.object.in.flight'],
+      },
     })),
     threads: settings.threads,
     native: settings.native === 'auto',
@@ -115,6 +127,7 @@ export function brokerConfig(
     shutdownTimeoutMs: settings['shutdown.timeout.ms'],
     objectGraceMs,
     abandonWals: given.abandonWals,
+    takeOver: given.takeOver ?? false,
     logLevel: settings['log.level'],
     logFormat: settings['log.format'],
   };

@@ -32,14 +32,14 @@ export class SequencedEntries {
   readonly store: ObjectStore;
   readonly prefix: string;
   readonly random: Random;
-  readonly #writer: string;
+  readonly writer: string;
   readonly #crc32c: Crc32c;
 
   constructor(options: SequencedEntriesOptions) {
     this.store = options.store;
     this.prefix = options.entryPrefix;
     this.random = options.random;
-    this.#writer = options.writer;
+    this.writer = options.writer;
     this.#crc32c = options.crc32c;
   }
 
@@ -63,7 +63,7 @@ export class SequencedEntries {
     object: Pick<SequencedHeader, 'kind' | 'number' | 'epoch' | 'nonce'>,
     payload: readonly Uint8Array[],
   ): Uint8Array[] {
-    return encodeSequencedParts(this.#crc32c, { ...object, writer: this.#writer }, payload);
+    return encodeSequencedParts(this.#crc32c, { ...object, writer: this.writer }, payload);
   }
 
   /** Creates the number from an encoded body. null = created; otherwise the error, which only reading back explains. */

@@ -93,6 +93,13 @@ export class AsyncFileWalDevice implements WalDevice {
     return total;
   }
 
+  reread(into: Buffer, position: number, done: (error: Error | null, bytes: number) => void): void {
+    this.read(into, position).then(
+      (bytes) => done(null, bytes),
+      (error: Error) => done(error, 0),
+    );
+  }
+
   sync(done: (error: Error | null) => void): void {
     fdatasync(this.#fd, (cause) => {
       if (cause === null) return done(null);

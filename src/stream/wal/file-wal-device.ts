@@ -20,6 +20,11 @@ export function writeError(errno: number, path: string): MillraceError {
   return new MillraceError('unavailable', 'WAL_WRITE_FAILED', `write to ${path} failed with errno ${-errno}`);
 }
 
+function readError(errno: number, path: string, position: number): MillraceError {
+  const message = `read of ${path} at ${position} failed with errno ${-errno}`;
+  return new MillraceError('unavailable', 'WAL_READ_FAILED', message);
+}
+
 export function fsyncDirectory(path: string): void {
   const fd = openSync(dirname(path), 'r');
   try {
@@ -86,11 +91,13 @@ export class FileWalDevice implements WalDevice {
 
   read(into: Buffer, position: number): Promise<number> {
     const read = this.#files.pread(this.#fd, into, 0, into.length, position);
-    if (read < 0) {
-      const message = `read of ${this.path} at ${position} failed with errno ${-read}`;
-      return Promise.reject(new MillraceError('unavailable', 'WAL_READ_FAILED', message));
-    }
-    return Promise.resolve(read);
+    return read < 0 ? Promise.reject(readError(read, this.path, position)) : Promise.resolve(read);
+  }
+
+  reread(into: Buffer, position: number, done: (error: Error | null, bytes: number) => void): void {
+    const read = this.#files.pread(this.#fd, into, 0, into.length, position);
+    if (read < 0) done(readError(read, this.path, position), 0);
+    else done(null, read);
   }
 
   sync(done: (error: Error | null) => void): void {

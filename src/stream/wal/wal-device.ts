@@ -69,6 +69,11 @@ export interface WalDevice extends WalBytes {
    * device calls done before it returns. At most one write is outstanding.
    */
   write(plan: WritePlan, done: (error: Error | null) => void): void;
+  /**
+   * Reads past every cache (O_DIRECT) what lies there now; a blocking device calls done before it returns. Only shared
+   * volumes need it.
+   */
+  reread?(into: Buffer, position: number, done: (error: Error | null, bytes: number) => void): void;
   /** Flushes whatever an earlier, dead writer left in caches. */
   sync(done: (error: Error | null) => void): void;
   close(): Promise<void>;

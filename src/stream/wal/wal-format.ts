@@ -143,7 +143,7 @@ export function decodeSuperblock(from: Buffer, position: number, crc32c: Crc32c)
   };
 }
 
-function refuseUnknownVersion(version: number): void {
+export function refuseUnknownVersion(version: number): void {
   if (version !== walVersion) {
     throw new MillraceError(
       'invalid',

@@ -6,6 +6,7 @@
  *   step chooses the next write, in this order:
  *     opening superblocks → superblock for a trim → superblock that is due → grow slice when pressed
  *       → commit (or pad) → grow slice when idle → clean superblock
+ *   on a shared volume each commit, once durable, is followed by a read of the fence page, and counts only then
  *
  * Invariants: an append is reported durable only after its write was; space is reused only after the superblock that
  * trims it; no commit before the superblock with its epoch; after a failed write nothing is written any more.
@@ -15,6 +16,7 @@ import type { Clock } from '../../ports/clock.ts';
 import { MillraceError } from '../../ports/errors.ts';
 import { AdaptiveLinger } from './adaptive-linger.ts';
 import { CommitBuilder, stagingBytes } from './commit-builder.ts';
+import { FenceCheck } from './fence-page.ts';
 import type { RecoveredWal } from './recovery.ts';
 import { SuperblockKeeper } from './superblock-keeper.ts';
 import { TokenBucket } from './token-bucket.ts';
@@ -58,9 +60,11 @@ export interface WalWriterOptions {
   readonly memory?: Buffer;
   /** A write ended outside of nudge: call nudge soon. */
   readonly wake?: () => void;
+  /** Shared volumes: the fence page as this owner wrote it. It must still lie there after each commit was durable. */
+  readonly fence?: Buffer | undefined;
 }
 
-const works = { none: 0, superblock: 1, pad: 2, commit: 3, grow: 4, flush: 5 } as const;
+const works = { none: 0, superblock: 1, pad: 2, commit: 3, grow: 4, flush: 5, fence: 6 } as const;
 type Work = (typeof works)[keyof typeof works];
 const phases = { flushing: 0, opening: 1, open: 2, closing: 3, closed: 4, failed: 5 } as const;
 type Phase = (typeof phases)[keyof typeof phases];
@@ -93,6 +97,7 @@ export class WalWriter implements WalPump {
   readonly #ioTimeoutMs: number;
 
   #phase: Phase = phases.flushing;
+  readonly #fence: FenceCheck | null;
   #work: Work = works.none;
   #workStartedAt = 0;
   /** Token of the outstanding write: a late answer to an older one is ignored. */
@@ -136,6 +141,11 @@ export class WalWriter implements WalPump {
     const settings = options.settings ?? {};
     const now = options.clock.monotonic();
     this.#device = options.device;
+    this.#fence = options.fence === undefined ? null : new FenceCheck(options.fence, options.crc32c);
+    if (this.#fence !== null && (!options.device.direct || options.device.reread === undefined)) {
+      const what = 'a shared WAL needs a volume that reads and writes past the cache';
+      throw new MillraceError('invalid', 'WAL_NOT_DIRECT', what);
+    }
     this.#clock = options.clock;
     this.#wake = options.wake ?? (() => {});
     this.logId = recovered.superblock.logId;
@@ -503,10 +513,24 @@ export class WalWriter implements WalPump {
         return;
       case works.commit:
         this.stats.commit(this.#builder.count, this.#builder.payloadBytes, elapsed);
-        this.#advance();
-        this.#report();
+        if (this.#fence === null) this.#committed();
+        else this.#checkFence(this.#fence);
+        return;
+      case works.fence:
+        this.#committed();
         return;
     }
+  }
+
+  /** The commit is durable: is the log still ours? A read that begins now sees every fence that came before. */
+  #checkFence(fence: FenceCheck): void {
+    const number = this.#begin(works.fence, this.#clock.monotonic());
+    fence.read(this.#device, (error) => this.#settle(number, error, 0));
+  }
+
+  #committed(): void {
+    this.#advance();
+    this.#report();
   }
 
   #advance(): void {

@@ -37,6 +37,8 @@ export interface RingConsumer {
   readonly slotWords: number;
   /** Slots that are there to be read; more may follow as soon as these are consumed. */
   available(): number;
+  /** The same, reading the producer's index anew: for a consumer that leaves slots while it works on them. */
+  availableNow(): number;
   /** Word offset of the i-th available slot. */
   at(i: number): number;
   consume(n: number): void;
@@ -117,7 +119,10 @@ export class Ring implements RingProducer, RingConsumer {
 
   available(): number {
     const seen = (this.#tailSeen - this.#head) | 0;
-    if (seen > 0) return seen;
+    return seen > 0 ? seen : this.availableNow();
+  }
+
+  availableNow(): number {
     this.#tailSeen = this.#atomics.load(this.words, ringWords.tail);
     return (this.#tailSeen - this.#head) | 0;
   }
@@ -182,6 +187,10 @@ export class LocalRing implements RingProducer, RingConsumer {
 
   available(): number {
     return (this.#tail - this.#head) | 0;
+  }
+
+  availableNow(): number {
+    return this.available();
   }
 
   at(i: number): number {

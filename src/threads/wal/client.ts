@@ -3,11 +3,21 @@ import { Worker } from 'node:worker_threads';
 import { errorFromWire, MillraceError } from '../../ports/errors.ts';
 import type { WalControl, WalCut, WalStatus } from '../../stream/wal/wal.ts';
 import type { Doorbell } from '../memory/doorbell.ts';
-import { type WalAnswer, type WalCall, type WalWorkerData, walStats, walWriteBuckets } from './contract.ts';
+import {
+  fencedId,
+  type ObjectWalWorkerData,
+  type WalAnswer,
+  type WalCall,
+  type WalWorkerData,
+  walStats,
+  walWriteBuckets,
+} from './contract.ts';
 
 type CallBody = WalCall extends infer C ? (C extends { id: number } ? Omit<C, 'id'> : never) : never;
 
 export class WalThread implements WalControl {
+  /** True for an object WAL, whose thread never blocks. */
+  readonly objects: boolean;
   private readonly worker: Worker;
   private readonly bell: Doorbell;
   private readonly stats: Float64Array;
@@ -19,16 +29,25 @@ export class WalThread implements WalControl {
   private dead: Error | null = null;
   private closing = false;
 
-  constructor(data: WalWorkerData, bell: Doorbell, onDeath: (error: Error) => void) {
+  /** @param onDeath the thread ended, or its log was fenced: either way the broker is over. */
+  constructor(data: WalWorkerData | ObjectWalWorkerData, bell: Doorbell, onDeath: (error: Error) => void) {
     this.bell = bell;
     this.stats = new Float64Array(data.stats);
-    this.worker = new Worker(new URL('./wal.worker.js', import.meta.url), {
+    this.objects = 'storeUrl' in data;
+    const entry = this.objects
+      ? new URL('./object-wal.worker.js', import.meta.url)
+      : new URL('./wal.worker.js', import.meta.url);
+    this.worker = new Worker(entry, {
       workerData: data,
       // Descriptors are opened natively and handed on by number: the worker has no say in them.
       trackUnmanagedFds: false,
       name: `wal-${data.volume}`,
     });
     this.worker.on('message', (answer: WalAnswer) => {
+      if (answer.id === fencedId && answer.error !== null) {
+        if (!this.closing) onDeath(errorFromWire(answer.error));
+        return;
+      }
       const waiter = this.waiting.get(answer.id);
       this.waiting.delete(answer.id);
       if (answer.error === null) waiter?.resolve(answer.result);

@@ -10,12 +10,15 @@
  */
 
 import type { WireError } from '../../ports/errors.ts';
+import type { LogLevel } from '../../ports/logger.ts';
+import type { ObjectWalResume, ObjectWalSettings } from '../../stream/wal/object-wal-writer.ts';
 import type { RecoveredWal } from '../../stream/wal/recovery.ts';
 import type { WalCut } from '../../stream/wal/wal.ts';
 import { histogramBuckets } from '../../stream/wal/wal-stats.ts';
 import type { ArenaHandle } from '../memory/arena.ts';
 import type { DoorbellMemory } from '../memory/doorbell.ts';
 import type { RingMemory } from '../memory/ring.ts';
+import type { StoreBoardMemory } from '../memory/store-board.ts';
 
 export const appendSlotWords = 8;
 export const appendSlots = 1 << 16;
@@ -29,14 +32,21 @@ export interface WalLane {
   readonly shardBell: DoorbellMemory;
 }
 
-export interface WalWorkerData {
+/** What threads of both kinds are given. */
+export interface WalThreadData {
   readonly arena: ArenaHandle;
   readonly volume: number;
   readonly native: boolean;
-  readonly path: string;
   readonly lanes: readonly WalLane[];
   /** Doorbell on which this WAL thread sleeps. */
   readonly bell: DoorbellMemory;
+  /** walStatDoubles doubles, see walStats: written by the WAL thread, read by anyone. */
+  readonly stats: SharedArrayBuffer;
+}
+
+/** A block WAL: wal.worker.ts, a blocking loop. */
+export interface WalWorkerData extends WalThreadData {
+  readonly path: string;
   /** Where recovery left the log; the writer goes on behind it under `epoch`. */
   readonly resume: Pick<RecoveredWal, 'state' | 'superblock' | 'trim' | 'next'>;
   readonly epoch: number;
@@ -44,8 +54,20 @@ export interface WalWorkerData {
   readonly iops: number;
   readonly bandwidth: number;
   readonly extraWriteDelayMs: number;
-  /** walStatDoubles doubles, see walStats: written by the WAL thread, read by anyone. */
-  readonly stats: SharedArrayBuffer;
+  /** Shared volumes: the fence page that must lie there. */
+  readonly fence: Uint8Array | null;
+}
+
+/** An object WAL: object-wal.worker.ts, an event loop. */
+export interface ObjectWalWorkerData extends WalThreadData {
+  readonly storeUrl: string;
+  readonly storeBoard: StoreBoardMemory;
+  /** `wal/<log id>/`. */
+  readonly entryPrefix: string;
+  readonly writer: string;
+  readonly resume: ObjectWalResume;
+  readonly settings: ObjectWalSettings;
+  readonly log: { readonly level: LogLevel; readonly format: 'text' | 'json' };
 }
 
 /** Indices of the doubles that a WAL thread keeps up to date. */
@@ -73,6 +95,9 @@ export type WalCall =
   | { readonly id: number; readonly method: 'status' }
   | { readonly id: number; readonly method: 'trim'; readonly cut: WalCut }
   | { readonly id: number; readonly method: 'close'; readonly clean: boolean };
+
+/** Not the answer to a call: another broker has fenced the log. */
+export const fencedId = 0;
 
 export interface WalAnswer {
   readonly id: number;

@@ -8,17 +8,29 @@ export class RingAppendSource implements AppendSource {
   private readonly completions: RingProducer;
   private readonly bell: Doorbell;
   private through = 0;
+  readonly #pipelined: boolean;
+  /** What waiting() last said, less what was consumed since. */
+  #known = 0;
   /** Commits not yet told because the shard's ring was full: (through, sequence) pairs, sequence 0 = failed. */
   private readonly untold: number[] = [];
 
-  constructor(appends: RingConsumer, completions: RingProducer, bell: Doorbell) {
+  /** @param pipelined the writer takes more while commits are under way, so new appends must show behind those. */
+  constructor(appends: RingConsumer, completions: RingProducer, bell: Doorbell, pipelined = false) {
+    this.#pipelined = pipelined;
     this.appends = appends;
     this.completions = completions;
     this.bell = bell;
   }
 
   waiting(): number {
-    return this.appends.available();
+    if (!this.#pipelined) return this.appends.available();
+    this.#known = this.appends.availableNow();
+    return this.#known;
+  }
+
+  /** True when appends have come since waiting() was last asked. */
+  get fresh(): boolean {
+    return this.appends.availableNow() > this.#known;
   }
 
   read(i: number, into: AppendEntry): void {
@@ -37,6 +49,7 @@ export class RingAppendSource implements AppendSource {
     this.through += n;
     this.untold.push(this.through, sequence);
     this.appends.consume(n);
+    this.#known -= n;
     this.tell();
   }
 

@@ -4,7 +4,6 @@
  */
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { threadNative } from '../../broker/thread-native.ts';
-import { errorToWire } from '../../ports/errors.ts';
 import { DelayedWalDevice } from '../../stream/wal/delayed-wal-device.ts';
 import { FileWalDevice } from '../../stream/wal/file-wal-device.ts';
 import { RecoveredBatches } from '../../stream/wal/recovered-batches.ts';
@@ -16,8 +15,9 @@ import { SharedArena } from '../memory/arena.ts';
 import { attachDoorbell } from '../memory/doorbell.ts';
 import { Ring } from '../memory/ring.ts';
 import { BlockingWaiter } from '../memory/waiter.ts';
-import { type WalCall, type WalWorkerData, walWriteBuckets } from './contract.ts';
+import type { WalCall, WalWorkerData } from './contract.ts';
 import { RingAppendSource } from './ring-append-source.ts';
+import { WalPort } from './wal-port.ts';
 
 const data = workerData as WalWorkerData;
 nameThread(`wal ${data.volume}`);
@@ -48,11 +48,11 @@ const writer = WalWriter.resume(
     arena,
     crc32c,
     settings: { lingerMs: data.lingerMs, iops: data.iops, bandwidth: data.bandwidth },
+    fence: data.fence === null ? undefined : Buffer.from(data.fence),
   },
   recovered,
   data.epoch,
 );
-const stats = new Float64Array(data.stats);
 const sources = data.lanes.map((lane) => {
   const source = new RingAppendSource(
     new Ring(lane.appends),
@@ -66,41 +66,10 @@ const waiter = new BlockingWaiter(data.bell);
 const calls: WalCall[] = [];
 let stopping = false;
 
-function answer(id: number, error: Error | null, result: unknown = null): void {
-  port.postMessage({ id, result, error: error === null ? null : errorToWire(error) });
-}
-
-function serve(call: WalCall): void {
-  switch (call.method) {
-    case 'status':
-      answer(call.id, null, { ...writer.status, epoch: writer.epoch });
-      return;
-    case 'trim':
-      writer.trim(call.cut, (error) => answer(call.id, error));
-      return;
-    case 'close':
-      writer.close(call.clean, (error) => {
-        stopping = true;
-        void file.close();
-        answer(call.id, error);
-      });
-      return;
-  }
-}
-
-function publishStats(): void {
-  const { status } = writer;
-  stats[0] = status.usedBytes;
-  stats[1] = status.capacityBytes;
-  stats[2] = status.cut.sequence;
-  stats[3] = status.failed === null ? 0 : 1;
-  stats[4] = writer.stats.commits;
-  stats[5] = writer.stats.payloadBytes;
-  stats[6] = writer.stats.batches;
-  stats[7] = status.writtenBytes;
-  stats.set(writer.stats.writeMicros, walWriteBuckets);
-}
-
+const answers = new WalPort(port, writer, data.stats, () => {
+  stopping = true;
+  void file.close();
+});
 const pending = (): boolean => sources.some((source) => source.waiting() > 0);
 
 while (!stopping) {
@@ -117,9 +86,9 @@ while (!stopping) {
     behind ||= source.behind;
   }
   // A cut given to an upload must not hold commits that a shard has not been told of.
-  for (let left = behind ? 0 : calls.length; left > 0; left--) serve(calls.shift()!);
+  for (let left = behind ? 0 : calls.length; left > 0; left--) answers.serve(calls.shift()!);
   const more = writer.nudge();
-  publishStats();
+  answers.publish();
   if (more || stopping) continue;
   const sleep = Math.min(writer.wakeAt - clock.monotonic(), behind ? 1 : 1000);
   if (sleep > 0) waiter.wait(() => pending() && writer.wakeAt === Number.POSITIVE_INFINITY, sleep);

@@ -226,13 +226,22 @@ describe('refusals', { timeout: 120_000 }, () => {
     await bed.start();
   });
 
+  /** Another broker on the same store, told to give up the first one's log: without that it is refused. */
+  const second = async (): Promise<BrokerBed> => {
+    const bed2 = new BrokerBed();
+    const changes = { storeUrl: bed.storeUrl, nodeId: 1 };
+    const { logId } = bed.broker['volumes'][0]!;
+    await assert.rejects(bed2.start(changes), { code: 'WAL_MISSING', message: new RegExp(logId) });
+    await bed2.start({ ...changes, abandonWals: [logId] });
+    return bed2;
+  };
+
   test('two brokers on one store: the older one is told when it looks, and writes nothing more', async () => {
     bed = new BrokerBed();
     await bed.start();
     const connection = await bed.connect();
     await connection.createTopic(topic, 1);
-    other = new BrokerBed();
-    await other.start({ storeUrl: bed.storeUrl, nodeId: 1 });
+    other = await second();
     let reason: Error | null = null;
     void bed.broker.failed.then((error) => {
       reason = error;
@@ -251,8 +260,7 @@ describe('refusals', { timeout: 120_000 }, () => {
     bed = new BrokerBed();
     await bed.start();
     const connection = await bed.connect();
-    other = new BrokerBed();
-    await other.start({ storeUrl: bed.storeUrl, nodeId: 1 });
+    other = await second();
     await assert.rejects(connection.createTopic(topic, 1));
     assert.equal(((await bed.broker.failed) as Error & { kind: string }).kind, 'fenced');
   });

@@ -1,0 +1,224 @@
+/**
+ * A WAL volume in a directory that other machines reach too (`shared:/mnt/…`: NFS, a shared file system) at start. The
+ * lock of another machine may be invisible here and its last write still on the way, so a log that was not closed in
+ * order is never written again: it is fenced, read, brought into objects, and removed; a new file takes its place.
+ *
+ *   open: direct, lock free, owner was this machine (or take-over) ─► read ─► (metadata claimed) ─► fence ─► read again
+ *         ─► restore, upload ─► recorded empty ─► removed
+ *
+ * Main thread.
+ */
+import { dirname, join, resolve } from 'node:path';
+import type { ClusterImage, WalRecord } from '../metadata/metadata-store.ts';
+import { encodeFence, readFence, writeFence } from '../stream/wal/fence-page.ts';
+import { readSuperblock, recoverWal } from '../stream/wal/recovery.ts';
+import type { WalDevice } from '../stream/wal/wal-device.ts';
+import type { WalConfig } from './broker-config.ts';
+import {
+  judgeRecovered,
+  locationKind,
+  missingWal,
+  newLogId,
+  refused,
+  type Volume,
+  type VolumeDeps,
+  volumeEpoch,
+} from './volume.ts';
+
+const scheme = 'shared:';
+
+export function sharedPath(location: string): string {
+  return resolve(location.slice(scheme.length).replace(/^\/\/(?=\/)/, ''));
+}
+
+export function isShared(volume: Volume): boolean {
+  return locationKind(volume.path) === 'shared';
+}
+
+/** Path of a block volume's file or device. */
+export function volumePath(volume: Volume): string {
+  return isShared(volume) ? sharedPath(volume.path) : volume.path;
+}
+
+/** What the metadata records of this directory. */
+export function sharedRecords(directory: string, recorded: readonly WalRecord[]): WalRecord[] {
+  return recorded.filter(
+    ({ location }) => location.startsWith(scheme) && dirname(sharedPath(location)) === directory,
+  );
+}
+
+function openDirect(path: string, deps: VolumeDeps, create: boolean): WalDevice {
+  const device = deps.files.open(path, { create });
+  if (device.direct && device.reread !== undefined) return device;
+  void device.close();
+  throw refused(
+    'WAL_NOT_DIRECT',
+    `${path}: a shared write-ahead log needs O_DIRECT, which this file system does not have; use file:///… where no other machine writes`,
+  );
+}
+
+export async function openSharedVolume(
+  index: number,
+  config: WalConfig,
+  candidates: readonly WalRecord[],
+  deps: VolumeDeps,
+): Promise<Volume> {
+  const directory = sharedPath(config.location);
+  deps.files.makeDirectory(directory);
+  const here = sharedRecords(directory, candidates);
+  const predecessors: Volume[] = [];
+  try {
+    for (const record of here.filter((wal) => wal.state === 'open')) {
+      predecessors.push(await openPredecessor(index, config, record, deps));
+    }
+    const reusable = predecessors.length > 0 ? null : await closedInOrder(here, deps);
+    const logId = reusable?.logId ?? newLogId(deps.random);
+    const path = join(directory, `${logId}.wal`);
+    const lock = deps.files.lock(path);
+    if ('heldBy' in lock) throw inUse(path, lock.heldBy);
+    const volume: Volume = {
+      index,
+      config,
+      kind: 'block',
+      logId,
+      path: `${scheme}${path}`,
+      record: reusable,
+      device: reusable === null ? null : openDirect(path, deps, false),
+      bytes: null,
+      recovered: null,
+      objects: null,
+      fence: null,
+      predecessors,
+      release() {
+        void volume.device?.close();
+        lock.release();
+        for (const predecessor of predecessors) predecessor.release();
+      },
+    };
+    return volume;
+  } catch (error) {
+    for (const predecessor of predecessors) predecessor.release();
+    throw error;
+  }
+}
+
+function inUse(path: string, by: string): Error {
+  return refused(
+    'WAL_IN_USE',
+    `the write-ahead log ${path} is in use by ${by}; stop that broker, or take the log from it with --take-over`,
+  );
+}
+
+async function openPredecessor(
+  index: number,
+  config: WalConfig,
+  record: WalRecord,
+  deps: VolumeDeps,
+): Promise<Volume> {
+  const path = sharedPath(record.location);
+  if (!deps.files.exists(path)) throw missingWal(record);
+  const lock = deps.files.lock(path);
+  if ('heldBy' in lock && !deps.takeOver) throw inUse(path, lock.heldBy);
+  const unlock = 'heldBy' in lock ? () => {} : lock.release;
+  try {
+    const device = openDirect(path, deps, false);
+    const volume: Volume = {
+      index,
+      config,
+      kind: 'block',
+      logId: record.logId,
+      path: record.location,
+      record,
+      device,
+      bytes: device,
+      recovered: null,
+      objects: null,
+      fence: null,
+      predecessors: [],
+      release() {
+        void device.close();
+        unlock();
+      },
+    };
+    if (!deps.takeOver) await refuseOtherMachine(volume, deps);
+    return volume;
+  } catch (error) {
+    unlock();
+    throw error;
+  }
+}
+
+/** A free lock proves the owner's end only on the owner's own machine. */
+async function refuseOtherMachine(volume: Volume, deps: VolumeDeps): Promise<void> {
+  const fence = await readFence(volume.device!, deps.crc32c);
+  if (fence === null || fence.writer === deps.writer) return;
+  volume.release();
+  throw refused(
+    'WAL_OWNER_ALIVE',
+    `the write-ahead log ${volume.logId} (${volume.path}) was opened by ${fence.writer} and not closed. ` +
+      'If that broker is stopped, or shall be fenced, start with --take-over',
+  );
+}
+
+/** An empty log whose owner closed it himself may be written again; others wait to be removed. */
+async function closedInOrder(here: readonly WalRecord[], deps: VolumeDeps): Promise<WalRecord | null> {
+  for (const record of here) {
+    const path = sharedPath(record.location);
+    if (record.state !== 'empty' || !deps.files.exists(path)) continue;
+    const device = openDirect(path, deps, false);
+    try {
+      if ((await readSuperblock(device, deps.crc32c)).clean) return record;
+    } finally {
+      await device.close();
+    }
+  }
+  return null;
+}
+
+/** Fences the owner of every log in this volume's place, then reads what it had written by then. */
+export async function claimPredecessors(volume: Volume, clusterId: string, deps: VolumeDeps): Promise<void> {
+  const { crc32c, random, writer, logger } = deps;
+  for (const predecessor of volume.predecessors) {
+    const { logId } = predecessor;
+    const epoch = volumeEpoch(predecessor);
+    await writeFence(predecessor.device!, encodeFence({ logId, clusterId, epoch, writer }, random, crc32c));
+    const from = predecessor.record!.freed;
+    predecessor.recovered = await recoverWal(predecessor.device!, {
+      crc32c,
+      expectClusterId: clusterId,
+      from,
+    });
+    judgeRecovered(predecessor, predecessor.recovered, logger);
+  }
+}
+
+/** Makes the volume this broker's own: the page is durable before the first commit. */
+export async function fenceOwn(volume: Volume, clusterId: string, deps: VolumeDeps): Promise<void> {
+  const { logId } = volume;
+  const fence = { logId, clusterId, epoch: volumeEpoch(volume), writer: deps.writer };
+  volume.fence = encodeFence(fence, deps.random, deps.crc32c);
+  await writeFence(volume.device!, volume.fence);
+}
+
+/** Removes the files of shared logs that are recorded empty and that no volume uses. @returns those that are gone. */
+export function removeRetired(
+  image: ClusterImage,
+  volumes: readonly Volume[],
+  deps: VolumeDeps,
+): WalRecord[] {
+  const here = new Set(volumes.filter(isShared).map((volume) => dirname(volumePath(volume))));
+  return [...image.wals.values()].filter((record) => {
+    if (record.state !== 'empty' || !record.location.startsWith(scheme)) return false;
+    const path = sharedPath(record.location);
+    if (!here.has(dirname(path)) || volumes.some(({ logId }) => logId === record.logId)) return false;
+    if (deps.files.remove === undefined) return false;
+    try {
+      deps.files.remove(path);
+      return true;
+    } catch (error) {
+      const fields = { log: record.logId, reason: String(error) };
+      deps.logger.warn('a write-ahead log that is not needed any more could not be removed', fields);
+      return false;
+    }
+  });
+}

@@ -1,0 +1,135 @@
+/**
+ * One WAL volume of a broker, as its start sees it: found, read, claimed, and then given to whoever writes it. Main
+ * thread.
+ */
+import type { WalRecord } from '../metadata/metadata-store.ts';
+import type { Clock } from '../ports/clock.ts';
+import { MillraceError } from '../ports/errors.ts';
+import type { Logger } from '../ports/logger.ts';
+import type { Random } from '../ports/random.ts';
+import type { Crc32c } from '../protocol/records/crc32c.ts';
+import type { ObjectStore } from '../store/object-store.ts';
+import type { SequencedEntries } from '../store/sequenced-entries.ts';
+import type { ObjectWalRecovery, RecoveredObjectWal } from '../stream/wal/object-wal-recovery.ts';
+import type { RecoveredWal } from '../stream/wal/recovery.ts';
+import type { WalBytes, WalDevice } from '../stream/wal/wal-device.ts';
+import type { WalConfig } from './broker-config.ts';
+import type { VolumeFiles } from './volume-files.ts';
+
+export interface VolumeDeps {
+  readonly files: VolumeFiles;
+  readonly crc32c: Crc32c;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly nodeId: number;
+  /** Who writes, for people: node and host. */
+  readonly writer: string;
+  /** The broker's own store, its URL, and any other. */
+  readonly store: ObjectStore;
+  readonly storeUrl: string;
+  readonly openStore: (url: string) => Promise<ObjectStore>;
+  /** Take logs from an owner that may live: it is fenced. */
+  readonly takeOver: boolean;
+  /** Bytes written at a first start; the default where absent. */
+  readonly initialBytes?: number | undefined;
+}
+
+/** What a volume of objects has besides. */
+export interface ObjectLog {
+  readonly entries: SequencedEntries;
+  /** For the thread that will write it. */
+  readonly storeUrl: string;
+  recovery: ObjectWalRecovery | null;
+  /** Set once the log is fenced: where its new epoch begins. */
+  claimed: RecoveredObjectWal | null;
+}
+
+export interface Volume {
+  readonly index: number;
+  readonly config: WalConfig;
+  readonly kind: 'block' | 'memory' | 'object';
+  readonly logId: string;
+  /** Where it lies, as the metadata records it; '' for memory. */
+  readonly path: string;
+  /** What the metadata recorded, null for a new log. */
+  record: WalRecord | null;
+  /** Null for memory and objects, and for a new log until `formatNew`: a start that is refused leaves no file. */
+  device: WalDevice | null;
+  /** Where the batches that were recovered are read from. */
+  bytes: WalBytes | null;
+  recovered: RecoveredWal | null;
+  readonly objects: ObjectLog | null;
+  /** Shared volumes: the fence page that their owner must find after each write. */
+  fence: Buffer | null;
+  /** Logs of fenced owners in this volume's place: read, brought into objects, and never written again. */
+  readonly predecessors: readonly Volume[];
+  release(): void;
+}
+
+export function refused(code: string, message: string): MillraceError {
+  return new MillraceError('invalid', code, message);
+}
+
+export function newLogId(random: Random): string {
+  // No leading '-' : it names a file.
+  for (;;) {
+    const id = Buffer.from(random.bytes(new Uint8Array(16))).toString('base64url');
+    if (!id.startsWith('-')) return id;
+  }
+}
+
+/** The kind of volume that a location names. */
+export function locationKind(location: string): 'memory' | 'object' | 'shared' | 'block' {
+  if (location === 'memory:') return 'memory';
+  if (/^(store|s3):/.test(location)) return 'object';
+  return location.startsWith('shared:') ? 'shared' : 'block';
+}
+
+/** Epoch under which a volume is written from now on. */
+export function volumeEpoch(volume: Volume): number {
+  return volume.objects?.claimed?.superblock.epoch ?? (volume.recovered?.superblock.epoch ?? 0) + 1;
+}
+
+export function missingWal(wal: WalRecord): MillraceError {
+  const last =
+    wal.lastUploadMs > 0
+      ? `its last upload was at ${new Date(wal.lastUploadMs).toISOString()}`
+      : 'it never uploaded anything';
+  const what =
+    `the write-ahead log ${wal.logId} (${wal.location}) may hold acknowledged records that are nowhere else, and it is not here; ${last}. ` +
+    `Bring it back${wal.kind === 'object' ? ' or point --wal at it' : ''}, or give up what it holds with --abandon-wal ${wal.logId}`;
+  return refused('WAL_MISSING', what);
+}
+
+const rangesNamed = 10;
+
+/** Logs what a volume holds, and refuses damage by naming what is lost. */
+export function judgeRecovered(volume: Volume, recovered: RecoveredWal, logger: Logger): void {
+  const { logId, path } = volume;
+  if (recovered.state !== 'damaged') {
+    const fields = { log: logId, state: recovered.state, batches: recovered.batches.count };
+    logger.info('write-ahead log read', fields);
+    return;
+  }
+  for (const { topicId, partition, from, until, reason } of recovered.lost) {
+    const fields = { topic: topicId, partition, from, until, reason };
+    logger.error('offsets lost in a damaged write-ahead log', fields);
+  }
+  const lost = recovered.lost
+    .slice(0, rangesNamed)
+    .map(({ topicId, partition, from, until }) => `${topicId}-${partition} offsets ${from} to ${until - 1}`);
+  const more = recovered.lost.length - lost.length;
+  const commits = recovered.lostCommits
+    .slice(0, rangesNamed)
+    .map(({ from, until }) => (until === from + 1 ? `${from}` : `${from} to ${until - 1}`));
+  const loss =
+    (lost.length === 0 ? '' : `; lost: ${lost.join(', ')}${more > 0 ? ` and ${more} ranges more` : ''}`) +
+    (commits.length === 0 ? '' : `; missing commits: ${commits.join(', ')}`);
+  throw new MillraceError(
+    'corrupt',
+    'WAL_DAMAGED',
+    `the write-ahead log ${path} is damaged (${recovered.reasons.slice(0, rangesNamed).join('; ')}${loss}); nothing was changed. ` +
+      `Restore the volume, or give up what it holds with --abandon-wal ${logId}`,
+  );
+}
