@@ -132,6 +132,7 @@ function seedOf(parts: DeployParts, index: number, shards: number): ShardSeed {
       autoCreateTopics: config.autoCreateTopics,
       defaultPartitions: config.defaultPartitions,
       deleteTopics: config.deleteTopics,
+      storeUrl: config.storeUrl,
     },
     image: parts.image,
     blockCacheBytes: Math.floor(config.blockCacheBytes / shards),

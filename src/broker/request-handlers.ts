@@ -12,6 +12,7 @@ import { deleteTopicsHandler } from '../requests/delete-topics.ts';
 import { describeClusterHandler } from '../requests/describe-cluster.ts';
 import { describeConfigsHandler } from '../requests/describe-configs.ts';
 import { describeGroupsHandler } from '../requests/describe-groups.ts';
+import { describeLogDirsHandler } from '../requests/describe-log-dirs.ts';
 import { describeTopicPartitionsHandler } from '../requests/describe-topic-partitions.ts';
 import { fetchHandler } from '../requests/fetch.ts';
 import { findCoordinatorHandler } from '../requests/find-coordinator.ts';
@@ -39,6 +40,7 @@ export interface HandlerSettings {
   readonly autoCreateTopics: boolean;
   readonly defaultPartitions: number;
   readonly deleteTopics: boolean;
+  readonly storeUrl: string;
 }
 
 /** The offsets topic as Kafka makes it. */
@@ -96,6 +98,7 @@ export function requestHandlers(
     createPartitionsHandler(admin),
     deleteRecordsHandler(admin),
     describeConfigsHandler({ topics, catalog, nodeId }),
+    describeLogDirsHandler({ topics, nodeId, storeUrl: settings.storeUrl }),
     alterConfigsHandler(admin),
     incrementalAlterConfigsHandler(admin),
     findCoordinatorHandler(groups),

@@ -128,8 +128,11 @@ export interface PartitionWatcher {
   onPartitionChanged(partition: PartitionHandle): void;
 }
 
-/** Questions that need the log itself; answered with offset, timestamp and leader epoch (−1 = none). */
-export const offsetQuery = { byTime: 0, maxTimestamp: 1, epochEnd: 2 } as const;
+/**
+ * Questions that need the log itself; answered with offset, timestamp and leader epoch (−1 = none). bytesFrom: bytes of
+ * the durable batches in memory from an offset on, in the place of the offset.
+ */
+export const offsetQuery = { byTime: 0, maxTimestamp: 1, epochEnd: 2, bytesFrom: 3 } as const;
 export type OffsetAnswer = (error: number, offset: number, timestamp: number, leaderEpoch: number) => void;
 
 export interface PartitionHandle {

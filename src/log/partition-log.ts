@@ -200,7 +200,20 @@ export class PartitionLog implements PartitionHandle {
       answer(0, endOffset, -1, epoch);
       return;
     }
+    if (kind === offsetQuery.bytesFrom) {
+      answer(0, this.bytesFrom(argument), -1, -1);
+      return;
+    }
     this.deps.cold.lookup(this, kind, argument, answer);
+  }
+
+  private bytesFrom(offset: number): number {
+    const { journal } = this.deps;
+    const { tail } = this;
+    let bytes = 0;
+    for (let i = tail.find(journal, offset); i < tail.count && tail.at(i) < journal.durable; i++)
+      bytes += journal.length[journal.slot(tail.at(i))]!;
+    return bytes;
   }
 
   /** −1 for CreateTime topics; the batch's own append time otherwise. */

@@ -217,7 +217,7 @@ export class ShardGroup {
           group: { ...defaultGroupSettings, offsetsPartitions: groupPartitions },
           endpoints: { PLAINTEXT: { host: 'here', port: 9092 } },
         },
-        handlers: { autoCreateTopics: false, defaultPartitions: 1, deleteTopics: true },
+        handlers: { autoCreateTopics: false, defaultPartitions: 1, deleteTopics: true, storeUrl: 'memory:' },
         image,
         blockCacheBytes: 1 << 20,
         coldReads: { requestsPerSecond: 0, bytesPerSecond: 0 },
