@@ -464,7 +464,11 @@ export class RunningBroker {
       load: async () => {
         const shards = await Promise.all(deployment.shards.map((shard) => shard.metrics()));
         const total = (name: string): number => shards.reduce((sum, metrics) => sum + metrics[name]!, 0);
-        return { deltaBytes: total('deltaBytes'), producedBytes: total('producedBytes') };
+        return {
+          deltaBytes: total('deltaBytes'),
+          producedBytes: total('producedBytes'),
+          congestion: Math.max(...shards.map((metrics) => metrics.congestion!)),
+        };
       },
       health: this.health,
       clock: this.ports.clock,

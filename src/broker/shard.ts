@@ -508,6 +508,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
       partitions: this.logs.count,
       fetchSessions: this.sessions.size,
       deltaBytes: delta,
+      congestion: this.logs.congestion(),
       pendingBytes: pending,
       logCacheBytes: held,
       receiveChunkBytes: this.pool.chunkBytes,

@@ -41,6 +41,8 @@ export interface ShardLoad {
   readonly deltaBytes: number;
   /** Bytes appended since the start. */
   readonly producedBytes: number;
+  /** How near the fullest journal is to refusing appends, by bytes or by batches, 0 to 1. */
+  readonly congestion: number;
 }
 
 export interface UploadCoordinatorDeps {
@@ -100,7 +102,7 @@ export class UploadCoordinator {
   private stopped = false;
   private hurried = false;
   private sequence = 0;
-  private load: ShardLoad = { deltaBytes: 0, producedBytes: 0 };
+  private load: ShardLoad = { deltaBytes: 0, producedBytes: 0, congestion: 0 };
   private loadAt = 0;
   private ingest = 0;
   private leftovers: string[] = [];
@@ -148,6 +150,7 @@ export class UploadCoordinator {
           used >= this.deps.uploadBytes ||
           used >= volume.capacityBytes() / 2 ||
           this.load.deltaBytes >= this.deps.logCacheBytes / 2 ||
+          this.load.congestion >= 0.5 ||
           (used > 0 && now - state.lastMs >= this.deps.ageMs);
         if (due) void this.upload(volume.index, false).catch(() => {});
       }
@@ -177,7 +180,7 @@ export class UploadCoordinator {
       flow.uploadRate = Number.POSITIVE_INFINITY;
       return;
     }
-    let fullness = this.load.deltaBytes / logCacheBytes;
+    let fullness = Math.max(this.load.congestion, this.load.deltaBytes / logCacheBytes);
     for (const volume of volumes) fullness = Math.max(fullness, volume.usedBytes() / volume.capacityBytes());
     flow.uploadRate = uploadRate({
       deltaBytes: this.load.deltaBytes,

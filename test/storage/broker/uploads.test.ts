@@ -102,6 +102,15 @@ describe('uploads', { timeout: 120_000 }, () => {
     assert.deepEqual(await readAll(connection, topic), values(24, 0, 5_000));
   });
 
+  test('small batches fill the journal long before the cache: they are uploaded by count and give way', async () => {
+    const producer = await use({ config: { journalEntries: 64 } });
+    for (let round = 1; round <= 5; round++) {
+      await producer.produce(connection, 40);
+      await until(() => bed.broker['uploads'].uploads === round);
+    }
+    assert.deepEqual(await readAll(connection, topic), values(400, 0));
+  });
+
   test('an upload without anything new does nothing', async () => {
     const producer = await use();
     await producer.produce(connection, 3);
