@@ -13,7 +13,7 @@ import { KafkaConfigCatalog } from '../config/config-catalog.ts';
 import { EmbeddedMetadataStore } from '../metadata/embedded-metadata-store.ts';
 import type { MetadataChange, WalRecord } from '../metadata/metadata-store.ts';
 import type { MetricsSnapshot } from '../observe/metrics.ts';
-import type { Clock } from '../ports/clock.ts';
+import type { Clock, Timer } from '../ports/clock.ts';
 import { MillraceError } from '../ports/errors.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { Random } from '../ports/random.ts';
@@ -487,8 +487,7 @@ export class RunningBroker {
 
   /** Slow chores of all threads: idle producers are forgotten, idle arena memory goes back to the system. */
   private keepHouse(): void {
-    this.ports.clock.after(housekeepingMs, () => {
-      if (this.released) return;
+    this.housekeeping = this.ports.clock.after(housekeepingMs, () => {
       for (const shard of this.deployment.shards) shard.maintain().catch(() => {});
       const { native } = this.threadNative;
       if (native !== null) this.deployment.arena.giveBack(native);
@@ -585,10 +584,12 @@ export class RunningBroker {
   }
 
   private released = false;
+  private housekeeping: Timer | null = null;
 
   private async release(clean: boolean): Promise<void> {
     if (this.released) return;
     this.released = true;
+    this.housekeeping?.cancel();
     // Not a clean end: what the store has not answered by now is not waited for.
     if (!clean) await this.store?.close().catch(() => {});
     const { clock, logger } = this.ports;
