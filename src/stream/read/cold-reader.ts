@@ -93,8 +93,8 @@ export class DirectBlockLoader implements BlockLoader {
     this.#arena = arena;
   }
 
-  loadBlocks(objectId: string, entries: readonly IndexEntry[], position: number): Promise<void> {
-    return this.#reader.readBlocks(objectId, entries, this.#arena.buffer, position);
+  async loadBlocks(objectId: string, entries: readonly IndexEntry[], position: number): Promise<void> {
+    await this.#reader.readBlocks(objectId, entries, this.#arena.buffer, position);
   }
 }
 

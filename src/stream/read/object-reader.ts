@@ -205,7 +205,7 @@ export class ObjectReader {
     entries: readonly IndexEntry[],
     memory: Uint8Array,
     at: number,
-  ): Promise<void> {
+  ): Promise<number> {
     const reads: Promise<void>[] = [];
     let place = at;
     let first = 0;
@@ -224,6 +224,7 @@ export class ObjectReader {
     }
     // All have ended before an error leaves: nobody writes into the memory afterwards.
     for (const read of await Promise.allSettled(reads)) if (read.status === 'rejected') throw read.reason;
+    return reads.length;
   }
 
   async #readRun(
