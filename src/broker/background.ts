@@ -2,16 +2,24 @@
  * Services that work beside the data path: each starts when the broker serves, does one pass at a time, and stops before
  * the last upload. Main thread. A pass that fails is logged by its service and tried again; none of them ends the broker.
  */
+import { KafkaConfigCatalog } from '../config/config-catalog.ts';
 import type { EmbeddedMetadataStore } from '../metadata/embedded-metadata-store.ts';
 import type { MetadataStore } from '../metadata/metadata-store.ts';
+import type { Crc32c } from '../protocol/records/crc32c.ts';
+import { topicConfigValue } from '../requests/config-catalog.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { compactionDefaults } from '../stream/compaction/compaction-policy.ts';
+import { ManifestCache } from '../stream/manifest/manifest-cache.ts';
+import { ManifestWriter } from '../stream/manifest/manifest-writer.ts';
+import { ObjectReader } from '../stream/read/object-reader.ts';
 import type { BrokerPorts } from './broker.ts';
 import type { BrokerConfig } from './broker-config.ts';
 import { Compaction } from './compaction.ts';
 import type { Deployment } from './deploy.ts';
 import { ObjectIds } from './object-ids.ts';
 import { ObjectSweep } from './object-sweep.ts';
+import { Retention } from './retention.ts';
+import { retentionRules } from './retention-plan.ts';
 
 export interface BackgroundService {
   start(): void;
@@ -27,6 +35,7 @@ export interface BackgroundDeps {
   /** The same metadata before it is distributed to shards, for what only the embedded store knows. */
   readonly embedded: EmbeddedMetadataStore;
   readonly deployment: Deployment;
+  readonly crc32c: Crc32c;
   readonly brokerEpoch: number;
 }
 
@@ -52,13 +61,44 @@ function compactionService(deps: BackgroundDeps): Compaction {
   });
 }
 
-export function backgroundServices(deps: BackgroundDeps): BackgroundService[] {
-  const { config, ports, store, metadata, embedded } = deps;
+function retentionService(deps: BackgroundDeps, manifests: ManifestCache): Retention {
+  const { config, ports, store, metadata, crc32c } = deps;
   const { clock, logger } = ports;
+  const sizeOf = (objectId: string): number | undefined =>
+    metadata.image.objects.get(objectId)?.size ?? manifests.sizeOf(objectId);
+  const writer = new ManifestWriter({
+    store,
+    metadata,
+    cache: manifests,
+    reader: new ObjectReader({ store, crc32c, sizeOf }),
+    crc32c,
+    clock,
+    graceMs: config.objectGraceMs,
+    producerExpirationMs: config.producerExpirationMs,
+  });
+  const catalog = new KafkaConfigCatalog(config.staticConfigs);
+  return new Retention({
+    metadata,
+    manifests,
+    writer,
+    rules: (topic) =>
+      retentionRules((name) => topicConfigValue(catalog, metadata.image, config.nodeId, topic.configs, name)),
+    clock,
+    logger,
+    intervalMs: config.retentionCheckMs,
+  });
+}
+
+export function backgroundServices(deps: BackgroundDeps): BackgroundService[] {
+  const { config, ports, store, metadata, embedded, crc32c } = deps;
+  const { clock, logger } = ports;
+  const manifests = new ManifestCache({ store, crc32c, clusterId: () => metadata.image.clusterId });
   return [
     ...(config.compaction.enabled ? [compactionService(deps)] : []),
+    retentionService(deps, manifests),
     new ObjectSweep({
       metadata,
+      manifests,
       unreferenced: () => embedded.unreferenced,
       store,
       clock,

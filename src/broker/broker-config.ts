@@ -91,6 +91,7 @@ export interface BrokerConfig {
   readonly shutdownTimeoutMs: number;
   /** How long an object outlives the last metadata that named it. */
   readonly objectGraceMs: number;
+  readonly retentionCheckMs: number;
   readonly abandonWals: readonly string[];
   /** Take WALs from an owner that may still live. */
   readonly takeOver: boolean;

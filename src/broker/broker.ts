@@ -263,6 +263,7 @@ export class RunningBroker {
       metadata: this.metadata,
       embedded,
       deployment: this.deployment,
+      crc32c: this.threadNative.crc32c,
       brokerEpoch: this.brokerEpoch,
     });
     for (const service of this.background) service.start();

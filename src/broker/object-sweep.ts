@@ -1,19 +1,32 @@
 /**
- * Deletes objects that the metadata has dropped, once their grace period is over, and then forgets them. Main thread;
- * one pass at a time. Deleting twice does no harm, so a crash between the two steps only repeats the first.
+ * Deletes what the metadata have let go, once its grace period is over, and then forgets it. Main thread; one pass at a
+ * time.
+ *
+ *   nobody names it          on its way out (due)                              gone
+ *   unreferenced objects ──► dropped objects ─────────────┐
+ *   manifest replaced ─────► its file, objects it lost ───┼─ due? ─► deleted from the store ─► forgotten
+ *   topic deleted ─────────► last manifest: read, listed ─┘
+ *
+ * Each arrow is one commit or one idempotent request, so a crash between any two repeats at most the last one. The grace
+ * is longer than any plan of a reader lives: shards fold a change before its commit is answered, and a read that began
+ * before it ends within seconds.
  */
-import type { MetadataStore } from '../metadata/metadata-store.ts';
+import type { ManifestName, MetadataStore } from '../metadata/metadata-store.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { ObjectStore } from '../store/object-store.ts';
+import { hasCode } from '../store/store-errors.ts';
+import { manifestKey, manifestPrefix, parseManifestKey } from '../stream/manifest/manifest.ts';
+import type { ManifestCache } from '../stream/manifest/manifest-cache.ts';
 import { objectKey } from '../stream/objects/object-format.ts';
 
 export interface SweepDeps {
   readonly metadata: MetadataStore;
-  /** Objects without a live range. */
+  /** Objects without a live range, but for those named for a state. */
   readonly unreferenced: () => ReadonlySet<string>;
   readonly graceMs: number;
   readonly store: ObjectStore;
+  readonly manifests: ManifestCache;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -21,12 +34,15 @@ export interface SweepDeps {
 const everyMs = 30_000;
 /** Objects deleted in one pass: one batch delete of S3. */
 const passMax = 1_000;
+/** Manifests of deleted topics that are read in one pass. */
+const retiredMax = 200;
 
 export class ObjectSweep {
   private readonly deps: SweepDeps;
   private timer: Timer | null = null;
   private running: Promise<void> = Promise.resolve();
   private stopped = false;
+  /** Objects and manifest files. */
   deleted = 0;
 
   constructor(deps: SweepDeps) {
@@ -41,23 +57,37 @@ export class ObjectSweep {
     });
   }
 
-  /** Deletes what is due now. */
+  /** Puts on the way out what nothing names, and deletes what is due now. Never rejects. */
   async pass(): Promise<void> {
-    const { metadata, store, clock, logger } = this.deps;
     await this.drop();
+    await this.retire();
+    await this.delete();
+  }
+
+  private async delete(): Promise<void> {
+    const { metadata, store, clock, logger } = this.deps;
     const now = clock.now();
-    const due: string[] = [];
-    for (const [objectId, dueMs] of metadata.image.dropped) {
-      if (dueMs <= now && due.length < passMax) due.push(objectId);
-    }
-    if (due.length === 0) return;
+    const objectIds: string[] = [];
+    const manifests: ManifestName[] = [];
+    for (const [objectId, dueMs] of metadata.image.dropped)
+      if (dueMs <= now && objectIds.length < passMax) objectIds.push(objectId);
+    for (const { topicId, partition, version, dueMs } of metadata.image.droppedManifests.values())
+      if (dueMs <= now && objectIds.length + manifests.length < passMax)
+        manifests.push({ topicId, partition, version });
+    if (objectIds.length + manifests.length === 0) return;
     try {
-      await store.delete(due.map(objectKey));
-      await metadata.commit([{ type: 'objectsForgotten', objectIds: due }]);
-      this.deleted += due.length;
+      await store.delete([
+        ...objectIds.map(objectKey),
+        ...manifests.map(({ topicId, partition, version }) => manifestKey(topicId, partition, version)),
+      ]);
+      await metadata.commit([
+        { type: 'objectsForgotten', objectIds },
+        { type: 'manifestsForgotten', manifests },
+      ]);
+      this.deleted += objectIds.length + manifests.length;
     } catch (error) {
       logger.warn('objects could not be deleted; the next pass tries again', {
-        objects: due.length,
+        objects: objectIds.length + manifests.length,
         error: (error as Error).message,
       });
     }
@@ -66,19 +96,81 @@ export class ObjectSweep {
   /** Puts objects that no stream and no closed state names on the way out. */
   private async drop(): Promise<void> {
     const { metadata, clock, logger, graceMs } = this.deps;
-    const candidates = this.deps.unreferenced();
-    if (candidates.size === 0) return;
-    const states = new Set<string>();
-    for (const topic of metadata.image.topicsById.values())
-      for (const { stateObject } of topic.partitions) states.add(stateObject);
-    const objectIds = [...candidates].filter((objectId) => !states.has(objectId)).slice(0, passMax);
+    const objectIds = [...this.deps.unreferenced()].slice(0, passMax);
     if (objectIds.length === 0) return;
     try {
-      await metadata.commit([{ type: 'objectsDropped', objectIds, dueMs: clock.now() + graceMs }]);
+      const dueMs = Math.floor(clock.now()) + graceMs;
+      await metadata.commit([{ type: 'objectsDropped', objectIds, dueMs }]);
     } catch (error) {
       logger.warn('unused objects could not be dropped; the next pass tries again', {
         error: (error as Error).message,
       });
+    }
+  }
+
+  /** Puts what deleted topics had in manifests on the way out. */
+  private async retire(): Promise<void> {
+    const { metadata, logger } = this.deps;
+    const last = [...metadata.image.deletedManifests.values()].slice(0, retiredMax);
+    for (const name of last) {
+      if (this.stopped) return;
+      try {
+        await this.retireOne(name);
+      } catch (error) {
+        logger.warn('what a deleted topic left could not be dropped; the next pass tries again', {
+          topic: name.topicId,
+          partition: name.partition,
+          error: (error as Error).message,
+        });
+      }
+    }
+  }
+
+  private async retireOne({ topicId, partition, version }: ManifestName): Promise<void> {
+    const { metadata, manifests, clock, graceMs, logger } = this.deps;
+    let objectIds: string[] = [];
+    try {
+      const { objects } = await manifests.get(topicId, partition, version);
+      objectIds = objects.map(({ objectId }) => objectId);
+    } catch (error) {
+      if (!hasCode(error, 'MANIFEST_GONE')) throw error;
+      // Nobody but us deletes it, and only after this commit: what it named is left to the sweep of orphans.
+      logger.error('the manifest of a deleted topic is not in the store', {
+        topic: topicId,
+        partition,
+        version,
+      });
+    }
+    const versions = new Set([version]);
+    for (const found of await this.files(topicId, partition)) versions.add(found);
+    await metadata.commit([
+      {
+        type: 'manifestRetired',
+        topicId,
+        partition,
+        versions: [...versions],
+        objectIds,
+        dueMs: Math.floor(clock.now()) + graceMs,
+      },
+    ]);
+  }
+
+  /** Versions that lie in the store, attempts that were not committed among them. */
+  private async files(topicId: string, partition: number): Promise<number[]> {
+    const prefix = manifestPrefix(topicId, partition);
+    const versions: number[] = [];
+    let after: string | undefined;
+    for (;;) {
+      const page = await this.deps.store.list(prefix, {
+        limit: passMax,
+        ...(after !== undefined && { after }),
+      });
+      for (const { key } of page) {
+        const name = parseManifestKey(key);
+        if (name !== null) versions.push(name.version);
+      }
+      if (page.length < passMax) return versions;
+      after = page[page.length - 1]!.key;
     }
   }
 

@@ -496,6 +496,14 @@ export const settingTable = {
     kafka: 'long',
     doc: 'Size of a partition from which its oldest records may be deleted, as topics inherit it; -1 = none.',
   }),
+  'log.retention.check.interval.ms': duration({
+    group: 'Topics',
+    default: 300_000,
+    min: 1,
+    max: day,
+    kafka: 'long',
+    doc: 'How often topics are looked through for records that may be deleted.',
+  }),
   'log.message.timestamp.type': choice(['CreateTime', 'LogAppendTime'], {
     group: 'Topics',
     default: 'CreateTime',

@@ -126,6 +126,7 @@ export function brokerConfig(
     staticConfigs: staticBrokerConfigs(settings),
     shutdownTimeoutMs: settings['shutdown.timeout.ms'],
     objectGraceMs,
+    retentionCheckMs: settings['log.retention.check.interval.ms'],
     abandonWals: given.abandonWals,
     takeOver: given.takeOver ?? false,
     logLevel: settings['log.level'],

@@ -217,9 +217,11 @@ export class ManifestWriter {
     for (const range of view.ranges) {
       if (range.endOffset > endOffset) break;
       const part = await this.#parts.part(range.objectId, topicId, partition);
-      aborted.push(...part.aborted);
+      // A merged object's section may reach beyond the end; a range taken over later brings those.
+      for (const one of part.aborted)
+        if (one.lastOffset >= range.baseOffset && one.lastOffset < range.endOffset) aborted.push(one);
       for (const { producerId } of part.producers) active.add(producerId);
-      if (range.endOffset > base.offset) foldInto(known, part.producers, base.offset);
+      if (range.endOffset > base.offset) foldInto(known, part.producers, base.offset, endOffset);
     }
     return { producers: withoutIdle(known, active, clock.now() - producerExpirationMs), aborted };
   }

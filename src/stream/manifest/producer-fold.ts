@@ -29,15 +29,23 @@ export function foldBase(
   return { from: manifest === null ? 'nothing' : 'manifest', offset: covered };
 }
 
-/** Takes one object's producers over; what they say of batches below `base` only is older than the base. */
+/**
+ * Takes one object's producers over, as of `endOffset`. A merged object can hold a stream's older and newer batches around
+ * those of another one, so an entry counts only where it is newer than what is known; what it says of batches below `base`
+ * the base knows.
+ */
 export function foldInto(
   known: Map<number, ProducerEntry>,
   producers: readonly ProducerEntry[],
   base: number,
+  endOffset = Number.POSITIVE_INFINITY,
 ): void {
   for (const producer of producers) {
-    const newest = producer.batches.at(-1);
-    if (newest !== undefined && newest.lastOffset >= base) known.set(producer.producerId, producer);
+    const entry = cutProducer(producer, endOffset);
+    const newest = entry?.batches.at(-1);
+    if (entry === null || newest === undefined || newest.lastOffset < base) continue;
+    const before = known.get(entry.producerId)?.batches.at(-1);
+    if (before === undefined || before.lastOffset <= newest.lastOffset) known.set(entry.producerId, entry);
   }
 }
 
@@ -46,7 +54,9 @@ export function cutProducer(producer: ProducerEntry, endOffset: number): Produce
   const batches = producer.batches.filter((batch) => batch.lastOffset < endOffset);
   if (batches.length === producer.batches.length) return producer;
   const newest = batches[batches.length - 1];
-  return newest === undefined ? null : { ...producer, batches, timestamp: newest.timestamp };
+  if (newest === undefined) return null;
+  const txnFirstOffset = producer.txnFirstOffset < endOffset ? producer.txnFirstOffset : -1;
+  return { ...producer, batches, timestamp: newest.timestamp, txnFirstOffset };
 }
 
 /** Drops producers idle since before `olderThan` (ms) but for those in `active`, then the longest idle above the bound. */

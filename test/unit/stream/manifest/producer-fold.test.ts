@@ -50,6 +50,15 @@ describe('fold of producers', () => {
     assert.deepEqual(known.get(1), producer(1, 70));
   });
 
+  it('is not misled by objects that hold older and newer parts of a stream', () => {
+    const known = new Map([[1, producer(1, 19)]]);
+    foldInto(known, [producer(1, 9), producer(2, 29), producer(3, 9, { txnFirstOffset: 7 })], 0, 20);
+    assert.deepEqual([...known.keys()], [1, 3]);
+    assert.deepEqual(known.get(1), producer(1, 19));
+    foldInto(known, [producer(1, 19, { epoch: 8 })], 0);
+    assert.equal(known.get(1)!.epoch, 8);
+  });
+
   it('cuts a producer down to an earlier end', () => {
     const [early] = producer(1, 9).batches;
     const [late] = producer(1, 19).batches;
@@ -57,6 +66,8 @@ describe('fold of producers', () => {
     assert.equal(cutProducer(both, 20), both);
     assert.deepEqual(cutProducer(both, 19), { ...both, batches: [early], timestamp: early!.timestamp });
     assert.equal(cutProducer(both, 9), null);
+    assert.equal(cutProducer({ ...both, txnFirstOffset: 15 }, 15)!.txnFirstOffset, -1);
+    assert.equal(cutProducer({ ...both, txnFirstOffset: 5 }, 15)!.txnFirstOffset, 5);
   });
 
   it('keeps at most 10,000: open transactions, then those that wrote last', () => {

@@ -1,0 +1,218 @@
+/**
+ * Retention: moves the log starts of topics that delete old records (`retention.ms`, `retention.bytes`), and takes objects
+ * below a log start out of manifests, wherever that start came from (DeleteRecords). Main thread; one pass at a time, every
+ * `intervalMs`. Objects that nobody names any more are deleted by the sweep after the grace.
+ *
+ *   image ─► rules per topic ─► parts (manifest + image) ─► new log start ─┬─ stream without manifest: logStart
+ *                                                                          └─ with one: next version, logStart with it
+ *
+ * A manifest is read only when it can matter: what was seen of a version is remembered, one entry a stream.
+ * Bounds: `movesPerPass` changes in a pass, the next one follows after a second then; `stepsAtOnce` manifests at a time. A crash
+ * between any two steps repeats at most the look.
+ */
+import type { MetadataStore, PartitionImage, TopicImage } from '../metadata/metadata-store.ts';
+import type { Clock, Timer } from '../ports/clock.ts';
+import type { Logger } from '../ports/logger.ts';
+import { streamKey } from '../ports/stream-id.ts';
+import { hasCode } from '../store/store-errors.ts';
+import type { ManifestCache } from '../stream/manifest/manifest-cache.ts';
+import type { ManifestStep, ManifestWriter, StreamView } from '../stream/manifest/manifest-writer.ts';
+import type { BackgroundService } from './background.ts';
+import { type RetentionRules, retainedFrom } from './retention-plan.ts';
+
+export interface RetentionDeps {
+  readonly metadata: MetadataStore;
+  readonly manifests: ManifestCache;
+  readonly writer: Pick<ManifestWriter, 'advance'>;
+  /** What the topic's configs say now. */
+  readonly rules: (topic: TopicImage) => RetentionRules;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** log.retention.check.interval.ms */
+  readonly intervalMs: number;
+}
+
+const movesPerPass = 2_000;
+const stepsAtOnce = 16;
+const soonMs = 1_000;
+/** Partitions looked at before other work of the thread gets its turn. */
+const partitionsPerTurn = 1_000;
+
+/** Oldest part of a manifest's version above a log start. */
+interface Seen {
+  readonly version: number;
+  readonly startOffset: number;
+  /** Newest timestamp of the oldest part that has one, Infinity when none has. */
+  readonly oldestMs: number;
+}
+
+interface Move {
+  readonly partition: PartitionImage;
+  readonly rules: RetentionRules;
+}
+
+export class Retention implements BackgroundService {
+  private readonly deps: RetentionDeps;
+  private timer: Timer | null = null;
+  private running: Promise<void> = Promise.resolve();
+  private stopped = false;
+  private readonly seen = new Map<string, Seen>();
+  /** Log starts moved, and objects taken out of manifests. */
+  moves = 0;
+  dropped = 0;
+
+  constructor(deps: RetentionDeps) {
+    this.deps = deps;
+  }
+
+  start(): void {
+    this.schedule(this.deps.intervalMs);
+  }
+
+  private schedule(delayMs: number): void {
+    this.timer = this.deps.clock.after(delayMs, () => {
+      this.running = this.pass().then((more) => {
+        if (!this.stopped) this.schedule(more ? soonMs : this.deps.intervalMs);
+      });
+    });
+  }
+
+  /** True when the bound ended it and there is more to do. Never rejects. */
+  async pass(): Promise<boolean> {
+    const { clock, logger } = this.deps;
+    const before = { moves: this.moves, dropped: this.dropped };
+    const began = clock.monotonic();
+    const moves: Move[] = [];
+    const whole = await this.collect(moves);
+    // The metadata write what waits as one entry.
+    await this.moveAll(
+      moves.filter(({ partition }) => partition.manifest === null),
+      moves.length,
+    );
+    await this.moveAll(
+      moves.filter(({ partition }) => partition.manifest !== null),
+      stepsAtOnce,
+    );
+    if (this.moves > before.moves || this.dropped > before.dropped)
+      logger.info('old records were let go', {
+        partitions: this.moves - before.moves,
+        objects: this.dropped - before.dropped,
+        ms: Math.round(clock.monotonic() - began),
+      });
+    return !whole;
+  }
+
+  private async moveAll(moves: readonly Move[], atOnce: number): Promise<void> {
+    let next = 0;
+    const lane = async (): Promise<void> => {
+      while (next < moves.length && !this.stopped) {
+        const { partition, rules } = moves[next++]!;
+        await this.move(partition, rules).catch((error: unknown) => {
+          this.deps.logger.warn('old records could not be let go; the next pass tries again', {
+            topic: partition.topicId,
+            partition: partition.partition,
+            error: error instanceof Error ? error.message : String(error),
+          });
+        });
+      }
+    };
+    await Promise.all(Array.from({ length: Math.min(atOnce, moves.length) }, lane));
+  }
+
+  /** Partitions for which there may be something to do. False when there are more. */
+  private async collect(moves: Move[]): Promise<boolean> {
+    const { metadata, rules: rulesOf, clock } = this.deps;
+    const alive = new Set<string>();
+    let turn = 0;
+    for (const topic of [...metadata.image.topicsById.values()]) {
+      const rules = rulesOf(topic);
+      for (const partition of [...topic.partitions]) {
+        if (++turn % partitionsPerTurn === 0) await new Promise<void>((resolve) => clock.soon(resolve));
+        if (this.stopped) return true;
+        if (partition.manifest !== null) alive.add(streamKey(topic.topicId, partition.partition));
+        if (!this.isDue(partition, rules)) continue;
+        if (moves.length >= movesPerPass) return false;
+        moves.push({ partition, rules });
+      }
+    }
+    for (const key of this.seen.keys()) if (!alive.has(key)) this.seen.delete(key);
+    return true;
+  }
+
+  /** Decided without reading a manifest: never false when there is something to do. */
+  private isDue(partition: PartitionImage, rules: RetentionRules): boolean {
+    const { startOffset, manifest, objects } = partition;
+    const nowMs = this.deps.clock.now();
+    if (manifest === null) return retainedFrom(objects, startOffset, rules, nowMs) > startOffset;
+    const seen = this.seen.get(streamKey(partition.topicId, partition.partition));
+    const known = seen?.version === manifest.version && seen.startOffset === startOffset;
+    // Objects below the log start: not looked at since it moved.
+    if (manifest.startOffset < startOffset && !known) return true;
+    if (!rules.deletes) return false;
+    const bytes = objects.reduce((sum, range) => sum + range.bytes, manifest.bytes);
+    if (bytes > rules.bytes) return true;
+    return (known ? seen.oldestMs : -1) < nowMs - rules.ms;
+  }
+
+  private async move(partition: PartitionImage, rules: RetentionRules): Promise<void> {
+    const { metadata, manifests, writer } = this.deps;
+    const { topicId, partition: index, startOffset, manifest } = partition;
+    if (manifest === null) {
+      const start = retainedFrom(partition.objects, startOffset, rules, this.deps.clock.now());
+      if (start <= startOffset) return;
+      try {
+        await metadata.commit([{ type: 'logStart', topicId, partition: index, startOffset: start }]);
+        this.moves++;
+      } catch (error) {
+        // Somebody moved it further, or the topic is gone.
+        if (!hasCode(error, 'METADATA_CONDITION')) throw error;
+      }
+      return;
+    }
+    // Most looks change nothing: they must not wait for steps of others.
+    const present = await manifests.get(topicId, index, manifest.version);
+    const view = { topicId, partition: index, startOffset, manifest: present, ranges: partition.objects };
+    if (this.step(view, rules) === null) return;
+    let last: { readonly dropped: number; readonly moved: boolean } | null = null;
+    const made = await writer.advance(topicId, index, (now) => {
+      const step = this.step(now, rules);
+      const dropped = step === null ? 0 : now.manifest.objects.length - step.objects.length;
+      last = { dropped, moved: step?.also !== undefined };
+      return step;
+    });
+    if (made === null || last === null) return;
+    const { dropped, moved } = last as { dropped: number; moved: boolean };
+    this.dropped += dropped;
+    if (moved) this.moves++;
+  }
+
+  /** Next version of the manifest, or null when the present one may stay; notes what it saw then. */
+  private step(view: StreamView, rules: RetentionRules): ManifestStep | null {
+    const { topicId, partition, manifest, ranges } = view;
+    const parts = [...manifest.objects, ...ranges];
+    const startOffset = retainedFrom(parts, view.startOffset, rules, this.deps.clock.now());
+    const objects = manifest.objects.filter(({ endOffset }) => endOffset > startOffset);
+    const moved = startOffset > view.startOffset;
+    if (!moved && objects.length === manifest.objects.length) {
+      const oldest = parts.find((part) => part.endOffset > startOffset && part.maxTimestamp >= 0);
+      this.seen.set(streamKey(topicId, partition), {
+        version: manifest.version,
+        startOffset,
+        oldestMs: oldest?.maxTimestamp ?? Number.POSITIVE_INFINITY,
+      });
+      return null;
+    }
+    return {
+      objects,
+      endOffset: manifest.endOffset,
+      startOffset,
+      ...(moved && { also: [{ type: 'logStart', topicId, partition, startOffset }] }),
+    };
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true;
+    this.timer?.cancel();
+    await this.running;
+  }
+}
