@@ -21,6 +21,7 @@ import { ManifestCache } from '../stream/manifest/manifest-cache.ts';
 import { collectColdReads } from '../stream/read/cold-metrics.ts';
 import { ColdReader, DirectBlockLoader } from '../stream/read/cold-reader.ts';
 import { ObjectReader } from '../stream/read/object-reader.ts';
+import { type BlocksRead, PooledBlockLoader, type ReadBlocksTask } from '../stream/upload/object-pool.ts';
 import type { Wal } from '../stream/wal/wal.ts';
 import { offsetsTopic } from './placement.ts';
 import { type HandlerSettings, offsetsTopicSpec, requestHandlers } from './request-handlers.ts';
@@ -47,11 +48,13 @@ export interface ShardThread {
   readonly native: ThreadNative;
   readonly store: ObjectStore;
   readonly control: ControlPlane;
+  /** Has another thread fetch and check blocks; without it this one does. */
+  readonly readBlocks?: (task: ReadBlocksTask) => Promise<BlocksRead>;
   readonly peers: ShardPeers | null;
 }
 
 export function composeShard(seed: ShardSeed, thread: ShardThread): Shard {
-  const { arena, clock, native, store } = thread;
+  const { arena, clock, native, store, readBlocks } = thread;
   const catalog = new KafkaConfigCatalog(seed.staticConfigs);
   let shard: Shard | null = null;
   const readBudget = new ReadBudget(clock, seed.coldReads);
@@ -71,7 +74,10 @@ export function composeShard(seed: ShardSeed, thread: ShardThread): Shard {
     arena,
     budget: new LocalBudget(seed.blockCacheBytes),
     budgetBytes: seed.blockCacheBytes,
-    loader: new DirectBlockLoader(reader, arena),
+    loader:
+      readBlocks === undefined
+        ? new DirectBlockLoader(reader, arena)
+        : new PooledBlockLoader(readBlocks, reader),
     clock,
     readBudget,
   });

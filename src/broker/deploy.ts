@@ -105,6 +105,9 @@ const stagingBytes = 64 * 1024 * 1024;
 /** A stop waits so long for its threads. */
 const threadEndMs = 1_000;
 export const poolThreads = 2;
+const poolTasks = 4;
+/** Requests under way for cold reads of all shards, in one thread. */
+const readTasks = 32;
 
 function seedOf(parts: DeployParts, index: number, shards: number): ShardSeed {
   const { config } = parts;
@@ -421,17 +424,16 @@ async function deployThreads(parts: DeployParts): Promise<Deployment> {
     tlsListeners: tlsListeners(config),
     log: { level: config.logLevel, format: config.logFormat },
   });
-  const pool = new ObjectPool(
-    {
-      arena: arena.handle,
-      native: addon !== null,
-      storeUrl: config.storeUrl,
-      storeBoard: parts.storeBoard,
-      stagingBytes,
-      compaction: config.compaction,
-    },
-    poolThreads,
-  );
+  const poolData = {
+    arena: arena.handle,
+    native: addon !== null,
+    storeUrl: config.storeUrl,
+    storeBoard: parts.storeBoard,
+    stagingBytes,
+    compaction: config.compaction,
+  };
+  const pool = new ObjectPool(poolData, poolThreads, poolTasks);
+  const reads = new ObjectPool(poolData, 1, readTasks);
   const threads: ShardThread[] = [];
   let local: ShardHost | null = null;
   let closeLocal = (): void => {};
@@ -443,12 +445,13 @@ async function deployThreads(parts: DeployParts): Promise<Deployment> {
       ...ports,
       store,
       control: parts.control,
+      readBlocks: (task) => reads.readBlocks(task),
     });
     local = host;
     closeLocal = () => waiter.close();
   } else {
     for (let index = 0; index < shardCount; index++)
-      threads.push(new ShardThread(dataOf(index), parts.control, parts.onDeath));
+      threads.push(new ShardThread(dataOf(index), parts.control, reads, parts.onDeath));
   }
   const wals: WalThread[] = [];
   const controls: WalControl[] = [];
@@ -499,7 +502,7 @@ async function deployThreads(parts: DeployParts): Promise<Deployment> {
         // Not before: a thread that lives on would ring a stranger's descriptor.
         for (const { eventFd } of shardBells) if (eventFd >= 0) addon!.closeFd(eventFd);
       });
-      await pool.close();
+      await Promise.all([pool.close(), reads.close()]);
       await withinTime(ended, threadEndMs, ports.clock);
     },
   };

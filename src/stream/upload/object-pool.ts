@@ -3,7 +3,7 @@
  * CRC) and hands each task to runObjectTask. Tasks and results are structured-cloneable; errors travel as WireError.
  *
  *   upload       UploadPlan                     → UploadResult     (arena ranges are referenced by whoever sends the task)
- *   readBlocks   object, entries, arena position → null             (the memory belongs to whoever sends the task)
+ *   readBlocks   object, entries, arena position → requests sent    (the memory belongs to whoever sends the task)
  *   compact      CompactionTask                 → CompactionResult (reads and writes through memory of its own)
  *
  * A plan's typed arrays may be transferred (transferablesOf) when the sender does not need them again.
@@ -18,19 +18,27 @@ import type { IndexEntry, UploadPlan, UploadResult } from '../objects/objects.ts
 import type { ObjectReader } from '../read/object-reader.ts';
 import { type UploadDeps, uploadObject } from './upload-object.ts';
 
+export interface ReadBlocksTask {
+  readonly kind: 'readBlocks';
+  readonly objectId: string;
+  readonly entries: readonly IndexEntry[];
+  readonly position: number;
+}
+
+export interface BlocksRead {
+  readonly kind: 'readBlocks';
+  readonly requests: number;
+  readonly error: WireError | null;
+}
+
 export type ObjectTask =
   | { readonly kind: 'upload'; readonly plan: UploadPlan; readonly share?: number }
-  | {
-      readonly kind: 'readBlocks';
-      readonly objectId: string;
-      readonly entries: readonly IndexEntry[];
-      readonly position: number;
-    }
+  | ReadBlocksTask
   | { readonly kind: 'compact'; readonly task: CompactionTask };
 
 export type ObjectTaskResult =
   | { readonly kind: 'upload'; readonly result: UploadResult }
-  | { readonly kind: 'readBlocks'; readonly error: WireError | null }
+  | BlocksRead
   | { readonly kind: 'compact'; readonly result: CompactionResult };
 
 export interface ObjectTaskContext {
@@ -67,24 +75,36 @@ export async function runObjectTask(task: ObjectTask, context: ObjectTaskContext
   if (task.kind === 'compact')
     return { kind: 'compact', result: await runCompaction(task.task, context.compaction) };
   try {
-    await context.reader.readBlocks(task.objectId, task.entries, context.arena.buffer, task.position);
-    return { kind: 'readBlocks', error: null };
+    const { objectId, entries, position } = task;
+    const requests = await context.reader.readBlocks(objectId, entries, context.arena.buffer, position);
+    return { kind: 'readBlocks', requests, error: null };
   } catch (error) {
-    return { kind: 'readBlocks', error: errorToWire(error) };
+    return { kind: 'readBlocks', requests: 0, error: errorToWire(error) };
   }
 }
 
 /** The block cache's loader over a pool: `run` sends the task to a worker and resolves with its result. */
 export class PooledBlockLoader implements BlockLoader {
-  readonly #run: (task: ObjectTask) => Promise<ObjectTaskResult>;
+  readonly #run: (task: ReadBlocksTask) => Promise<BlocksRead>;
+  readonly #reader: ObjectReader;
 
-  constructor(run: (task: ObjectTask) => Promise<ObjectTaskResult>) {
+  /** @param reader of the calling thread: it counts the requests, and forgets objects that turn out to be gone. */
+  constructor(run: (task: ReadBlocksTask) => Promise<BlocksRead>, reader: ObjectReader) {
     this.#run = run;
+    this.#reader = reader;
   }
 
   async loadBlocks(objectId: string, entries: readonly IndexEntry[], position: number): Promise<void> {
-    const result = await this.#run({ kind: 'readBlocks', objectId, entries, position });
-    if (result.kind === 'readBlocks' && result.error !== null) throw errorFromWire(result.error);
+    const { requests, error } = await this.#run({ kind: 'readBlocks', objectId, entries, position });
+    const { counters } = this.#reader;
+    counters.requests += requests;
+    if (error === null) {
+      for (const { size } of entries) counters.bytes += size;
+      return;
+    }
+    counters.requests++;
+    if (error.code === 'OBJECT_GONE') this.#reader.forget(objectId);
+    throw errorFromWire(error);
   }
 }
 

@@ -1,21 +1,24 @@
 /**
- * The object pool: piscina workers that build and upload objects from the arena, and compact objects. Started at the first task; without
- * atomics (its threads would sleep on idle keep-alive sockets) and without an idle time-out. Main thread.
+ * A pool of piscina workers for work on objects: one builds, uploads and compacts them, another reads their blocks for
+ * the shards, so that neither waits for the other. Started at the first task; without atomics (its threads would sleep on
+ * idle keep-alive sockets) and without an idle time-out. Main thread.
  */
 import { Piscina } from 'piscina';
 import type { CompactionResult, CompactionTask } from '../../stream/compaction/compaction-task.ts';
 import type { UploadPlan, UploadResult } from '../../stream/objects/objects.ts';
-import type { ObjectTaskResult } from '../../stream/upload/object-pool.ts';
+import type { BlocksRead, ObjectTaskResult, ReadBlocksTask } from '../../stream/upload/object-pool.ts';
 import type { PoolWorkerData } from './contract.ts';
 
 export class ObjectPool {
   private readonly data: PoolWorkerData;
   private readonly threads: number;
+  private readonly tasksPerThread: number;
   private pool: Piscina | null = null;
 
-  constructor(data: Omit<PoolWorkerData, 'compactionStop'>, threads: number) {
+  constructor(data: Omit<PoolWorkerData, 'compactionStop'>, threads: number, tasksPerThread: number) {
     this.data = { ...data, compactionStop: new SharedArrayBuffer(4) };
     this.threads = threads;
+    this.tasksPerThread = tasksPerThread;
   }
 
   private start(): Piscina {
@@ -23,7 +26,7 @@ export class ObjectPool {
       filename: new URL('./pool.worker.js', import.meta.url).href,
       minThreads: 1,
       maxThreads: this.threads,
-      concurrentTasksPerWorker: 4,
+      concurrentTasksPerWorker: this.tasksPerThread,
       atomics: 'disabled',
       idleTimeout: Number.POSITIVE_INFINITY,
       workerData: this.data,
@@ -42,6 +45,13 @@ export class ObjectPool {
     const outcome = (await this.start().run({ kind: 'compact', task })) as ObjectTaskResult;
     if (outcome.kind !== 'compact') throw new TypeError('the pool answered another task');
     return outcome.result;
+  }
+
+  /** Blocks into the arena; the memory is the caller's until the answer. */
+  async readBlocks(task: ReadBlocksTask): Promise<BlocksRead> {
+    const outcome = (await this.start().run(task)) as ObjectTaskResult;
+    if (outcome.kind !== 'readBlocks') throw new TypeError('the pool answered another task');
+    return outcome;
   }
 
   /** Compactions under way end with their next request, and none begins any more. */

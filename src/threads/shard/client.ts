@@ -5,21 +5,35 @@ import type { ShardApi } from '../../broker/shard-api.ts';
 import { MillraceError } from '../../ports/errors.ts';
 import type { ControlPlane } from '../../requests/control-plane.ts';
 import { PortRpc } from '../rpc.ts';
-import type { ShardWorkerData } from './contract.ts';
+import type { BlockReads, ShardWorkerData } from './contract.ts';
 
 export class ShardThread {
   readonly door: ShardDoor;
   private readonly worker: Worker;
   private ending = false;
 
-  constructor(data: ShardWorkerData, control: ControlPlane, onDeath: (error: Error) => void) {
+  /** @param reads does the cold reads of the shard. */
+  constructor(
+    data: ShardWorkerData,
+    control: ControlPlane,
+    reads: BlockReads,
+    onDeath: (error: Error) => void,
+  ) {
     this.worker = new Worker(new URL('./shard.worker.js', import.meta.url), {
       workerData: data,
       // Descriptors are opened natively and handed on by number: the worker has no say in them.
       trackUnmanagedFds: false,
       name: `shard-${data.seed.settings.index}`,
     });
-    const rpc = new PortRpc<ShardApi>(this.worker, control);
+    // One port for both: what the shard calls is looked for in the control plane first.
+    const served = new Proxy(control, {
+      get: (_target, method) => {
+        const owner = method in control ? control : reads;
+        const fn = (owner as unknown as Record<string | symbol, unknown>)[method];
+        return typeof fn === 'function' ? fn.bind(owner) : undefined;
+      },
+    });
+    const rpc = new PortRpc<ShardApi>(this.worker, served);
     this.door = rpc.remote;
     let dead = false;
     const died = (error: Error): void => {

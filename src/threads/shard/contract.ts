@@ -1,11 +1,17 @@
 /** What main gives a shard thread at its start; calls go over its MessagePort (rpc.ts): ShardApi in, ControlPlane out. */
 import type { ShardSeed } from '../../broker/compose-shard.ts';
 import type { TlsMaterial } from '../../broker/shard-host.ts';
+import type { BlocksRead, ReadBlocksTask } from '../../stream/upload/object-pool.ts';
 import type { LinkMemory } from '../link.ts';
 import type { ArenaHandle } from '../memory/arena.ts';
 import type { DoorbellMemory } from '../memory/doorbell.ts';
 import type { StoreBoardMemory } from '../memory/store-board.ts';
 import type { WalLane } from '../wal/contract.ts';
+
+/** What a shard has others read for it. */
+export interface BlockReads {
+  readBlocks(task: ReadBlocksTask): Promise<BlocksRead>;
+}
 
 export interface ShardWorkerData {
   readonly seed: ShardSeed;

@@ -11,7 +11,7 @@ import { SharedArena } from '../memory/arena.ts';
 import { StoreBoard } from '../memory/store-board.ts';
 import { PortRpc } from '../rpc.ts';
 import { assembleShard } from './assemble.ts';
-import type { ShardWorkerData } from './contract.ts';
+import type { BlockReads, ShardWorkerData } from './contract.ts';
 
 const data = workerData as ShardWorkerData;
 const clock = new SystemClock();
@@ -30,7 +30,7 @@ const store = await guardedStore(data.storeUrl, {
 });
 // Calls are served once the shard is there: messages wait in the port until then.
 const local: Record<string, unknown> = {};
-const rpc = new PortRpc<ControlPlane>(parentPort!, local);
+const rpc = new PortRpc<ControlPlane & BlockReads>(parentPort!, local);
 const { host } = assembleShard({
   data,
   arena: SharedArena.attach(data.arena),
@@ -40,6 +40,7 @@ const { host } = assembleShard({
   logger,
   store,
   control: rpc.remote as unknown as ControlPlane,
+  readBlocks: (task) => rpc.remote.readBlocks(task),
 });
 collectLoopDelay(host.shard.counters.metrics, `shard ${data.seed.settings.index}`, systemLoopDelay());
 for (const method of [
