@@ -18,6 +18,8 @@ export interface BrokerChildOptions {
   /** `--wal` locations beside the default one. */
   readonly wals?: readonly string[];
   readonly settings?: Readonly<Record<string, string | number | boolean>>;
+  /** Other options of the command line, such as --take-over. */
+  readonly flags?: readonly string[];
   /** Command in front of node, such as strace with its options. */
   readonly wrapper?: readonly string[];
   readonly readyTimeoutMs?: number;
@@ -78,6 +80,7 @@ export class BrokerChild {
     ];
     for (const wal of options.wals ?? []) args.push('--wal', wal);
     for (const [key, value] of Object.entries(options.settings ?? {})) args.push('--set', `${key}=${value}`);
+    args.push(...(options.flags ?? []));
     const command = [...(options.wrapper ?? []), process.execPath, entry, ...args];
     const begun = performance.now();
     const child = spawn(command[0]!, command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] });
