@@ -289,6 +289,7 @@ test('a pool task survives the crossing, and its failure is a value', async () =
     await runObjectTask({ kind: 'readBlocks', objectId: plan.objectId, entries, position: place }, context),
     {
       kind: 'readBlocks',
+      requests: 1,
       error: null,
     },
   );
