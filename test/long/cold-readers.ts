@@ -27,7 +27,7 @@ const arenaBytes = 512 * MiB;
 const boundBytes = arenaBytes + 512 * MiB;
 const producedPerSecond = 20e6;
 const aloneMs = 12_000;
-const staggerMs = 1_500;
+const staggerMs = 300;
 /** Bytes from the store per byte served, of readers that start together. */
 const sharedMax = 0.35;
 const replayMsMax = 240_000;
