@@ -8,10 +8,12 @@ import { type ObjectTask, type ObjectTaskResult, runObjectTask } from '../../str
 import { StagingPool } from '../../stream/upload/staging-pool.ts';
 import { SystemClock } from '../adapters/system-clock.ts';
 import { SystemRandom } from '../adapters/system-random.ts';
+import { nameThread } from '../adapters/thread-name.ts';
 import { SharedArena } from '../memory/arena.ts';
 import { StoreBoard } from '../memory/store-board.ts';
 import type { PoolWorkerData } from './contract.ts';
 
+nameThread('object pool');
 // Piscina hands its own channel and ours over together.
 const data = (Array.isArray(workerData) ? workerData[1] : workerData) as PoolWorkerData;
 const { crc32c } = threadNative(data.native);

@@ -7,6 +7,7 @@ import { createLogger } from '../../observe/logger.ts';
 import type { ControlPlane } from '../../requests/control-plane.ts';
 import { SystemClock } from '../adapters/system-clock.ts';
 import { SystemRandom } from '../adapters/system-random.ts';
+import { nameThread } from '../adapters/thread-name.ts';
 import { SharedArena } from '../memory/arena.ts';
 import { StoreBoard } from '../memory/store-board.ts';
 import { PortRpc } from '../rpc.ts';
@@ -14,6 +15,7 @@ import { assembleShard } from './assemble.ts';
 import type { BlockReads, ShardWorkerData } from './contract.ts';
 
 const data = workerData as ShardWorkerData;
+nameThread(`shard ${data.seed.settings.index}`);
 const clock = new SystemClock();
 const random = new SystemRandom();
 const native = threadNative(data.native);
