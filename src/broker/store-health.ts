@@ -51,19 +51,24 @@ export class StoreHealth implements StoreObserver {
 
   onCall(operation: StoreOperation, _durationMs: number, code: string | null): void {
     const lane = operation === 'get' || operation === 'list' || operation === 'head' ? 'reads' : 'journal';
-    this.note(lane, code, code ?? '');
+    this.note(lane, code);
+  }
+
+  onError(error: unknown): void {
+    this.lastError = error instanceof Error ? error.message : String(error);
   }
 
   uploaded(): void {
-    this.note('uploads', null, '');
+    this.note('uploads', null);
   }
 
   uploadFailed(error: unknown): void {
     const code = error instanceof MillraceError ? error.code : 'INTERNAL';
-    this.note('uploads', code, error instanceof Error ? error.message : String(error));
+    this.onError(error);
+    this.note('uploads', code);
   }
 
-  private note(lane: Lane, code: string | null, message: string): void {
+  private note(lane: Lane, code: string | null): void {
     const trouble = code === null ? undefined : troubleOf[code];
     if (trouble === undefined) {
       // Any other code is an answer, too.
@@ -73,7 +78,6 @@ export class StoreHealth implements StoreObserver {
     }
     const failures = (this.failures.get(lane) ?? 0) + 1;
     this.failures.set(lane, failures);
-    this.lastError = message;
     if (failures < failuresMin && trouble !== 'refusing' && !this.troubles.has(lane)) return;
     this.troubles.set(lane, trouble);
     this.tell();

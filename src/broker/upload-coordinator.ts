@@ -186,6 +186,7 @@ export class UploadCoordinator {
       deltaBytes: this.load.deltaBytes,
       fullness,
       ingest: this.ingest,
+      uploadBytes: this.underWayBytes,
       leftBytes: Math.max(0, this.underWayBytes - (flow.storedBytes - this.underWayFrom)),
     });
   }

@@ -37,6 +37,7 @@ export function guardStore(store: ObjectStore, guard: StoreGuard): ObjectStore {
       stats.onCall(operation, durationMs, code);
       observer?.onCall(operation, durationMs, code);
     },
+    onError: (error) => observer?.onError?.(error),
     onBytes: (sent, received) => stats.onBytes(sent, received),
   });
   const metered = guard.pace == null ? measured : metering(measured, clock, guard.pace);

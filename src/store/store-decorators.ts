@@ -204,6 +204,8 @@ export function metering(store: ObjectStore, clock: Clock, pace: Pace): ObjectSt
 export interface StoreObserver {
   /** `code` is null for success; otherwise that of the MillraceError, or INTERNAL. */
   onCall(operation: StoreOperation, durationMs: number, code: string | null): void;
+  /** Called before onCall for one that failed. */
+  onError?(error: unknown): void;
   /** Bytes of bodies, attempts that failed included. */
   onBytes?(sent: number, received: number): void;
 }
@@ -218,6 +220,7 @@ export function measuring(store: ObjectStore, clock: Clock, observer: StoreObser
       return result;
     } catch (error) {
       code = error instanceof MillraceError ? error.code : 'INTERNAL';
+      observer.onError?.(error);
       if (sends(operation)) observer.onBytes?.(bytes, 0);
       throw error;
     } finally {

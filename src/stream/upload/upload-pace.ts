@@ -16,23 +16,26 @@ export interface UploadLoad {
   readonly fullness: number;
   /** Bytes appended per second. */
   readonly ingest: number;
-  /** Bytes of the upload under way that are not stored yet. */
+  /** Bytes of the uploads under way, and those of them that are not stored yet. */
+  readonly uploadBytes: number;
   readonly leftBytes: number;
 }
 
 /** Producers are slowed from this share of the bound on. */
 export const slowedFrom = 0.75;
-/** An upload takes no longer than this, however quiet the broker is. */
+/** An upload takes no longer than this, however quiet the broker is; */
 const uploadSecondsMax = 10;
+/** and nobody notices this much. */
+const rateMin = 8 * 1024 * 1024;
 const inTime = 0.8;
 /** Ahead of the ingest, so that the delta shrinks. */
 const aheadOfIngest = 1.25;
 
 /** Bytes per second; Infinity = as fast as the wire is. */
 export function uploadRate(load: UploadLoad): number {
-  const { deltaBytes, fullness, ingest, leftBytes } = load;
+  const { deltaBytes, fullness, ingest, uploadBytes, leftBytes } = load;
   if (fullness >= slowedFrom) return Number.POSITIVE_INFINITY;
-  const least = Math.max(leftBytes / uploadSecondsMax, ingest * aheadOfIngest);
+  const least = Math.max(rateMin, uploadBytes / uploadSecondsMax, ingest * aheadOfIngest);
   if (ingest <= 0 || fullness <= 0 || deltaBytes <= 0) return least;
   const roomBytes = (slowedFrom - fullness) * (deltaBytes / fullness);
   return Math.max(least, leftBytes / (inTime * (roomBytes / ingest)));
@@ -65,7 +68,7 @@ export class UploadPacer {
       else this.#debt = Math.max(0, this.#debt - (rate * (now - this.#paidAt)) / 1000);
       this.#paidAt = now;
       if (this.#debt <= 0) break;
-      const waitMs = rate > 0 ? Math.min(lookMs, (this.#debt / rate) * 1000) : lookMs;
+      const waitMs = Math.min(lookMs, (this.#debt / rate) * 1000);
       await new Promise<void>((resolve) => this.#clock.after(Math.max(1, waitMs), resolve));
     }
     this.#debt += bytes;

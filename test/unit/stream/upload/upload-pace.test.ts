@@ -7,14 +7,33 @@ import { VirtualClock } from '../../../support/virtual-clock.ts';
 const MB = 1e6;
 
 test('a quiet broker takes ten seconds, a busy one keeps ahead of its ingest', () => {
-  const quiet = { deltaBytes: 100 * MB, fullness: 0.1, ingest: 0, leftBytes: 100 * MB };
+  const quiet = {
+    deltaBytes: 100 * MB,
+    fullness: 0.1,
+    ingest: 0,
+    uploadBytes: 100 * MB,
+    leftBytes: 100 * MB,
+  };
   assert.equal(uploadRate(quiet), 10 * MB);
+  assert.equal(
+    uploadRate({ ...quiet, leftBytes: 0 }),
+    10 * MB,
+    'the last bytes are no slower than the first',
+  );
   assert.equal(uploadRate({ ...quiet, ingest: 40 * MB }), 50 * MB);
+  const nothing = uploadRate({ deltaBytes: 0, fullness: 0, ingest: 0, uploadBytes: 0, leftBytes: 0 });
+  assert.ok(nothing >= 8 * MB, 'never so slow that it stops');
 });
 
 test('the nearer producers are to being slowed the faster; from there on unpaced', () => {
   // Bound 1,000 MB, half full, 100 MB/s: slowed in 2.5 s, out in 2 s.
-  const half = { deltaBytes: 500 * MB, fullness: 0.5, ingest: 100 * MB, leftBytes: 500 * MB };
+  const half = {
+    deltaBytes: 500 * MB,
+    fullness: 0.5,
+    ingest: 100 * MB,
+    uploadBytes: 500 * MB,
+    leftBytes: 500 * MB,
+  };
   assert.equal(Math.round(uploadRate(half) / MB), 250);
   let before = 0;
   for (let fullness = 0.05; fullness < 0.75; fullness += 0.05) {
@@ -40,6 +59,7 @@ test('at the rate that was chosen the delta stays below the point where producer
           deltaBytes: delta * MB,
           fullness: delta / bound,
           ingest: ingest * MB,
+          uploadBytes: under.bytes * MB,
           leftBytes: under.left * MB,
         });
         // The wire takes 2 GB/s.
