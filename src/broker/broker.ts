@@ -604,6 +604,7 @@ export class RunningBroker {
     if (closed) {
       for (const volume of this.volumes) volume.release();
       for (const release of this.releases) release();
+      this.threadNative.release();
     } else {
       // A write that is stuck may still reach its volume.
       logger.warn('a write-ahead log did not close in time; its lock is kept until this process ends');

@@ -13,6 +13,8 @@ export interface ThreadNative {
   readonly walk: RecordWalk;
   /** CRC-32C over the arena without a view per call. */
   crc32cAt(arena: Arena): (position: number, length: number) => number;
+  /** Gives back the arenas of crc32cAt, which must not be called again. A thread that ends needs no release. */
+  release(): void;
 }
 
 export function threadNative(wanted: boolean): ThreadNative {
@@ -25,8 +27,10 @@ export function threadNative(wanted: boolean): ThreadNative {
       crc32c,
       walk: portableRecordWalk,
       crc32cAt: (arena) => (position, length) => crc32c(arena.buffer, position, length),
+      release() {},
     };
   }
+  const releases: (() => void)[] = [];
   return {
     native,
     files: native,
@@ -34,8 +38,16 @@ export function threadNative(wanted: boolean): ThreadNative {
     walk: (buffer, position, length, count, flags) =>
       native.walkRecords(buffer, position, length, count, flags),
     crc32cAt: (arena) => {
-      const handle = native.registerArena(arena.buffer);
+      let handle = native.registerArena(arena.buffer);
+      releases.push(() => {
+        native.releaseArena(handle);
+        // Another broker of this process may get the number: who still uses it fails.
+        handle = -1;
+      });
       return (position, length) => native.crc32cAt(handle, position, length);
+    },
+    release() {
+      for (const release of releases.splice(0)) release();
     },
   };
 }
