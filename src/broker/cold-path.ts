@@ -134,9 +134,14 @@ export class ObjectColdPath implements ColdPath {
 
   /** First record whose timestamp is at least `time`. */
   private async byTime(log: PartitionLog, time: number): Promise<Found | null> {
-    const tailStart = log.tailStart;
-    const found = await this.inObjects(log, log.startOffset, tailStart, time);
-    if (found !== null) return found;
+    let searched = log.startOffset;
+    // While objects are searched batches may leave memory: what left meanwhile is searched there, too.
+    while (searched < log.tailStart) {
+      const end = log.tailStart;
+      const found = await this.inObjects(log, searched, end, time);
+      if (found !== null) return found;
+      searched = end;
+    }
     const { journal, tail } = log;
     for (let i = 0; i < tail.count; i++) {
       const entry = tail.at(i);
