@@ -1,0 +1,385 @@
+/**
+ * The workload: producers (idempotent and plain), readers at the tail and far behind, and an administrator who creates and
+ * deletes topics and records. Each is a loop of its own with its own randomness; what it is told goes into the model.
+ */
+import { CreateTopicsCodec } from '../../src/protocol/generated/create-topics.ts';
+import { DeleteTopicsCodec } from '../../src/protocol/generated/delete-topics.ts';
+import { ErrorCode } from '../../src/protocol/generated/errors.ts';
+import { InitProducerIdCodec } from '../../src/protocol/generated/init-producer-id.ts';
+import { errorName } from '../support/load/error-name.ts';
+import type { SeededRandom } from '../support/seeded-random.ts';
+import { bufferOf, type Cluster, deleteRecords, fetch, listOffset, produce } from './cluster.ts';
+import type { PartitionModel, SentBatch, TopicModel } from './model.ts';
+import { ConnectionLost, type SimConnection } from './sim-network.ts';
+
+const windowBatches = 5;
+/** Less than any shape's ring and cache take. */
+const batchBytesMax = 48 * 1024;
+
+export abstract class Client {
+  readonly cluster: Cluster;
+  readonly random: SeededRandom;
+  #connection: SimConnection | null = null;
+  stopped = false;
+
+  constructor(cluster: Cluster, random: SeededRandom) {
+    this.cluster = cluster;
+    this.random = random;
+  }
+
+  /** Works until stopped; what is under way ends first. */
+  async run(): Promise<void> {
+    const { world } = this.cluster;
+    while (!this.stopped && world.violation === null) {
+      await this.cluster.opened();
+      if (this.stopped) return;
+      try {
+        await this.step();
+      } catch (error) {
+        if (!(error instanceof ConnectionLost)) throw error;
+        this.#connection?.close();
+        this.#connection = null;
+        await world.sleep(20 + this.random.below(100));
+      }
+      await world.sleep(this.pauseMs());
+    }
+    this.#connection?.close();
+  }
+
+  protected abstract step(): Promise<void>;
+
+  protected pauseMs(): number {
+    return this.random.chance(0.8) ? this.random.below(20) : this.random.below(300);
+  }
+
+  /** A connection to the broker of the moment. */
+  protected connection(): SimConnection {
+    const { current } = this.cluster;
+    if (current === null || !this.cluster.open) throw new ConnectionLost('nobody serves');
+    if (this.#connection === null || this.#connection.over !== null || this.#connection.life !== current.life)
+      this.#connection = this.cluster.connect(current);
+    return this.#connection;
+  }
+
+  protected topics(): TopicModel[] {
+    return [...this.cluster.model.topics.values()].filter((topic) => !topic.deleted && !topic.doubtful);
+  }
+
+  protected pickPartition(): { topic: TopicModel; index: number; log: PartitionModel } | null {
+    const topics = this.topics();
+    if (topics.length === 0) return null;
+    const topic = this.random.pick(topics);
+    const index = this.random.below(topic.partitions.length);
+    return { topic, index, log: topic.partitions[index]! };
+  }
+}
+
+/** One producer's sequence in one partition. */
+interface Lane {
+  readonly topic: TopicModel;
+  readonly index: number;
+  readonly log: PartitionModel;
+  nextSequence: number;
+  /** Sent and not acknowledged, in order. */
+  readonly open: SentBatch[];
+  /** The newest acknowledged ones, oldest first. */
+  readonly known: SentBatch[];
+}
+
+export class Producer extends Client {
+  readonly idempotent: boolean;
+  readonly #bytes: number;
+  #ids: { readonly producerId: number; readonly producerEpoch: number } | null = null;
+  #lanes: Lane[] = [];
+
+  constructor(cluster: Cluster, random: SeededRandom, idempotent: boolean) {
+    super(cluster, random);
+    this.idempotent = idempotent;
+    this.#bytes = random.pick([40, 400, 4_000, 30_000]);
+  }
+
+  protected override async step(): Promise<void> {
+    const connection = this.connection();
+    if (!this.idempotent) return this.#sendPlain(connection);
+    this.#ids ??= await this.#initialise(connection);
+    if (this.#ids === null) return;
+    const lane = this.#lane();
+    if (lane === null) return;
+    if (lane.open.length === 0 && lane.known.length > 0 && this.random.chance(0.15))
+      return this.#probe(connection, lane);
+    const add = Math.min(1 + this.random.below(4), windowBatches - lane.open.length);
+    for (let i = 0; i < add; i++) {
+      const batch = this.#batch(this.#ids, lane.nextSequence);
+      lane.nextSequence += batch.records;
+      lane.open.push(batch);
+    }
+    await this.#sendOpen(connection, lane);
+  }
+
+  async #initialise(
+    connection: SimConnection,
+  ): Promise<{ producerId: number; producerEpoch: number } | null> {
+    const answer = await connection.request(InitProducerIdCodec, 4, {
+      transactionalId: null,
+      transactionTimeoutMs: 60_000,
+    });
+    if (answer.errorCode !== 0) return null;
+    const { model, world } = this.cluster;
+    if (model.producerIds.has(answer.producerId))
+      world.fail(`producer id ${answer.producerId} was granted twice`);
+    model.producerIds.add(answer.producerId);
+    return answer;
+  }
+
+  #lane(): Lane | null {
+    this.#lanes = this.#lanes.filter((lane) => !lane.topic.deleted && !lane.topic.doubtful);
+    if (this.#lanes.length < 2) {
+      const place = this.pickPartition();
+      if (place !== null && !this.#lanes.some((lane) => lane.log === place.log))
+        this.#lanes.push({ ...place, nextSequence: 0, open: [], known: [] });
+    }
+    return this.#lanes.length === 0 ? null : this.random.pick(this.#lanes);
+  }
+
+  #batch(ids: { producerId: number; producerEpoch: number } | null, baseSequence: number): SentBatch {
+    const records = 1 + this.random.below(this.random.chance(0.1) ? 20 : 3);
+    const wanted = (1 + this.random.below(this.#bytes)) >> (this.random.chance(0.5) ? 2 : 0);
+    return this.cluster.model.batch({
+      records,
+      valueBytes: Math.min(wanted, Math.floor(batchBytesMax / records)),
+      timestamp: this.cluster.world.wall(),
+      ...(ids === null ? {} : { ...ids, baseSequence }),
+    });
+  }
+
+  async #sendOpen(connection: SimConnection, lane: Lane): Promise<void> {
+    const sent = [...lane.open];
+    const answers = await Promise.allSettled(
+      sent.map((batch) => produce(connection, lane.topic.name, lane.index, batch)),
+    );
+    if (lane.topic.deleted || lane.topic.doubtful) return;
+    const { world } = this.cluster;
+    let lost: unknown = null;
+    let refusedBefore = false;
+    for (const [i, answer] of answers.entries()) {
+      if (answer.status === 'rejected') {
+        lost ??= answer.reason;
+        refusedBefore = true;
+        continue;
+      }
+      const { errorCode, baseOffset } = answer.value;
+      const batch = sent[i]!;
+      if (errorCode === 0) {
+        lane.log.acknowledge(batch, baseOffset);
+        lane.open.splice(lane.open.indexOf(batch), 1);
+        lane.known.push(batch);
+        if (lane.known.length > windowBatches) lane.known.shift();
+      } else if (errorCode === ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER && !refusedBefore) {
+        world.fail(
+          `${lane.log.name}: batch ${batch.id} is the next in sequence and was refused as out of order`,
+        );
+      } else refusedBefore = true;
+      this.#note(errorCode, lane.log);
+    }
+    if (lost !== null) throw lost;
+    // Told to back off.
+    if (lane.open.length > 0) await world.sleep(50 + this.random.below(300));
+  }
+
+  #note(errorCode: number, log: PartitionModel): void {
+    if (errorCode === 0) return;
+    this.cluster.world.trace(`produce to ${log.name}: ${errorName(errorCode)}`);
+    const fine: readonly number[] = [
+      ErrorCode.NOT_ENOUGH_REPLICAS,
+      ErrorCode.KAFKA_STORAGE_ERROR,
+      ErrorCode.REQUEST_TIMED_OUT,
+      ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
+      ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+      ErrorCode.NOT_LEADER_OR_FOLLOWER,
+    ];
+    if (!fine.includes(errorCode)) this.cluster.world.fail(`produce to ${log.name}: ${errorName(errorCode)}`);
+  }
+
+  /** After everything: the newest acknowledged batches are known as duplicates, and the next one is taken. */
+  async finalProbe(): Promise<void> {
+    if (!this.idempotent || this.#ids === null) return;
+    const connection = this.connection();
+    for (const lane of this.#lanes) {
+      if (lane.topic.deleted || lane.topic.doubtful || lane.known.length === 0) continue;
+      // What was not acknowledged may have been appended: first it must be settled, in order.
+      for (const batch of lane.open.splice(0)) {
+        await this.#mustBeKnown(connection, lane, batch);
+        lane.known.push(batch);
+      }
+      for (const batch of lane.known.slice(-windowBatches)) await this.#mustBeKnown(connection, lane, batch);
+    }
+  }
+
+  async #mustBeKnown(connection: SimConnection, lane: Lane, batch: SentBatch): Promise<void> {
+    const { errorCode, baseOffset } = await produce(connection, lane.topic.name, lane.index, batch);
+    if (errorCode === 0) lane.log.acknowledge(batch, baseOffset);
+    else
+      this.cluster.world.fail(`${lane.log.name}: batch ${batch.id} got ${errorName(errorCode)} in the end`);
+  }
+
+  /** Retries of what was acknowledged, and a gap: the state must have survived whatever happened since. */
+  async #probe(connection: SimConnection, lane: Lane): Promise<void> {
+    const { world } = this.cluster;
+    if (this.random.chance(0.7)) {
+      const batch = this.random.pick(lane.known);
+      const { errorCode, baseOffset } = await produce(connection, lane.topic.name, lane.index, batch);
+      if (lane.topic.deleted || lane.topic.doubtful) return;
+      if (errorCode === 0) lane.log.acknowledge(batch, baseOffset);
+      else if (errorCode === ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER)
+        world.fail(`${lane.log.name}: a retry of batch ${batch.id} was refused as out of order`);
+      return;
+    }
+    const batch = this.#batch(this.#ids, lane.nextSequence + 1 + this.random.below(5));
+    batch.forbidden = true;
+    const { errorCode } = await produce(connection, lane.topic.name, lane.index, batch);
+    if (errorCode === 0 && !lane.topic.deleted && !lane.topic.doubtful)
+      world.fail(`${lane.log.name}: a gap in the sequence was accepted (batch ${batch.id})`);
+  }
+
+  async #sendPlain(connection: SimConnection): Promise<void> {
+    const place = this.pickPartition();
+    if (place === null) return;
+    const batch = this.#batch(null, -1);
+    const { errorCode, baseOffset } = await produce(connection, place.topic.name, place.index, batch);
+    if (place.topic.deleted || place.topic.doubtful) return;
+    if (errorCode === 0) place.log.acknowledge(batch, baseOffset);
+    this.#note(errorCode, place.log);
+  }
+}
+
+export class Consumer extends Client {
+  protected override async step(): Promise<void> {
+    const place = this.pickPartition();
+    if (place === null) return;
+    const { topic, index, log } = place;
+    const connection = this.connection();
+    const { world } = this.cluster;
+    if (this.random.chance(0.15)) return this.#byTime(connection, topic, index, log);
+    const before = log.end;
+    const end = await listOffset(connection, topic.name, index, -1);
+    if (topic.deleted || topic.doubtful || end < 0) return;
+    log.observeEnd(end, before);
+    const start = Math.max(log.start, log.startAsked);
+    if (end <= start) return;
+    // Near the end half of the time, anywhere else.
+    let offset = this.random.chance(0.5)
+      ? Math.max(start, end - 1 - this.random.below(20))
+      : start + this.random.below(end - start);
+    for (let fetches = 1 + this.random.below(4); fetches > 0 && offset < end; fetches--) {
+      const answer = await fetch(
+        connection,
+        topic.name,
+        index,
+        offset,
+        this.random.pick([1_000, 20_000, 200_000]),
+      );
+      if (topic.deleted || topic.doubtful) return;
+      if (answer.errorCode === ErrorCode.CORRUPT_MESSAGE) {
+        world.fail(`${log.name}: ${offset} is said to be corrupt`);
+        return;
+      }
+      if (answer.errorCode === ErrorCode.OFFSET_OUT_OF_RANGE) {
+        if (offset >= Math.max(log.start, log.startAsked) && log.retained)
+          world.fail(`${log.name}: ${offset} is said to be out of range, the log ended at ${end}`);
+        return;
+      }
+      if (answer.errorCode !== 0) {
+        world.trace(`fetch of ${log.name} at ${offset}: ${errorName(answer.errorCode)}`);
+        return;
+      }
+      log.observeEnd(Number(answer.highWatermark), end);
+      if (answer.records === null || answer.records.byteLength === 0) return;
+      offset = log.observe(bufferOf(answer.records), offset);
+    }
+  }
+
+  async #byTime(
+    connection: SimConnection,
+    topic: TopicModel,
+    index: number,
+    log: PartitionModel,
+  ): Promise<void> {
+    const placed = [...log.placed.values()];
+    if (placed.length === 0) return;
+    const { timestamp } = this.random.pick(placed);
+    const before = log.offsetAt(timestamp, log.start);
+    const start = Math.max(log.start, log.startAsked);
+    const offset = await listOffset(connection, topic.name, index, timestamp);
+    if (topic.deleted || topic.doubtful || offset < -1) return;
+    // Batches that nobody has seen yet may be the first; a log start on its way may hide some.
+    if (before >= 0 && offset === -1 && before >= start && log.retained)
+      this.cluster.world.fail(`${log.name}: no record from ${timestamp} on, though ${before} is`);
+    if (before >= 0 && offset > Math.max(before, log.startAsked) && log.retained)
+      this.cluster.world.fail(
+        `${log.name}: the first record from ${timestamp} on is said to be ${offset}, ${before} is earlier`,
+      );
+  }
+}
+
+export class Administrator extends Client {
+  #topicNumber = 0;
+
+  protected override pauseMs(): number {
+    return 100 + this.random.below(2_500);
+  }
+
+  protected override async step(): Promise<void> {
+    const connection = this.connection();
+    const topics = this.topics();
+    const roll = this.random.below(10);
+    if (topics.length < 2 || (roll === 0 && topics.length < 6)) return this.create(connection);
+    if (roll === 1 && topics.length > 2) return this.#delete(connection, this.random.pick(topics));
+    if (roll < 6) await this.#deleteRecords(connection);
+  }
+
+  async create(connection: SimConnection): Promise<void> {
+    const { model } = this.cluster;
+    // Names come back, so that a new topic must not show what an old one had.
+    const free = ['alpha', 'beta', 'gamma', 'delta', 'epsilon', 'zeta'].filter(
+      (name) => !model.topics.has(name),
+    );
+    const name = free.length > 0 ? this.random.pick(free) : `topic-${++this.#topicNumber}`;
+    const partitions = this.random.pick([1, 1, 2, 3, 8]);
+    const answer = await connection.request(CreateTopicsCodec, 5, {
+      topics: [{ name, numPartitions: partitions, replicationFactor: 1 }],
+      timeoutMs: 10_000,
+    });
+    const { errorCode } = answer.topics[0]!;
+    this.cluster.world.trace(`create ${name} × ${partitions}: ${errorName(errorCode)}`);
+    if (errorCode === 0) model.createTopic(name, partitions);
+    // Made after all, at an earlier try whose answer was lost.
+    else if (errorCode === ErrorCode.TOPIC_ALREADY_EXISTS) await this.#remove(connection, name);
+  }
+
+  async #remove(connection: SimConnection, name: string): Promise<boolean> {
+    const answer = await connection.request(DeleteTopicsCodec, 4, { topicNames: [name], timeoutMs: 10_000 });
+    const { errorCode } = answer.responses[0]!;
+    this.cluster.world.trace(`delete ${name}: ${errorName(errorCode)}`);
+    return errorCode === 0 || errorCode === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
+  }
+
+  async #delete(connection: SimConnection, topic: TopicModel): Promise<void> {
+    topic.doubtful = true;
+    if (!(await this.#remove(connection, topic.name))) return;
+    topic.deleted = true;
+    if (this.cluster.model.topics.get(topic.name) === topic) this.cluster.model.topics.delete(topic.name);
+  }
+
+  async #deleteRecords(connection: SimConnection): Promise<void> {
+    const place = this.pickPartition();
+    if (place === null) return;
+    const { topic, index, log } = place;
+    if (log.end <= log.start) return;
+    const offset = log.start + this.random.below(log.end - log.start + 1);
+    log.startAsked = Math.max(log.startAsked, offset);
+    const { errorCode, lowWatermark } = await deleteRecords(connection, topic.name, index, offset);
+    this.cluster.world.trace(`delete records of ${log.name} to ${offset}: ${errorName(errorCode)}`);
+    if (topic.deleted || topic.doubtful || errorCode !== 0) return;
+    log.start = Math.max(log.start, Number(lowWatermark));
+  }
+}

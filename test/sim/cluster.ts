@@ -1,0 +1,235 @@
+/**
+ * The broker of the moment and what clients need of it: a connection to whoever serves, a gate that is closed while nobody
+ * does, and the checks that follow each start. Clients only ever speak to the newest broker; what an older one still does
+ * (a zombie) must not matter.
+ */
+import { DeleteRecordsCodec } from '../../src/protocol/generated/delete-records.ts';
+import { FetchCodec } from '../../src/protocol/generated/fetch.ts';
+import { ListOffsetsCodec } from '../../src/protocol/generated/list-offsets.ts';
+import { MetadataCodec } from '../../src/protocol/generated/metadata.ts';
+import { ProduceCodec } from '../../src/protocol/generated/produce.ts';
+import { errorName } from '../support/load/error-name.ts';
+import type { SeededRandom } from '../support/seeded-random.ts';
+import type { Model, PartitionModel, SentBatch, TopicModel } from './model.ts';
+import type { SimBroker } from './sim-broker.ts';
+import { ConnectionLost, SimConnection } from './sim-network.ts';
+import type { SimWorld } from './world.ts';
+
+const versions = { produce: 9, fetch: 12, metadata: 9, listOffsets: 6, deleteRecords: 2 } as const;
+/** A partition that cannot be read for so long, while nothing is broken, is lost. */
+const readPatienceMs = 120_000;
+
+export class Cluster {
+  readonly world: SimWorld;
+  readonly model: Model;
+  readonly random: SeededRandom;
+  current: SimBroker | null = null;
+  open = false;
+  #waiting: (() => void)[] = [];
+
+  constructor(world: SimWorld, model: Model, random: SeededRandom) {
+    this.world = world;
+    this.model = model;
+    this.random = random;
+  }
+
+  serve(broker: SimBroker): void {
+    this.current = broker;
+    this.open = true;
+    for (const go of this.#waiting.splice(0)) go();
+  }
+
+  close(): void {
+    this.open = false;
+  }
+
+  /** Resolves when somebody serves clients. */
+  async opened(): Promise<void> {
+    while (!this.open) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  }
+
+  connect(broker: SimBroker): SimConnection {
+    return new SimConnection(this.world, broker.life, broker.listeners, this.random);
+  }
+
+  /** Everything the model knows, against what this broker shows. Returns false when the broker died over it. */
+  async verify(broker: SimBroker): Promise<boolean> {
+    const reader = new Verifier(this, broker);
+    try {
+      await reader.run();
+      return true;
+    } catch (error) {
+      if (error instanceof ConnectionLost && broker.life.dead) return false;
+      if (error instanceof ConnectionLost) {
+        this.world.trace(`verification of ${broker.life.name} interrupted: ${error.message}`);
+        return false;
+      }
+      throw error;
+    }
+  }
+}
+
+/** Reads a broker's whole state and compares it with the model. */
+class Verifier {
+  readonly #cluster: Cluster;
+  readonly #broker: SimBroker;
+  #connection: SimConnection;
+
+  constructor(cluster: Cluster, broker: SimBroker) {
+    this.#cluster = cluster;
+    this.#broker = broker;
+    this.#connection = cluster.connect(broker);
+  }
+
+  async run(): Promise<void> {
+    const { model } = this.#cluster;
+    const answer = await this.#connection.request(MetadataCodec, versions.metadata, {
+      topics: null,
+      allowAutoTopicCreation: false,
+    });
+    const { world } = this.#cluster;
+    const found = new Map(answer.topics.map((topic) => [topic.name, topic]));
+    for (const topic of [...model.topics.values()]) {
+      const there = found.get(topic.name);
+      if (there === undefined) {
+        if (topic.doubtful || topic.deleted) model.topics.delete(topic.name);
+        else world.fail(`topic ${topic.name} is gone`);
+        continue;
+      }
+      if (topic.deleted) {
+        world.fail(`topic ${topic.name} was deleted and is back`);
+        continue;
+      }
+      topic.doubtful = false;
+      if (there.partitions.length < topic.partitions.length)
+        world.fail(
+          `topic ${topic.name} has ${there.partitions.length} of ${topic.partitions.length} partitions`,
+        );
+      for (const partition of there.partitions) {
+        const log = topic.partitions[partition.partitionIndex];
+        if (log === undefined) continue;
+        if (partition.leaderEpoch < log.leaderEpoch)
+          world.fail(`${log.name}: leader epoch ${partition.leaderEpoch} after ${log.leaderEpoch}`);
+        log.leaderEpoch = partition.leaderEpoch;
+      }
+      if (world.violation !== null) return;
+      for (const [index, log] of topic.partitions.entries()) await this.#readPartition(topic, index, log);
+    }
+    this.#connection.close();
+  }
+
+  async #readPartition(topic: TopicModel, index: number, log: PartitionModel): Promise<void> {
+    const { world } = this.#cluster;
+    const expected = [...log.placed.values()];
+    const startBefore = log.start;
+    const start = await listOffset(this.#connection, topic.name, index, -2);
+    const endBefore = log.end;
+    const end = await listOffset(this.#connection, topic.name, index, -1);
+    if (topic.deleted || topic.doubtful) return;
+    if (start < 0 || end < 0) {
+      world.fail(`${log.name}: no offsets (${start}, ${end})`);
+      return;
+    }
+    log.observeStart(start, startBefore);
+    log.observeEnd(end, endBefore);
+    const read = new Set<number>();
+    let offset = start;
+    const deadline = world.time + readPatienceMs;
+    while (offset < end && world.violation === null) {
+      const answer = await fetch(this.#connection, topic.name, index, offset, 256 * 1024);
+      if (topic.deleted || topic.doubtful) return;
+      if (answer.errorCode === 1 && log.startAsked > offset) {
+        offset = Math.min(end, await listOffset(this.#connection, topic.name, index, -2));
+        log.observeStart(offset, 0);
+        continue;
+      }
+      if (answer.errorCode !== 0 || answer.records === null || answer.records.byteLength === 0) {
+        if (answer.errorCode === 2 || world.time > deadline) {
+          world.fail(
+            `${log.name}: ${offset} cannot be read, the log ends at ${end}: ${errorName(answer.errorCode)}`,
+          );
+          return;
+        }
+        if (this.#connection.over !== null) this.#connection = this.#cluster.connect(this.#broker);
+        await world.sleep(200);
+        continue;
+      }
+      const next = log.observe(bufferOf(answer.records), offset);
+      if (next <= offset) return;
+      for (let at = offset; at < next; at++) read.add(at);
+      offset = next;
+    }
+    for (const batch of expected) {
+      if (batch.endOffset <= log.start || world.violation !== null) continue;
+      if (!read.has(batch.endOffset - 1))
+        world.fail(
+          `${log.name}: batch ${batch.id} at ${batch.baseOffset} was there and is not found any more`,
+        );
+    }
+  }
+}
+
+export function bufferOf(bytes: { readonly byteLength: number }): Buffer {
+  return bytes as Buffer;
+}
+
+export async function listOffset(
+  connection: SimConnection,
+  topic: string,
+  partition: number,
+  timestamp: number,
+): Promise<number> {
+  const answer = await connection.request(ListOffsetsCodec, versions.listOffsets, {
+    replicaId: -1,
+    topics: [{ name: topic, partitions: [{ partitionIndex: partition, timestamp }] }],
+  });
+  const found = answer.topics[0]!.partitions[0]!;
+  return found.errorCode === 0 ? found.offset : -1 - found.errorCode;
+}
+
+export async function fetch(
+  connection: SimConnection,
+  topic: string,
+  partition: number,
+  fetchOffset: number,
+  maxBytes: number,
+  maxWaitMs = 2_000,
+) {
+  const answer = await connection.request(FetchCodec, versions.fetch, {
+    maxWaitMs,
+    minBytes: 1,
+    maxBytes,
+    sessionId: 0,
+    sessionEpoch: -1,
+    topics: [{ topic, partitions: [{ partition, fetchOffset, partitionMaxBytes: maxBytes }] }],
+  });
+  return answer.responses[0]!.partitions[0]!;
+}
+
+export async function produce(
+  connection: SimConnection,
+  topic: string,
+  partition: number,
+  batch: SentBatch,
+): Promise<{ readonly errorCode: number; readonly baseOffset: number }> {
+  const answer = await connection.request(ProduceCodec, versions.produce, {
+    acks: -1,
+    timeoutMs: 10_000,
+    // A copy: the broker writes offsets into what it receives.
+    topicData: [{ name: topic, partitionData: [{ index: partition, records: Buffer.from(batch.bytes) }] }],
+  });
+  return answer.responses[0]!.partitionResponses[0]!;
+}
+
+export async function deleteRecords(
+  connection: SimConnection,
+  topic: string,
+  partition: number,
+  offset: number,
+): Promise<{ readonly errorCode: number; readonly lowWatermark: number }> {
+  const answer = await connection.request(DeleteRecordsCodec, versions.deleteRecords, {
+    topics: [{ name: topic, partitions: [{ partitionIndex: partition, offset }] }],
+    timeoutMs: 10_000,
+  });
+  return answer.topics[0]!.partitions[0]!;
+}

@@ -1,0 +1,235 @@
+/**
+ * What a correct broker may show, from what clients sent and were told. One PartitionModel per partition and incarnation of
+ * its topic: which batch lies at which offset, fixed by the first acknowledgement or the first read; the end that was seen;
+ * where the log may begin. Batches carry their number in the key of every record, and are compared byte by byte.
+ */
+
+import { createCodecs } from '../../src/protocol/compression/codecs.ts';
+import { type BatchRecord, buildBatch } from '../../src/protocol/records/batch-builder.ts';
+import {
+  baseOffsetOf,
+  batchBytesOf,
+  lastOffsetDeltaOf,
+  leaderEpochOf,
+} from '../../src/protocol/records/batch-header.ts';
+import { RecordCursor } from '../../src/protocol/records/batch-reader.ts';
+import { crc32c } from '../support/load/batches.ts';
+import type { SimWorld } from './world.ts';
+
+const codecs = createCodecs();
+/** Header bytes that the broker writes: base offset, length, leader epoch, magic. */
+const comparedFrom = 17;
+
+export interface BatchOptions {
+  readonly records: number;
+  readonly valueBytes: number;
+  readonly timestamp: number;
+  readonly producerId?: number;
+  readonly producerEpoch?: number;
+  readonly baseSequence?: number;
+}
+
+export class SentBatch {
+  readonly id: number;
+  readonly bytes: Buffer;
+  readonly records: number;
+  readonly timestamp: number;
+  /** −1 while it is not known where, or whether, it was appended. */
+  baseOffset = -1;
+  acknowledged = false;
+  /** Must never be found in a log. */
+  forbidden = false;
+
+  constructor(id: number, options: BatchOptions) {
+    this.id = id;
+    this.records = options.records;
+    this.timestamp = options.timestamp;
+    const key = Buffer.alloc(4);
+    key.writeUInt32BE(id);
+    const records: BatchRecord[] = [];
+    for (let i = 0; i < options.records; i++) {
+      const value = Buffer.alloc(options.valueBytes, (id + i) & 0xff);
+      records.push({ key, value, timestamp: options.timestamp });
+    }
+    const { producerId = -1, producerEpoch = -1, baseSequence = -1 } = options;
+    this.bytes = buildBatch(records, { producerId, producerEpoch, baseSequence }, crc32c);
+  }
+
+  get endOffset(): number {
+    return this.baseOffset + this.records;
+  }
+}
+
+export class PartitionModel {
+  readonly world: SimWorld;
+  readonly name: string;
+  readonly batches: ReadonlyMap<number, SentBatch>;
+  /** Batches whose place is known, by base offset. */
+  readonly placed = new Map<number, SentBatch>();
+  /** End of what was acknowledged or seen: nothing below may vanish. */
+  end = 0;
+  /** A log start that was acknowledged, and one that was asked for. */
+  start = 0;
+  startAsked = 0;
+  leaderEpoch = -1;
+  /** Records may expire by themselves. */
+  retained = true;
+  readonly #cursor = new RecordCursor();
+
+  constructor(world: SimWorld, name: string, batches: ReadonlyMap<number, SentBatch>) {
+    this.world = world;
+    this.name = name;
+    this.batches = batches;
+  }
+
+  acknowledge(batch: SentBatch, baseOffset: number): void {
+    if (batch.forbidden)
+      this.world.fail(`${this.name}: batch ${batch.id} had to be refused and was acknowledged`);
+    batch.acknowledged = true;
+    this.#place(batch, baseOffset, 'acknowledged');
+  }
+
+  #place(batch: SentBatch, baseOffset: number, how: string): void {
+    if (batch.baseOffset >= 0) {
+      if (batch.baseOffset !== baseOffset)
+        this.world.fail(
+          `${this.name}: batch ${batch.id} ${how} at ${baseOffset}, but it was at ${batch.baseOffset}`,
+        );
+      return;
+    }
+    const there = this.placed.get(baseOffset);
+    if (there !== undefined)
+      this.world.fail(`${this.name}: batch ${batch.id} ${how} at ${baseOffset}, where batch ${there.id} was`);
+    batch.baseOffset = baseOffset;
+    this.placed.set(baseOffset, batch);
+    this.end = Math.max(this.end, batch.endOffset);
+  }
+
+  /** Checks whole batches as a fetch gave them. Returns the offset behind the last one. */
+  observe(bytes: Buffer, fetchOffset: number): number {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    let expected = -1;
+    let at = 0;
+    while (at + 61 <= bytes.length) {
+      const length = batchBytesOf(view, at);
+      if (at + length > bytes.length) break;
+      const baseOffset = baseOffsetOf(view, at);
+      if (expected >= 0 && baseOffset !== expected) {
+        this.world.fail(`${this.name}: ${baseOffset} follows ${expected} in one answer`);
+        return expected;
+      }
+      this.#observeBatch(bytes.subarray(at, at + length), view, at, baseOffset);
+      expected = baseOffset + lastOffsetDeltaOf(view, at) + 1;
+      if (at === 0 && (baseOffset > fetchOffset || expected <= fetchOffset))
+        this.world.fail(`${this.name}: asked for ${fetchOffset}, got ${baseOffset}–${expected - 1}`);
+      if (this.world.violation !== null) return expected;
+      at += length;
+    }
+    return expected;
+  }
+
+  #observeBatch(bytes: Buffer, view: DataView, at: number, baseOffset: number): void {
+    const cursor = this.#cursor;
+    let id = -1;
+    try {
+      cursor.open(bytes, 0, bytes.length, codecs, 1 << 24);
+      if (cursor.next() && cursor.keyLength === 4) id = cursor.bytes.readUInt32BE(cursor.keyPosition);
+    } catch (error) {
+      this.world.fail(`${this.name}: a batch at ${baseOffset} cannot be read: ${(error as Error).message}`);
+      return;
+    }
+    const sent = this.batches.get(id);
+    if (sent === undefined) {
+      this.world.fail(`${this.name}: nobody sent what lies at ${baseOffset}`);
+      return;
+    }
+    if (sent.forbidden)
+      this.world.fail(`${this.name}: batch ${id} had to be refused and lies at ${baseOffset}`);
+    if (
+      bytes.length !== sent.bytes.length ||
+      bytes.compare(sent.bytes, comparedFrom, undefined, comparedFrom) !== 0
+    ) {
+      this.world.fail(`${this.name}: batch ${id} at ${baseOffset} is not what was sent`);
+      return;
+    }
+    if (leaderEpochOf(view, at) > this.leaderEpoch && this.leaderEpoch >= 0)
+      this.world.fail(
+        `${this.name}: batch ${id} has leader epoch ${leaderEpochOf(view, at)}, the newest is ${this.leaderEpoch}`,
+      );
+    this.#place(sent, baseOffset, 'lies');
+  }
+
+  /** A high watermark that the owner stated to somebody who asked when `before` was known. */
+  observeEnd(highWatermark: number, before: number): void {
+    if (highWatermark < before)
+      this.world.fail(`${this.name}: the log ends at ${highWatermark}, ${before} was there before`);
+    this.end = Math.max(this.end, highWatermark);
+  }
+
+  observeStart(startOffset: number, before: number): void {
+    if (startOffset < before)
+      this.world.fail(`${this.name}: the log begins at ${startOffset}, ${before} was acknowledged`);
+    if (startOffset > Math.max(this.start, this.startAsked) && this.retained)
+      this.world.fail(
+        `${this.name}: the log begins at ${startOffset}, nobody asked for more than ${this.startAsked}`,
+      );
+    this.start = Math.max(this.start, startOffset);
+  }
+
+  /** First offset whose record is at least so young, as far as it can be known; −1 = none. */
+  offsetAt(timestamp: number, startOffset: number): number {
+    let found = -1;
+    for (const batch of this.placed.values()) {
+      if (batch.timestamp < timestamp || batch.endOffset <= startOffset) continue;
+      const offset = Math.max(batch.baseOffset, startOffset);
+      if (found < 0 || offset < found) found = offset;
+    }
+    return found;
+  }
+}
+
+export class TopicModel {
+  readonly name: string;
+  readonly partitions: PartitionModel[];
+  /** A deletion was asked for and not answered: it may be gone. */
+  doubtful = false;
+  deleted = false;
+
+  constructor(name: string, partitions: PartitionModel[]) {
+    this.name = name;
+    this.partitions = partitions;
+  }
+}
+
+export class Model {
+  readonly world: SimWorld;
+  readonly topics = new Map<string, TopicModel>();
+  readonly batches = new Map<number, SentBatch>();
+  readonly producerIds = new Set<number>();
+  #batchId = 0;
+  #incarnation = 0;
+
+  constructor(world: SimWorld) {
+    this.world = world;
+  }
+
+  batch(options: BatchOptions): SentBatch {
+    const batch = new SentBatch(++this.#batchId, options);
+    this.batches.set(batch.id, batch);
+    return batch;
+  }
+
+  partition(topic: string, index: number): PartitionModel {
+    return new PartitionModel(this.world, `${topic}-${index}#${this.#incarnation}`, this.batches);
+  }
+
+  createTopic(name: string, partitions: number): TopicModel {
+    this.#incarnation++;
+    const topic = new TopicModel(
+      name,
+      Array.from({ length: partitions }, (_, index) => this.partition(name, index)),
+    );
+    this.topics.set(name, topic);
+    return topic;
+  }
+}

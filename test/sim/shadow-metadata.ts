@@ -1,0 +1,173 @@
+/**
+ * What the bucket's metadata journal says at every moment, folded from the entries as they take effect and by the rules of
+ * the journal (entries of fenced writers do not count). From it follow the rules that hold at every step:
+ *
+ *   - an object that the metadata begin to name is in the bucket, whole
+ *   - an object or manifest that the metadata name, or keep for a grace period, is not deleted
+ *   - object ids are never used twice
+ *   - a WAL gives up nothing (trim) that is not freed by the metadata
+ */
+import { decodeEntry } from '../../src/metadata/change-codec.ts';
+import { ImageBuilder } from '../../src/metadata/image-builder.ts';
+import type { ClusterImage, MetadataChange, ObjectRecord } from '../../src/metadata/metadata-store.ts';
+import { decodeSequenced } from '../../src/store/sequenced-object.ts';
+import { manifestKey } from '../../src/stream/manifest/manifest.ts';
+import { decodeManifest } from '../../src/stream/manifest/manifest-codec.ts';
+import { objectKey } from '../../src/stream/objects/object-format.ts';
+import { decodeSuperblock } from '../../src/stream/wal/wal-format.ts';
+import { ringStartBytes } from '../../src/stream/wal/wal-limits.ts';
+import { crc32c } from '../support/load/batches.ts';
+import type { SimBucket } from './sim-store.ts';
+import type { SimWorld } from './world.ts';
+
+const entryPrefix = 'meta/log/';
+
+export class ShadowMetadata {
+  readonly #world: SimWorld;
+  readonly #bucket: SimBucket;
+  readonly #builder = new ImageBuilder();
+  #next = 0;
+  #epoch = 0;
+  /** Bodies by object key, to see an id that is used for something else. */
+  readonly #bodies = new Map<string, number>();
+  /** When the metadata first did not name an object that is in the bucket; for audits. */
+  entries = 0;
+  /** Clocks of brokers may run ahead by so much. */
+  skewMaxMs = 0;
+
+  constructor(world: SimWorld, bucket: SimBucket) {
+    this.#world = world;
+    this.#bucket = bucket;
+    bucket.onPut = (key, data) => this.#onPut(key, data);
+    bucket.onDelete = (key) => this.#onDelete(key);
+  }
+
+  get image(): ClusterImage {
+    return this.#builder.image;
+  }
+
+  get unreferenced(): ReadonlySet<string> {
+    return this.#builder.unreferenced;
+  }
+
+  #onPut(key: string, data: Buffer): void {
+    if (key.startsWith('data/')) {
+      const sum = crc32c(data, 0, data.length);
+      const before = this.#bodies.get(key);
+      if (before !== undefined && before !== sum)
+        this.#world.fail(`${key} was written twice, with other bytes`);
+      this.#bodies.set(key, sum);
+    }
+    if (key.startsWith(entryPrefix)) this.#onEntry(key, data);
+  }
+
+  #onEntry(key: string, data: Buffer): void {
+    const number = Number(key.slice(entryPrefix.length));
+    // A number that was trimmed and comes back: nobody reads it.
+    if (number < this.#next) return;
+    if (number > this.#next) {
+      this.#world.fail(`journal entry ${number} was written before ${this.#next}`);
+      return;
+    }
+    this.#next++;
+    const entry = decodeSequenced(crc32c, key, number, data);
+    if (entry.epoch < this.#epoch) return;
+    if (entry.kind === 'seal') this.#epoch = entry.epoch;
+    if (entry.kind !== 'data') return;
+    this.entries++;
+    for (const changes of decodeEntry(entry.payload)) {
+      try {
+        this.#builder.apply(changes);
+      } catch (error) {
+        this.#world.fail(`journal entry ${number} does not fold: ${(error as Error).message}`);
+        return;
+      }
+      for (const change of changes) this.#check(change);
+    }
+  }
+
+  #check(change: MetadataChange): void {
+    if (change.type === 'upload') for (const object of change.objects) this.#present(object);
+    if (change.type === 'compacted') for (const object of change.added) this.#present(object);
+    if (change.type === 'manifest') {
+      const { topicId, partition, version } = change;
+      if (!this.#bucket.objects.has(manifestKey(topicId, partition, version)))
+        this.#world.fail(`manifest ${version} of ${topicId}/${partition} is named but not there`);
+    }
+  }
+
+  #present({ objectId, size }: ObjectRecord): void {
+    const found = this.#bucket.objects.get(objectKey(objectId));
+    if (found === undefined)
+      this.#world.fail(`object ${objectId} is named by the metadata but not in the bucket`);
+    else if (found.data.length !== size)
+      this.#world.fail(`object ${objectId} has ${found.data.length} bytes, the metadata say ${size}`);
+  }
+
+  #onDelete(key: string): void {
+    const { image } = this;
+    if (key.startsWith('manifest/')) {
+      for (const topic of image.topicsById.values())
+        for (const { topicId, partition, manifest } of topic.partitions)
+          if (manifest !== null && manifestKey(topicId, partition, manifest.version) === key)
+            this.#world.fail(`${key} is deleted while the metadata name it`);
+      return;
+    }
+    if (!key.startsWith('data/')) return;
+    const id = key.slice(key.lastIndexOf('/') + 1);
+    if (image.objects.has(id)) this.#world.fail(`${key} is deleted while the metadata name it`);
+    for (const topic of image.topicsById.values())
+      for (const partition of topic.partitions) {
+        if (partition.stateObject === id)
+          this.#world.fail(`${key} is deleted, and with it the state of a partition`);
+        if (
+          partition.manifest !== null &&
+          this.manifestObjects(partition.topicId, partition.partition).includes(id)
+        )
+          this.#world.fail(`${key} is deleted while a manifest names it`);
+      }
+    const due = image.dropped.get(id);
+    if (due !== undefined && due > this.#world.wall() + this.skewMaxMs)
+      this.#world.fail(`${key} is deleted ${due - this.#world.wall()} ms before its grace period is over`);
+  }
+
+  /** Objects that the present manifest of a stream names. */
+  manifestObjects(topicId: string, partition: number): string[] {
+    const summary = this.image.topicsById.get(topicId)?.partitions[partition]?.manifest;
+    if (summary === undefined || summary === null) return [];
+    const file = this.#bucket.objects.get(manifestKey(topicId, partition, summary.version));
+    if (file === undefined) return [];
+    return decodeManifest(file.data, crc32c).manifest.objects.map(({ objectId }) => objectId);
+  }
+
+  /** Watches the superblocks of a WAL. */
+  onDiskWrite(position: number, bytes: Buffer): void {
+    if (position >= ringStartBytes || bytes.length < 512) return;
+    const superblock = decodeSuperblock(bytes, 0, crc32c);
+    if (superblock === null) return;
+    const record = this.image.wals.get(superblock.logId);
+    if (record === undefined) return;
+    if (superblock.trimSequence > record.freed.sequence)
+      this.#world.fail(
+        `the WAL is trimmed to commit ${superblock.trimSequence}, the metadata have freed ${record.freed.sequence}`,
+      );
+  }
+
+  /** Objects and manifests in the bucket that nothing will ever delete, and objects that are named and missing. */
+  audit(): { readonly orphans: string[]; readonly missing: string[] } {
+    const { image } = this;
+    const named = new Set<string>([...image.objects.keys()]);
+    for (const topic of image.topicsById.values())
+      for (const { topicId, partition, stateObject } of topic.partitions) {
+        if (stateObject !== '') named.add(stateObject);
+        for (const id of this.manifestObjects(topicId, partition)) named.add(id);
+      }
+    const missing = [...named].filter((id) => !this.#bucket.objects.has(objectKey(id)));
+    const orphans = [...this.#bucket.objects.keys()].filter((key) => {
+      if (!key.startsWith('data/')) return false;
+      const id = key.slice(key.lastIndexOf('/') + 1);
+      return !named.has(id) && !image.dropped.has(id);
+    });
+    return { orphans, missing };
+  }
+}

@@ -1,0 +1,239 @@
+/**
+ * One life of a real broker (RunningBroker, inline deployment) in the simulated world: started, served, stopped, killed.
+ * Production code and production order; only clock, randomness, bucket, disk and sockets are simulated.
+ */
+import { RunningBroker } from '../../src/broker/broker.ts';
+import type { BrokerConfig } from '../../src/broker/broker-config.ts';
+import { resolveSettings } from '../../src/config/settings.ts';
+import { brokerConfig } from '../../src/embedded/settings-to-config.ts';
+import type { ClusterImage } from '../../src/metadata/metadata-store.ts';
+import { MillraceError } from '../../src/ports/errors.ts';
+import type { LogFields, Logger } from '../../src/ports/logger.ts';
+import type { SeededRandom } from '../support/seeded-random.ts';
+import { type SimDisk, SimVolumeFiles } from './sim-disk.ts';
+import { SimListeners } from './sim-network.ts';
+import { type SimBucket, SimStore } from './sim-store.ts';
+import { Life, type SimWorld } from './world.ts';
+
+/** Sizes and rhythms of one seed. */
+export interface Shape {
+  readonly volumes: number;
+  readonly walBytes: number;
+  readonly walGrowth: { readonly initial: number; readonly chunk: number; readonly slice: number };
+  readonly arenaSegments: number;
+  readonly logCacheBytes: number;
+  readonly blockCacheBytes: number;
+  readonly uploadBytes: number;
+  readonly uploadAgeMs: number;
+  readonly lingerMs: number;
+  readonly snapshotEntries: number;
+  readonly putBytesMax: number;
+  readonly partBytesMax: number;
+  readonly ownObjectBytes: number;
+}
+
+const KiB = 1024;
+
+export function drawShape(random: SeededRandom): Shape {
+  const walBytes = random.pick([640, 1024, 1536, 3072]) * KiB;
+  const grows = random.chance(0.4);
+  const initial = grows ? 256 * KiB : walBytes;
+  const logCacheBytes = random.pick([512, 768, 1024, 2048]) * KiB;
+  return {
+    volumes: random.chance(0.25) ? 2 : 1,
+    walBytes,
+    walGrowth: { initial, chunk: 128 * KiB, slice: 32 * KiB },
+    arenaSegments: 160,
+    logCacheBytes,
+    // A block of 1 MiB, the largest there is, must find a place.
+    blockCacheBytes: random.pick([1280, 2048, 4096]) * KiB,
+    uploadBytes: random.pick([48, 128, 256, 512]) * KiB,
+    uploadAgeMs: random.pick([1_000, 3_000, 10_000]),
+    lingerMs: random.pick([0, 0.5, 5]),
+    snapshotEntries: random.pick([4, 15, 60, 1_000]),
+    putBytesMax: random.pick([32, 128, 65_536]) * KiB,
+    partBytesMax: 32 * KiB,
+    ownObjectBytes: random.pick([16, 64, 65_536]) * KiB,
+  };
+}
+
+export const objectGraceMs = 20_000;
+
+/** Nothing here may depend on the machine that runs the simulation. */
+export function configOf(shape: Shape, abandonWals: readonly string[] = []): BrokerConfig {
+  const { settings } = resolveSettings({
+    profile: 'embedded',
+    machine: { memoryBytes: 8 * 2 ** 30, cores: 2 },
+    directory: '/',
+    flags: [
+      { name: 'store.url', value: 'memory:', origin: 'simulation' },
+      { name: 'wal.url', value: ['memory:'], origin: 'simulation' },
+      { name: 'offsets.topic.num.partitions', value: 1, origin: 'simulation' },
+    ],
+  });
+  const config = brokerConfig(settings, { hostname: 'simulated' }, { abandonWals });
+  return {
+    ...config,
+    wals: Array.from({ length: shape.volumes }, (_, i) => ({
+      ...config.wals[0]!,
+      location: `/volumes/${i}`,
+      capacityBytes: shape.walBytes,
+      lingerMs: shape.lingerMs,
+    })),
+    threads: 0,
+    native: false,
+    arena: { segmentBytes: 64 * KiB, segmentCount: shape.arenaSegments },
+    logCacheBytes: shape.logCacheBytes,
+    blockCacheBytes: shape.blockCacheBytes,
+    receiveBytes: 2048 * KiB,
+    journalEntries: 4096,
+    uploadBytes: shape.uploadBytes,
+    uploadAgeMs: shape.uploadAgeMs,
+    autoCreateTopics: false,
+    objectGraceMs,
+    shutdownTimeoutMs: 30_000,
+  };
+}
+
+export type Phase = 'starting' | 'serving' | 'stopping' | 'down';
+export type Outcome = { readonly ok: true } | { readonly ok: false; readonly error: MillraceError | null };
+
+/** Log lines that no fault excuses. */
+const neverLogged = [/are missing between the objects and the write-ahead log/, /the upload loop failed/];
+
+export class SimBroker {
+  readonly world: SimWorld;
+  readonly life: Life;
+  readonly machine: string;
+  readonly disk: SimDisk;
+  readonly listeners = new SimListeners();
+  readonly bucket: SimBucket;
+  phase: Phase = 'starting';
+  broker: RunningBroker | null = null;
+  failure: Error | null = null;
+  readonly #store: SimStore;
+  /** Told when the broker gives up by itself. */
+  onFailed: () => void = () => {};
+
+  constructor(world: SimWorld, name: string, machine: string, disk: SimDisk, bucket: SimBucket) {
+    this.world = world;
+    this.life = new Life(world, name);
+    this.machine = machine;
+    this.disk = disk;
+    this.bucket = bucket;
+    this.#store = new SimStore(bucket, this.life);
+  }
+
+  /** Requests of this life that would change the bucket. */
+  get puts(): number {
+    return this.#store.puts;
+  }
+
+  /** Never rejects; `error` null says that the process was killed. */
+  async start(shape: Shape, concern: number, abandonWals: readonly string[] = []): Promise<Outcome> {
+    const { world, life } = this;
+    world.trace(`${life.name} starts on ${this.machine}`);
+    const random = world.random(concern);
+    const started = RunningBroker.start(configOf(shape, abandonWals), {
+      clock: world.clockOf(life),
+      random,
+      logger: this.#logger(),
+      listeners: this.listeners,
+      storage: {
+        store: () => this.#store,
+        volumeFiles: new SimVolumeFiles(life, this.disk, this.machine),
+        walGrowth: shape.walGrowth,
+        snapshotEntries: shape.snapshotEntries,
+        upload: { putBytesMax: shape.putBytesMax, partBytesMax: shape.partBytesMax, partsInFlight: 3 },
+        planLimits: { ownObjectBytes: shape.ownObjectBytes, sharedObjectBytesMax: 1 << 20 },
+      },
+    });
+    const outcome = await Promise.race([
+      started.then(
+        (broker): { broker: RunningBroker } => ({ broker }),
+        (error: unknown): { error: unknown } => ({ error }),
+      ),
+      life.died.then(() => null),
+    ]);
+    if (outcome === null) return { ok: false, error: null };
+    if ('error' in outcome) {
+      const { error } = outcome;
+      world.trace(`${life.name} does not start: ${String(error)}`);
+      this.end();
+      if (!(error instanceof MillraceError)) {
+        world.fail(
+          `a start failed with ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
+        );
+        return { ok: false, error: null };
+      }
+      return { ok: false, error };
+    }
+    this.broker = outcome.broker;
+    this.phase = 'serving';
+    world.trace(`${life.name} serves`);
+    void this.broker.failed.then((error) => {
+      this.failure = error;
+      world.trace(`${life.name} failed: ${error.message}`);
+      this.onFailed();
+    });
+    return { ok: true };
+  }
+
+  /** An orderly stop; the process ends with it. */
+  async stop(): Promise<'clean' | 'unfinished' | 'killed'> {
+    this.phase = 'stopping';
+    this.world.trace(`${this.life.name} stops`);
+    const outcome = await Promise.race([this.broker!.stop(), this.life.died.then(() => 'killed' as const)]);
+    this.world.trace(`${this.life.name} stopped: ${outcome}`);
+    this.end();
+    return outcome;
+  }
+
+  /** The process is gone, whatever it was doing. */
+  end(): void {
+    if (this.phase === 'down') return;
+    this.phase = 'down';
+    this.life.kill();
+    this.disk.processDied(this.life);
+  }
+
+  powerOff(): void {
+    if (this.phase === 'down') return;
+    this.phase = 'down';
+    this.life.kill();
+    this.disk.powerFailed();
+  }
+
+  get image(): ClusterImage | null {
+    return this.broker === null ? null : this.broker['metadata'].image;
+  }
+
+  /** What the broker is at, for the coverage of faults. */
+  state(): string {
+    switch (this.phase) {
+      case 'down':
+        return 'down';
+      case 'starting':
+        return 'recovering';
+      case 'stopping':
+        return 'closing';
+      case 'serving':
+    }
+    const { uploads } = this.broker as unknown as { uploads: { states: readonly { busy: unknown }[] } };
+    if (uploads.states.some((state) => state.busy !== null)) return 'uploading';
+    return 'serving';
+  }
+
+  #logger(): Logger {
+    const line =
+      (level: string) =>
+      (message: string, fields: LogFields = {}): void => {
+        if (this.life.dead) return;
+        if (level !== 'debug')
+          this.world.trace(`${this.life.name} ${level}: ${message} ${JSON.stringify(fields)}`);
+        if (neverLogged.some((pattern) => pattern.test(message)))
+          this.world.fail(`the broker says: ${message} ${JSON.stringify(fields)}`);
+      };
+    return { debug: line('debug'), info: line('info'), warn: line('warn'), error: line('error') };
+  }
+}

@@ -1,0 +1,177 @@
+/**
+ * Connections without sockets: what a client sends reaches the shard's connection as bytes, and answers come back as bytes,
+ * each after a delay of its own, in order. A life that dies or closes takes its connections with it.
+ */
+
+import type { ListenerConfig } from '../../src/broker/broker-config.ts';
+import type { BrokerListeners, ConnectionTakers } from '../../src/broker/listeners.ts';
+import type { Connection, Transport } from '../../src/net/connection.ts';
+import type { AnyApiCodec, ApiCodec } from '../../src/protocol/codec.ts';
+import { decodeResponseHeader, encodeRequestFrame } from '../../src/protocol/headers.ts';
+import { Reader } from '../../src/protocol/reader.ts';
+import { Writer } from '../../src/protocol/writer.ts';
+import type { SeededRandom } from '../support/seeded-random.ts';
+import type { Life, SimWorld } from './world.ts';
+
+/** Stands for the kernel's listening sockets of one life. */
+export class SimListeners implements BrokerListeners {
+  takers: ConnectionTakers | null = null;
+  closed = false;
+  #configs: readonly ListenerConfig[] = [];
+
+  async bind(configs: readonly ListenerConfig[]): Promise<void> {
+    this.#configs = configs;
+  }
+
+  address(name: string): string | null {
+    return this.#configs.some((config) => config.name === name) ? 'simulated:9092' : null;
+  }
+
+  endpoints(): Readonly<Record<string, { readonly host: string; readonly port: number }>> {
+    return Object.fromEntries(this.#configs.map(({ name }) => [name, { host: 'simulated', port: 9092 }]));
+  }
+
+  serve(takers: ConnectionTakers): void {
+    this.takers = takers;
+  }
+
+  close(): void {
+    this.closed = true;
+  }
+}
+
+export class ConnectionLost extends Error {
+  constructor(why: string) {
+    super(`the connection was lost: ${why}`);
+  }
+}
+
+interface Waiting {
+  readonly take: (frame: Buffer) => void;
+  readonly lose: (error: Error) => void;
+}
+
+const answerTimeoutMs = 20_000;
+
+export class SimConnection implements Transport {
+  readonly world: SimWorld;
+  readonly life: Life;
+  over: ConnectionLost | null = null;
+  readonly #random: SeededRandom;
+  readonly #peer: Connection;
+  readonly #waiting: Waiting[] = [];
+  readonly #unread: Buffer[] = [];
+  #paused = false;
+  #sent = 0;
+  #correlationId = 0;
+  #received: Buffer = Buffer.alloc(0);
+  #arrivesAt = 0;
+  #answersAt = 0;
+
+  constructor(world: SimWorld, life: Life, listeners: SimListeners, random: SeededRandom) {
+    this.world = world;
+    this.life = life;
+    this.#random = random;
+    const { takers } = listeners;
+    if (takers === null || listeners.closed || life.dead || life.paused)
+      throw new ConnectionLost('nobody listens');
+    this.#peer = takers.local!.shard.accept('/simulated', 'plain', this);
+    life.died.then(() => this.#lose('the broker died'));
+  }
+
+  // ── Transport: the broker's side ────────────────────────────────────────────────────────────────────────────────
+
+  write(chunks: readonly Uint8Array[], sent: () => void): void {
+    const bytes = Buffer.concat(chunks);
+    this.#sent += bytes.length;
+    this.#answersAt = Math.max(this.#answersAt, this.world.time + this.#delay());
+    this.world.after(this.#answersAt - this.world.time, () => this.#receive(bytes));
+    this.world.after(this.#delay() / 2, sent, this.life);
+  }
+
+  pause(): void {
+    this.#paused = true;
+  }
+
+  resume(): void {
+    this.#paused = false;
+    this.world.after(0, () => this.#deliver(), this.life);
+  }
+
+  end(): void {
+    this.destroy();
+  }
+
+  destroy(): void {
+    this.world.after(this.#delay() * 4, () => this.#lose('closed by the broker'));
+  }
+
+  bytesSent(): number {
+    return this.#sent;
+  }
+
+  // ── The client's side ───────────────────────────────────────────────────────────────────────────────────────────
+
+  request<Q, QI, R, RI>(codec: ApiCodec<Q, QI, R, RI>, version: number, input: QI): Promise<R> {
+    if (this.over !== null) return Promise.reject(this.over);
+    this.world.operations++;
+    const writer = new Writer();
+    const correlationId = ++this.#correlationId;
+    const header = { apiKey: codec.api.key, apiVersion: version, correlationId, clientId: 'simulated' };
+    encodeRequestFrame(writer, codec as unknown as AnyApiCodec, header, input as object);
+    this.#unread.push(Buffer.from(writer.detach().buffer));
+    this.#arrivesAt = Math.max(this.#arrivesAt, this.world.time + this.#delay());
+    this.world.after(this.#arrivesAt - this.world.time, () => this.#deliver(), this.life);
+    return new Promise((resolve, reject) => {
+      const timer = this.world.after(answerTimeoutMs, () => this.#lose('no answer in time'));
+      this.#waiting.push({
+        take: (frame) => {
+          timer.cancel();
+          const reader = new Reader(frame);
+          const got = decodeResponseHeader(reader, codec.api.key, version);
+          if (got !== correlationId) this.world.fail(`answer ${got} came where ${correlationId} was due`);
+          resolve(codec.decodeResponse(reader, version));
+        },
+        lose: (error) => {
+          timer.cancel();
+          reject(error);
+        },
+      });
+    });
+  }
+
+  close(): void {
+    if (this.over !== null) return;
+    this.#lose('closed');
+    this.world.after(this.#delay(), () => this.#peer.onEnd(), this.life);
+  }
+
+  #delay(): number {
+    return 0.05 + this.#random.below(100) / 100;
+  }
+
+  #deliver(): void {
+    while (this.#unread.length > 0 && !this.#paused && !this.#peer.closed)
+      this.#peer.onData(this.#unread.shift()!);
+  }
+
+  #receive(bytes: Buffer): void {
+    if (this.over !== null) return;
+    this.#received = this.#received.length === 0 ? bytes : Buffer.concat([this.#received, bytes]);
+    while (this.#received.length >= 4) {
+      const length = this.#received.readInt32BE(0);
+      if (this.#received.length < 4 + length) break;
+      const frame = this.#received.subarray(4, 4 + length);
+      this.#received = this.#received.subarray(4 + length);
+      const waiting = this.#waiting.shift();
+      if (waiting === undefined) this.world.fail('an answer came to which there is no request');
+      else waiting.take(frame);
+    }
+  }
+
+  #lose(why: string): void {
+    if (this.over !== null) return;
+    this.over = new ConnectionLost(why);
+    for (const waiting of this.#waiting.splice(0)) waiting.lose(this.over);
+  }
+}

@@ -1,0 +1,272 @@
+/**
+ * One seed from start to end: a bucket, machines with disks, a broker and its clients; faults until there were enough; then
+ * everything heals, and what is left is held against the model: every record that was acknowledged, once, at its offset;
+ * every object that is named, and no other; producers that go on where they were.
+ */
+import { errorKinds } from '../../src/ports/errors.ts';
+import type { SeededRandom } from '../support/seeded-random.ts';
+import { Chaos } from './chaos.ts';
+import { Administrator, type Client, Consumer, Producer } from './clients.ts';
+import { Cluster } from './cluster.ts';
+import { Coverage } from './coverage.ts';
+import { Model } from './model.ts';
+import { ShadowMetadata } from './shadow-metadata.ts';
+import { drawShape, type Shape, SimBroker } from './sim-broker.ts';
+import { SimDisk } from './sim-disk.ts';
+import { SimBucket } from './sim-store.ts';
+import { SimWorld, Violation } from './world.ts';
+
+export interface SimulationOptions {
+  readonly seed: number;
+  readonly operations?: number;
+  readonly faults?: number;
+  readonly onTrace?: (line: string) => void;
+}
+
+export interface SimulationResult {
+  readonly seed: number;
+  readonly violation: string | null;
+  readonly digest: string;
+  readonly operations: number;
+  readonly faults: number;
+  readonly lives: number;
+  readonly events: number;
+  readonly simulatedMs: number;
+  readonly coverage: Coverage['counts'];
+}
+
+/** Simulated time after which a run counts as hanging. */
+const runMsMax = 4 * 3_600_000;
+/** Sweeps look every 30 s, and the grace period is 20 s. */
+const quietMs = 240_000;
+/** A start that is refused while nothing is wrong. */
+const startPatienceMs = 180_000;
+
+const concerns = { shape: 1, store: 2, disk: 3, network: 4, chaos: 5, clients: 100, lives: 10_000 } as const;
+
+export class Simulation {
+  readonly world: SimWorld;
+  readonly bucket: SimBucket;
+  readonly shadow: ShadowMetadata;
+  readonly model: Model;
+  readonly cluster: Cluster;
+  readonly coverage = new Coverage();
+  readonly shape: Shape;
+  readonly random: SeededRandom;
+  /** The machine that holds the newest WALs. */
+  machine = 'm1';
+  readonly disks = new Map<string, SimDisk>();
+  readonly clients: Client[] = [];
+  readonly operations: number;
+  readonly faultsMin: number;
+  lives = 0;
+  #machines = 1;
+  #diskConcern = 0;
+
+  constructor(options: SimulationOptions) {
+    const world = new SimWorld(options.seed);
+    world.onTrace = options.onTrace ?? null;
+    this.world = world;
+    this.operations = options.operations ?? 2_000;
+    this.faultsMin = options.faults ?? 3;
+    this.shape = drawShape(world.random(concerns.shape));
+    this.bucket = new SimBucket(world, world.random(concerns.store));
+    this.shadow = new ShadowMetadata(world, this.bucket);
+    this.model = new Model(world);
+    this.cluster = new Cluster(world, this.model, world.random(concerns.network));
+    this.random = world.random(concerns.chaos);
+    this.disks.set(this.machine, this.#newDisk(this.machine));
+  }
+
+  async run(): Promise<SimulationResult> {
+    const { world } = this;
+    const onRejection = (reason: unknown): void => {
+      world.violation ??= reason instanceof Error ? reason : new Violation(String(reason));
+    };
+    process.on('unhandledRejection', onRejection);
+    world.after(runMsMax, () => world.fail(`not over after ${runMsMax / 3_600_000} simulated hours`));
+    try {
+      await world.drive(this.#main());
+    } finally {
+      process.off('unhandledRejection', onRejection);
+    }
+    const { violation } = world;
+    const text =
+      violation === null
+        ? null
+        : violation instanceof Violation
+          ? violation.message
+          : (violation.stack ?? violation.message);
+    world.trace(`end: ${text ?? 'fine'}`);
+    return {
+      seed: world.seed,
+      violation: text,
+      digest: world.digest(),
+      operations: world.operations,
+      faults: world.faults,
+      lives: this.lives,
+      events: world.events,
+      simulatedMs: Math.round(world.time),
+      coverage: this.coverage.counts,
+    };
+  }
+
+  async #main(): Promise<void> {
+    const { world, cluster } = this;
+    world.trace(`shape ${JSON.stringify(this.shape)}`);
+    if (!(await this.bringUp())) return;
+    this.#addClients();
+    const running = Promise.all(this.clients.map((client) => client.run()));
+    const chaos = new Chaos(this);
+    while (world.violation === null && (world.operations < this.operations || world.faults < this.faultsMin))
+      await chaos.step();
+    for (const client of this.clients) client.stopped = true;
+    await chaos.heal();
+    if (!cluster.open && !(await this.bringUp())) return;
+    await running;
+    await this.#finish();
+  }
+
+  #addClients(): void {
+    const { cluster, world } = this;
+    const random = (): SeededRandom => world.random(concerns.clients + this.clients.length);
+    this.clients.push(new Administrator(cluster, random()));
+    for (let i = 2 + this.random.below(3); i > 0; i--)
+      this.clients.push(new Producer(cluster, random(), true));
+    for (let i = 1 + this.random.below(2); i > 0; i--)
+      this.clients.push(new Producer(cluster, random(), false));
+    for (let i = 0; i < 2; i++) this.clients.push(new Consumer(cluster, random()));
+  }
+
+  #newDisk(machine: string): SimDisk {
+    const disk = new SimDisk(
+      this.world,
+      this.world.random(concerns.disk + 50 * this.#diskConcern++),
+      machine,
+    );
+    disk.onWrite = (_path, position, bytes) => this.shadow.onDiskWrite(position, bytes);
+    return disk;
+  }
+
+  /** A machine without any disk content. */
+  newMachine(): string {
+    const name = `m${++this.#machines}`;
+    this.disks.set(name, this.#newDisk(name));
+    return name;
+  }
+
+  newBroker(machine: string): SimBroker {
+    const disk = this.disks.get(machine)!;
+    const broker = new SimBroker(this.world, `b${++this.lives}`, machine, disk, this.bucket);
+    broker.life.skewMs = this.random.chance(0.2) ? this.random.below(6_000) - 3_000 : 0;
+    return broker;
+  }
+
+  startOf(broker: SimBroker, abandon: readonly string[] = []) {
+    return broker.start(this.shape, concerns.lives + this.lives, abandon);
+  }
+
+  /**
+   * Starts brokers on the present machine until one serves and has shown all it should. `arm` may arrange for the next
+   * one to die on the way. False when something was found wrong.
+   */
+  async bringUp(arm: (broker: SimBroker) => void = () => {}): Promise<boolean> {
+    const { world } = this;
+    let patience = world.time + startPatienceMs;
+    for (let attempt = 1; world.violation === null; attempt++) {
+      const broker = this.newBroker(this.machine);
+      if (attempt === 1) arm(broker);
+      const outcome = await this.startOf(broker);
+      if (outcome.ok) {
+        const held = broker.life.killAfterCalls;
+        broker.life.killAfterCalls = 0;
+        broker.onFailed = () => this.#onFailed(broker);
+        const verified = await this.cluster.verify(broker);
+        if (world.violation !== null) return false;
+        if (!verified || broker.failure !== null) {
+          broker.end();
+          continue;
+        }
+        broker.life.killAfterCalls = held;
+        this.cluster.serve(broker);
+        return true;
+      }
+      broker.end();
+      const { error } = outcome;
+      if (this.bucket.mood !== 'calm') patience = world.time + startPatienceMs;
+      else if (error !== null && !this.#excusable(error.code)) {
+        world.fail(`a start was refused: ${error.code} ${error.message}`);
+        return false;
+      }
+      if (world.time > patience) {
+        world.fail(`no broker could be started: ${error?.message ?? 'killed each time'}`);
+        return false;
+      }
+      await world.sleep(500 + this.random.below(1_500));
+    }
+    return false;
+  }
+
+  #excusable(code: string): boolean {
+    // Requests sent while the store was away, and journal entries of dead owners that land late.
+    return ['STORE_UNAVAILABLE', 'STORE_THROTTLED', 'METADATA_MOVED'].includes(code);
+  }
+
+  /** The broker of the moment gave up by itself: nobody fenced it, so it should not have. */
+  #onFailed(broker: SimBroker): void {
+    if (this.cluster.current !== broker || broker.phase === 'down') return;
+    const kind = (broker.failure as { kind?: string } | null)?.kind;
+    const known = errorKinds.find((each) => each === kind);
+    if (known !== 'unavailable') this.world.fail(`the broker gave up: ${broker.failure?.stack ?? ''}`);
+  }
+
+  /** Everything is well now: a stop must be clean, a start without the disk must find all, nothing may be left over. */
+  async #finish(): Promise<void> {
+    const { world, cluster, shadow } = this;
+    if (world.violation !== null) return;
+    if (!(await this.#verifyCalmly())) return;
+    cluster.close();
+    const stopped = await cluster.current!.stop();
+    if (stopped !== 'clean') {
+      world.fail(`the last stop was ${stopped}`);
+      return;
+    }
+    for (const wal of shadow.image.wals.values())
+      if (wal.state === 'open') world.fail(`WAL ${wal.logId} is recorded as open after a clean stop`);
+    for (const topic of shadow.image.topicsById.values())
+      for (const { partition, state } of topic.partitions)
+        if (state !== 'closed') world.fail(`${topic.name}-${partition} is ${state} after a clean stop`);
+    this.machine = this.newMachine();
+    if (!(await this.bringUp())) return;
+    for (const client of this.clients) {
+      if (client instanceof Producer) await client.finalProbe();
+      if (world.violation !== null) return;
+    }
+    await world.sleep(quietMs);
+    const { orphans, missing } = shadow.audit();
+    if (missing.length > 0) world.fail(`objects are missing: ${missing.join(', ')}`);
+    if (orphans.length > 0 && sweepsOrphans) world.fail(`objects are left over: ${orphans.join(', ')}`);
+    const { dropped } = shadow.image;
+    if (dropped.size > 0) world.fail(`dropped objects are still there: ${[...dropped.keys()].join(', ')}`);
+    if (shadow.unreferenced.size > 0)
+      world.fail(`objects without use are kept: ${[...shadow.unreferenced].join(', ')}`);
+    if (!(await this.#verifyCalmly())) return;
+    cluster.close();
+    const last = await cluster.current!.stop();
+    if (last !== 'clean') world.fail(`the stop after the quiet time was ${last}`);
+  }
+
+  async #verifyCalmly(): Promise<boolean> {
+    const { current } = this.cluster;
+    const whole = await this.cluster.verify(current!);
+    if (!whole && this.world.violation === null) this.world.fail('the last verification was interrupted');
+    return this.world.violation === null;
+  }
+}
+
+/** Objects that were stored and never named are removed by a service of the broker. */
+const sweepsOrphans = false;
+
+export function simulate(options: SimulationOptions): Promise<SimulationResult> {
+  return new Simulation(options).run();
+}
