@@ -15,7 +15,8 @@ import {
 import { ErrorCode } from '../protocol/generated/errors.ts';
 import { topicOperations } from './authorized-operations.ts';
 import type { RequestHandler } from './handler.ts';
-import { type MetadataDeps, partitionsOf } from './metadata.ts';
+import type { MetadataDeps } from './metadata.ts';
+import { partitionsOf } from './metadata-pieces.ts';
 import { isInternalTopic, topicNameProblem } from './topic-names.ts';
 
 const pagePartitionsMax = 2_000;

@@ -6,21 +6,18 @@
  * being created automatically; illegal or colliding name: INVALID_TOPIC_EXCEPTION. A topic named twice is answered once.
  * This broker is leader, only replica, in-sync set and controller: durability is the storage's, not a matter of
  * replicas. A partition that is not open has no leader (LEADER_NOT_AVAILABLE).
- * Pieces of the answer are kept per topic and image revision, so the cost of an answer is that of encoding it.
+ * Answers are copied together from pieces encoded per topic (metadata-pieces.ts).
  */
-import type { TopicImage } from '../metadata/metadata-store.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
-import {
-  MetadataCodec,
-  type MetadataRequest,
-  type MetadataRequestTopic,
-  type MetadataResponseInput,
-  type MetadataResponsePartitionInput,
-  type MetadataResponseTopicInput,
+import type {
+  MetadataRequest,
+  MetadataRequestTopic,
+  MetadataResponseTopicInput,
 } from '../protocol/generated/metadata.ts';
 import { ZERO_UUID } from '../protocol/primitives.ts';
-import { clusterOperations, topicOperations } from './authorized-operations.ts';
+import { clusterOperations } from './authorized-operations.ts';
 import type { RequestHandler } from './handler.ts';
+import { type MetadataAnswer, metadataAnswerCodec, TopicPieces } from './metadata-pieces.ts';
 import type { AutoTopics } from './topic-creation.ts';
 import type { TopicDirectory } from './topic-directory.ts';
 import { isInternalTopic, topicNameProblem } from './topic-names.ts';
@@ -41,64 +38,16 @@ export interface MetadataDeps {
 
 const nameOptionalVersion = 12;
 
-/** Answer pieces of existing topics, as of one image revision. */
-export class TopicPieces {
-  readonly #topics: TopicDirectory;
-  readonly #pieces = new Map<string, MetadataResponseTopicInput>();
-  #revision = -1;
-
-  constructor(topics: TopicDirectory) {
-    this.#topics = topics;
-  }
-
-  piece(topic: TopicImage, nodeId: number): MetadataResponseTopicInput {
-    const { revision } = this.#topics.image;
-    if (revision !== this.#revision) {
-      this.#pieces.clear();
-      this.#revision = revision;
-    }
-    let piece = this.#pieces.get(topic.topicId);
-    if (piece === undefined) {
-      const { name, topicId, internal: isInternal } = topic;
-      piece = {
-        errorCode: ErrorCode.NONE,
-        name,
-        topicId,
-        isInternal,
-        partitions: partitionsOf(topic, nodeId),
-      };
-      this.#pieces.set(topicId, piece);
-    }
-    return piece;
-  }
-}
-
-export function partitionsOf(topic: TopicImage, nodeId: number): MetadataResponsePartitionInput[] {
-  const nodes = [nodeId];
-  return topic.partitions.map(({ partition, state, node, leaderEpoch }) => {
-    const led = state === 'open' && node === nodeId;
-    return {
-      errorCode: led ? ErrorCode.NONE : ErrorCode.LEADER_NOT_AVAILABLE,
-      partitionIndex: partition,
-      leaderId: led ? nodeId : -1,
-      leaderEpoch,
-      replicaNodes: nodes,
-      isrNodes: nodes,
-      offlineReplicas: [],
-    };
-  });
-}
-
 /** A topic that is not there. */
 function missing(errorCode: number, name: string | null, topicId = ZERO_UUID): MetadataResponseTopicInput {
   return { errorCode, name, topicId, isInternal: name !== null && isInternalTopic(name), partitions: [] };
 }
 
-export function metadataHandler(deps: MetadataDeps): RequestHandler<MetadataRequest, MetadataResponseInput> {
+export function metadataHandler(deps: MetadataDeps): RequestHandler<MetadataRequest, MetadataAnswer> {
   const { topics, autoTopics } = deps;
   const pieces = new TopicPieces(topics);
 
-  function byId(wanted: readonly MetadataRequestTopic[], nodeId: number): MetadataResponseTopicInput[] {
+  function byId(wanted: readonly MetadataRequestTopic[], nodeId: number): MetadataAnswer['topics'] {
     const ids = new Set(wanted.map(({ topicId }) => topicId).filter((topicId) => topicId !== ZERO_UUID));
     return [...ids].map((topicId) => {
       const topic = topics.topicById(topicId);
@@ -112,8 +61,8 @@ export function metadataHandler(deps: MetadataDeps): RequestHandler<MetadataRequ
     wanted: readonly MetadataRequestTopic[],
     nodeId: number,
     mayCreate: boolean,
-  ): MetadataResponseTopicInput[] {
-    const answers: MetadataResponseTopicInput[] = [];
+  ): MetadataAnswer['topics'] {
+    const answers: MetadataAnswer['topics'][number][] = [];
     const absent: string[] = [];
     for (const name of new Set(wanted.map((topic) => topic.name ?? ''))) {
       const topic = topics.topicByName(name);
@@ -127,12 +76,12 @@ export function metadataHandler(deps: MetadataDeps): RequestHandler<MetadataRequ
   }
 
   return {
-    codec: MetadataCodec,
+    codec: metadataAnswerCodec,
     handle(context, request, respond) {
       const version = context.apiVersion;
       const { nodeId, host, port, rack } = deps.endpoint(context.listener);
       const wanted = version === 0 && request.topics?.length === 0 ? null : request.topics;
-      let answers: MetadataResponseTopicInput[];
+      let answers: MetadataAnswer['topics'];
       if (wanted === null) {
         answers = Array.from(topics.image.topicsByName.values(), (topic) => pieces.piece(topic, nodeId));
       } else if (version < nameOptionalVersion && wanted.some(isByIdOrNameless)) {
@@ -142,18 +91,12 @@ export function metadataHandler(deps: MetadataDeps): RequestHandler<MetadataRequ
       } else {
         answers = byName(wanted, nodeId, request.allowAutoTopicCreation);
       }
-      if (request.includeTopicAuthorizedOperations) {
-        answers = answers.map((topic) =>
-          topic.errorCode === ErrorCode.NONE
-            ? { ...topic, topicAuthorizedOperations: topicOperations }
-            : topic,
-        );
-      }
       respond({
         brokers: [{ nodeId, host, port, rack }],
         clusterId: topics.image.clusterId,
         controllerId: nodeId,
         topics: answers,
+        topicOperations: request.includeTopicAuthorizedOperations,
         ...(request.includeClusterAuthorizedOperations
           ? { clusterAuthorizedOperations: clusterOperations }
           : {}),

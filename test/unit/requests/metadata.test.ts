@@ -3,7 +3,9 @@ import { test } from 'node:test';
 import { silentLogger } from '../../../src/ports/logger.ts';
 import { MetadataCodec, type MetadataRequestInput } from '../../../src/protocol/generated/metadata.ts';
 import { ZERO_UUID } from '../../../src/protocol/primitives.ts';
-import { metadataHandler, TopicPieces } from '../../../src/requests/metadata.ts';
+import { Writer } from '../../../src/protocol/writer.ts';
+import { metadataHandler } from '../../../src/requests/metadata.ts';
+import { metadataAnswerCodec, partitionsOf, TopicPieces } from '../../../src/requests/metadata-pieces.ts';
 import { AutoTopics } from '../../../src/requests/topic-creation.ts';
 import { settle } from '../../support/store-fixtures.ts';
 import { call, ErrorCode, endpoint, FakeControl, FakeTopics, nodeId, topicId } from './admin-fixtures.ts';
@@ -179,14 +181,81 @@ test('a name given twice is answered once', async () => {
   assert.equal((await ask(5, names('a', 'a'))).topics.length, 1);
 });
 
-test('pieces are kept while the image stands still and made anew when it moves', () => {
+test('a piece is kept until one of its leaders changes, whatever else the image does', () => {
   const { topics } = rig();
-  topics.add('a');
+  topics.add('a', 2);
+  topics.add('b');
   const pieces = new TopicPieces(topics);
   const topic = topics.topicByName('a')!;
   const first = pieces.piece(topic, nodeId);
+  topics.add('c');
   assert.equal(pieces.piece(topic, nodeId), first);
-  topics.builder.apply([{ type: 'partitions', topicId: topic.topicId, partitions: 2 }]);
-  assert.equal(pieces.piece(topic, nodeId).partitions!.length, 2);
-  assert.notEqual(first.topicId, ZERO_UUID);
+  const { topicId: id, partitions } = topic;
+  const { leaderEpoch, endOffset } = partitions[1]!;
+  topics.builder.apply([
+    {
+      type: 'close',
+      topicId: id,
+      partition: 1,
+      leaderEpoch,
+      endOffset: Math.max(0, endOffset),
+      stateObject: '',
+    },
+  ]);
+  const closed = pieces.piece(topic, nodeId);
+  assert.notEqual(closed, first);
+  topics.builder.apply([{ type: 'partitions', topicId: id, partitions: 3 }]);
+  assert.notEqual(pieces.piece(topic, nodeId), closed);
+});
+
+test('pieces of deleted topics go', () => {
+  const { topics } = rig();
+  const pieces = new TopicPieces(topics);
+  for (let round = 0; round < 20; round++) {
+    for (let i = 0; i < 50; i++) topics.add(`${round}-${i}`);
+    const made = [...topics.image.topicsById.values()];
+    for (const topic of made) pieces.piece(topic, nodeId);
+    topics.builder.apply(made.map(({ topicId: id }) => ({ type: 'topicDeleted', topicId: id })));
+  }
+  assert.ok(pieces.size <= 120, `${pieces.size} pieces`);
+});
+
+test('answers put together from pieces are byte for byte what the codec writes, in every version', () => {
+  const { topics } = rig();
+  for (let i = 0; i < 200; i++) topics.add(`topic-${i}`, 1 + (i % 5));
+  const pieces = new TopicPieces(topics);
+  const absent = { errorCode: ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, name: 'none', partitions: [] };
+  const { minVersion, maxVersion } = MetadataCodec.api;
+  for (let version = minVersion; version <= maxVersion; version++) {
+    for (const count of [0, 1, 126, 127, 128, 200]) {
+      for (const operations of version >= 8 ? [false, true] : [false]) {
+        const some = [...topics.image.topicsByName.values()].slice(0, count);
+        const rest = {
+          brokers: [endpoint()],
+          clusterId: 'abcdefghijklmnopqrstuv',
+          controllerId: nodeId,
+          ...(version >= 8 && version <= 10 && operations ? { clusterAuthorizedOperations: 8096 } : {}),
+        };
+        const plain = some.map((topic) => ({
+          errorCode: 0,
+          name: topic.name,
+          topicId: topic.topicId,
+          isInternal: topic.internal,
+          partitions: partitionsOf(topic, nodeId),
+          ...(operations ? { topicAuthorizedOperations: 3576 } : {}),
+        }));
+        const [expected, found] = [new Writer(), new Writer()];
+        // Something stands in front of an answer: size and header.
+        for (const writer of [expected, found]) writer.i32(12345);
+        MetadataCodec.encodeResponse(expected, { ...rest, topics: [...plain, absent] }, version);
+        const composed = [...some.map((topic) => pieces.piece(topic, nodeId)), absent];
+        metadataAnswerCodec.encodeResponse(
+          found,
+          { ...rest, topics: composed, topicOperations: operations },
+          version,
+        );
+        assert.deepEqual(found.written, expected.written, `version ${version}, ${count} topics`);
+      }
+    }
+  }
 });
