@@ -361,6 +361,68 @@ async function sleeper(context: LongContext, bucket: Bucket, findings: Findings)
   }
 }
 
+/** The same with the WAL in the bucket and producers at work: what the sleeper has under way meets the successor's seal. */
+async function sleeperWithoutDisk(context: LongContext, bucket: Bucket, findings: Findings): Promise<void> {
+  const words = ['--store', bucket.url('diskless'), '--wal', 'store:'];
+  const elsewhere = join(context.directory, 'diskless-successor');
+  const first = await BrokerProcess.start({
+    data: join(context.directory, 'diskless'),
+    args: words,
+    env: bucket.env,
+  });
+  const load = new Load(first);
+  let second: BrokerProcess | null = null;
+  try {
+    await load.begin();
+    await load.more(200);
+    findings.refusal(
+      'a second broker on a WAL in the bucket whose owner works',
+      await refusedStart([...words, '--data', elsewhere], bucket.env, 60_000),
+      exitCodes.refused,
+      [/is alive/, /--take-over/],
+    );
+    await load.more(20);
+    process.kill(first.pid, 'SIGSTOP');
+    context.say('the broker without a disk sleeps');
+    const asleep = load.ledger.batches;
+    second = await BrokerProcess.start({
+      data: elsewhere,
+      args: [...words, '--take-over'],
+      env: bucket.env,
+    });
+    const begun = performance.now();
+    process.kill(first.pid, 'SIGCONT');
+    const end = await Promise.race([
+      first.whenEnded(),
+      new Promise<null>((resolve) => setTimeout(() => resolve(null), fencedMsMax)),
+    ]);
+    findings.note(
+      'a sleeping broker whose WAL was taken from it wakes up under load',
+      end === null
+        ? 'served on'
+        : `exit ${end.code} after ${((performance.now() - begun) / 1000).toFixed(1)} s`,
+      `${whyFenced(first.errors)}; ${load.ledger.batches - asleep} batches acknowledged since it slept`,
+      end?.code === exitCodes.fenced && whyFenced(first.errors) !== ''
+        ? null
+        : `${end?.signal ?? end?.code} instead of ${exitCodes.fenced}: ${first.errors.slice(-600)}`,
+    );
+    load.broker = second;
+    await load.more(100);
+    await load.drain();
+    const faults = await load.faults();
+    findings.note(
+      'its producers went on at the successor',
+      'everything is there',
+      `${load.ledger.batches} batches acknowledged by both, read back: ${faults.length} faults`,
+      faults.length === 0 ? null : faults.slice(0, 5).join('; '),
+    );
+  } finally {
+    await load.stop();
+    await first.dispose();
+    await second?.dispose();
+  }
+}
+
 /** A batch of no producer in particular. */
 function plainBatch(): Buffer {
   const nobody = { producerId: -1, producerEpoch: -1 };
@@ -375,6 +437,7 @@ async function run(context: LongContext): Promise<LongOutcome> {
     await inUse(context, bucket, findings);
     await race(context, bucket, findings);
     await sleeper(context, bucket, findings);
+    await sleeperWithoutDisk(context, bucket, findings);
   } finally {
     await bucket.stop();
   }

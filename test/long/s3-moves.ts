@@ -5,8 +5,7 @@
  *
  *   stopped     SIGTERM, exit 0, its directory deleted, started in another one
  *   killed      kill -9, only the WAL file kept, started in another directory with --wal pointing at it
- *   diskless    kill -9 with the WAL in the bucket (--wal store:), its directory deleted
- *   diskless-stopped    the same with SIGTERM
+ *   diskless    kill -9 with the WAL in the bucket (--wal store:), its directory deleted; once with SIGTERM, too
  */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -42,6 +41,8 @@ const syntheticTopic = 'synthetic';
 const sequencesTopic = 'sequences';
 const codecOf: Readonly<Record<DataSet, CodecName>> = { flights: 'lz4', weather: 'none', movies: 'gzip' };
 const readTimeoutMs = 240_000;
+/** Of the directory of a broker without a disk: its lock. */
+const lockBytesMax = 4096;
 
 interface Move {
   readonly name: string;
@@ -71,6 +72,22 @@ const moves: readonly Move[] = [
     end: 'kill -9',
     words: (kept) => ['--wal', `file://${kept}`],
     diskBytesMax: Number.POSITIVE_INFINITY,
+  },
+  {
+    name: 'diskless-stopped',
+    what: 'WAL in the bucket, SIGTERM, directory deleted',
+    share: 0.2,
+    end: 'SIGTERM',
+    words: () => ['--wal', 'store:'],
+    diskBytesMax: lockBytesMax,
+  },
+  {
+    name: 'diskless',
+    what: 'WAL in the bucket, kill -9, directory deleted; the wait for the silent owner counts as starting',
+    share: 0.2,
+    end: 'kill -9',
+    words: () => ['--wal', 'store:'],
+    diskBytesMax: lockBytesMax,
   },
 ];
 
