@@ -2,12 +2,21 @@
 /** Entry point of the command line. The broker's code is loaded only when it is started: --help answers at once. */
 import { systemProcess } from './cli/process-port.ts';
 import { runCommandLine } from './cli/run.ts';
+import { SystemClock } from './threads/adapters/system-clock.ts';
+import { SystemRandom } from './threads/adapters/system-random.ts';
 import { nameIoThreads } from './threads/adapters/thread-name.ts';
 
-const code = await runCommandLine(systemProcess(process.env), async (options) => {
-  const { startBroker } = await import('./embedded/index.ts');
-  const broker = await startBroker(options);
-  nameIoThreads('file i/o');
-  return broker;
-});
+const code = await runCommandLine(
+  systemProcess(process.env),
+  async (options) => {
+    const { startBroker } = await import('./embedded/index.ts');
+    const broker = await startBroker(options);
+    nameIoThreads('file i/o');
+    return broker;
+  },
+  async () => {
+    const { operatorTools } = await import('./inspect/tools.ts');
+    return operatorTools({ clock: new SystemClock(), random: new SystemRandom() });
+  },
+);
 process.exit(code);

@@ -19,8 +19,20 @@ export interface StartCommand {
   readonly abandonWals: readonly string[];
   readonly takeOver: boolean;
 }
+/** An operator's command: it looks at a store and ends. */
+export interface ToolCommand {
+  readonly kind: 'doctor' | 'inspect';
+  readonly configFile: string | null;
+  readonly flags: readonly GivenSetting[];
+  /** As it was written; null = that of the settings. */
+  readonly store: string | null;
+  readonly json: boolean;
+  readonly verify: boolean;
+  readonly topic: string | null;
+}
 export type Command =
   | StartCommand
+  | ToolCommand
   | { readonly kind: 'help'; readonly profile: Profile }
   | { readonly kind: 'version' };
 
@@ -47,12 +59,22 @@ const options = {
   set: { type: 'string' },
   'abandon-wal': { type: 'string' },
   'take-over': { type: 'boolean' },
+  json: { type: 'boolean' },
+  verify: { type: 'boolean' },
+  topic: { type: 'string' },
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean', short: 'v' },
 } as const;
 /** May be given several times. */
 const repeatable: ReadonlySet<string> = new Set(['wal', 'listen', 'set', 'abandon-wal']);
-const commands = ['start', 'help'] as const;
+const commands = ['start', 'doctor', 'inspect', 'help'] as const;
+/** Options that not every command takes. */
+const toolOptions: Readonly<Record<string, readonly string[]>> = {
+  json: ['doctor', 'inspect'],
+  verify: ['inspect'],
+  topic: ['inspect'],
+};
+const startOptions = ['data', 'wal', 'listen', 'http', 'threads', 'abandon-wal', 'take-over'];
 const argumentsMax = 1_000;
 
 export const optionsHelp: readonly (readonly [string, string])[] = [
@@ -66,7 +88,10 @@ export const optionsHelp: readonly (readonly [string, string])[] = [
   ['--config FILE', 'settings as Java properties, key=value a line'],
   ['--set KEY=VALUE', 'any setting below; may be repeated'],
   ['--abandon-wal ID', 'give up the records of a lost WAL (they are gone); may be repeated'],
-  ['--take-over', 'take a shared WAL, or one of objects, from a broker that may still live: it is fenced'],
+  ['--take-over', 'take a shared or object WAL from a broker that may still live: it is fenced'],
+  ['--json', 'doctor, inspect: print one JSON object instead of words'],
+  ['--verify', 'inspect: read every object and compare every checksum and range'],
+  ['--topic NAME', 'inspect: only this topic'],
   ['-h, --help', 'this help, with the values in force on this machine'],
   ['-v, --version', 'print the version'],
 ];
@@ -101,13 +126,22 @@ export function parseCommandLine(args: readonly string[]): Command {
     values.push(value ?? '');
     given.set(name, values);
   }
-  const [command, extra] = positionals;
-  if (command !== undefined && command !== 'start' && command !== 'help')
+  // `npm start -- doctor …` puts its own "start" in front.
+  if (positionals[0] === 'start' && isTool(positionals[1])) positionals.shift();
+  const [command, ...rest] = positionals;
+  if (command !== undefined && !(commands as readonly string[]).includes(command))
     throw unknown('command', command, command, commands);
+  const extra = isTool(command) ? rest[1] : rest[0];
   if (extra !== undefined) throw new UsageError(`nothing can be made of "${extra}" after ${command}`);
   if (given.has('version')) return { kind: 'version' };
   if (given.has('help') || command === 'help')
     return { kind: 'help', profile: helpProfile(given.get('profile')?.[0]) };
+  for (const name of given.keys()) {
+    const mayTake = toolOptions[name] ?? (startOptions.includes(name) ? ['start'] : commands);
+    if (command !== undefined && !(mayTake as readonly string[]).includes(command))
+      throw new UsageError(`option --${name} is for ${mayTake.join(' and ')}`);
+  }
+  if (isTool(command)) return toolCommand(command, rest[0], given);
   if (command === undefined) throw new UsageError('what to do? millrace start begins to serve');
   return {
     kind: 'start',
@@ -115,6 +149,27 @@ export function parseCommandLine(args: readonly string[]): Command {
     flags: settingsOf(given),
     abandonWals: given.get('abandon-wal') ?? [],
     takeOver: given.has('take-over'),
+  };
+}
+
+function isTool(word: string | undefined): word is ToolCommand['kind'] {
+  return word === 'doctor' || word === 'inspect';
+}
+
+function toolCommand(
+  kind: ToolCommand['kind'],
+  store: string | undefined,
+  given: ReadonlyMap<string, readonly string[]>,
+): ToolCommand {
+  if (store !== undefined && given.has('store')) throw new UsageError('the store is given twice');
+  return {
+    kind,
+    configFile: given.get('config')?.[0] ?? null,
+    flags: settingsOf(new Map([...given].filter(([name]) => name !== 'store'))),
+    store: store ?? given.get('store')?.[0] ?? null,
+    json: given.has('json'),
+    verify: given.has('verify'),
+    topic: given.get('topic')?.[0] ?? null,
   };
 }
 

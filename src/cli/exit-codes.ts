@@ -5,6 +5,8 @@ import { MillraceError } from '../ports/errors.ts';
 
 export const exitCodes = {
   clean: 0,
+  /** inspect: damage or contradictions were found. */
+  problemsFound: 1,
   /** Wrong command line or setting. */
   wrongSetting: 64,
   /** The object store was not reachable at start. */
@@ -24,6 +26,7 @@ export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 const settingCodes: ReadonlySet<string> = new Set([
   'SETTING',
   'STORE_URL',
+  'INSPECT_TOPIC',
   'STORE_FORBIDDEN',
   'HTTP_ADDRESS',
   'LISTENER_ADDRESS',

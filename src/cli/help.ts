@@ -14,6 +14,8 @@ export function helpText(profile: Profile, machine: Machine, directory: string):
     '',
     'Usage:',
     '  millrace start [options]    serve until SIGTERM or SIGINT; a second signal ends it at once',
+    '  millrace doctor [STORE]     try out an object store: has it all that a broker relies on?',
+    '  millrace inspect [STORE]    print what a store holds; --verify reads and checks all of it',
     '  millrace help               this text',
     '',
     'Options:',
@@ -30,8 +32,9 @@ export function helpText(profile: Profile, machine: Machine, directory: string):
       ` and to send ${bytesText(limits.sendBudgetBytes)}`,
     `  uploads start at ${bytesText(limits.uploadTriggerBytes)}, batches held per shard and volume: ${limits.journalEntries}`,
     '',
-    'Exit codes: 0 clean, 64 wrong setting, 69 store unreachable, 70 internal error, 73 refused,',
-    '75 stopped before all was uploaded (it is in the WAL), 76 another broker took over.',
+    'Exit codes: 0 clean, 1 inspect found problems, 64 wrong setting, 69 store unreachable or unfit,',
+    '70 internal error, 73 refused, 75 stopped before all was uploaded (it is in the WAL), 76 another',
+    'broker took over.',
   ];
   return `${lines.join('\n')}\n`;
 }

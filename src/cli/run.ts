@@ -13,15 +13,20 @@ import { type GivenSetting, type ResolvedSettings, resolveSettings } from '../co
 import type { Broker, BrokerOptions } from '../embedded/broker-types.ts';
 import { createLogger } from '../observe/logger.ts';
 import type { Logger } from '../ports/logger.ts';
-import { type Command, parseCommandLine, type StartCommand } from './arguments.ts';
+import { type Command, parseCommandLine, type StartCommand, type ToolCommand } from './arguments.ts';
 import { type ExitCode, exitCodes, failureExitCode, startExitCode } from './exit-codes.ts';
 import { helpText } from './help.ts';
 import type { ProcessPort } from './process-port.ts';
+import { runTool, storeUrl, type Tools } from './tools.ts';
 
 export type StartBroker = (options: BrokerOptions) => Promise<Broker>;
 
 /** Resolves to the exit code when there is nothing left to do; never rejects. */
-export async function runCommandLine(host: ProcessPort, startBroker: StartBroker): Promise<ExitCode> {
+export async function runCommandLine(
+  host: ProcessPort,
+  startBroker: StartBroker,
+  loadTools: () => Promise<Tools>,
+): Promise<ExitCode> {
   let resolved: ResolvedSettings;
   let command: Command;
   try {
@@ -39,17 +44,22 @@ export async function runCommandLine(host: ProcessPort, startBroker: StartBroker
     host.err(`millrace: ${error instanceof Error ? error.message : String(error)}\n`);
     return exitCodes.wrongSetting;
   }
+  if (command.kind !== 'start') return runTool(host, command, resolved.settings, await loadTools());
   return serve(host, command, resolved, startBroker);
 }
 
-function readSettings(host: ProcessPort, command: StartCommand): ResolvedSettings {
+function readSettings(host: ProcessPort, command: StartCommand | ToolCommand): ResolvedSettings {
+  const store =
+    command.kind === 'start' || command.store === null
+      ? []
+      : [{ name: 'store.url', value: storeUrl(command.store, host.directory), origin: command.kind }];
   return resolveSettings({
     profile: 'start',
     machine: host.machine(),
     directory: host.directory,
     file: command.configFile === null ? [] : readSettingsFile(host, command.configFile),
     environment: host.environment,
-    flags: command.flags,
+    flags: [...command.flags, ...store],
   });
 }
 

@@ -135,7 +135,7 @@ export const probes: readonly Probe[] = [
     missing:
       'Recovery could overlook the newest entries, and the sweep could not see what it should clean up.',
     async run({ store, prefix }) {
-      const keys = ['a', 'a-b', 'a/1', 'a/2', 'b'].map((name) => `${prefix}list/${name}`);
+      const keys = ['a-b', 'a.b', 'a/1', 'a/2', 'b'].map((name) => `${prefix}list/${name}`);
       for (const key of [...keys].reverse()) await store.put(key, [Buffer.from('x')]);
       const expected = [...keys].sort().join(' ');
       const listed = async (options?: { after?: string; limit?: number }): Promise<string[]> =>

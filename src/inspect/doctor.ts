@@ -87,11 +87,14 @@ export async function examine(store: ObjectStore, options: DoctorOptions): Promi
     if (probe.needed && findings.at(-1)!.verdict === 'missing') reached = false;
   }
   const sample = reached ? await measured(context, options, findings) : null;
-  findings.push(await cleanedUp(context));
+  // Nothing was written where not even the listing worked.
+  const listed = findings[0]!.verdict === 'ok';
+  if (listed) findings.push(await cleanedUp(context));
   return {
     store: store.url,
     findings,
-    permissionsMissing: [...refused].sort(),
+    // Who is nobody to the store, or asks the wrong one, lacks more than permissions.
+    permissionsMissing: listed ? [...refused].sort() : [],
     sample,
     fit: !findings.some(({ verdict }) => verdict === 'missing'),
   };
@@ -158,8 +161,6 @@ function adviceOn(error: unknown): string {
       return 'The store did not answer: check address, network and proxy.';
     case 'STORE_THROTTLED':
       return 'The store asked to slow down: try again when it is less busy.';
-    case 'STORE_FORBIDDEN':
-      return 'Give these credentials the right to do it.';
     default:
       return '';
   }

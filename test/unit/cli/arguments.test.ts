@@ -21,6 +21,7 @@ test('start takes its options as settings, in order', () => {
       { name: 'c', value: 'd=e', origin: '--set' },
     ],
     abandonWals: ['x'],
+    takeOver: false,
   });
 });
 
@@ -64,7 +65,8 @@ test('what is wrong is named, with what may have been meant', () => {
 test('every option in the help is one that is taken', () => {
   for (const [option] of optionsHelp) {
     const [, name, argument] = /(--[a-z-]+)(?: (.+))?$/.exec(option)!;
-    const words = ['start', name!, ...(argument === undefined ? [] : ['k=v'])];
+    const command = ['--json', '--verify', '--topic'].includes(name!) ? 'inspect' : 'start';
+    const words = [command, name!, ...(argument === undefined ? [] : ['k=v'])];
     assert.doesNotThrow(
       () => parseCommandLine(name === '--profile' ? ['start', name, 'dev'] : words),
       option,

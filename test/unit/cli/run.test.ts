@@ -69,12 +69,13 @@ class FakeBroker implements Broker {
   }
 }
 
+const noTools = (): Promise<never> => assert.fail("an operator's command was loaded");
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 function run(line: string, start?: (options: BrokerOptions) => Promise<Broker>) {
   const host = new FakeProcess(line);
   const broker = new FakeBroker();
-  const exit = runCommandLine(host, start ?? (async () => broker));
+  const exit = runCommandLine(host, start ?? (async () => broker), noTools);
   return { host, broker, exit };
 }
 
@@ -123,10 +124,14 @@ test('settings reach the broker from file, environment and flags', async () => {
   host.environment.MILLRACE_BROKER_RACK = 'b';
   host.environment.MILLRACE_PORT = 'tcp://10.0.0.1:9092';
   let options: BrokerOptions | undefined;
-  await runCommandLine(host, async (given) => {
-    options = given;
-    throw new MillraceError('invalid', 'LOCK_HELD', 'the directory is in use');
-  });
+  await runCommandLine(
+    host,
+    async (given) => {
+      options = given;
+      throw new MillraceError('invalid', 'LOCK_HELD', 'the directory is in use');
+    },
+    noTools,
+  );
   const settings = options!.settings;
   assert.deepEqual(
     [settings.profile, settings['node.id'], settings['num.partitions'], settings['broker.rack']],

@@ -208,10 +208,10 @@ describe('doctor', () => {
       }
     }
     const report = await look(new Away(memory()));
-    assert.equal(calls, 2);
+    assert.equal(calls, 1);
     assert.equal(report.fit, false);
     assert.equal(report.sample, null);
     assert.match(doctorText(report), /MISSING .*ECONNREFUSED\n.*check address, network and proxy/);
-    assert.ok(report.findings.slice(1, -1).every(({ verdict }) => verdict === 'skipped'));
+    assert.ok(report.findings.slice(1).every(({ verdict }) => verdict === 'skipped'));
   });
 });

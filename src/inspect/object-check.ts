@@ -1,0 +1,213 @@
+/**
+ * Reads one object from end to end and compares all there is to compare: footer, sections, index, the CRC of every block,
+ * the CRC and the offsets of every batch, and the ranges that the metadata name it for. Memory: the index, and a window
+ * of 4 MiB or one larger block.
+ */
+import {
+  baseOffsetOf,
+  batchBytesOf,
+  batchHeaderBytes,
+  crcOf,
+  crcStart,
+  currentMagic,
+  lastOffsetOf,
+  leaderEpochOf,
+  magicOf,
+} from '../protocol/records/batch-header.ts';
+import type { Crc32c } from '../protocol/records/crc32c.ts';
+import type { ObjectStore } from '../store/object-store.ts';
+import { checkHead, headBytes, objectKey, objectVersion } from '../stream/objects/object-format.ts';
+import type { IndexedStream } from '../stream/objects/object-index.ts';
+import type { IndexEntry } from '../stream/objects/objects.ts';
+import { ObjectReader, type OpenObject } from '../stream/read/object-reader.ts';
+import type { Problems } from './inspect-report.ts';
+import type { NamedObject } from './named-objects.ts';
+
+const windowBytes = 4 << 20;
+
+export interface ObjectCheckDeps {
+  readonly store: ObjectStore;
+  readonly crc32c: Crc32c;
+  readonly clusterId: string;
+  readonly streamName: (topicId: string, partition: number) => string;
+  readonly problems: Problems;
+}
+
+export class ObjectCheck {
+  readonly #deps: ObjectCheckDeps;
+  readonly #reader: ObjectReader;
+  #window = Buffer.allocUnsafeSlow(windowBytes);
+  objects = 0;
+  batches = 0;
+  bytes = 0;
+
+  constructor(deps: ObjectCheckDeps) {
+    this.#deps = deps;
+    // Each object is opened once: nothing is worth keeping.
+    this.#reader = new ObjectReader({ store: deps.store, crc32c: deps.crc32c, indexBytesMax: 0 });
+  }
+
+  async check(named: NamedObject): Promise<void> {
+    const { problems } = this.#deps;
+    const key = objectKey(named.objectId);
+    const concerns = named.ranges
+      .map((range) => this.#offsets(range, range.baseOffset, range.endOffset - 1))
+      .join(', ');
+    try {
+      const opened = await this.#reader.open(named.objectId);
+      this.objects++;
+      await this.#sections(opened, key);
+      this.#ranges(named, opened, key);
+      for (let s = 0; s < opened.index.streamCount; s++)
+        await this.#stream(opened, opened.index.stream(s), key);
+    } catch (error) {
+      problems.add(key, (error as Error).message, null, concerns);
+    }
+  }
+
+  async #sections(opened: OpenObject, key: string): Promise<void> {
+    const { problems, store, crc32c, clusterId } = this.#deps;
+    const attempt = async (read: () => Promise<unknown>): Promise<void> => {
+      await read().catch((error: unknown) => problems.add(key, (error as Error).message));
+    };
+    if ((opened.footer.version ?? objectVersion) === objectVersion) {
+      await attempt(async () =>
+        checkHead(await store.get(key, { start: 0, end: headBytes }), opened.objectId, crc32c),
+      );
+    }
+    await attempt(async () => {
+      const found = (await this.#reader.describe(opened)).clusterId;
+      if (found !== clusterId) throw new Error(`it says that it belongs to cluster ${found}`);
+    });
+    await attempt(() => this.#reader.producers(opened));
+    await attempt(() => this.#reader.aborted(opened));
+    await attempt(() => this.#reader.states(opened));
+  }
+
+  /** The index must hold what the metadata name the object for. */
+  #ranges(named: NamedObject, opened: OpenObject, key: string): void {
+    for (const range of named.ranges) {
+      const number = opened.index.streamNumber(range.topicId, range.partition);
+      const concerns = this.#offsets(range, range.baseOffset, range.endOffset - 1);
+      if (number === -1) {
+        this.#deps.problems.add(key, 'the object holds nothing of this stream', null, concerns);
+        continue;
+      }
+      const { baseOffset, endOffset } = opened.index.stream(number);
+      if (baseOffset > range.baseOffset || endOffset < range.endOffset) {
+        const what = `the object holds offsets ${baseOffset} to ${endOffset - 1} of it`;
+        this.#deps.problems.add(key, what, null, concerns);
+      }
+    }
+  }
+
+  async #stream(opened: OpenObject, stream: IndexedStream, key: string): Promise<void> {
+    let next = stream.baseOffset;
+    let run: IndexEntry[] = [];
+    let bytes = 0;
+    const flush = async (): Promise<void> => {
+      if (run.length > 0) next = await this.#blocks(opened, run, next, key);
+      run = [];
+      bytes = 0;
+    };
+    for (let e = stream.firstEntry; e < stream.firstEntry + stream.entryCount; e++) {
+      const entry = opened.index.entry(stream, e);
+      if (bytes + entry.size > windowBytes) await flush();
+      run.push(entry);
+      bytes += entry.size;
+    }
+    await flush();
+    if (stream.entryCount > 0 && next !== stream.endOffset) {
+      const concerns = this.#offsets(stream, next, stream.endOffset - 1);
+      this.#deps.problems.add(key, 'no block holds these', null, concerns);
+    }
+  }
+
+  /** Reads and checks adjoining entries; resolves with the offset that has to come next. */
+  async #blocks(opened: OpenObject, run: readonly IndexEntry[], first: number, key: string): Promise<number> {
+    const { problems } = this.#deps;
+    const total = run.reduce((sum, entry) => sum + entry.size, 0);
+    if (total > this.#window.length) this.#window = Buffer.allocUnsafeSlow(total);
+    const sound = await this.#read(opened, run);
+    let next = first;
+    let at = 0;
+    for (const [i, entry] of run.entries()) {
+      if (entry.baseOffset !== next)
+        problems.add(
+          key,
+          'no block holds these',
+          entry.position,
+          this.#offsets(entry, next, entry.baseOffset - 1),
+        );
+      if (sound[i]) this.#batches(entry, at, key);
+      else
+        problems.add(
+          key,
+          'the block fails its CRC or cannot be read',
+          entry.position,
+          this.#offsets(entry, entry.baseOffset, entry.lastOffset),
+        );
+      next = entry.lastOffset + 1;
+      at += entry.size;
+    }
+    return next;
+  }
+
+  /** Which of the blocks came and match their CRC: all at once, or, when that fails, one by one. */
+  async #read(opened: OpenObject, run: readonly IndexEntry[]): Promise<boolean[]> {
+    const sound = run.map(() => true);
+    try {
+      await this.#reader.readBlocks(opened.objectId, run, this.#window, 0);
+    } catch {
+      let at = 0;
+      for (const [i, entry] of run.entries()) {
+        sound[i] = await this.#reader.readBlocks(opened.objectId, [entry], this.#window, at).then(
+          () => true,
+          () => false,
+        );
+        at += entry.size;
+      }
+    }
+    return sound;
+  }
+
+  /** Walks the batches of a block that lies at `at` in the window. */
+  #batches(entry: IndexEntry, at: number, key: string): void {
+    const view = new DataView(this.#window.buffer, this.#window.byteOffset + at, entry.size);
+    let place = 0;
+    let next = entry.baseOffset;
+    const fail = (what: string, last = entry.lastOffset): void =>
+      this.#deps.problems.add(key, what, entry.position + place, this.#offsets(entry, next, last));
+    while (place < entry.size) {
+      if (entry.size - place < batchHeaderBytes) return fail('the block ends within a batch header');
+      const length = batchBytesOf(view, place);
+      if (length < batchHeaderBytes || length > entry.size - place) return fail(`a batch of ${length} bytes`);
+      if (magicOf(view, place) !== currentMagic) return fail(`a batch of format ${magicOf(view, place)}`);
+      const last = lastOffsetOf(view, place);
+      if (baseOffsetOf(view, place) !== next)
+        fail(`a batch that begins at offset ${baseOffsetOf(view, place)}`, Math.max(next, last));
+      const crc = this.#deps.crc32c(this.#window, at + place + crcStart, length - crcStart);
+      if (crc !== crcOf(view, place)) fail('a batch fails its CRC', last);
+      if (leaderEpochOf(view, place) !== entry.leaderEpoch)
+        fail(
+          `a batch of leader epoch ${leaderEpochOf(view, place)}, the index says ${entry.leaderEpoch}`,
+          last,
+        );
+      next = last + 1;
+      place += length;
+      this.batches++;
+    }
+    if (next !== entry.lastOffset + 1)
+      fail(`the block ends at offset ${next - 1}, its index says ${entry.lastOffset}`);
+    this.bytes += entry.size;
+  }
+
+  #offsets(
+    stream: { readonly topicId: string; readonly partition: number },
+    from: number,
+    to: number,
+  ): string {
+    const name = this.#deps.streamName(stream.topicId, stream.partition);
+    return from === to ? `${name} offset ${from}` : `${name} offsets ${from} to ${to}`;
+  }
+}
