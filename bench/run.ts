@@ -1,6 +1,7 @@
 /**
  * `npm run bench -- [options] [part of a scenario's name ...]`: measures, writes perf-reports/<date>-<commit>.json and
  * makes perf-reports/README.md anew. Without names every scenario runs (about half an hour).
+ * The name storage-paths measures what bytes to and from S3 cost (storage-paths.ts).
  *
  *   --list       print the scenarios' names
  *   --quick      the scenarios with floors only, a few seconds each
@@ -32,6 +33,7 @@ import {
 } from './report.ts';
 import { allScenarios, kafkaScenarios, quickScenarios } from './scenarios.ts';
 import { measureInlineStarts, measureProcessStarts } from './starts.ts';
+import { runStoragePaths, storagePathsTable } from './storage-paths.ts';
 
 const reportsDir = 'perf-reports';
 const GB = 1e9;
@@ -59,6 +61,7 @@ const { values: flags, positionals: names } = parseArgs({
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
 async function main(): Promise<number> {
+  if (names.includes('storage-paths')) return await reportStoragePaths();
   const threads = Number(flags.threads);
   const own = flags.quick ? quickScenarios(threads) : allScenarios(threads);
   const all = flags.kafka ? [...own, ...kafkaScenarios()] : own;
@@ -126,6 +129,29 @@ async function main(): Promise<number> {
   };
   write(report);
   return failed.length === 0 ? 0 : 1;
+}
+
+/** Processor time of bytes to and from S3; a report of its own. */
+async function reportStoragePaths(): Promise<number> {
+  const where = environment(tmpdir());
+  const result = await runStoragePaths(say);
+  if (typeof result === 'string') {
+    say(`no S3 server: ${result}`);
+    return 1;
+  }
+  say(storagePathsTable(result));
+  if (flags.out === '-') return 0;
+  const directory = join(reportsDir, 'storage-paths');
+  mkdirSync(directory, { recursive: true });
+  const stamp = where.date.slice(0, 10);
+  const file = flags.out ?? join(directory, `${stamp}-${where.commit}.json`);
+  writeFileSync(file, `${JSON.stringify({ environment: where, storagePaths: result }, null, 1)}\n`);
+  writeFileSync(
+    file.replace(/\.json$/, '.md'),
+    `# Bytes to and from S3, ${stamp}, ${where.commit}\n\n${storagePathsTable(result)}\n${where.cpu}, ${where.cores} cores, Node ${where.node}, load before ${where.loadBefore}\n`,
+  );
+  say(`written: ${file}`);
+  return 0;
 }
 
 function write(report: Report): void {
