@@ -10,6 +10,7 @@ import type { Slab } from '../net/slab.ts';
 import type { Arena } from '../ports/arena.ts';
 import type { Clock } from '../ports/clock.ts';
 import { MillraceError } from '../ports/errors.ts';
+import type { Logger } from '../ports/logger.ts';
 import type { Codecs } from '../protocol/compression/codecs.ts';
 import { errorName } from '../protocol/generated/errors.ts';
 import { buildBatch } from '../protocol/records/batch-builder.ts';
@@ -24,6 +25,9 @@ export interface OffsetsLogDeps {
   readonly codecs: Codecs;
   readonly crc32c: Crc32c;
   readonly partition: (index: number) => PartitionLog | undefined;
+  /** Moves a log start; resolves with a wire error, 0 = done. */
+  readonly moveStart: (topicId: string, partition: number, startOffset: number) => Promise<number>;
+  readonly logger: Logger;
   /** Wakes the WAL after an append. */
   readonly flush: () => void;
 }
@@ -33,10 +37,10 @@ const decompressedMax = 64 * 1024 * 1024;
 
 class Appended implements AppendWaiter {
   private readonly clock: Clock;
-  private readonly callback: (error: Error | null) => void;
+  private readonly callback: (error: Error | null, baseOffset: number) => void;
   private inside = true;
 
-  constructor(clock: Clock, callback: (error: Error | null) => void) {
+  constructor(clock: Clock, callback: (error: Error | null, baseOffset: number) => void) {
     this.clock = clock;
     this.callback = callback;
   }
@@ -46,13 +50,13 @@ class Appended implements AppendWaiter {
     this.inside = false;
   }
 
-  onAppended(_index: number, error: number): void {
+  onAppended(_index: number, error: number, baseOffset: number): void {
     const result =
       error === 0
         ? null
         : new MillraceError('unavailable', 'OFFSETS_APPEND', `the append was refused: ${errorName(error)}`);
-    if (this.inside) this.clock.soon(() => this.callback(result));
-    else this.callback(result);
+    if (this.inside) this.clock.soon(() => this.callback(result, baseOffset));
+    else this.callback(result, baseOffset);
   }
 }
 
@@ -66,13 +70,13 @@ export class PartitionOffsetsLog implements OffsetsLog {
   append(
     partition: number,
     records: readonly OffsetsRecord[],
-    callback: (error: Error | null) => void,
+    callback: (error: Error | null, baseOffset: number) => void,
   ): void {
     const { arena, slab, clock, crc32c } = this.deps;
     const waiter = new Appended(clock, callback);
     const log = this.deps.partition(partition);
     if (log === undefined) {
-      waiter.onAppended(0, 6);
+      waiter.onAppended(0, 6, -1);
       return;
     }
     const timestamp = clock.now();
@@ -83,7 +87,7 @@ export class PartitionOffsetsLog implements OffsetsLog {
     );
     const position = slab.allocate(batch.length);
     if (position < 0) {
-      waiter.onAppended(0, 19);
+      waiter.onAppended(0, 19, -1);
       return;
     }
     batch.copy(arena.buffer, position);
@@ -91,6 +95,23 @@ export class PartitionOffsetsLog implements OffsetsLog {
     waiter.returned();
     arena.releaseRange(position, batch.length);
     this.deps.flush();
+  }
+
+  trim(partition: number, offset: number): void {
+    const log = this.deps.partition(partition);
+    if (log === undefined) return;
+    const failed = (reason: string): void =>
+      this.deps.logger.warn('the start of an offsets partition did not move; it will with the next snapshot', {
+        partition,
+        offset,
+        reason,
+      });
+    this.deps.moveStart(log.topicId, partition, offset).then(
+      (error) => {
+        if (error !== 0) failed(errorName(error));
+      },
+      (error: unknown) => failed(String(error)),
+    );
   }
 
   async load(

@@ -197,6 +197,11 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
           return topic === undefined ? undefined : this.logs.get(topic.topicId, index);
         },
         flush: () => this.flush(),
+        moveStart: async (topicId, partition, startOffset) => {
+          const [result] = await parts.control.moveLogStarts([{ topicId, partition, startOffset }]);
+          return result!.error;
+        },
+        logger,
       }),
     });
     this.sessions = new FetchSessionCache(settings.sessionSlots, sessionEvictionMs, clock, parts.random);
