@@ -97,12 +97,6 @@ export class GroupCoordinatorShard implements GroupCoordinator {
     return coordinatorPartition(groupId, this.#ports.settings.offsetsPartitions);
   }
 
-  /** Live state of an active partition as records to re-emit at the log's end; empty when it is not active. */
-  snapshotRecords(partition: number): OffsetsRecord[] {
-    const coordinator = this.#owned.get(partition)?.coordinator;
-    return coordinator?.loaded ? coordinator.snapshot() : [];
-  }
-
   #newCoordinator(partition: number): OffsetsPartitionCoordinator {
     const coordinator: OffsetsPartitionCoordinator = new OffsetsPartitionCoordinator(
       partition,
@@ -123,6 +117,7 @@ export class GroupCoordinatorShard implements GroupCoordinator {
           log.append(partition, records, callback);
         },
         load: (partition, onRecord) => log.load(partition, onRecord),
+        trim: (partition, offset) => log.trim(partition, offset),
       },
     };
   }

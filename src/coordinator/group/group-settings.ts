@@ -23,6 +23,8 @@ export interface GroupSettings {
   readonly recordsBytesMax: number;
   /** Appended, not yet durable bytes of one partition; a commit beyond is answered COORDINATOR_LOAD_IN_PROGRESS. */
   readonly pendingBytesMax: number;
+  /** Records of one offsets partition from which a snapshot of the live ones may shorten its log. */
+  readonly snapshotRecordsMin: number;
   /** Pause before a load that failed is tried again. */
   readonly reloadDelayMs: number;
 }
@@ -45,5 +47,7 @@ export const defaultGroupSettings: GroupSettings = {
   // Below Kafka's default max.message.bytes (1,048,588) by room for the batch header and the keys.
   recordsBytesMax: 1_000_000,
   pendingBytesMax: 16 * 1024 * 1024,
+  // A load of 50 such partitions reads half a million records, some 50 MB: under two seconds.
+  snapshotRecordsMin: 10_000,
   reloadDelayMs: 1_000,
 };

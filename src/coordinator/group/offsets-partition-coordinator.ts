@@ -1,6 +1,6 @@
 /**
- * The classic groups of one `__consumer_offsets` partition: their table, the records on their way to the log, replay
- * and snapshot. One object lives from load to unload; after `close` it answers nobody and late callbacks do nothing.
+ * The classic groups of one `__consumer_offsets` partition: their table, the records on their way to the log, replay,
+ * and the snapshots that bound it (offsets-snapshot.ts). One object lives from load to unload; after `close` it answers nobody and late callbacks do nothing.
  *
  *     #pending   | oldest … newest |    appended, not durable; settled in this order, 2 × pendingBytesMax at worst
  *     groups     what members see: rebalances run ahead of the log, answers that hand out a generation's parts do not
@@ -12,19 +12,12 @@ import type { Logger } from '../../ports/logger.ts';
 import type { Random } from '../../ports/random.ts';
 import { ErrorCode } from '../../protocol/generated/errors.ts';
 import { Group } from './group.ts';
-import {
-  groupKey,
-  groupValue,
-  offsetKey,
-  offsetValue,
-  readKey,
-  readOffsetValue,
-  restoreGroup,
-} from './group-records.ts';
+import { groupKey, groupValue, offsetKey, readKey, readOffsetValue, restoreGroup } from './group-records.ts';
 import type { GroupSettings } from './group-settings.ts';
 import { groupStates } from './group-state.ts';
 import { Membership } from './membership.ts';
 import type { OffsetsLog, OffsetsRecord } from './offsets-log.ts';
+import { OffsetsSnapshot, type SnapshotHost } from './offsets-snapshot.ts';
 import type { GroupHost } from './rebalance.ts';
 
 export interface CoordinatorPorts {
@@ -38,11 +31,11 @@ export interface CoordinatorPorts {
 interface PendingAppend {
   readonly records: readonly OffsetsRecord[];
   readonly bytes: number;
-  readonly durable: () => void;
+  readonly durable: (baseOffset: number) => void;
   readonly lost: () => void;
 }
 
-export class OffsetsPartitionCoordinator implements GroupHost {
+export class OffsetsPartitionCoordinator implements GroupHost, SnapshotHost {
   readonly partition: number;
   readonly clock: Clock;
   readonly random: Random;
@@ -53,6 +46,7 @@ export class OffsetsPartitionCoordinator implements GroupHost {
   loaded = false;
   closed = false;
   readonly #log: OffsetsLog;
+  readonly #snapshot: OffsetsSnapshot;
   readonly #pending: PendingAppend[] = [];
   #pendingBytes = 0;
   /** Runs once an append failed: memory and log may differ now, only a new load makes them agree. */
@@ -75,6 +69,7 @@ export class OffsetsPartitionCoordinator implements GroupHost {
     this.#onFailure = onFailure;
     this.#onSettled = onSettled;
     this.membership = new Membership(this);
+    this.#snapshot = new OffsetsSnapshot(this, ports.settings.snapshotRecordsMin);
   }
 
   /** The group, made if there is room; null at the limit. */
@@ -103,19 +98,20 @@ export class OffsetsPartitionCoordinator implements GroupHost {
     return this.#pendingBytes < this.settings.pendingBytesMax;
   }
 
-  append(records: readonly OffsetsRecord[], durable: () => void, lost: () => void): void {
+  append(records: readonly OffsetsRecord[], durable: (baseOffset: number) => void, lost: () => void): void {
     let bytes = 0;
     for (const record of records) bytes += record.key.length + (record.value?.length ?? 0);
     const append: PendingAppend = { records, bytes, durable, lost };
     this.#pending.push(append);
     this.#pendingBytes += bytes;
-    this.#log.append(this.partition, records, (error) => {
-      if (!this.closed) this.#settle(append, error);
+    this.#log.append(this.partition, records, (error, baseOffset) => {
+      if (!this.closed) this.#settle(append, error, baseOffset);
       this.#onSettled();
     });
+    this.#snapshot.appended(records.length);
   }
 
-  #settle(append: PendingAppend, error: Error | null): void {
+  #settle(append: PendingAppend, error: Error | null, baseOffset: number): void {
     if (error !== null) {
       this.#onFailure(error);
       return;
@@ -129,7 +125,7 @@ export class OffsetsPartitionCoordinator implements GroupHost {
     }
     this.#pending.shift();
     this.#pendingBytes -= append.bytes;
-    append.durable();
+    append.durable(baseOffset);
   }
 
   store(
@@ -192,8 +188,10 @@ export class OffsetsPartitionCoordinator implements GroupHost {
   async replay(): Promise<void> {
     const groupValues = new Map<string, Buffer>();
     let foreign = 0;
+    let records = 0;
     await this.#log.load(this.partition, (key, value) => {
       if (this.closed) return;
+      records++;
       const read = readKey(key);
       switch (read.kind) {
         case 'offset': {
@@ -225,6 +223,7 @@ export class OffsetsPartitionCoordinator implements GroupHost {
       restoreGroup(group, value);
     }
     this.loaded = true;
+    this.#snapshot.loaded(records, foreign > 0);
     this.#start();
     this.logger.debug('group coordinator loaded', {
       partition: this.partition,
@@ -286,21 +285,20 @@ export class OffsetsPartitionCoordinator implements GroupHost {
     );
   }
 
-  /**
-   * The whole state as records, as of everything appended so far. Written to the end of the log they make all earlier
-   * records superfluous; pending records are part of it because they lie before the snapshot in the log.
-   */
-  snapshot(): OffsetsRecord[] {
-    const records = new Map<string, OffsetsRecord>();
-    const add = (record: OffsetsRecord) => records.set(record.key.toString('latin1'), record);
-    for (const group of this.groups.values()) {
-      if (group.storedValue !== null) add({ key: groupKey(group.id), value: group.storedValue });
-      for (const entry of group.offsets.entries()) {
-        add({ key: offsetKey(group.id, entry.topic, entry.partition), value: offsetValue(entry) });
-      }
-    }
-    for (const append of this.#pending) for (const record of append.records) add(record);
-    return [...records.values()].filter((record) => record.value !== null);
+  *pendingRecords(): Generator<OffsetsRecord> {
+    for (const { records } of this.#pending) yield* records;
+  }
+
+  get pendingBytes(): number {
+    return this.#pendingBytes;
+  }
+
+  trim(offset: number): void {
+    this.#log.trim(this.partition, offset);
+  }
+
+  soon(run: () => void): void {
+    this.clock.soon(run);
   }
 
   /** Ends this object: parked calls and calls waiting for durability are answered NOT_COORDINATOR. */

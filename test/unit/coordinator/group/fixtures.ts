@@ -25,7 +25,7 @@ import { VirtualClock } from '../../../support/virtual-clock.ts';
 interface HeldAppend {
   readonly partition: number;
   readonly records: readonly OffsetsRecord[];
-  readonly callback: (error: Error | null) => void;
+  readonly callback: (error: Error | null, baseOffset: number) => void;
 }
 
 /** Appends wait in `held` while `hold` is set; else they are durable in a later turn of the clock. */
@@ -33,8 +33,11 @@ export class MemoryOffsetsLog implements OffsetsLog {
   hold = false;
   loadError: Error | null = null;
   loads = 0;
+  trims = 0;
   readonly held: HeldAppend[] = [];
   readonly durable = new Map<number, OffsetsRecord[]>();
+  /** Log starts that are not 0. */
+  readonly starts = new Map<number, number>();
   readonly #clock: VirtualClock;
 
   constructor(clock: VirtualClock) {
@@ -44,7 +47,7 @@ export class MemoryOffsetsLog implements OffsetsLog {
   append(
     partition: number,
     records: readonly OffsetsRecord[],
-    callback: (error: Error | null) => void,
+    callback: (error: Error | null, baseOffset: number) => void,
   ): void {
     this.held.push({ partition, records, callback });
     if (!this.hold) this.#clock.soon(() => this.release(1));
@@ -56,16 +59,23 @@ export class MemoryOffsetsLog implements OffsetsLog {
       const { partition, records, callback } = this.held.shift()!;
       const log = this.durable.get(partition) ?? [];
       this.durable.set(partition, log);
+      const baseOffset = log.length;
       log.push(...records);
-      callback(null);
+      callback(null, baseOffset);
     }
+  }
+
+  trim(partition: number, offset: number): void {
+    assert.ok(offset >= (this.starts.get(partition) ?? 0) && offset <= this.durable.get(partition)!.length);
+    this.starts.set(partition, offset);
+    this.trims++;
   }
 
   /** Fails the oldest waiting append, written all the same or not. */
   fail(written: boolean): void {
     const { partition, records, callback } = this.held.shift()!;
     if (written) this.durable.set(partition, [...(this.durable.get(partition) ?? []), ...records]);
-    callback(new Error('the log is gone'));
+    callback(new Error('the log is gone'), -1);
   }
 
   async load(
@@ -74,7 +84,9 @@ export class MemoryOffsetsLog implements OffsetsLog {
   ): Promise<void> {
     this.loads++;
     if (this.loadError !== null) throw this.loadError;
+    const start = this.starts.get(partition) ?? 0;
     for (const [offset, { key, value }] of (this.durable.get(partition) ?? []).entries()) {
+      if (offset < start) continue;
       onRecord(key, value, offset);
     }
   }
@@ -145,6 +157,7 @@ export async function rig(
   const clock = new VirtualClock();
   const log = new MemoryOffsetsLog(clock);
   for (const [partition, records] of earlier?.durable ?? []) log.durable.set(partition, [...records]);
+  for (const [partition, start] of earlier?.starts ?? []) log.starts.set(partition, start);
   const settings: GroupSettings = {
     ...defaultGroupSettings,
     offsetsPartitions: 4,

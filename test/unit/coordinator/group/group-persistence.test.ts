@@ -156,33 +156,6 @@ describe('load and unload', () => {
     assert.ok(loaded);
     assert.deepEqual(on.describe(), { state: 'Stable', members: 1 });
   });
-
-  it('a snapshot holds the state and what is on its way to the log', async () => {
-    const on = await rig();
-    const [a = ''] = stableGroup(on, 1, { instanceId: 'pod-1' });
-    const commit = (partition: number, offset: number) =>
-      on.commit({
-        memberId: a,
-        generation: 1,
-        instanceId: 'pod-1',
-        offsets: [offsetOf('t', partition, offset)],
-      });
-    for (let i = 0; i < 20; i++) commit(i % 2, i);
-    on.tick();
-    on.log.hold = true;
-    commit(0, 100);
-    const partition = partitionOf(on);
-    const records = on.shard.snapshotRecords(partition);
-    assert.equal(records.length, 3);
-    on.log.durable.set(partition, records);
-    const later = await rig({}, 2, on.log);
-    assert.deepEqual(
-      later.fetch().offsets.map((offset) => offset.offset),
-      [100, 19],
-    );
-    assert.equal(later.heartbeat(a, 1, 'pod-1'), ErrorCode.NONE);
-    assert.deepEqual(on.shard.snapshotRecords(99), []);
-  });
 });
 
 describe('offsets retention (KIP-211)', () => {

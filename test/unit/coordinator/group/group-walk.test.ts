@@ -17,7 +17,7 @@ interface Client {
 }
 
 /** What the walks reached together: without it they would prove nothing. */
-const tally = { synced: 0, committed: 0, stableEnds: 0, failures: 0, replaced: 0 };
+const tally = { synced: 0, committed: 0, stableEnds: 0, failures: 0, replaced: 0, snapshots: 0 };
 
 const partitions = 3;
 const stepsMax = 400;
@@ -234,37 +234,45 @@ class Walk {
       return answers;
     };
     const before = told();
-    const snapshot = on.shard.snapshotRecords(partition);
     on.shard.unload(partition);
     for (const call of this.#calls) assert.ok(call.given, 'a call was never answered');
     await on.shard.load(partition);
-    assert.deepEqual(told(), before, 'replay differs from what was');
-    on.shard.unload(partition);
-    on.log.durable.set(partition, snapshot);
-    await on.shard.load(partition);
-    assert.deepEqual(sorted(told()), sorted(before), 'snapshot differs from what was');
+    // A snapshot writes in another order.
+    const snapshots = on.log.trims;
+    if (snapshots === 0) assert.deepEqual(told(), before, 'replay differs from what was');
+    else assert.deepEqual(sorted(told()), sorted(before), 'replay from a snapshot differs from what was');
+    tally.snapshots += snapshots;
     on.shard.close();
     assert.equal(on.clock.timers, 0, 'timers left behind');
   }
 }
 
-function sorted(told: unknown[]): string {
-  return JSON.stringify(told, (_, value: unknown) =>
-    Array.isArray(value) ? value.map((item) => JSON.stringify(item)).sort() : value,
-  );
+/** The same with all lists in one order. */
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map((item) => JSON.stringify(sorted(item))).sort();
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, part]) => [name, sorted(part)]));
 }
 
 describe('random walks of a group', () => {
   for (let seed = 1; seed <= 60; seed++) {
     it(`seed ${seed}`, async () => {
-      const on = await rig({ initialRebalanceDelayMs: seed % 2 === 0 ? 500 : 0 }, seed);
+      const on = await rig(
+        {
+          initialRebalanceDelayMs: seed % 2 === 0 ? 500 : 0,
+          // In two of three walks the log is shortened again and again.
+          snapshotRecordsMin: seed % 3 === 0 ? 10_000 : 5,
+        },
+        seed,
+      );
       await new Walk(on, new SeededRandom(seed * 7919)).run();
     });
   }
 
   it('reached what they are about', () => {
-    const { synced, committed, stableEnds, failures, replaced } = tally;
+    const { synced, committed, stableEnds, failures, replaced, snapshots } = tally;
     const text = JSON.stringify(tally);
     assert.ok(synced > 300 && committed > 300 && stableEnds > 5 && failures > 10 && replaced > 3, text);
+    assert.ok(snapshots > 50, text);
   });
 });
