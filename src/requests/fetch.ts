@@ -301,7 +301,7 @@ class FetchCall implements ReadSink {
   private settle(): void {
     if (this.done || this.pending > 0 || this.passing) return;
     const now = this.deps.clock.monotonic();
-    const roomy = this.bytes * 2 < this.budget;
+    const roomy = this.bytes * 2 < this.budget || this.bytes < this.request.minBytes;
     if (this.left.length > 0 && roomy && now < this.fillUntil && !this.hurried) {
       this.pass();
       return;
