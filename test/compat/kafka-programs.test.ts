@@ -1,4 +1,4 @@
-/** Kafka's Verifiable producer and consumer, which count what was acknowledged and what was read. */
+/** Kafka's Verifiable producer and consumer, which count what was acknowledged and what was read, and kafka-log-dirs. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { BrokerProcess } from '../support/broker-process.ts';
@@ -18,4 +18,30 @@ test('the Verifiable consumer reads all that the Verifiable producer had acknowl
   await createTopics(broker.bootstrap, ['verified']);
   const { acked, consumed, said } = await programs.verifiable(broker.bootstrap, 'verified', 5_000);
   assert.deepEqual({ acked, consumed }, { acked: 5_000, consumed: 5_000 }, said);
+});
+
+test('kafka-log-dirs finds a partition in the WAL and then in the store', async (t) => {
+  const programs = await openConsole().catch((error: Error) => error);
+  if (programs instanceof Error) return t.skip(`Kafka's programs cannot be had here: ${programs.message}`);
+  const topic = 'measured';
+  await createTopics(broker.bootstrap, [topic]);
+  const { acked } = await programs.verifiable(broker.bootstrap, topic, 1_000);
+  assert.equal(acked, 1_000);
+  const before = await programs.logDirs(broker.bootstrap);
+  const names = Object.keys(before.directories);
+  const store = names.findIndex((name) => name.startsWith('file:'));
+  const wal = names.findIndex((name) => name.endsWith('.wal'));
+  assert.deepEqual([names.length, wal, store], [2, 0, 1], before.said);
+  const sizes = (directories: typeof before.directories) =>
+    names.map((name) =>
+      Object.entries(directories[name] ?? {})
+        .filter(([partition]) => partition.startsWith(`${topic}-`))
+        .reduce((sum, [, size]) => sum + size, 0),
+    );
+  const [inWal, inStore] = sizes(before.directories);
+  assert.ok(inWal! > 1_000 && inStore === 0, before.said);
+  await broker.stop();
+  await broker.start();
+  const after = await programs.logDirs(broker.bootstrap);
+  assert.deepEqual(sizes(after.directories), [0, inWal], after.said);
 });

@@ -20,6 +20,20 @@ export interface KafkaPrograms extends Client {
     topic: string,
     count: number,
   ): Promise<{ acked: number; consumed: number; said: string }>;
+  /** Sizes by directory and `topic-partition`, as kafka-log-dirs tells them. */
+  logDirs(
+    bootstrap: string,
+  ): Promise<{ directories: Readonly<Record<string, Readonly<Record<string, number>>>>; said: string }>;
+}
+
+interface LogDirsAnswer {
+  readonly brokers: readonly {
+    readonly logDirs: readonly {
+      readonly error: string | null;
+      readonly logDir: string;
+      readonly partitions: readonly { readonly partition: string; readonly size: number }[];
+    }[];
+  }[];
 }
 
 export async function openConsole(): Promise<KafkaPrograms> {
@@ -99,6 +113,17 @@ export async function openConsole(): Promise<KafkaPrograms> {
         .filter(({ name }) => name === 'records_consumed')
         .reduce((sum, { count }) => sum + Number(count), 0);
       return { acked, consumed, said: `${sent.err}${read.err}`.trim().slice(-600) };
+    },
+    async logDirs(bootstrap) {
+      const { out, err } = await java('LogDirsCommand', ['--bootstrap-server', bootstrap, '--describe']);
+      const line = out.split('\n').find((each) => each.startsWith('{'));
+      const answer: LogDirsAnswer = line === undefined ? { brokers: [] } : JSON.parse(line);
+      const directories: Record<string, Record<string, number>> = {};
+      for (const { error, logDir, partitions } of answer.brokers.flatMap(({ logDirs }) => logDirs)) {
+        const name = error === null ? logDir : `${logDir}: ${error}`;
+        directories[name] = Object.fromEntries(partitions.map(({ partition, size }) => [partition, size]));
+      }
+      return { directories, said: `${out}${err}`.slice(-600) };
     },
   };
 }
