@@ -135,7 +135,10 @@ async function openVolume(
   if (isFile) deps.files.makeDirectory(dirname(location));
   const lock = deps.files.lock(path);
   if ('heldBy' in lock)
-    throw refused('WAL_IN_USE', `the write-ahead log ${path} is in use by ${lock.heldBy}`);
+    throw refused(
+      'WAL_IN_USE',
+      `the write-ahead log ${path} is in use by ${lock.heldBy}; stop that broker or choose another --wal`,
+    );
   const existed = deps.files.exists(path);
   try {
     if (existed && record === null) await refuseUsed(path, clusterId, deps);

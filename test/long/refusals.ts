@@ -154,7 +154,7 @@ async function inUse(context: LongContext, bucket: Bucket, findings: Findings): 
       'a second broker that is pointed at the WAL in use',
       await attempt(['--data', elsewhere, '--wal', `file://${wal}`]),
       refused,
-      [escaped(logId), escaped(`in use by process ${first.pid}`)],
+      [escaped(logId), escaped(`in use by process ${first.pid}`), /stop that broker/],
     );
     findings.refusal(
       'a second broker on the data directory in use',
