@@ -580,8 +580,10 @@ export class RunningBroker {
   /** Stops at once: nothing is uploaded, the WALs stay recorded as open. */
   async abort(): Promise<void> {
     this.aborted = true;
+    const letGo = keepAlive();
     this.listeners.close();
     await this.release(false);
+    letGo();
   }
 
   private released = false;

@@ -264,8 +264,10 @@ async function deployInline(parts: DeployParts): Promise<Deployment> {
       compacting = false;
     },
     async close(clean) {
-      for (const control of controls) await control.close({ clean }).catch(() => {});
+      // A volume may be stuck: clients are told that it is over all the same.
+      const closing = controls.map((control) => control.close({ clean }).catch(() => {}));
       await shard.drain(0);
+      await Promise.all(closing);
       void clock;
     },
   };

@@ -12,7 +12,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { RunningBroker } from '../../src/broker/broker.ts';
+import { RunningBroker, type StorageLayers } from '../../src/broker/broker.ts';
 import type { BrokerConfig } from '../../src/broker/broker-config.ts';
 import { embeddedSettings } from '../../src/embedded/index.ts';
 import { brokerConfig } from '../../src/embedded/settings-to-config.ts';
@@ -212,6 +212,8 @@ export interface BedOptions {
   readonly settings?: Readonly<Record<string, string | number | boolean | readonly string[]>>;
   /** Changes to what the settings gave. */
   readonly config?: Partial<BrokerConfig>;
+  /** Below the bed's own gates. */
+  readonly layers?: StorageLayers;
 }
 
 /** One data directory, one store, and the lives of a broker over them. */
@@ -279,9 +281,10 @@ export class BrokerBed {
       random: new SystemRandom(),
       logger: this.logger(),
       storage: {
-        store: (store) => {
+        ...this.options.layers,
+        store: (opened) => {
           const before = this.store;
-          this.store = new StoreGate(store, this.events);
+          this.store = new StoreGate(this.options.layers?.store?.(opened) ?? opened, this.events);
           // What a test arranged before the start holds for it.
           if (before !== undefined && !before.cut) {
             this.store.beforePut = before.beforePut;
@@ -290,7 +293,7 @@ export class BrokerBed {
           return this.store;
         },
         walDevice: (device) => {
-          const gate = new DeviceGate(device, this.events);
+          const gate = new DeviceGate(this.options.layers?.walDevice?.(device) ?? device, this.events);
           this.devices.push(gate);
           return gate;
         },
