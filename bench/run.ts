@@ -1,6 +1,7 @@
 /**
  * `npm run bench -- [options] [part of a scenario's name ...]`: measures, writes perf-reports/<date>-<commit>.json and
- * makes perf-reports/README.md anew. Without names every scenario runs (about half an hour).
+ * makes perf-reports/README.md anew. Without names every scenario runs (about half an hour). The name storage-costs
+ * stands for itself: it counts what storage costs (storage-costs.ts) and writes below perf-reports/storage-costs.
  * The name storage-paths measures what bytes to and from S3 cost (storage-paths.ts).
  *
  *   --list       print the scenarios' names
@@ -15,7 +16,7 @@
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { runScenario } from './broker-bench.ts';
 import { environment } from './environment.ts';
@@ -33,6 +34,7 @@ import {
 } from './report.ts';
 import { allScenarios, kafkaScenarios, quickScenarios } from './scenarios.ts';
 import { measureInlineStarts, measureProcessStarts } from './starts.ts';
+import { runStorageCosts, storageCostTable } from './storage-costs.ts';
 import { runStoragePaths, storagePathsTable } from './storage-paths.ts';
 
 const reportsDir = 'perf-reports';
@@ -61,6 +63,7 @@ const { values: flags, positionals: names } = parseArgs({
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
 async function main(): Promise<number> {
+  if (names.includes('storage-costs')) return await reportStorageCosts();
   if (names.includes('storage-paths')) return await reportStoragePaths();
   const threads = Number(flags.threads);
   const own = flags.quick ? quickScenarios(threads) : allScenarios(threads);
@@ -150,6 +153,21 @@ async function reportStoragePaths(): Promise<number> {
     file.replace(/\.json$/, '.md'),
     `# Bytes to and from S3, ${stamp}, ${where.commit}\n\n${storagePathsTable(result)}\n${where.cpu}, ${where.cores} cores, Node ${where.node}, load before ${where.loadBefore}\n`,
   );
+  say(`written: ${file}`);
+  return 0;
+}
+
+/** Counts, not times: a report of its own, the same on every machine. */
+async function reportStorageCosts(): Promise<number> {
+  const results = await runStorageCosts(say);
+  say(storageCostTable(results));
+  if (flags.out === '-') return 0;
+  const where = environment(tmpdir());
+  const stamp = where.date.slice(0, 10);
+  const file = flags.out ?? join(reportsDir, 'storage-costs', `${stamp}-${where.commit}.json`);
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(file, `${JSON.stringify({ environment: where, storageCosts: results }, null, 1)}\n`);
+  writeFileSync(file.replace(/\.json$/, '.md'), `# Storage costs, ${stamp}, ${where.commit}\n\n${storageCostTable(results)}`);
   say(`written: ${file}`);
   return 0;
 }
