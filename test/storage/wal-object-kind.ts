@@ -60,6 +60,7 @@ export function objectKind(
   settings: ObjectWalSettings = { lingerMs: 0 },
 ): Kind {
   const freed = new Map<string, WalCut>();
+  const epochs = new Map<string, number>();
   return {
     name,
     async open(wal, clock, { capacityBytes, queueEntries, arena }) {
@@ -69,7 +70,8 @@ export function objectKind(
         freed.set(wal, noCut);
       }
       const recovery = await ObjectWalRecovery.open(identity, freed.get(wal)!, capacityBytes);
-      const recovered = await recovery.claim(clock, 0);
+      const recovered = await recovery.claim(clock, epochs.get(wal) ?? 0);
+      epochs.set(wal, recovered.superblock.epoch);
       assert.notEqual(recovered.state, 'damaged', recovered.reasons.join());
       const inline = InlineWal.overObjects(
         {
