@@ -63,8 +63,8 @@ const { values: flags, positionals: names } = parseArgs({
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
 async function main(): Promise<number> {
-  if (names.includes('storage-costs')) return await reportStorageCosts();
   if (names.includes('storage-paths')) return await reportStoragePaths();
+  if (names.includes('storage-costs')) return await reportStorageCosts();
   const threads = Number(flags.threads);
   const own = flags.quick ? quickScenarios(threads) : allScenarios(threads);
   const all = flags.kafka ? [...own, ...kafkaScenarios()] : own;
@@ -134,6 +134,24 @@ async function main(): Promise<number> {
   return failed.length === 0 ? 0 : 1;
 }
 
+/** Counts, not times: a report of its own, the same on every machine. */
+async function reportStorageCosts(): Promise<number> {
+  const results = await runStorageCosts(say);
+  say(storageCostTable(results));
+  if (flags.out === '-') return 0;
+  const where = environment(tmpdir());
+  const stamp = where.date.slice(0, 10);
+  const file = flags.out ?? join(reportsDir, 'storage-costs', `${stamp}-${where.commit}.json`);
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(file, `${JSON.stringify({ environment: where, storageCosts: results }, null, 1)}\n`);
+  writeFileSync(
+    file.replace(/\.json$/, '.md'),
+    `# Storage costs, ${stamp}, ${where.commit}\n\n${storageCostTable(results)}`,
+  );
+  say(`written: ${file}`);
+  return 0;
+}
+
 /** Processor time of bytes to and from S3; a report of its own. */
 async function reportStoragePaths(): Promise<number> {
   const where = environment(tmpdir());
@@ -153,21 +171,6 @@ async function reportStoragePaths(): Promise<number> {
     file.replace(/\.json$/, '.md'),
     `# Bytes to and from S3, ${stamp}, ${where.commit}\n\n${storagePathsTable(result)}\n${where.cpu}, ${where.cores} cores, Node ${where.node}, load before ${where.loadBefore}\n`,
   );
-  say(`written: ${file}`);
-  return 0;
-}
-
-/** Counts, not times: a report of its own, the same on every machine. */
-async function reportStorageCosts(): Promise<number> {
-  const results = await runStorageCosts(say);
-  say(storageCostTable(results));
-  if (flags.out === '-') return 0;
-  const where = environment(tmpdir());
-  const stamp = where.date.slice(0, 10);
-  const file = flags.out ?? join(reportsDir, 'storage-costs', `${stamp}-${where.commit}.json`);
-  mkdirSync(dirname(file), { recursive: true });
-  writeFileSync(file, `${JSON.stringify({ environment: where, storageCosts: results }, null, 1)}\n`);
-  writeFileSync(file.replace(/\.json$/, '.md'), `# Storage costs, ${stamp}, ${where.commit}\n\n${storageCostTable(results)}`);
   say(`written: ${file}`);
   return 0;
 }
