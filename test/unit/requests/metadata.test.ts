@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { silentLogger } from '../../../src/ports/logger.ts';
 import { MetadataCodec, type MetadataRequestInput } from '../../../src/protocol/generated/metadata.ts';
-import { ZERO_UUID } from '../../../src/protocol/primitives.ts';
 import { Writer } from '../../../src/protocol/writer.ts';
 import { metadataHandler } from '../../../src/requests/metadata.ts';
 import { metadataAnswerCodec, partitionsOf, TopicPieces } from '../../../src/requests/metadata-pieces.ts';
