@@ -7,6 +7,7 @@ import { after, test } from 'node:test';
 import { loadNative } from '../../native-bindings/index.ts';
 import { PortableFiles } from '../../native-bindings/portable/files.ts';
 import { AsyncFileWalDevice } from '../../src/stream/wal/async-file-wal-device.ts';
+import { encodeFence, writeFence } from '../../src/stream/wal/fence-page.ts';
 import { FileWalDevice } from '../../src/stream/wal/file-wal-device.ts';
 import { formatWal } from '../../src/stream/wal/format-wal.ts';
 import { InlineWal } from '../../src/stream/wal/inline-wal.ts';
@@ -17,6 +18,7 @@ import { alignedBuffer, ringStartBytes } from '../../src/stream/wal/wal-limits.t
 import { WalWindow } from '../../src/stream/wal/wal-window.ts';
 import { writerMemoryBytes } from '../../src/stream/wal/wal-writer.ts';
 import { FaultDisk } from '../support/fault-disk.ts';
+import { seededRandom } from '../support/store-fixtures.ts';
 import { VirtualClock } from '../support/virtual-clock.ts';
 import { type Kind, mib, walContract } from './wal-contract.ts';
 import { clusterId, crc32c, logId, readAll } from './wal-fixtures.ts';
@@ -46,7 +48,11 @@ const writerMemory = alignedBuffer(writerMemoryBytes);
 const window = new WalWindow(new FaultDisk());
 
 /** A block WAL over devices that `device(name, create)` opens. */
-function block(name: string, device: (name: string, create: boolean) => Promise<WalDevice>): Kind {
+function block(
+  name: string,
+  device: (name: string, create: boolean) => Promise<WalDevice>,
+  shared = false,
+): Kind {
   const known = new Set<string>();
   return {
     name,
@@ -65,8 +71,14 @@ function block(name: string, device: (name: string, create: boolean) => Promise<
         });
       }
       const recovered = await recoverWal(volume, { crc32c, expectClusterId: clusterId, window });
+      const epoch = recovered.superblock.epoch + 1;
+      const fence = shared
+        ? encodeFence({ logId, clusterId, epoch, writer: 'contract' }, seededRandom(epoch), crc32c)
+        : undefined;
+      if (fence !== undefined) await writeFence(volume, fence);
       return InlineWal.resume(
         {
+          fence,
           device: volume,
           clock,
           arena,
@@ -76,7 +88,7 @@ function block(name: string, device: (name: string, create: boolean) => Promise<
           ...(queueEntries === undefined ? {} : { queueEntries }),
         },
         recovered,
-        recovered.superblock.epoch + 1,
+        epoch,
       );
     },
     async recovered(wal) {
@@ -105,6 +117,36 @@ const kinds = [
     AsyncFileWalDevice.open(join(directory, `async-${name}`), { create }),
   ),
 ];
+const sharedDisks = new Map<string, FaultDisk>();
+kinds.push(
+  block(
+    'block, shared, fault disk',
+    (name) => {
+      if (!sharedDisks.has(name)) sharedDisks.set(name, new FaultDisk());
+      return Promise.resolve(sharedDisks.get(name)!);
+    },
+    true,
+  ),
+);
+const probe = FileWalDevice.open(join(directory, 'probe'), new PortableFiles(), { create: true });
+if (!probe.direct) test('block, shared, files', { skip: `${directory} has no O_DIRECT` }, () => {});
+else {
+  kinds.push(
+    block(
+      'block, shared, blocking file',
+      (name, create) =>
+        Promise.resolve(
+          FileWalDevice.open(join(directory, `shared-${name}`), new PortableFiles(), { create }),
+        ),
+      true,
+    ),
+    block(
+      'block, shared, asynchronous file',
+      (name, create) => AsyncFileWalDevice.open(join(directory, `shared-async-${name}`), { create }),
+      true,
+    ),
+  );
+}
 const native = loadNative();
 if (native === null) test('block, native file', { skip: 'the addon is not built' }, () => {});
 else {

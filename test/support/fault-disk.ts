@@ -59,6 +59,13 @@ export class FaultDisk implements WalDevice {
     return this.#now.read(into, position);
   }
 
+  reread(into: Buffer, position: number, done: (error: Error | null, bytes: number) => void): void {
+    this.read(into, position).then(
+      (bytes) => done(null, bytes),
+      (error: Error) => done(error, 0),
+    );
+  }
+
   sync(done: (error: Error | null) => void): void {
     done(null);
   }

@@ -191,6 +191,10 @@ export class DeviceGate implements WalDevice {
     return this.#inner.read(into, position);
   }
 
+  reread(into: Buffer, position: number, done: (error: Error | null, bytes: number) => void): void {
+    this.#inner.reread!(into, position, done);
+  }
+
   sync(done: (error: Error | null) => void): void {
     this.#inner.sync(done);
   }
