@@ -138,12 +138,16 @@ export class RunningBroker {
 
   static async start(config: BrokerConfig, ports: BrokerPorts): Promise<RunningBroker> {
     const broker = new RunningBroker(config, ports);
+    // Timers keep no process alive, and while it waits for a silent owner or for its store there may be nothing else.
+    const letGo = keepAlive();
     try {
       await broker.open();
       return broker;
     } catch (error) {
       await broker.abort();
       throw error;
+    } finally {
+      letGo();
     }
   }
 
