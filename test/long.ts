@@ -10,6 +10,7 @@ import { parseArgs } from 'node:util';
 import { environment } from '../bench/environment.ts';
 import { abuse } from './long/abuse.ts';
 import { coldReaders } from './long/cold-readers.ts';
+import { drainScript } from './long/drain.ts';
 import { killScripts } from './long/kills.ts';
 import { manyPartitions } from './long/many-partitions.ts';
 import { matrix } from './long/matrix.ts';
@@ -26,6 +27,7 @@ const scripts: readonly LongScript[] = [
   manyPartitions,
   abuse,
   walTrace,
+  drainScript,
   matrix,
   s3Moves,
   refusals,
