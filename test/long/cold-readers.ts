@@ -8,9 +8,10 @@
  * Bound on memory: the arena (512 MiB, both caches in it) and 512 MiB for heaps, threads and code.
  */
 import { type ChildProcess, fork } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { BrokerProcess } from '../support/broker-process.ts';
 import { BatchPool } from '../support/load/batches.ts';
 import { errorName } from '../support/load/error-name.ts';
@@ -31,6 +32,8 @@ const staggerMs = 300;
 /** Bytes from the store per byte served, of readers that start together. */
 const sharedMax = 0.35;
 const replayMsMax = 240_000;
+/** The store stands for one elsewhere: in memory where that can be, so that it does not share the disk of the WAL. */
+const elsewhere = existsSync('/dev/shm') ? '/dev/shm' : null;
 const readersFile = fileURLToPath(new URL('../support/load/replay-readers.js', import.meta.url));
 
 interface Store {
@@ -289,28 +292,47 @@ async function run(context: LongContext): Promise<LongOutcome> {
     summary.push(...table(store.name, result));
     data[store.name] = { phases: result.phases, rssMb: result.rss };
   };
-  if (only === undefined || only === 'file') await measure({ name: 'file', args: [], env: {} });
-  if (only === undefined || only === 's3') {
-    const server: S3Server | string = await startS3({ below: context.directory });
-    if (typeof server === 'string') summary.push(`s3 left out: ${server}`);
-    else {
-      try {
-        // It runs elsewhere in earnest.
-        setPriority(server.pid, 10);
-        await server.createBucket('cold');
-        const url = `s3://cold/cluster?endpoint=${encodeURIComponent(server.endpoint)}&region=${server.region}&pathStyle=true`;
-        const { accessKeyId, secretAccessKey } = server.credentials;
-        await measure({
-          name: `s3 (${server.name})`,
-          args: ['--store', url],
-          env: { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey },
-        });
-      } finally {
-        await server.stop();
-      }
+  const place = mkdtempSync(join(elsewhere ?? context.directory, 'millrace-cold-'));
+  const remove = (): void => rmSync(place, { recursive: true, force: true });
+  process.once('exit', remove);
+  try {
+    if (only === undefined || only === 'file') {
+      const url = pathToFileURL(join(place, 'store')).href;
+      await measure({ name: 'file', args: ['--store', url], env: {} });
+      rmSync(join(place, 'store'), { recursive: true, force: true });
     }
+    if (only === undefined || only === 's3') await onS3(place, measure, summary);
+  } finally {
+    process.off('exit', remove);
+    remove();
   }
   return outcome(faults, summary, data);
+}
+
+async function onS3(
+  place: string,
+  measure: (store: Store) => Promise<void>,
+  summary: string[],
+): Promise<void> {
+  const server: S3Server | string = await startS3({ below: place });
+  if (typeof server === 'string') {
+    summary.push(`s3 left out: ${server}`);
+    return;
+  }
+  try {
+    // It runs elsewhere in earnest.
+    setPriority(server.pid, 10);
+    await server.createBucket('cold');
+    const url = `s3://cold/cluster?endpoint=${encodeURIComponent(server.endpoint)}&region=${server.region}&pathStyle=true`;
+    const { accessKeyId, secretAccessKey } = server.credentials;
+    await measure({
+      name: `s3 (${server.name})`,
+      args: ['--store', url],
+      env: { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey },
+    });
+  } finally {
+    await server.stop();
+  }
 }
 
 export const coldReaders: LongScript = {

@@ -7,7 +7,7 @@
  *                      └──────── nobody waits any more ──► gone     └─ error ─► gone
  *
  * Who waits is served by turns, reader by reader (fair-queue.ts). Loading ahead never waits: it takes what is free while
- * nobody queues, at most half of the load slots and half of the memory.
+ * nobody queues, at most half of the load slots and half of the memory that nobody holds.
  *
  * Bounds: memory ≤ the budget (not shared with recent data, so cold reads never evict it); loads in flight ≤ loadsMax;
  * requests and bytes per second ≤ the read budget; queued runs ≤ queuedMax, beyond that a read is refused
@@ -226,7 +226,7 @@ export class BlockCache {
     const { room } = this.#slabs;
     const first = entries[0]!.size;
     const bytesMax = room >= first ? Math.min(room, this.#runBytesMax) : this.#runBytesMax;
-    let aheadBytes = this.#aheadBytes;
+    let aheadRoom = (this.#budgetBytes - this.#slabs.pinnedBytes) / 2 - this.#aheadBytes;
     for (let e = 0; e < entries.length; e++) {
       const entry = entries[e]!;
       const before = e === 0 ? null : entries[e - 1]!;
@@ -234,8 +234,8 @@ export class BlockCache {
       if (before !== null && run.bytes + entry.size > bytesMax) break;
       if (this.#blocks.has(blockKey(objectId, entry))) break;
       const ahead = e >= wanted;
-      if (ahead) aheadBytes += entry.size;
-      if (ahead && aheadBytes > this.#budgetBytes / 2) break;
+      if (ahead) aheadRoom -= entry.size;
+      if (ahead && aheadRoom < 0) break;
       run.blocks.push(new CachedBlock(objectId, entry, ahead));
       run.bytes += entry.size;
     }
@@ -336,6 +336,7 @@ export class BlockCache {
       block.slab = place.slab;
       block.position = position;
       place.slab.pins += block.pins;
+      if (block.ahead) place.slab.unread++;
       place.slab.keys.push(block.key);
       position += block.entry.size;
     }
@@ -353,6 +354,7 @@ export class BlockCache {
   async #load(objectId: string, blocks: readonly CachedBlock[], slab: Slab): Promise<void> {
     this.#loads++;
     slab.pins++;
+    slab.loads++;
     const entries = blocks.map((block) => block.entry);
     let failure: Error | null = null;
     try {
@@ -380,6 +382,7 @@ export class BlockCache {
     }
     this.#loads--;
     slab.pins--;
+    slab.loads--;
     this.#pump();
   }
 
@@ -388,9 +391,16 @@ export class BlockCache {
     block.state = blockState.gone;
     block.run = null;
     this.#blocks.delete(block.key);
-    if (block.ahead) this.#aheadBytes -= block.entry.size;
-    block.ahead = false;
+    this.#asked(block);
     block.settle(failure);
+  }
+
+  /** The block no longer counts as loaded ahead. */
+  #asked(block: CachedBlock): void {
+    if (!block.ahead) return;
+    block.ahead = false;
+    this.#aheadBytes -= block.entry.size;
+    if (block.slab !== null) block.slab.unread--;
   }
 
   #giveUp(run: BlockRun, failure: Error): void {
@@ -409,11 +419,8 @@ export class BlockCache {
 
   #pin(block: CachedBlock): void {
     block.pins++;
-    if (block.ahead) {
-      block.ahead = false;
-      this.#aheadBytes -= block.entry.size;
-      this.counters.aheadUsedBytes += block.entry.size;
-    }
+    if (block.ahead) this.counters.aheadUsedBytes += block.entry.size;
+    this.#asked(block);
     if (block.slab === null) return;
     block.slab.pins++;
     block.slab.touched = true;

@@ -1,6 +1,7 @@
 /**
  * Memory of the block cache: runs of arena segments (slabs), filled front to back with blocks and freed as a whole.
- * Which slab goes is decided by CLOCK: a slab used since the hand last came by gets another round, a pinned one stays.
+ * Which slab goes is decided by CLOCK: a slab used since the hand last came by gets another round, a pinned one stays, and
+ * one with blocks that were loaded ahead and not read yet gets `unreadRounds` more, so that they are seldom for nothing.
  * One thread. Bound: the budget given; every slab holds its segments' bytes of it from acquire to release.
  *
  *      slab ┌─────────┬──────┬───────────────┬───────────┐   pins    readers that hold a block of it, loads into it
@@ -46,10 +47,18 @@ export interface Slab {
   readonly bytes: number;
   used: number;
   pins: number;
+  /** Those of its pins that are loads. */
+  loads: number;
   touched: boolean;
+  /** Blocks in it that were loaded ahead and that nobody has asked for. */
+  unread: number;
+  /** Rounds it still gets for their sake. */
+  grace: number;
   /** Keys of the blocks in it, to be forgotten with it. */
   readonly keys: string[];
 }
+
+const unreadRounds = 8;
 
 export class BlockSlabs {
   readonly #arena: Arena;
@@ -69,6 +78,13 @@ export class BlockSlabs {
   get bytes(): number {
     let bytes = 0;
     for (const slab of this.#slabs) bytes += slab.bytes;
+    return bytes;
+  }
+
+  /** Bytes of slabs that readers hold. */
+  get pinnedBytes(): number {
+    let bytes = 0;
+    for (const slab of this.#slabs) if (slab.pins > slab.loads) bytes += slab.bytes;
     return bytes;
   }
 
@@ -104,7 +120,10 @@ export class BlockSlabs {
             bytes,
             used: 0,
             pins: 0,
+            loads: 0,
             touched: false,
+            unread: 0,
+            grace: unreadRounds,
             keys: [],
           };
           this.#slabs.push(slab);
@@ -118,11 +137,11 @@ export class BlockSlabs {
 
   /** Frees one slab that nobody holds; false when there is none. */
   evictOne(): boolean {
-    // Two rounds: the first may only clear marks.
-    for (let step = this.#slabs.length * 2; step > 0; step--) {
+    // Two rounds, of which the first may only clear marks, and those that unread blocks get.
+    for (let step = this.#slabs.length * (2 + unreadRounds); step > 0; step--) {
       if (this.#hand >= this.#slabs.length) this.#hand = 0;
       const slab = this.#slabs[this.#hand]!;
-      if (slab.pins === 0 && !slab.touched) {
+      if (slab.pins === 0 && !slab.touched && (slab.unread === 0 || slab.grace === 0)) {
         this.#slabs.splice(this.#hand, 1);
         if (this.#current === slab) this.#current = null;
         this.#evicted(slab);
@@ -130,7 +149,10 @@ export class BlockSlabs {
         this.#budget.release(slab.bytes);
         return true;
       }
-      if (slab.pins === 0) slab.touched = false;
+      if (slab.pins === 0) {
+        if (slab.touched) slab.touched = false;
+        else slab.grace--;
+      }
       this.#hand++;
     }
     return false;

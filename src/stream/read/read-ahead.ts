@@ -7,7 +7,8 @@
  *
  * A reader that goes on where it ended gets a window of 1 MiB; each window it used up doubles it, to windowBytesMax.
  * What is left of a window is topped up when half of it is used, so requests stay large. The window is halved when
- * blocks were evicted before they were read, and when the reader jumps; a jump below 1 MiB ends it. Reading the same
+ * blocks were evicted before they were read, and grows by 1 MiB a window from then on: memory is short. It is halved too
+ * when the reader jumps; a jump below 1 MiB ends it. Reading the same
  * offset again changes nothing. Bound: `cursorsMax` readers × streams, the least recently used is forgotten.
  */
 import type { Reader } from '../cache/fair-queue.ts';
@@ -22,6 +23,8 @@ export class Cursor {
   aheadBytes = 0;
   /** 0 = nothing is loaded ahead. */
   windowBytes = 0;
+  /** Blocks were evicted before they were read. */
+  careful = false;
   /** A top-up is on its way. */
   filling = false;
 
@@ -83,16 +86,20 @@ export class ReadAhead {
     if (aheadTo <= cursor.aheadTo) return;
     cursor.aheadTo = aheadTo;
     cursor.aheadBytes += bytes;
-    if (whole) cursor.windowBytes = Math.min(cursor.windowBytes * 2, this.#windowBytesMax);
+    if (!whole) return;
+    const grown = cursor.careful ? cursor.windowBytes + windowBytesMin : cursor.windowBytes * 2;
+    cursor.windowBytes = Math.min(grown, this.#windowBytesMax);
   }
 
   #evicted(cursor: Cursor): void {
+    cursor.careful = true;
     cursor.windowBytes = Math.max(windowBytesMin, Math.floor(cursor.windowBytes / 2));
     cursor.aheadTo = cursor.next;
     cursor.aheadBytes = 0;
   }
 
   #jumped(cursor: Cursor): void {
+    cursor.careful = false;
     const half = Math.floor(cursor.windowBytes / 2);
     cursor.windowBytes = half < windowBytesMin ? 0 : half;
     cursor.aheadTo = -1;

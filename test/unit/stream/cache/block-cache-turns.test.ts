@@ -207,3 +207,23 @@ test('when memory is short a run shrinks to its first block; who waits for a lat
   (await later).release();
   for (const i of [0, 2, 3]) held[i]!.release();
 });
+
+test('blocks loaded ahead outlive what was read, until nothing else is left to evict', async () => {
+  const { loader, cache, read } = setUp({ segments: 6 });
+  assert.equal(cache.prefetch('o', [block(0), block(1)], 'r'), 2);
+  await turns();
+  for (let n = 0; n < 30; n++) (await read('s', 'p', n * 2)).release();
+  const before = loader.loads.length;
+  (await read('r', 'o', 0)).release();
+  (await read('r', 'o', 1)).release();
+  assert.equal(loader.loads.length, before, 'both are still there');
+  assert.equal(cache.counters.aheadUnusedBytes, 0);
+  for (let n = 0; n < 30; n++) (await read('s', 'q', n * 2)).release();
+  assert.equal(cache.has('o', block(0)), false, 'once read it is evicted like any other');
+
+  // Whoever loaded ahead has left: its blocks go in the end.
+  cache.prefetch('o', [block(50), block(51)], 'r');
+  for (let n = 0; n < 200; n++) (await read('s', 't', n * 2)).release();
+  assert.equal(cache.has('o', block(50)), false);
+  assert.equal(cache.counters.aheadUnusedBytes, 800);
+});

@@ -60,6 +60,12 @@ test('blocks evicted before they were read halve the window, each time', () => {
     cursor.aheadBytes = cursor.windowBytes;
   }
   assert.deepEqual(sizes, [8, 4, 2, 1, 1, 1]);
+  const grown: number[] = [];
+  for (let i = 0; i < 20; i++) {
+    const step = read(ahead, cursor.next, MiB);
+    if (step.topUp > 0) grown.push(cursor.windowBytes / MiB);
+  }
+  assert.deepEqual(grown.slice(0, 3), [2, 3, 4], 'a step at a time where memory was short');
 });
 
 test('a miss behind what was loaded ahead is no reason to shrink', () => {
