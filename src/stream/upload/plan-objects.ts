@@ -19,8 +19,11 @@ export interface PlanLimits {
   readonly sharedObjectBytesMax: number;
 }
 
-/** 64 MiB: from there on one object per stream costs no more requests than shared ones and saves their compaction. */
-export const planDefaults: PlanLimits = { ownObjectBytes: 64 << 20, sharedObjectBytesMax: 1 << 30 };
+/**
+ * 128 MiB: from there on one put per stream (at most 8 per GB) and its later copy (as many) cost no more requests than a
+ * shared object does; below, sharing is cheaper.
+ */
+export const planDefaults: PlanLimits = { ownObjectBytes: 128 << 20, sharedObjectBytesMax: 1 << 30 };
 
 /**
  * @param nextObject gives a fresh object id and upload sequence per object.

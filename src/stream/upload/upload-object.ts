@@ -3,8 +3,9 @@
  * appears whole or not at all; a failed multipart upload is aborted. Retrying a request is the store's business,
  * repeating an upload the caller's (under a new object id).
  *
- * Size of a part: PUT-class requests are what an upload costs, so parts are as large as the limit of 64 MiB allows and
- * equal in size (some stores insist): 500 MB = 8 parts + create + complete = 10 requests, 20 per GB.
+ * Size of a part: PUT-class requests are what an upload costs, so parts are as large as the limit of 128 MiB allows and
+ * equal in size (some stores insist): 500 MB = 4 parts + create + complete = 6 requests, 12 per GB; a single put may have
+ * 256 MiB. Where small batches are copied together a part is as large as the staging pool: 63 MiB, 20 per GB.
  * Memory: bytes in the arena are sent from there; copies of small batches are bounded by the staging pool.
  */
 import type { Arena } from '../../ports/arena.ts';
@@ -29,8 +30,8 @@ export interface UploadSettings {
 }
 
 export const uploadDefaults: UploadSettings = {
-  putBytesMax: 64 * MiB,
-  partBytesMax: 64 * MiB,
+  putBytesMax: 256 * MiB,
+  partBytesMax: 128 * MiB,
   partsInFlight: 4,
 };
 
