@@ -28,10 +28,9 @@ test('kafka-log-dirs finds a partition in the WAL and then in the store', async 
   const { acked } = await programs.verifiable(broker.bootstrap, topic, 1_000);
   assert.equal(acked, 1_000);
   const before = await programs.logDirs(broker.bootstrap);
-  const names = Object.keys(before.directories);
-  const store = names.findIndex((name) => name.startsWith('file:'));
-  const wal = names.findIndex((name) => name.endsWith('.wal'));
-  assert.deepEqual([names.length, wal, store], [2, 0, 1], before.said);
+  // In the order of the tool's own table.
+  const names = Object.keys(before.directories).sort();
+  assert.match(names.join(), /^[^,]*\.wal,file:[^,]*$/, before.said);
   const sizes = (directories: typeof before.directories) =>
     names.map((name) =>
       Object.entries(directories[name] ?? {})
