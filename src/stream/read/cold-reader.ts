@@ -205,7 +205,8 @@ export class ColdReader {
       const opened = await this.#reader.open(object.objectId);
       for (;;) {
         const entry = this.#reader.findBlockSince(opened, topicId, partition, offset, timestamp);
-        if (entry === null) break;
+        // A merged object may hold later ranges of the stream too, with another object's between them.
+        if (entry === null || entry.baseOffset >= object.endOffset) break;
         if (entry.baseOffset >= limit) return null;
         const handle = await this.#cache.read(object.objectId, entry, wait);
         let found: ColdRead | null;
