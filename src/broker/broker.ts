@@ -30,6 +30,7 @@ import type { UploadSettings } from '../stream/upload/upload-object.ts';
 import type { WalDevice } from '../stream/wal/wal-device.ts';
 import { keepAlive } from '../threads/adapters/keep-alive.ts';
 import { StoreBoard, type StoreBoardMemory } from '../threads/memory/store-board.ts';
+import { tellAbandoned } from './abandoned-offsets.ts';
 import { type BackgroundService, backgroundServices } from './background.ts';
 import type { BrokerConfig } from './broker-config.ts';
 import { guardedStore, storeBoardFor, storeStats } from './broker-store.ts';
@@ -42,7 +43,6 @@ import { ObjectIds } from './object-ids.ts';
 import { volumeFor } from './placement.ts';
 import { foldProducers, openAll, restoreVolume, type ShardDoor, volumeIndex } from './recovery.ts';
 import { secureContext, type TlsMaterial } from './shard-host.ts';
-import { removeRetired } from './shared-volume.ts';
 import { StopProgress } from './stop-progress.ts';
 import { StoreHealth } from './store-health.ts';
 import { type ThreadNative, threadNative } from './thread-native.ts';
@@ -51,6 +51,7 @@ import { type Volume, type VolumeDeps, volumeEpoch } from './volume.ts';
 import { SystemVolumeFiles, type VolumeFiles } from './volume-files.ts';
 import { claimVolumes, formatNew, openVolumes, recoverVolumes } from './wal-volumes.ts';
 
+import { retirePredecessors, walRecords } from './wal-records.ts';
 export interface BrokerPorts {
   readonly clock: Clock;
   readonly random: Random;
@@ -222,9 +223,17 @@ export class RunningBroker {
     await formatNew(this.volumes, image.clusterId, volumeDeps);
     this.brokerEpoch = (image.brokers.get(config.nodeId)?.epoch ?? 0) + 1;
     // New WALs are recorded before anything can be written to them; opens below are conditional on that.
-    await this.metadata.commit([...this.walRecords(), this.brokerRecord()]);
+    await this.metadata.commit([
+      ...walRecords(image.wals.values(), this.volumes, abandon, config.nodeId, logger),
+      this.brokerRecord(),
+    ]);
     const admin = new TopicAdmin({
       metadata: this.metadata,
+    for (const wal of image.wals.values()) {
+      if (wal.state === 'open' && abandon.has(wal.logId)) {
+        await tellAbandoned(wal, image, config.wals, volumeDeps);
+      }
+    }
       clock,
       random,
       logger,
@@ -255,8 +264,8 @@ export class RunningBroker {
     for (const shard of this.deployment.shards)
       this.metadata.addSink((revisionNow, changes) => shard.applyChanges(revisionNow, changes));
     await this.recover();
-    await this.retirePredecessors(volumeDeps);
-    await this.deployment.startWals(this.volumes, this.epochs());
+    await retirePredecessors(this.volumes, this.metadata, volumeDeps);
+    await this.deployment.startWals(this.volumes, this.volumes.map(volumeEpoch));
     this.uploads = this.uploadCoordinator();
     for (const shard of this.deployment.shards) await shard.beginServing();
     this.uploads.start();
@@ -299,44 +308,6 @@ export class RunningBroker {
         `the TLS certificate, key or CA cannot be used: ${(error as Error).message}`,
       );
     }
-  }
-
-  /** Epoch under which each volume is written from now on. */
-  private epochs(): number[] {
-    return this.volumes.map(volumeEpoch);
-  }
-
-  private walRecords(): MetadataChange[] {
-    const changes: MetadataChange[] = [];
-    for (const wal of this.metadata.image.wals.values()) {
-      const given = this.config.abandonWals.includes(wal.logId);
-      const lostMemory = wal.kind === 'memory' && wal.state === 'open';
-      if (wal.state !== 'open' || !(given || lostMemory)) continue;
-      this.ports.logger.warn(
-        given
-          ? 'a write-ahead log was abandoned: what only it held is lost'
-          : 'a memory log was open: what only it held is lost',
-        { log: wal.logId },
-      );
-      changes.push({ type: 'wal', wal: { ...wal, state: 'abandoned' } });
-    }
-    for (const [i, volume] of this.volumes.entries()) {
-      const freed = volume.record?.freed ?? { sequence: 0, position: 0, chainCrc: 0 };
-      const recovered = volume.recovered;
-      const wal: WalRecord = {
-        logId: volume.logId,
-        kind: volume.kind,
-        location: volume.kind === 'memory' ? 'memory:' : volume.path,
-        node: this.config.nodeId,
-        epoch: this.epochs()[i]!,
-        state: 'open',
-        // A log that is empty starts where it stands, so that recovery never looks for what an earlier life freed.
-        freed: volume.record?.state === 'open' || recovered === null ? freed : { ...recovered.next },
-        lastUploadMs: volume.record?.lastUploadMs ?? 0,
-      };
-      changes.push({ type: 'wal', wal });
-    }
-    return changes;
   }
 
   private brokerRecord(): MetadataChange {
@@ -431,22 +402,6 @@ export class RunningBroker {
   /** What the metadata call freed of a volume's log. */
   private freed(volume: number): WalRecord['freed'] {
     return { ...this.metadata.image.wals.get(this.volumes[volume]!.logId)!.freed };
-  }
-
-  /** Logs of fenced owners, whose records are in objects now: recorded empty, then removed, then forgotten. */
-  private async retirePredecessors(deps: VolumeDeps): Promise<void> {
-    const emptied: MetadataChange[] = [];
-    for (const { predecessors } of this.volumes) {
-      for (const { logId, recovered } of predecessors) {
-        const record = this.metadata.image.wals.get(logId)!;
-        emptied.push({ type: 'wal', wal: { ...record, state: 'empty', freed: { ...recovered!.next } } });
-      }
-    }
-    if (emptied.length > 0) await this.metadata.commit(emptied);
-    const gone = removeRetired(this.metadata.image, this.volumes, deps);
-    if (gone.length > 0) {
-      await this.metadata.commit(gone.map(({ logId }) => ({ type: 'walRemoved' as const, logId })));
-    }
   }
 
   private uploadCoordinator(): UploadCoordinator {

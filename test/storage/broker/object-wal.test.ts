@@ -191,6 +191,9 @@ describe('object WAL', { timeout: 120_000 }, () => {
       code: 'WAL_DAMAGED',
       message: /offsets \d+ to \d+.*missing commits: 19/,
     });
+    bed.lines.length = 0;
     await bed.start({ abandonWals: [logId] });
+    const told = bed.lines.find((line) => line.message === 'offsets given up')!;
+    assert.deepEqual([told.fields.topic, told.fields.from, told.fields.until], [topic, 0, producer.next]);
   });
 });

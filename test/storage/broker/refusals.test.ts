@@ -127,7 +127,9 @@ describe('refusals', { timeout: 120_000 }, () => {
       assert.deepEqual(await readAll(connection, topic), values(4));
       assert.equal(await leaderEpoch(connection, topic), 1);
       assert.deepEqual(await epochEnd(connection, topic, 0), [0, 4]);
-      assert.ok(bed.lines.some((line) => line.level === 'warn' && line.fields.log === logId));
+      const told = bed.lines.find((line) => line.message === 'offsets given up')!;
+      const until = gone ? 'unknown' : 10;
+      assert.deepEqual(told.fields, { log: logId, topic, partition: 0, from: 4, until });
       producer.next = 4;
       producer.batches.length = 2;
       await producer.assertWindow(connection);
