@@ -101,7 +101,9 @@ interface Sending {
 
 function sendingOf({ clock, flow }: UploadDeps, share: number): Sending {
   if (clock === undefined || flow === undefined) return { pace: async () => {}, stored() {} };
-  const { pace } = new UploadPacer(clock, () => flow.uploadRate * share);
+  // An object of states has no part in the data, and no part of an unlimited rate is no number.
+  const part = share > 0 ? share : 1;
+  const { pace } = new UploadPacer(clock, () => flow.uploadRate * part);
   return { pace, stored: (bytes) => flow.stored(bytes) };
 }
 

@@ -303,3 +303,12 @@ test('a pool task survives the crossing, and its failure is a value', async () =
   const refused = await runObjectTask({ kind: 'upload', plan: planOf(6, []) }, context);
   assert(refused.kind === 'upload' && refused.result.error?.code === 'UPLOAD_PLAN');
 });
+
+test('an object without a part in the data is not held up when the pace is lifted', async () => {
+  const world = new ObjectWorld();
+  const plan = planOf(1, [world.writer.delta(topicIdOf(1), 0, 0, [{ bytes: 100 }])]);
+  const flow = { uploadRate: Number.POSITIVE_INFINITY, stored() {} };
+  const deps = { crc32c, staging: world.staging, clock: new VirtualClock(), flow };
+  const { ranges } = await uploadObject(plan, world.sources, world.store, deps, 0);
+  assert.equal(ranges.length, 1);
+});
