@@ -14,7 +14,7 @@ import { ConnectionLost, type SimConnection } from './sim-network.ts';
 
 const windowBatches = 5;
 /** Less than any shape's ring and cache take. */
-const batchBytesMax = 48 * 1024;
+const batchBytesMax = 24 * 1024;
 
 export abstract class Client {
   readonly cluster: Cluster;
@@ -95,7 +95,7 @@ export class Producer extends Client {
   constructor(cluster: Cluster, random: SeededRandom, idempotent: boolean) {
     super(cluster, random);
     this.idempotent = idempotent;
-    this.#bytes = random.pick([40, 400, 4_000, 30_000]);
+    this.#bytes = random.pick([30, 300, 2_000, 10_000]);
   }
 
   protected override async step(): Promise<void> {
@@ -216,10 +216,19 @@ export class Producer extends Client {
   }
 
   async #mustBeKnown(connection: SimConnection, lane: Lane, batch: SentBatch): Promise<void> {
-    const { errorCode, baseOffset } = await produce(connection, lane.topic.name, lane.index, batch);
-    if (errorCode === 0) lane.log.acknowledge(batch, baseOffset);
-    else
-      this.cluster.world.fail(`${lane.log.name}: batch ${batch.id} got ${errorName(errorCode)} in the end`);
+    const { world } = this.cluster;
+    for (let attempt = 1; ; attempt++) {
+      const { errorCode, baseOffset } = await produce(connection, lane.topic.name, lane.index, batch);
+      if (errorCode === 0) {
+        lane.log.acknowledge(batch, baseOffset);
+        return;
+      }
+      if (errorCode !== ErrorCode.NOT_ENOUGH_REPLICAS || attempt > 50) {
+        world.fail(`${lane.log.name}: batch ${batch.id} got ${errorName(errorCode)} in the end`);
+        return;
+      }
+      await world.sleep(500);
+    }
   }
 
   /** Retries of what was acknowledged, and a gap: the state must have survived whatever happened since. */
@@ -345,13 +354,29 @@ export class Administrator extends Client {
     );
     const name = free.length > 0 ? this.random.pick(free) : `topic-${++this.#topicNumber}`;
     const partitions = this.random.pick([1, 1, 2, 3, 8]);
+    const configs: Record<string, number> = {};
+    if (this.random.chance(0.25)) configs['retention.ms'] = 5_000 + this.random.below(60_000);
+    if (this.random.chance(0.2)) configs['retention.bytes'] = 20_000 + this.random.below(200_000);
     const answer = await connection.request(CreateTopicsCodec, 5, {
-      topics: [{ name, numPartitions: partitions, replicationFactor: 1 }],
+      topics: [
+        {
+          name,
+          numPartitions: partitions,
+          replicationFactor: 1,
+          configs: Object.entries(configs).map(([key, value]) => ({ name: key, value: String(value) })),
+        },
+      ],
       timeoutMs: 10_000,
     });
     const { errorCode } = answer.topics[0]!;
     this.cluster.world.trace(`create ${name} × ${partitions}: ${errorName(errorCode)}`);
-    if (errorCode === 0) model.createTopic(name, partitions);
+    if (errorCode === 0) {
+      const topic = model.createTopic(name, partitions);
+      for (const log of topic.partitions) {
+        log.retentionMs = configs['retention.ms'] ?? Number.POSITIVE_INFINITY;
+        log.retentionBytes = configs['retention.bytes'] ?? Number.POSITIVE_INFINITY;
+      }
+    }
     // Made after all, at an earlier try whose answer was lost.
     else if (errorCode === ErrorCode.TOPIC_ALREADY_EXISTS) await this.#remove(connection, name);
   }

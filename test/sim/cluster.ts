@@ -138,7 +138,7 @@ class Verifier {
     while (offset < end && world.violation === null) {
       const answer = await fetch(this.#connection, topic.name, index, offset, 256 * 1024);
       if (topic.deleted || topic.doubtful) return;
-      if (answer.errorCode === 1 && log.startAsked > offset) {
+      if (answer.errorCode === 1 && (log.startAsked > offset || !log.retained)) {
         offset = Math.min(end, await listOffset(this.#connection, topic.name, index, -2));
         log.observeStart(offset, 0);
         continue;

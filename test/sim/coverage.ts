@@ -5,6 +5,7 @@ export const brokerStates = [
   'closing',
   'recovering',
   'compacting',
+  'retaining',
   'sweeping',
   'down',
 ] as const;

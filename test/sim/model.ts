@@ -19,6 +19,9 @@ import type { SimWorld } from './world.ts';
 const codecs = createCodecs();
 /** Header bytes that the broker writes: base offset, length, leader epoch, magic. */
 const comparedFrom = 17;
+/** How far brokers' clocks may be off, and how much of a log the model may not know yet. */
+const clockErrorMs = 10_000;
+const bytesErrorMax = 8_192;
 
 export interface BatchOptions {
   readonly records: number;
@@ -72,8 +75,9 @@ export class PartitionModel {
   start = 0;
   startAsked = 0;
   leaderEpoch = -1;
-  /** Records may expire by themselves. */
-  retained = true;
+  /** Infinity = records stay until somebody deletes them. */
+  retentionMs = Number.POSITIVE_INFINITY;
+  retentionBytes = Number.POSITIVE_INFINITY;
   readonly #cursor = new RecordCursor();
 
   constructor(world: SimWorld, name: string, batches: ReadonlyMap<number, SentBatch>) {
@@ -169,11 +173,29 @@ export class PartitionModel {
   observeStart(startOffset: number, before: number): void {
     if (startOffset < before)
       this.world.fail(`${this.name}: the log begins at ${startOffset}, ${before} was acknowledged`);
-    if (startOffset > Math.max(this.start, this.startAsked) && this.retained)
-      this.world.fail(
-        `${this.name}: the log begins at ${startOffset}, nobody asked for more than ${this.startAsked}`,
-      );
+    if (startOffset > Math.max(this.start, this.startAsked)) this.#checkExpired(startOffset);
     this.start = Math.max(this.start, startOffset);
+  }
+
+  /** True while no record leaves the log unless somebody deletes it. */
+  get retained(): boolean {
+    return this.retentionMs === Number.POSITIVE_INFINITY && this.retentionBytes === Number.POSITIVE_INFINITY;
+  }
+
+  /** The log begins later than anybody asked for: only retention may do that, and only as far as its rules go. */
+  #checkExpired(startOffset: number): void {
+    let bytesLeft = 0;
+    let youngest = 0;
+    for (const batch of this.placed.values()) {
+      if (batch.endOffset > startOffset) bytesLeft += batch.bytes.length;
+      else if (batch.endOffset > this.start) youngest = Math.max(youngest, batch.timestamp);
+    }
+    const aged = youngest + this.retentionMs <= this.world.wall() + clockErrorMs;
+    const crowded = bytesLeft + bytesErrorMax >= this.retentionBytes;
+    if (!aged && !crowded)
+      this.world.fail(
+        `${this.name}: the log begins at ${startOffset}, nobody asked for more than ${this.startAsked}, and records from ${youngest} on should be there`,
+      );
   }
 
   /** First offset whose record is at least so young, as far as it can be known; −1 = none. */

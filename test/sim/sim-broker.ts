@@ -2,6 +2,7 @@
  * One life of a real broker (RunningBroker, inline deployment) in the simulated world: started, served, stopped, killed.
  * Production code and production order; only clock, randomness, bucket, disk and sockets are simulated.
  */
+import { inspect } from 'node:util';
 import { RunningBroker } from '../../src/broker/broker.ts';
 import type { BrokerConfig } from '../../src/broker/broker-config.ts';
 import { resolveSettings } from '../../src/config/settings.ts';
@@ -9,6 +10,8 @@ import { brokerConfig } from '../../src/embedded/settings-to-config.ts';
 import type { ClusterImage } from '../../src/metadata/metadata-store.ts';
 import { MillraceError } from '../../src/ports/errors.ts';
 import type { LogFields, Logger } from '../../src/ports/logger.ts';
+import { type CompactionPolicy, compactionDefaults } from '../../src/stream/compaction/compaction-policy.ts';
+import type { CompactionLimits } from '../../src/stream/compaction/compaction-task.ts';
 import type { SeededRandom } from '../support/seeded-random.ts';
 import { type SimDisk, SimVolumeFiles } from './sim-disk.ts';
 import { SimListeners } from './sim-network.ts';
@@ -30,15 +33,18 @@ export interface Shape {
   readonly putBytesMax: number;
   readonly partBytesMax: number;
   readonly ownObjectBytes: number;
+  readonly compacts: boolean;
+  readonly copyBytesMin: number;
+  readonly fanIn: number;
 }
 
 const KiB = 1024;
 
 export function drawShape(random: SeededRandom): Shape {
-  const walBytes = random.pick([640, 1024, 1536, 3072]) * KiB;
+  const walBytes = random.pick([384, 512, 1024, 2048]) * KiB;
   const grows = random.chance(0.4);
-  const initial = grows ? 256 * KiB : walBytes;
-  const logCacheBytes = random.pick([512, 768, 1024, 2048]) * KiB;
+  const initial = grows ? 192 * KiB : walBytes;
+  const logCacheBytes = random.pick([256, 384, 768, 1536]) * KiB;
   return {
     volumes: random.chance(0.25) ? 2 : 1,
     walBytes,
@@ -47,13 +53,16 @@ export function drawShape(random: SeededRandom): Shape {
     logCacheBytes,
     // A block of 1 MiB, the largest there is, must find a place.
     blockCacheBytes: random.pick([1280, 2048, 4096]) * KiB,
-    uploadBytes: random.pick([48, 128, 256, 512]) * KiB,
+    uploadBytes: random.pick([32, 96, 192, 384]) * KiB,
     uploadAgeMs: random.pick([1_000, 3_000, 10_000]),
     lingerMs: random.pick([0, 0.5, 5]),
     snapshotEntries: random.pick([4, 15, 60, 1_000]),
-    putBytesMax: random.pick([32, 128, 65_536]) * KiB,
-    partBytesMax: 32 * KiB,
+    putBytesMax: random.pick([24, 96, 65_536]) * KiB,
+    partBytesMax: 24 * KiB,
     ownObjectBytes: random.pick([16, 64, 65_536]) * KiB,
+    compacts: random.chance(0.6),
+    copyBytesMin: random.pick([16, 64]) * KiB,
+    fanIn: random.pick([2, 3, 8]),
   };
 }
 
@@ -91,12 +100,52 @@ export function configOf(shape: Shape, abandonWals: readonly string[] = []): Bro
     uploadAgeMs: shape.uploadAgeMs,
     autoCreateTopics: false,
     objectGraceMs,
+    compaction: { ...config.compaction, enabled: shape.compacts, intervalMs: 4_000 },
+    retentionCheckMs: 5_000,
     shutdownTimeoutMs: 30_000,
+  };
+}
+
+/** The planner and the work it plans, at a thousandth of their size. */
+function compactionOf(shape: Shape): {
+  readonly policy: CompactionPolicy;
+  readonly limits: CompactionLimits;
+} {
+  const { copyBytesMin, fanIn } = shape;
+  return {
+    policy: {
+      ...compactionDefaults,
+      copyBytesMin,
+      runBytesMin: KiB,
+      fanIn,
+      smallFanIn: 2 * fanIn,
+      goodRunBytes: 4 * KiB,
+      streamObjectBytesMin: 4 * copyBytesMin,
+      streamRunBytesMin: copyBytesMin,
+      objectBytesMax: 1024 * KiB,
+      bytesPerStreamMax: 256 * KiB,
+      setBytesMax: 2048 * KiB,
+    },
+    limits: {
+      copyBytesMin,
+      copyPartBytesMax: 4 * copyBytesMin,
+      runBytesMin: KiB,
+      mergedRunBytesMin: KiB / 4,
+      partBytes: 2 * copyBytesMin,
+      windowBytes: 4 * 1024 * KiB,
+    },
   };
 }
 
 export type Phase = 'starting' | 'serving' | 'stopping' | 'down';
 export type Outcome = { readonly ok: true } | { readonly ok: false; readonly error: MillraceError | null };
+
+const serviceStates: Readonly<Record<string, string>> = {
+  Compaction: 'compacting',
+  Retention: 'retaining',
+  ObjectSweep: 'sweeping',
+  OrphanSweep: 'sweeping',
+};
 
 /** Log lines that no fault excuses. */
 const neverLogged = [/are missing between the objects and the write-ahead log/, /the upload loop failed/];
@@ -145,6 +194,7 @@ export class SimBroker {
         walGrowth: shape.walGrowth,
         snapshotEntries: shape.snapshotEntries,
         upload: { putBytesMax: shape.putBytesMax, partBytesMax: shape.partBytesMax, partsInFlight: 3 },
+        compaction: compactionOf(shape),
         planLimits: { ownObjectBytes: shape.ownObjectBytes, sharedObjectBytesMax: 1 << 20 },
       },
     });
@@ -221,6 +271,12 @@ export class SimBroker {
     }
     const { uploads } = this.broker as unknown as { uploads: { states: readonly { busy: unknown }[] } };
     if (uploads.states.some((state) => state.busy !== null)) return 'uploading';
+    const { background } = this.broker as unknown as { background: readonly { running: unknown }[] };
+    for (const service of background) {
+      // A pass under way is a promise that has not settled; nothing else tells.
+      if (inspect(service.running).includes('<pending>'))
+        return serviceStates[service.constructor.name] ?? 'serving';
+    }
     return 'serving';
   }
 

@@ -39,6 +39,8 @@ export interface SimulationResult {
 const runMsMax = 4 * 3_600_000;
 /** Sweeps look every 30 s, and the grace period is 20 s. */
 const quietMs = 240_000;
+/** Brokers' wall clocks are off by at most so much. */
+const skewMsMax = 3_000;
 /** A start that is refused while nothing is wrong. */
 const startPatienceMs = 180_000;
 
@@ -72,6 +74,7 @@ export class Simulation {
     this.shape = drawShape(world.random(concerns.shape));
     this.bucket = new SimBucket(world, world.random(concerns.store));
     this.shadow = new ShadowMetadata(world, this.bucket);
+    this.shadow.skewMaxMs = 2 * skewMsMax;
     this.model = new Model(world);
     this.cluster = new Cluster(world, this.model, world.random(concerns.network));
     this.random = world.random(concerns.chaos);
@@ -158,7 +161,7 @@ export class Simulation {
   newBroker(machine: string): SimBroker {
     const disk = this.disks.get(machine)!;
     const broker = new SimBroker(this.world, `b${++this.lives}`, machine, disk, this.bucket);
-    broker.life.skewMs = this.random.chance(0.2) ? this.random.below(6_000) - 3_000 : 0;
+    broker.life.skewMs = this.random.chance(0.2) ? this.random.below(2 * skewMsMax) - skewMsMax : 0;
     return broker;
   }
 

@@ -127,7 +127,12 @@ export class SimWorld {
     this.trace(`VIOLATION ${message}`);
   }
 
-  after(delayMs: number, fn: () => void, life: Life | null = null): Timer {
+  after(delay: number, fn: () => void, life: Life | null = null): Timer {
+    let delayMs = delay;
+    if (Number.isNaN(delayMs)) {
+      this.fail(`a timer is set for no time at all\n${new Error().stack}`);
+      delayMs = 0;
+    }
     const event: SimEvent = {
       due: this.time + Math.max(0, delayMs),
       order: this.#order++,
