@@ -3,8 +3,8 @@
  * below a log start out of manifests, wherever that start came from (DeleteRecords). Main thread; one pass at a time, every
  * `intervalMs`. Objects that nobody names any more are deleted by the sweep after the grace.
  *
- *   image ─► rules per topic ─► parts (manifest + image) ─► new log start ─┬─ stream without manifest: logStart
- *                                                                          └─ with one: next version, logStart with it
+ *   image ─► rules per topic ─► parts (manifest + image) ─► new log start ─┬─ manifest may stay (or is none): logStart
+ *                                                                          └─ it loses objects: next version with it
  *
  * A manifest is read only when it can matter: what was seen of a version is remembered, one entry a stream.
  * Bounds: `movesPerPass` changes in a pass, the next one follows after a second then; `stepsAtOnce` manifests at a time. A crash
@@ -155,45 +155,59 @@ export class Retention implements BackgroundService {
   }
 
   private async move(partition: PartitionImage, rules: RetentionRules): Promise<void> {
-    const { metadata, manifests, writer } = this.deps;
+    const { manifests, writer } = this.deps;
     const { topicId, partition: index, startOffset, manifest } = partition;
     if (manifest === null) {
       const start = retainedFrom(partition.objects, startOffset, rules, this.deps.clock.now());
-      if (start <= startOffset) return;
-      try {
-        await metadata.commit([{ type: 'logStart', topicId, partition: index, startOffset: start }]);
-        this.moves++;
-      } catch (error) {
-        // Somebody moved it further, or the topic is gone.
-        if (!hasCode(error, 'METADATA_CONDITION')) throw error;
-      }
+      if (start > startOffset) await this.moveStart(topicId, index, start);
       return;
     }
     // Most looks change nothing: they must not wait for steps of others.
     const present = await manifests.get(topicId, index, manifest.version);
     const view = { topicId, partition: index, startOffset, manifest: present, ranges: partition.objects };
-    if (this.step(view, rules) === null) return;
-    let last: { readonly dropped: number; readonly moved: boolean } | null = null;
+    if (this.step(view, rules) === null) {
+      // What the manifest names may stay, and it need not say where the log starts.
+      const start = this.startOf(view, rules);
+      if (start > startOffset) await this.moveStart(topicId, index, start);
+      return;
+    }
+    let dropped = 0;
+    let moved = false;
     const made = await writer.advance(topicId, index, (now) => {
       const step = this.step(now, rules);
-      const dropped = step === null ? 0 : now.manifest.objects.length - step.objects.length;
-      last = { dropped, moved: step?.also !== undefined };
+      if (step !== null) {
+        dropped = now.manifest.objects.length - step.objects.length;
+        moved = step.also !== undefined;
+      }
       return step;
     });
-    if (made === null || last === null) return;
-    const { dropped, moved } = last as { dropped: number; moved: boolean };
+    if (made === null) return;
     this.dropped += dropped;
     if (moved) this.moves++;
   }
 
-  /** Next version of the manifest, or null when the present one may stay; notes what it saw then. */
+  private async moveStart(topicId: string, partition: number, startOffset: number): Promise<void> {
+    try {
+      await this.deps.metadata.commit([{ type: 'logStart', topicId, partition, startOffset }]);
+      this.moves++;
+    } catch (error) {
+      // Somebody moved it further, or the topic is gone.
+      if (!hasCode(error, 'METADATA_CONDITION')) throw error;
+    }
+  }
+
+  private startOf({ manifest, ranges, startOffset }: StreamView, rules: RetentionRules): number {
+    return retainedFrom([...manifest.objects, ...ranges], startOffset, rules, this.deps.clock.now());
+  }
+
+  /** Next version of the manifest, or null when none of its objects may go; notes what it saw then. */
   private step(view: StreamView, rules: RetentionRules): ManifestStep | null {
     const { topicId, partition, manifest, ranges } = view;
-    const parts = [...manifest.objects, ...ranges];
-    const startOffset = retainedFrom(parts, view.startOffset, rules, this.deps.clock.now());
+    const startOffset = this.startOf(view, rules);
     const objects = manifest.objects.filter(({ endOffset }) => endOffset > startOffset);
     const moved = startOffset > view.startOffset;
-    if (!moved && objects.length === manifest.objects.length) {
+    if (objects.length === manifest.objects.length) {
+      const parts = [...objects, ...ranges];
       const oldest = parts.find((part) => part.endOffset > startOffset && part.maxTimestamp >= 0);
       this.seen.set(streamKey(topicId, partition), {
         version: manifest.version,

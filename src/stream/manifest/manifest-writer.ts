@@ -221,7 +221,7 @@ export class ManifestWriter {
       for (const one of part.aborted)
         if (one.lastOffset >= range.baseOffset && one.lastOffset < range.endOffset) aborted.push(one);
       for (const { producerId } of part.producers) active.add(producerId);
-      if (range.endOffset > base.offset) foldInto(known, part.producers, base.offset, endOffset);
+      foldInto(known, part.producers, base.offset, endOffset);
     }
     return { producers: withoutIdle(known, active, clock.now() - producerExpirationMs), aborted };
   }

@@ -183,6 +183,12 @@ describe('retention of a stream with a manifest', () => {
     assert.equal(made.partition(1).manifest!.objects, 0);
     assert.deepEqual([...made.metadata.image.dropped.keys()], [oid(1), oid(2), oid(3)]);
     assert.deepEqual([retention.moves, retention.dropped], [2, 3]);
+    // Nothing is left in it to let go: from here on its stream goes as if it had none.
+    made.rules = { deletes: true, ms: 0.5 * hour, bytes: none };
+    await retention.pass();
+    assert.deepEqual([made.partition(1).startOffset, made.partition(1).manifest!.version], [50, 3]);
+    await retention.pass();
+    assert.deepEqual([retention.moves, retention.dropped], [3, 3]);
     // Who wrote what is gone is still known, and the next upload goes on behind.
     const { producers } = await made.cache.get(id(1), 0, 3);
     assert.deepEqual(producers, [producer(1, 29)]);
