@@ -40,6 +40,7 @@ import { inTime } from './in-time.ts';
 import { type BrokerListeners, Listeners } from './listeners.ts';
 import { MetadataDistributor } from './metadata-distributor.ts';
 import { ObjectIds } from './object-ids.ts';
+import { OrphanSweep } from './orphan-sweep.ts';
 import { volumeFor } from './placement.ts';
 import { foldProducers, openAll, restoreVolume, type ShardDoor, volumeIndex } from './recovery.ts';
 import { secureContext, type TlsMaterial } from './shard-host.ts';
@@ -89,6 +90,7 @@ export interface BrokerNumbers {
     readonly uploadedObjects: number;
     readonly failures: number;
   };
+  readonly orphans: OrphanSweep;
   readonly arena: { readonly bytes: number; readonly freeBytes: number };
   readonly store: { readonly stats: StoreStats; readonly available: boolean; readonly uploadRate: number };
 }
@@ -585,6 +587,7 @@ export class RunningBroker {
         uploadedObjects: this.uploads.uploadedObjects,
         failures: this.uploads.failures,
       },
+      orphans: this.background.find((service) => service instanceof OrphanSweep)!,
       arena: {
         bytes: this.deployment.arena.segmentBytes * this.deployment.arena.segmentCount,
         freeBytes: this.deployment.arena.segmentBytes * this.deployment.arena.freeSegments(),

@@ -275,6 +275,20 @@ export const settingTable = {
     max: 100_000,
     doc: 'Requests per second that merging may make; 0 = no limit.',
   }),
+  'orphan.sweep.interval.ms': duration({
+    group: 'Upload',
+    default: 3_600_000,
+    min: 100,
+    max: 30 * day,
+    doc: 'Time between two searches for what a crash left in the store: objects and manifests that nothing names.',
+  }),
+  'orphan.sweep.grace.ms': duration({
+    group: 'Upload',
+    default: 3_600_000,
+    min: 0,
+    max: 365 * day,
+    doc: "Age by the store's clock from which such leftovers are deleted.",
+  }),
   'arena.bytes': bytes({
     group: 'Memory and threads',
     default: (context) => defaultArenaBytes(context.profile, context.machine),

@@ -62,7 +62,7 @@ async function collect(
   broker: RunningBroker,
   startedAtMs: number | undefined,
 ): Promise<readonly MetricsSnapshot[]> {
-  const { shards, snapshots, wals, walWriteBuckets, uploads, arena, store } = await broker.metrics();
+  const { shards, snapshots, wals, walWriteBuckets, uploads, orphans, arena, store } = await broker.metrics();
   const total = (name: string): number => shards.reduce((sum, shard) => sum + (shard[name] ?? 0), 0);
   metrics.counter('kafka_server_brokertopicmetrics_messagesin_total').value = total('producedRecords');
   metrics.counter('kafka_server_brokertopicmetrics_bytesin_total').value = total('producedBytes');
@@ -90,6 +90,12 @@ async function collect(
   metrics.counter('millrace_upload_failures_total').value = uploads.failures;
   metrics.counter('millrace_upload_bytes_total').value = uploads.uploadedBytes;
   metrics.counter('millrace_upload_objects_total').value = uploads.uploadedObjects;
+  metrics.counter('millrace_orphans_deleted_total', 'object').value = orphans.objects;
+  metrics.counter('millrace_orphans_deleted_total', 'manifest').value = orphans.manifests;
+  metrics.counter('millrace_orphans_deleted_total', 'upload').value = orphans.uploads;
+  metrics.counter('millrace_orphan_bytes_deleted_total').value = orphans.bytes;
+  metrics.counter('millrace_orphan_sweep_rounds_total').value = orphans.rounds;
+  metrics.counter('millrace_orphan_sweep_failures_total').value = orphans.failures;
   metrics.gauge('millrace_arena_bytes').value = arena.bytes;
   metrics.gauge('millrace_arena_free_bytes').value = arena.freeBytes;
   metrics.gauge('millrace_native').value = broker.native ? 1 : 0;

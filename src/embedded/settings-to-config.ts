@@ -80,6 +80,10 @@ export function brokerConfig(
     journalEntries: limits.journalEntries,
     uploadBytes: limits.uploadTriggerBytes,
     uploadAgeMs: settings['upload.age.ms'],
+    orphanSweep: {
+      intervalMs: settings['orphan.sweep.interval.ms'],
+      graceMs: settings['orphan.sweep.grace.ms'],
+    },
     compaction: {
       enabled: settings['compaction.enable'],
       intervalMs: settings['compaction.interval.ms'],

@@ -72,6 +72,7 @@ export class EmbeddedMetadataStore implements MetadataStore {
   #lastSnapshotBytes = 0;
   #ended: MillraceError | null = null;
   #lookAheadTimer: Timer | null = null;
+  #firstObjectId = 0;
 
   private constructor(options: EmbeddedMetadataOptions) {
     this.#options = options;
@@ -136,8 +137,14 @@ export class EmbeddedMetadataStore implements MetadataStore {
         await this.#load();
       }
     }
+    this.#firstObjectId = this.image.nextObjectId;
     this.#scheduleLookAhead();
     return this.image.revision;
+  }
+
+  /** Ids below were granted to owners before this one. */
+  get firstObjectId(): number {
+    return this.#firstObjectId;
   }
 
   commit(changes: readonly MetadataChange[]): Promise<number> {

@@ -133,6 +133,22 @@ export const metricTable = {
     labels: [],
     doc: 'Uploads that failed and were tried again.',
   },
+  millrace_orphans_deleted_total: {
+    kind: 'counter',
+    labels: ['kind'],
+    doc: 'Leftovers of former lives deleted from the store: object, manifest or upload.',
+  },
+  millrace_orphan_bytes_deleted_total: { kind: 'counter', labels: [], doc: 'Bytes of those objects.' },
+  millrace_orphan_sweep_rounds_total: {
+    kind: 'counter',
+    labels: [],
+    doc: 'Searches through the whole store for leftovers that came to their end.',
+  },
+  millrace_orphan_sweep_failures_total: {
+    kind: 'counter',
+    labels: [],
+    doc: 'Searches for leftovers that failed; the next one begins anew.',
+  },
   millrace_upload_objects_total: { kind: 'counter', labels: [], doc: 'Objects uploaded.' },
   millrace_cold_blocks_hit_total: {
     kind: 'counter',

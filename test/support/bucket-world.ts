@@ -1,18 +1,18 @@
 /** A cluster's bucket made by hand: real metadata, objects and manifests over a memory store, without a broker. */
-import { EmbeddedMetadataStore } from '../../../src/metadata/embedded-metadata-store.ts';
-import type { MetadataChange } from '../../../src/metadata/metadata-store.ts';
-import { silentLogger } from '../../../src/ports/logger.ts';
-import { MemoryStore } from '../../../src/store/memory-store.ts';
-import { type Manifest, manifestKey, summaryOf } from '../../../src/stream/manifest/manifest.ts';
-import { encodeManifest } from '../../../src/stream/manifest/manifest-codec.ts';
-import { objectKey } from '../../../src/stream/objects/object-format.ts';
-import type { StreamDelta, UploadResult } from '../../../src/stream/objects/objects.ts';
-import { StagingPool } from '../../../src/stream/upload/staging-pool.ts';
-import { uploadObject } from '../../../src/stream/upload/upload-object.ts';
-import { HeapArena } from '../../support/heap-arena.ts';
-import { SeededRandom } from '../../support/seeded-random.ts';
-import { HandClock, seededRandom } from '../../support/store-fixtures.ts';
-import { type BatchShape, crc32c, DeltaWriter, topicIdOf } from '../../support/stream-deltas.ts';
+import { EmbeddedMetadataStore } from '../../src/metadata/embedded-metadata-store.ts';
+import type { MetadataChange } from '../../src/metadata/metadata-store.ts';
+import { silentLogger } from '../../src/ports/logger.ts';
+import { MemoryStore } from '../../src/store/memory-store.ts';
+import { type Manifest, manifestKey, summaryOf } from '../../src/stream/manifest/manifest.ts';
+import { encodeManifest } from '../../src/stream/manifest/manifest-codec.ts';
+import { objectKey } from '../../src/stream/objects/object-format.ts';
+import type { StreamDelta, UploadResult } from '../../src/stream/objects/objects.ts';
+import { StagingPool } from '../../src/stream/upload/staging-pool.ts';
+import { uploadObject } from '../../src/stream/upload/upload-object.ts';
+import { HeapArena } from './heap-arena.ts';
+import { SeededRandom } from './seeded-random.ts';
+import { HandClock, seededRandom } from './store-fixtures.ts';
+import { type BatchShape, crc32c, DeltaWriter, topicIdOf } from './stream-deltas.ts';
 
 const wal = {
   logId: 'w1',
@@ -38,16 +38,18 @@ export class BucketWorld {
   readonly arena = new HeapArena({ segmentBytes: 1 << 18, segmentCount: 32 });
   readonly writer = new DeltaWriter(this.arena, new SeededRandom(5));
   readonly topicId = topicIdOf(1);
-  readonly ends = [0, 0, 0];
+  readonly ends: number[] = [];
   metadata!: EmbeddedMetadataStore;
   #ids = 0;
 
-  static async create(): Promise<BucketWorld> {
+  /** Three partitions unless told otherwise. */
+  static async create(partitions = 3): Promise<BucketWorld> {
     const world = new BucketWorld();
+    world.ends.push(...Array.from({ length: partitions }, () => 0));
     world.metadata = await world.open();
     await world.metadata.takeOver();
     const { topicId } = world;
-    const opens = [0, 1, 2].map((partition) => {
+    const opens = world.ends.map((_end, partition) => {
       return {
         type: 'open',
         topicId,
@@ -64,7 +66,7 @@ export class BucketWorld {
         type: 'topic',
         name: 'orders',
         topicId,
-        partitions: 3,
+        partitions,
         configs: { 'retention.ms': '-1' },
         internal: false,
       },
@@ -73,6 +75,15 @@ export class BucketWorld {
       ...opens,
     ]);
     return world;
+  }
+
+  /** Another owner takes the cluster over; the one before it is fenced and knows nothing of it yet. */
+  async takeOver(): Promise<EmbeddedMetadataStore> {
+    this.metadata = await this.open();
+    await this.metadata.takeOver();
+    this.#ids = this.metadata.firstObjectId;
+    await this.commit({ type: 'idBlock', kind: 'object', next: this.#ids + 256 });
+    return this.metadata;
   }
 
   open(): Promise<EmbeddedMetadataStore> {
