@@ -93,6 +93,57 @@ describe('snapshots of the offsets log', () => {
     assert.deepEqual(groups.sort(), ['g10', 'g11', 'g6', 'g7', 'g8', 'g9']);
   });
 
+  it('do not bring back a group whose tombstones are durable in part', async () => {
+    const on = await rig({ ...small, recordsBytesMax: 200 });
+    const commit = (groupId: string, partition: number) =>
+      on.commit({ groupId, memberId: '', generation: -1, offsets: [offsetOf('t', partition, 1)] });
+    for (let partition = 0; partition < 12; partition++) commit('wide', partition);
+    for (let g = 0; g < 28; g++) commit(`g${g}`, 0);
+    await on.clock.settle();
+    on.log.hold = true;
+    // These twelve make the log long enough. The first batch of them is durable when the snapshot begins.
+    on.shard.deleteGroup('wide', () => {});
+    assert.equal(on.log.held.length, 2);
+    on.log.release(1);
+    for (let turns = 0; turns < 10; turns++) {
+      await on.clock.settle();
+      on.log.release();
+    }
+    assert.equal(on.log.trims, 1);
+    assert.equal(lengthOf(on), 28);
+    const later = await rig(small, 2, on.log);
+    later.shard.list((_code, listed) => assert.equal(listed.length, 28));
+  });
+
+  it('do not put an older state of a group behind a newer one that is on its way', async () => {
+    const on = await rig(small);
+    const [a = ''] = stableGroup(on, 1);
+    const commit = (offset: number) =>
+      on.commit({ memberId: a, generation: 1, offsets: [offsetOf('t', 0, offset)] });
+    while (lengthOf(on) < 49) {
+      commit(1);
+      await on.clock.settle();
+    }
+    on.log.hold = true;
+    commit(2);
+    await on.clock.settle();
+    // The commit, and the snapshot's first batch with it; then the group without its member.
+    on.leave([{ memberId: a, instanceId: null }]);
+    assert.equal(on.log.held.length, 3);
+    on.log.release(2);
+    for (let turns = 0; turns < 10; turns++) {
+      await on.clock.settle();
+      on.log.release();
+    }
+    assert.equal(on.log.trims, 1);
+    const later = await rig(small, 2, on.log);
+    assert.equal(later.heartbeat(a, 1), ErrorCode.UNKNOWN_MEMBER_ID);
+    assert.deepEqual(
+      later.fetch().offsets.map(({ offset }) => offset),
+      [2],
+    );
+  });
+
   it('begin at once after a load of a log that is too long', async () => {
     const before = await rig({ offsetsPartitions: 1 });
     await commits(before, 3, 200);
