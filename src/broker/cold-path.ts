@@ -128,7 +128,8 @@ export class ObjectColdPath implements ColdPath {
         if (found === null) answer(0, -1, -1, -1);
         else answer(0, found.offset, found.timestamp, log.epochAt(found.offset));
       },
-      (error) => answer(this.wireError(log, -1, error), -1, -1, -1),
+      // A fetch may come back empty and be asked again; here it would mean that there is no such record.
+      (error) => answer(this.wireError(log, -1, error) || ErrorCode.KAFKA_STORAGE_ERROR, -1, -1, -1),
     );
   }
 
