@@ -3,7 +3,11 @@ import { test } from 'node:test';
 import { streamId } from '../../../../src/ports/stream-id.ts';
 import type { AppendEntry } from '../../../../src/stream/wal/wal.ts';
 import { createRingMemory, Ring } from '../../../../src/threads/memory/ring.ts';
-import { appendSlotWords, completionSlotWords, createWalStats } from '../../../../src/threads/wal/contract.ts';
+import {
+  appendSlotWords,
+  completionSlotWords,
+  createWalStats,
+} from '../../../../src/threads/wal/contract.ts';
 import { RingAppendSource } from '../../../../src/threads/wal/ring-append-source.ts';
 import { RingWal } from '../../../../src/threads/wal/ring-wal.ts';
 
