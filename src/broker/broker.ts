@@ -33,6 +33,7 @@ import { StoreBoard, type StoreBoardMemory } from '../threads/memory/store-board
 import { tellAbandoned } from './abandoned-offsets.ts';
 import { type BackgroundService, backgroundServices } from './background.ts';
 import type { BrokerConfig } from './broker-config.ts';
+import { Compaction, type CompactionNumbers } from './compaction.ts';
 import { guardedStore, storeBoardFor, storeStats } from './broker-store.ts';
 import { closeChanges } from './close-changes.ts';
 import { checkDeployment, type Deployment, deploy, poolThreads } from './deploy.ts';
@@ -90,6 +91,8 @@ export interface BrokerNumbers {
     readonly uploadedObjects: number;
     readonly failures: number;
   };
+  /** Null where it is switched off. */
+  readonly compaction: CompactionNumbers | null;
   readonly orphans: OrphanSweep;
   readonly arena: { readonly bytes: number; readonly freeBytes: number };
   readonly store: { readonly stats: StoreStats; readonly available: boolean; readonly uploadRate: number };
@@ -587,6 +590,7 @@ export class RunningBroker {
         uploadedObjects: this.uploads.uploadedObjects,
         failures: this.uploads.failures,
       },
+      compaction: this.background.find((service) => service instanceof Compaction)?.numbers ?? null,
       orphans: this.background.find((service) => service instanceof OrphanSweep)!,
       arena: {
         bytes: this.deployment.arena.segmentBytes * this.deployment.arena.segmentCount,

@@ -62,7 +62,7 @@ async function collect(
   broker: RunningBroker,
   startedAtMs: number | undefined,
 ): Promise<readonly MetricsSnapshot[]> {
-  const { shards, snapshots, wals, walWriteBuckets, uploads, orphans, arena, store } = await broker.metrics();
+  const { shards, snapshots, wals, walWriteBuckets, uploads, compaction, orphans, arena, store } = await broker.metrics();
   const total = (name: string): number => shards.reduce((sum, shard) => sum + (shard[name] ?? 0), 0);
   metrics.counter('kafka_server_brokertopicmetrics_messagesin_total').value = total('producedRecords');
   metrics.counter('kafka_server_brokertopicmetrics_bytesin_total').value = total('producedBytes');
@@ -96,6 +96,7 @@ async function collect(
   metrics.counter('millrace_orphan_bytes_deleted_total').value = orphans.bytes;
   metrics.counter('millrace_orphan_sweep_rounds_total').value = orphans.rounds;
   metrics.counter('millrace_orphan_sweep_failures_total').value = orphans.failures;
+  if (compaction !== null) collectCompaction(metrics, compaction);
   metrics.gauge('millrace_arena_bytes').value = arena.bytes;
   metrics.gauge('millrace_arena_free_bytes').value = arena.freeBytes;
   metrics.gauge('millrace_native').value = broker.native ? 1 : 0;
@@ -104,6 +105,22 @@ async function collect(
   metrics.gauge('process_resident_memory_bytes').value = process.memoryUsage.rss();
   if (startedAtMs !== undefined) metrics.gauge('process_start_time_seconds').value = startedAtMs / 1000;
   return snapshots;
+}
+
+function collectCompaction(
+  metrics: Metrics,
+  { compactions, failures, removed, added, traffic }: NonNullable<BrokerNumbers['compaction']>,
+): void {
+  metrics.counter('millrace_compactions_total').value = compactions;
+  metrics.counter('millrace_compaction_failures_total').value = failures;
+  metrics.counter('millrace_compaction_objects_total', 'removed').value = removed;
+  metrics.counter('millrace_compaction_objects_total', 'added').value = added;
+  metrics.counter('millrace_compaction_requests_total', 'get').value = traffic.gets;
+  metrics.counter('millrace_compaction_requests_total', 'put').value = traffic.puts;
+  metrics.counter('millrace_compaction_requests_total', 'copy').value = traffic.copies;
+  metrics.counter('millrace_compaction_bytes_total', 'read').value = traffic.bytesIn;
+  metrics.counter('millrace_compaction_bytes_total', 'written').value = traffic.bytesOut;
+  metrics.counter('millrace_compaction_bytes_total', 'copied').value = traffic.bytesCopied;
 }
 
 function collectStore(metrics: Metrics, store: BrokerNumbers['store']): void {

@@ -249,6 +249,31 @@ export const metricTable = {
     labels: [],
     doc: 'Bytes per second that uploads may send now; 0 = unpaced.',
   },
+  millrace_compactions_total: {
+    kind: 'counter',
+    labels: [],
+    doc: 'Groups of objects replaced by merged ones.',
+  },
+  millrace_compaction_failures_total: {
+    kind: 'counter',
+    labels: [],
+    doc: 'Compactions that failed and are tried again.',
+  },
+  millrace_compaction_objects_total: {
+    kind: 'counter',
+    labels: ['what'],
+    doc: 'Objects that compaction removed, and those it added for them.',
+  },
+  millrace_compaction_requests_total: {
+    kind: 'counter',
+    labels: ['request'],
+    doc: 'Store requests of compaction: get, put (with the steps of multipart uploads), copy.',
+  },
+  millrace_compaction_bytes_total: {
+    kind: 'counter',
+    labels: ['way'],
+    doc: 'Bytes that compaction read and wrote, and those that the store copied for it.',
+  },
   millrace_arena_bytes: { kind: 'gauge', labels: [], doc: 'Size of the arena.' },
   millrace_arena_free_bytes: { kind: 'gauge', labels: [], doc: 'Bytes of free arena segments.' },
   millrace_native: {
