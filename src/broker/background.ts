@@ -16,11 +16,15 @@ import type { BrokerPorts } from './broker.ts';
 import type { BrokerConfig } from './broker-config.ts';
 import { Compaction } from './compaction.ts';
 import type { Deployment } from './deploy.ts';
+import { ManifestKeeper } from './manifest-keeper.ts';
 import { ObjectIds } from './object-ids.ts';
 import { ObjectSweep } from './object-sweep.ts';
 import { OrphanSweep } from './orphan-sweep.ts';
 import { Retention } from './retention.ts';
 import { retentionRules } from './retention-plan.ts';
+
+/** Objects handed to a manifest at once, at least: a step writes the whole file, 48 bytes an object. */
+const manifestBatchMin = 8;
 
 export interface BackgroundService {
   start(): void;
@@ -62,21 +66,40 @@ function compactionService(deps: BackgroundDeps): Compaction {
   });
 }
 
-function retentionService(deps: BackgroundDeps, manifests: ManifestCache): Retention {
+function manifestWriter(deps: BackgroundDeps, manifests: ManifestCache): ManifestWriter {
   const { config, ports, store, metadata, crc32c } = deps;
-  const { clock, logger } = ports;
   const sizeOf = (objectId: string): number | undefined =>
     metadata.image.objects.get(objectId)?.size ?? manifests.sizeOf(objectId);
-  const writer = new ManifestWriter({
+  return new ManifestWriter({
     store,
     metadata,
     cache: manifests,
     reader: new ObjectReader({ store, crc32c, sizeOf }),
     crc32c,
-    clock,
+    clock: ports.clock,
     graceMs: config.objectGraceMs,
     producerExpirationMs: config.producerExpirationMs,
   });
+}
+
+function manifestKeeper(deps: BackgroundDeps, writer: ManifestWriter): ManifestKeeper {
+  const { config, ports, metadata } = deps;
+  const { objectBytesMax } = ports.storage?.compaction?.policy ?? compactionDefaults;
+  return new ManifestKeeper({
+    metadata,
+    writer,
+    clock: ports.clock,
+    logger: ports.logger,
+    intervalMs: config.compaction.intervalMs,
+    // Larger ones are not merged any more.
+    doneBytesMin: Math.floor(objectBytesMax / 2) + 1,
+    batchMin: manifestBatchMin,
+  });
+}
+
+function retentionService(deps: BackgroundDeps, manifests: ManifestCache, writer: ManifestWriter): Retention {
+  const { config, ports, metadata } = deps;
+  const { clock, logger } = ports;
   const catalog = new KafkaConfigCatalog(config.staticConfigs);
   return new Retention({
     metadata,
@@ -108,9 +131,11 @@ export function backgroundServices(deps: BackgroundDeps): BackgroundService[] {
   const { config, ports, store, metadata, embedded, crc32c } = deps;
   const { clock, logger } = ports;
   const manifests = new ManifestCache({ store, crc32c, clusterId: () => metadata.image.clusterId });
+  const writer = manifestWriter(deps, manifests);
   return [
     ...(config.compaction.enabled ? [compactionService(deps)] : []),
-    retentionService(deps, manifests),
+    ...(config.compaction.enabled ? [manifestKeeper(deps, writer)] : []),
+    retentionService(deps, manifests, writer),
     orphanSweep(deps),
     new ObjectSweep({
       metadata,
