@@ -3,7 +3,7 @@
  * find, lock and read WALs, refuse here → seal the metadata → restore → one commit that closes and re-opens everything
  * under higher leader epochs → new WAL epochs → serve. A stop goes the other way: drain → upload all → close → clean.
  */
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { NativeBindings } from '../../native-bindings/contract.ts';
@@ -44,10 +44,10 @@ import { ObjectIds } from './object-ids.ts';
 import { OrphanSweep } from './orphan-sweep.ts';
 import { volumeFor } from './placement.ts';
 import { foldProducers, openAll, restoreVolume, type ShardDoor, volumeIndex } from './recovery.ts';
-import { secureContext, type TlsMaterial } from './shard-host.ts';
 import { StopProgress } from './stop-progress.ts';
 import { StoreHealth } from './store-health.ts';
 import { type ThreadNative, threadNative } from './thread-native.ts';
+import { readTlsMaterial } from './tls-material.ts';
 import { UploadCoordinator } from './upload-coordinator.ts';
 import { type Volume, type VolumeDeps, volumeEpoch } from './volume.ts';
 import { SystemVolumeFiles, type VolumeFiles } from './volume-files.ts';
@@ -260,7 +260,7 @@ export class RunningBroker {
       image: embedded.encodedImage(),
       clusterId: image.clusterId,
       endpoints: this.listeners.endpoints(),
-      tls: this.tlsMaterial(),
+      tls: readTlsMaterial(config.tls),
       control: admin,
       logIds: this.volumes.map(({ logId }) => logId),
       files: this.files,
@@ -292,27 +292,6 @@ export class RunningBroker {
   /** Descriptors can be given to shard threads; else Node's own servers listen. */
   private acceptorNative(): NativeBindings | null {
     return this.config.threads > 0 ? this.threadNative.native : null;
-  }
-
-  private tlsMaterial(): TlsMaterial | null {
-    const { tls } = this.config;
-    if (tls === null) return null;
-    try {
-      const material: TlsMaterial = {
-        cert: readFileSync(tls.certFile, 'utf8'),
-        key: readFileSync(tls.keyFile, 'utf8'),
-        ca: tls.caFile === null ? null : readFileSync(tls.caFile, 'utf8'),
-        clientAuth: tls.clientAuth,
-      };
-      secureContext(material);
-      return material;
-    } catch (error) {
-      throw new MillraceError(
-        'invalid',
-        'TLS_FILE',
-        `the TLS certificate, key or CA cannot be used: ${(error as Error).message}`,
-      );
-    }
   }
 
   private brokerRecord(): MetadataChange {
