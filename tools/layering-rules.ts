@@ -81,6 +81,7 @@ export const builtinRooms: Readonly<Record<string, readonly string[]>> = {
     'src/stream/wal/file-wal-device.ts',
     'src/stream/wal/async-file-wal-device.ts',
     'src/embedded/',
+    'src/threads/adapters/',
   ],
   'fs/promises': ['store', 'stream', 'native-bindings'],
   http: ['observe'],

@@ -3,8 +3,12 @@
  * histograms over a moving minute. `snapshot` gives plain structured-cloneable values; prometheus.ts merges those of all
  * threads. Bound: `seriesMax` label sets a metric; further ones share one series whose labels all say "other".
  */
-import { Int32Histogram } from 'hdr-histogram-js';
+// Not the package's index: that loads its encoders and WebAssembly too, 40 ms in every thread.
+import hdrInt32 from 'hdr-histogram-js/dist/Int32Histogram.js';
 import { type MetricSpec, type MetricTable, metricTable, type NamesOf } from './metric-table.ts';
+
+const Int32Histogram = hdrInt32.default;
+type Int32Histogram = InstanceType<typeof Int32Histogram>;
 
 export const seriesMax = 500;
 /** A summary's quantiles cover one to two of these. */

@@ -1,0 +1,88 @@
+/** What the deployments share: a shard's seed from the configuration, sizes, the door to a shard in the caller's thread. */
+import type { ObjectWalSettings } from '../stream/wal/object-wal-writer.ts';
+import { SharedArena } from '../threads/memory/arena.ts';
+import type { BrokerConfig } from './broker-config.ts';
+import type { ShardSeed } from './compose-shard.ts';
+import type { DeployParts } from './deploy.ts';
+import type { ShardDoor } from './recovery.ts';
+import type { ShardApi } from './shard-api.ts';
+import type { Volume } from './volume.ts';
+
+export function seedOf(parts: DeployParts, index: number, shards: number): ShardSeed {
+  const { config } = parts;
+  return {
+    settings: {
+      index,
+      shards,
+      nodeId: config.nodeId,
+      clusterId: parts.clusterId,
+      rack: config.rack,
+      journalCapacity: config.journalEntries,
+      batchBytesMax: batchBytesMax(config),
+      logCacheBytes: config.logCacheBytes / shards,
+      ringBytes: ringBytes(config) / shards,
+      receiveBytes: config.receiveBytes / shards,
+      fetchBytesMax: config.fetchBytesMax,
+      sessionSlots: Math.max(1, Math.ceil(config.fetchSessionSlots / shards)),
+      producerExpirationMs: config.producerExpirationMs,
+      connection: config.connection,
+      connectionsMax: Math.ceil(config.connectionsMax / shards),
+      group: config.group,
+      endpoints: parts.endpoints,
+    },
+    handlers: {
+      autoCreateTopics: config.autoCreateTopics,
+      defaultPartitions: config.defaultPartitions,
+      deleteTopics: config.deleteTopics,
+      storeUrl: config.storeUrl,
+    },
+    image: parts.image,
+    blockCacheBytes: Math.floor(config.blockCacheBytes / shards),
+    coldReads: {
+      requestsPerSecond: config.coldReads.requestsPerSecond / shards,
+      bytesPerSecond: config.coldReads.bytesPerSecond / shards,
+    },
+    staticConfigs: config.staticConfigs,
+  };
+}
+
+/**
+ * Headers and page padding take room beside the batches: a tenth covers batches of 4 KiB and more. Where tiny commits
+ * need more, the ring's own fullness slows and refuses producers (AppendJournal).
+ */
+function ringBytes(config: BrokerConfig): number {
+  return Math.floor(0.9 * Math.min(...config.wals.map((wal) => wal.capacityBytes)));
+}
+
+/** A batch may take half a ring less its headers, and a quarter of the log cache so that uploads can keep up. */
+function batchBytesMax(config: BrokerConfig): number {
+  const ring = Math.min(...config.wals.map((wal) => wal.capacityBytes));
+  return Math.max(
+    64 * 1024,
+    Math.min(Math.floor(ring / 2) - 64 * 1024, Math.floor(config.logCacheBytes / 4)),
+  );
+}
+
+export function createArena(parts: DeployParts): SharedArena {
+  return SharedArena.create({ ...parts.config.arena, native: parts.native.native });
+}
+
+/** A shard in this thread behind the same asynchronous door as one in another. */
+export function localDoor(host: ShardApi): ShardDoor {
+  return new Proxy({} as ShardDoor, {
+    get: (_target, method) =>
+      method === 'then'
+        ? undefined
+        : async (...args: unknown[]) =>
+            (host as unknown as Record<string, (...a: unknown[]) => unknown>)[String(method)]!(...args),
+  });
+}
+
+export function objectSettings(volume: Volume): ObjectWalSettings {
+  const { objects, iops, bandwidth } = volume.config;
+  return { ...objects, iops, bandwidth };
+}
+
+export function tlsListeners(config: BrokerConfig): string[] {
+  return config.listeners.filter((listener) => listener.tls).map((listener) => listener.name);
+}

@@ -1,0 +1,212 @@
+/** Shards, WALs and the object pool in threads of their own; in the portable build the one shard stays in main. */
+import type { Clock } from '../ports/clock.ts';
+import type { WalControl } from '../stream/wal/wal.ts';
+import { createLinkMemory } from '../threads/link.ts';
+import { attachDoorbell, createDoorbellMemory, type DoorbellMemory } from '../threads/memory/doorbell.ts';
+import { createRingMemory } from '../threads/memory/ring.ts';
+import { ObjectPool } from '../threads/pool/client.ts';
+import { ShardThread } from '../threads/shard/client.ts';
+import type { ShardWorkerData } from '../threads/shard/contract.ts';
+import { peerSlots, peerSlotWords } from '../threads/shard/peers.ts';
+import { WalThread } from '../threads/wal/client.ts';
+import {
+  appendSlots,
+  appendSlotWords,
+  completionSlots,
+  completionSlotWords,
+  createWalStats,
+  type ObjectWalWorkerData,
+  type WalLane,
+  type WalThreadData,
+  type WalWorkerData,
+} from '../threads/wal/contract.ts';
+import { type Deployment, type DeployParts, poolThreads } from './deploy.ts';
+import { createArena, localDoor, objectSettings, seedOf, tlsListeners } from './deploy-parts.ts';
+import type { ShardHost } from './shard-host.ts';
+import { volumePath } from './shared-volume.ts';
+import type { Volume } from './volume.ts';
+
+/** Copies of small batches on their way out, per uploading thread. */
+const stagingBytes = 64 * 1024 * 1024;
+/** A stop waits so long for its threads. */
+const threadEndMs = 1_000;
+const poolTasks = 4;
+/** Requests under way for cold reads of all shards, in one thread. */
+const readTasks = 32;
+
+export async function deployThreads(parts: DeployParts): Promise<Deployment> {
+  const { config, ports, native, store } = parts;
+  const addon = native.native;
+  const shardCount = addon === null ? 1 : config.threads;
+  const arena = createArena(parts);
+  const shardBells = Array.from({ length: shardCount }, () => createDoorbellMemory(addon));
+  const walBells = config.wals.map(() => createDoorbellMemory(null));
+  const walNumbers = config.wals.map(() => createWalStats());
+  const lanes: WalLane[][] = shardBells.map((shardBell) =>
+    config.wals.map(() => ({
+      appends: createRingMemory(appendSlots, appendSlotWords),
+      completions: createRingMemory(completionSlots, completionSlotWords),
+      shardBell,
+    })),
+  );
+  const links = linksOf(shardBells);
+  const dataOf = (index: number): ShardWorkerData => ({
+    seed: seedOf(parts, index, shardCount),
+    arena: arena.handle,
+    native: addon !== null,
+    storeUrl: config.storeUrl,
+    storeBoard: parts.storeBoard,
+    bell: shardBells[index]!,
+    wals: config.wals.map((_wal, volume) => ({
+      logId: parts.logIds[volume]!,
+      lane: lanes[index]![volume]!,
+      walBell: walBells[volume]!,
+      stats: walNumbers[volume]!,
+    })),
+    links: links[index]!,
+    tls: parts.tls,
+    tlsListeners: tlsListeners(config),
+    log: { level: config.logLevel, format: config.logFormat },
+  });
+  const poolData = {
+    arena: arena.handle,
+    native: addon !== null,
+    storeUrl: config.storeUrl,
+    storeBoard: parts.storeBoard,
+    stagingBytes,
+    compaction: config.compaction,
+  };
+  const pool = new ObjectPool(poolData, poolThreads, poolTasks);
+  const reads = new ObjectPool(poolData, 1, readTasks);
+  const threads: ShardThread[] = [];
+  let local: ShardHost | null = null;
+  let closeLocal = (): void => {};
+  if (addon === null) {
+    const { assembleShard } = await import('../threads/shard/assemble.ts');
+    const { host, waiter } = assembleShard({
+      data: dataOf(0),
+      arena,
+      native,
+      ...ports,
+      store,
+      control: parts.control,
+      readBlocks: (task) => reads.readBlocks(task),
+    });
+    local = host;
+    closeLocal = () => waiter.close();
+  } else {
+    for (let index = 0; index < shardCount; index++)
+      threads.push(new ShardThread(dataOf(index), parts.control, reads, parts.onDeath));
+  }
+  const wals: WalThread[] = [];
+  const controls: WalControl[] = [];
+  return {
+    arena,
+    shards: local === null ? threads.map((thread) => thread.door) : [localDoor(local)],
+    local,
+    controls,
+    async startWals(volumes, epochs) {
+      for (const volume of volumes) {
+        const thread = new WalThread(
+          walThreadData(volume, epochs[volume.index]!, parts, {
+            arena: arena.handle,
+            volume: volume.index,
+            native: addon !== null,
+            lanes: lanes.map((byVolume) => byVolume[volume.index]!),
+            bell: walBells[volume.index]!,
+            stats: walNumbers[volume.index]!,
+          }),
+          attachDoorbell(walBells[volume.index]! satisfies DoorbellMemory, addon),
+          parts.onDeath,
+        );
+        wals.push(thread);
+        controls.push(thread);
+      }
+      await Promise.all(wals.map((wal) => wal.status()));
+    },
+    usedBytes: (volume) => wals[volume]!.usedBytes(),
+    walMetrics: (volume) => wals[volume]!.metrics(),
+    walWriteBuckets: (volume) => wals[volume]!.writeBuckets(),
+    upload: (plan, share) => pool.upload(plan, share),
+    compact: (task) => pool.compact(task),
+    stopCompaction: () => pool.stopCompaction(),
+    async close(clean) {
+      for (const wal of wals) {
+        if (clean)
+          await wal
+            .close({ clean: true })
+            .catch((error: Error) =>
+              ports.logger.warn('a write-ahead log was not closed cleanly', { error: error.message }),
+            );
+        // Objects: a last sign spares the next start its wait. A thread inside a write would not answer.
+        else if (wal.objects) await wal.close({ clean: false }).catch(() => {});
+        void wal.terminate();
+      }
+      closeLocal();
+      const ended = Promise.all([...threads, ...wals].map((thread) => thread.terminate())).then(() => {
+        // Not before: a thread that lives on would ring a stranger's descriptor.
+        for (const { eventFd } of shardBells) if (eventFd >= 0) addon!.closeFd(eventFd);
+      });
+      await Promise.all([pool.close(), reads.close()]);
+      await withinTime(ended, threadEndMs, ports.clock);
+    },
+  };
+}
+
+function walThreadData(
+  volume: Volume,
+  epoch: number,
+  parts: DeployParts,
+  common: WalThreadData,
+): WalWorkerData | ObjectWalWorkerData {
+  const { objects, config } = volume;
+  if (objects !== null) {
+    const { superblock, trim, next, first } = objects.claimed!;
+    return {
+      ...common,
+      storeUrl: objects.storeUrl,
+      storeBoard: parts.storeBoard,
+      entryPrefix: objects.entries.prefix,
+      writer: objects.entries.writer,
+      resume: { superblock, trim, next, first },
+      settings: objectSettings(volume),
+      log: { level: parts.config.logLevel, format: parts.config.logFormat },
+    };
+  }
+  const { state, superblock, trim, next } = volume.recovered!;
+  return {
+    ...common,
+    path: volumePath(volume),
+    resume: { state, superblock, trim, next },
+    epoch,
+    lingerMs: config.lingerMs,
+    iops: config.iops,
+    bandwidth: config.bandwidth,
+    extraWriteDelayMs: config.extraWriteDelayMs,
+    fence: volume.fence,
+  };
+}
+
+/** Waits for it, at most so long: a thread inside a write cannot be ended. */
+async function withinTime(done: Promise<void>, ms: number, clock: Clock): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const timer = clock.after(ms, resolve);
+    void done.then(() => {
+      timer.cancel();
+      resolve();
+    });
+  });
+}
+
+/** A link between every two shards, seen from each. */
+function linksOf(bells: readonly DoorbellMemory[]): ShardWorkerData['links'][] {
+  const links: ShardWorkerData['links'][number][][] = bells.map(() => bells.map(() => null));
+  for (let a = 0; a < bells.length; a++) {
+    for (let b = a + 1; b < bells.length; b++) {
+      const memory = createLinkMemory(peerSlots, peerSlotWords, { a: bells[a]!, b: bells[b]! });
+      links[a]![b] = { memory, side: 'a' };
+      links[b]![a] = { memory, side: 'b' };
+    }
+  }
+  return links;
+}
