@@ -33,9 +33,9 @@ import { StoreBoard, type StoreBoardMemory } from '../threads/memory/store-board
 import { tellAbandoned } from './abandoned-offsets.ts';
 import { type BackgroundService, backgroundServices } from './background.ts';
 import type { BrokerConfig } from './broker-config.ts';
-import { Compaction, type CompactionNumbers } from './compaction.ts';
 import { guardedStore, storeBoardFor, storeStats } from './broker-store.ts';
 import { closeChanges } from './close-changes.ts';
+import { Compaction, type CompactionNumbers } from './compaction.ts';
 import { checkDeployment, type Deployment, deploy, poolThreads } from './deploy.ts';
 import { inTime } from './in-time.ts';
 import { type BrokerListeners, Listeners } from './listeners.ts';
@@ -51,9 +51,9 @@ import { readTlsMaterial } from './tls-material.ts';
 import { UploadCoordinator } from './upload-coordinator.ts';
 import { type Volume, type VolumeDeps, volumeEpoch } from './volume.ts';
 import { SystemVolumeFiles, type VolumeFiles } from './volume-files.ts';
+import { retirePredecessors, walRecords } from './wal-records.ts';
 import { claimVolumes, formatNew, openVolumes, recoverVolumes } from './wal-volumes.ts';
 
-import { retirePredecessors, walRecords } from './wal-records.ts';
 export interface BrokerPorts {
   readonly clock: Clock;
   readonly random: Random;
@@ -226,6 +226,11 @@ export class RunningBroker {
     this.metadata = new MetadataDistributor(embedded, (error) => this.fail(error));
     const { image } = this.metadata;
     await formatNew(this.volumes, image.clusterId, volumeDeps);
+    for (const wal of image.wals.values()) {
+      if (wal.state === 'open' && abandon.has(wal.logId)) {
+        await tellAbandoned(wal, image, config.wals, volumeDeps);
+      }
+    }
     this.brokerEpoch = (image.brokers.get(config.nodeId)?.epoch ?? 0) + 1;
     // New WALs are recorded before anything can be written to them; opens below are conditional on that.
     await this.metadata.commit([
@@ -234,11 +239,6 @@ export class RunningBroker {
     ]);
     const admin = new TopicAdmin({
       metadata: this.metadata,
-    for (const wal of image.wals.values()) {
-      if (wal.state === 'open' && abandon.has(wal.logId)) {
-        await tellAbandoned(wal, image, config.wals, volumeDeps);
-      }
-    }
       clock,
       random,
       logger,
