@@ -53,7 +53,7 @@ export function planCompaction(image: Image, options: PlanOptions): CompactionPl
     if (first === undefined) continue;
     if (object.ranges.length === 1 && object.size >= policy.streamObjectBytesMin)
       addTo(streams, `${first.topicId}/${first.partition}/${tier}`, object);
-    else if (tier < 0 || scattered(object, policy)) addTo(small, tier, object);
+    else if (tier < 0 || profileOf(object, policy).scattered) addTo(small, tier, object);
     else addTo(sets, tier, object);
   }
   for (const tier of [...small.keys()].sort((a, b) => a - b)) {
@@ -80,16 +80,30 @@ function addTo<K>(groups: Map<K, Group>, key: K, object: ObjectRecord): void {
   else group.push(object);
 }
 
-/** Records never change and a process has one policy, so this is found out once for each. */
-const scatteredObjects = new WeakMap<ObjectRecord, boolean>();
+interface Profile {
+  readonly scattered: boolean;
+  /** Ranges shorter than a good run, and their bytes. */
+  readonly short: number;
+  readonly shortBytes: number;
+}
 
-function scattered(object: ObjectRecord, { runBytesMin }: CompactionPolicy): boolean {
-  let known = scatteredObjects.get(object);
-  if (known === undefined) {
-    known = isScattered(object.ranges, runBytesMin);
-    scatteredObjects.set(object, known);
+/** Records never change and a process has one policy, so this is found out once for each. */
+const profiles = new WeakMap<ObjectRecord, Profile>();
+
+function profileOf(object: ObjectRecord, { runBytesMin, goodRunBytes }: CompactionPolicy): Profile {
+  let profile = profiles.get(object);
+  if (profile === undefined) {
+    let short = 0;
+    let shortBytes = 0;
+    for (const { bytes } of object.ranges) {
+      if (bytes >= goodRunBytes) continue;
+      short++;
+      shortBytes += bytes;
+    }
+    profile = { scattered: isScattered(object.ranges, runBytesMin), short, shortBytes };
+    profiles.set(object, profile);
   }
-  return known;
+  return profile;
 }
 
 /**
@@ -98,24 +112,29 @@ function scattered(object: ObjectRecord, { runBytesMin }: CompactionPolicy): boo
  */
 function dueSmall(waiting: Group, policy: CompactionPolicy): Group | null {
   const group: ObjectRecord[] = [];
+  /** Those that lie in short runs; what lies in long ones need not wait. */
   const streams = new Set<string>();
   let counted = 0;
   let bytes = 0;
+  let shortBytes = 0;
   let ranges = 0;
   let widest = 0;
   for (const object of waiting) {
     if (bytes + object.size > policy.setBytesMax) break;
+    const profile = profileOf(object, policy);
     group.push(object);
     bytes += object.size;
+    shortBytes += profile.shortBytes;
     ranges += object.ranges.length;
-    widest = Math.max(widest, object.ranges.length);
+    widest = Math.max(widest, profile.short);
     if (group.length < policy.fanIn) continue;
     if (group.length >= policy.smallFanIn || ranges >= policy.waitingRangesMax) return group;
     // Counting streams is the dear part: not before there can be few enough.
-    if (bytes < policy.copyBytesMin || bytes / widest < policy.goodRunBytes) continue;
+    if (bytes < policy.copyBytesMin || shortBytes < widest * policy.goodRunBytes) continue;
     for (; counted < group.length; counted++)
-      for (const { topicId, partition } of group[counted]!.ranges) streams.add(`${topicId}/${partition}`);
-    if (bytes / streams.size >= policy.goodRunBytes) return group;
+      for (const range of group[counted]!.ranges)
+        if (range.bytes < policy.goodRunBytes) streams.add(`${range.topicId}/${range.partition}`);
+    if (shortBytes >= streams.size * policy.goodRunBytes) return group;
   }
   return null;
 }
