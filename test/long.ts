@@ -18,6 +18,7 @@ import type { LongOutcome, LongScript } from './long/outcome.ts';
 import { refusals } from './long/refusals.ts';
 import { replay } from './long/replay.ts';
 import { s3Moves } from './long/s3-moves.ts';
+import { simScripts } from './long/sim.ts';
 import { walTrace } from './long/wal-trace.ts';
 
 const scripts: readonly LongScript[] = [
@@ -31,6 +32,7 @@ const scripts: readonly LongScript[] = [
   matrix,
   s3Moves,
   refusals,
+  ...simScripts,
 ];
 const resultsDir = 'test/results';
 
@@ -41,6 +43,8 @@ const { values, positionals } = parseArgs({
     kills: { type: 'string' },
     gb: { type: 'string' },
     store: { type: 'string' },
+    seeds: { type: 'string' },
+    minutes: { type: 'string' },
     list: { type: 'boolean' },
   },
 });

@@ -74,6 +74,14 @@ export abstract class Client {
   }
 }
 
+/**
+ * Producers outlive a restart, but not yet the deletion of records: objects that go take the newest state of the producers
+ * in them along, so that a partition without a manifest may come back with an older one.
+ */
+function isRemembered(log: PartitionModel): boolean {
+  return log.startAsked === 0 && log.retained;
+}
+
 /** One producer's sequence in one partition. */
 interface Lane {
   readonly topic: TopicModel;
@@ -175,6 +183,10 @@ export class Producer extends Client {
         lane.known.push(batch);
         if (lane.known.length > windowBatches) lane.known.shift();
       } else if (errorCode === ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER && !refusedBefore) {
+        if (!isRemembered(lane.log)) {
+          this.#lanes = this.#lanes.filter((each) => each !== lane);
+          break;
+        }
         world.fail(
           `${lane.log.name}: batch ${batch.id} is the next in sequence and was refused as out of order`,
         );
@@ -206,6 +218,7 @@ export class Producer extends Client {
     const connection = this.connection();
     for (const lane of this.#lanes) {
       if (lane.topic.deleted || lane.topic.doubtful || lane.known.length === 0) continue;
+      if (!isRemembered(lane.log)) continue;
       // What was not acknowledged may have been appended: first it must be settled, in order.
       for (const batch of lane.open.splice(0)) {
         await this.#mustBeKnown(connection, lane, batch);
@@ -234,19 +247,20 @@ export class Producer extends Client {
   /** Retries of what was acknowledged, and a gap: the state must have survived whatever happened since. */
   async #probe(connection: SimConnection, lane: Lane): Promise<void> {
     const { world } = this.cluster;
+    if (!isRemembered(lane.log)) return;
     if (this.random.chance(0.7)) {
       const batch = this.random.pick(lane.known);
       const { errorCode, baseOffset } = await produce(connection, lane.topic.name, lane.index, batch);
       if (lane.topic.deleted || lane.topic.doubtful) return;
       if (errorCode === 0) lane.log.acknowledge(batch, baseOffset);
-      else if (errorCode === ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER)
+      else if (errorCode === ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER && isRemembered(lane.log))
         world.fail(`${lane.log.name}: a retry of batch ${batch.id} was refused as out of order`);
       return;
     }
     const batch = this.#batch(this.#ids, lane.nextSequence + 1 + this.random.below(5));
     batch.forbidden = true;
     const { errorCode } = await produce(connection, lane.topic.name, lane.index, batch);
-    if (errorCode === 0 && !lane.topic.deleted && !lane.topic.doubtful)
+    if (errorCode === 0 && !lane.topic.deleted && !lane.topic.doubtful && isRemembered(lane.log))
       world.fail(`${lane.log.name}: a gap in the sequence was accepted (batch ${batch.id})`);
   }
 

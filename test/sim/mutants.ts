@@ -103,9 +103,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a WAL in use is recorded as empty',
-    file: 'broker/broker.js',
-    find: "state: 'open',\n                // A log that",
-    replace: "state: 'empty',\n                // A log that",
+    file: 'broker/wal-records.js',
+    find: "state: 'open',\n        // A log that is empty",
+    replace: "state: 'empty',\n        // A log that is empty",
   },
   // ── Upload ───────────────────────────────────────────────────────────────────────────────────────────────────────
   {

@@ -14,6 +14,8 @@ export interface MutantBounds {
   readonly seeds: number;
   readonly seconds: number;
   readonly operations: number;
+  /** Each seed is run a second time, and must leave the same trace. */
+  readonly twice?: boolean;
 }
 
 export interface MutantOutcome {
@@ -49,14 +51,20 @@ export class MutationBench {
     return this.#run('the product as it is', bounds);
   }
 
-  async try(mutant: Mutant, bounds: MutantBounds): Promise<MutantOutcome> {
+  /** How often the text that a mutant changes is in its file. */
+  places(mutant: Mutant): number {
     const path = join(this.directory, 'src', mutant.file);
-    const whole = existsSync(path) ? readFileSync(path, 'utf8') : '';
-    const times = whole.split(mutant.find).length - 1;
+    return existsSync(path) ? readFileSync(path, 'utf8').split(mutant.find).length - 1 : 0;
+  }
+
+  async try(mutant: Mutant, bounds: MutantBounds): Promise<MutantOutcome> {
+    const times = this.places(mutant);
     if (times !== 1) {
       const how = `its text is ${times} times in ${mutant.file}`;
       return { name: mutant.name, caught: false, seed: -1, seeds: 0, seconds: 0, how };
     }
+    const path = join(this.directory, 'src', mutant.file);
+    const whole = readFileSync(path, 'utf8');
     writeFileSync(
       path,
       whole.replace(mutant.find, () => mutant.replace),
@@ -68,15 +76,20 @@ export class MutationBench {
     }
   }
 
-  async #run(name: string, { from, seeds, seconds, operations }: MutantBounds): Promise<MutantOutcome> {
+  async #run(name: string, bounds: MutantBounds): Promise<MutantOutcome> {
+    const { from, seeds, seconds, operations, twice } = bounds;
     const began = performance.now();
     const script = join(this.directory, 'test/sim/run-seeds.js');
     const given = { from, seeds, seconds, operations };
     const flags = Object.entries(given).flatMap(([key, value]) => [`--${key}`, String(value)]);
-    const child = spawn(process.execPath, [script, '--until-found', ...flags], {
-      cwd: this.directory,
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    const child = spawn(
+      process.execPath,
+      [script, '--until-found', ...(twice === true ? ['--twice'] : []), ...flags],
+      {
+        cwd: this.directory,
+        stdio: ['ignore', 'pipe', 'pipe'],
+      },
+    );
     // A mutant may never come to rest; the process ends by itself unless it hangs within one seed.
     const timer = setTimeout(() => child.kill('SIGKILL'), (seconds + 60) * 1000);
     let output = '';

@@ -153,7 +153,7 @@ export class ShadowMetadata {
       );
   }
 
-  /** Objects and manifests in the bucket that nothing will ever delete, and objects that are named and missing. */
+  /** What is in the bucket and nothing will ever delete, unfinished uploads too, and objects that are named and missing. */
   audit(): { readonly orphans: string[]; readonly missing: string[] } {
     const { image } = this;
     const named = new Set<string>([...image.objects.keys()]);
@@ -168,6 +168,13 @@ export class ShadowMetadata {
       const id = key.slice(key.lastIndexOf('/') + 1);
       return !named.has(id) && !image.dropped.has(id);
     });
+    const manifests = new Set<string>();
+    for (const topic of image.topicsById.values())
+      for (const { topicId, partition, manifest } of topic.partitions)
+        if (manifest !== null) manifests.add(manifestKey(topicId, partition, manifest.version));
+    for (const key of this.#bucket.objects.keys())
+      if (key.startsWith('manifest/') && !manifests.has(key)) orphans.push(key);
+    for (const { key } of this.#bucket.uploads.values()) orphans.push(`unfinished upload of ${key}`);
     return { orphans, missing };
   }
 }

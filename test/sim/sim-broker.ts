@@ -102,6 +102,7 @@ export function configOf(shape: Shape, abandonWals: readonly string[] = []): Bro
     objectGraceMs,
     compaction: { ...config.compaction, enabled: shape.compacts, intervalMs: 4_000 },
     retentionCheckMs: 5_000,
+    orphanSweep: { intervalMs: 15_000, graceMs: 40_000 },
     shutdownTimeoutMs: 30_000,
   };
 }

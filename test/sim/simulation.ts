@@ -248,7 +248,7 @@ export class Simulation {
     await world.sleep(quietMs);
     const { orphans, missing } = shadow.audit();
     if (missing.length > 0) world.fail(`objects are missing: ${missing.join(', ')}`);
-    if (orphans.length > 0 && sweepsOrphans) world.fail(`objects are left over: ${orphans.join(', ')}`);
+    if (orphans.length > 0) world.fail(`objects are left over: ${orphans.join(', ')}`);
     const { dropped } = shadow.image;
     if (dropped.size > 0) world.fail(`dropped objects are still there: ${[...dropped.keys()].join(', ')}`);
     if (shadow.unreferenced.size > 0)
@@ -266,9 +266,6 @@ export class Simulation {
     return this.world.violation === null;
   }
 }
-
-/** Objects that were stored and never named are removed by a service of the broker. */
-const sweepsOrphans = false;
 
 export function simulate(options: SimulationOptions): Promise<SimulationResult> {
   return new Simulation(options).run();

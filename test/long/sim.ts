@@ -1,0 +1,136 @@
+/**
+ * The storage engine in simulation: seeds until the time is over (`sim`), and planted bugs that they must find (`mutants`).
+ * Each runs in as many processes as there are cores. `--seeds N` asks for that many, `--seed N --trace` replays one.
+ */
+import { spawn } from 'node:child_process';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Coverage } from '../sim/coverage.ts';
+import { type Mutant, mutants } from '../sim/mutants.ts';
+import { type MutantBounds, type MutantOutcome, MutationBench } from '../sim/mutation-suite.ts';
+import { type SimulationResult, simulate } from '../sim/simulation.ts';
+import { type LongContext, type LongOutcome, type LongScript, outcome } from './outcome.ts';
+
+const seedsDefault = 10_000;
+const minutesDefault = 15;
+const script = fileURLToPath(new URL('../sim/run-seeds.js', import.meta.url));
+
+type Line = SimulationResult & { readonly ms: number };
+
+/** Seeds from `from` on, in one process, until `seconds` are over. */
+async function runSeeds(
+  from: number,
+  seeds: number,
+  seconds: number,
+  onLine: (line: Line) => void,
+): Promise<string> {
+  const flags = ['--from', from, '--seeds', seeds, '--seconds', seconds].map(String);
+  const child = spawn(process.execPath, [script, ...flags], { stdio: ['ignore', 'pipe', 'pipe'] });
+  let rest = '';
+  let errors = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    const parts = (rest + text).split('\n');
+    rest = parts.pop()!;
+    for (const part of parts) onLine(JSON.parse(part) as Line);
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    errors = (errors + text).slice(-2_000);
+  });
+  const code = await new Promise<number | null>((done, fail) => {
+    child.on('error', fail);
+    child.on('close', done);
+  });
+  return code === 0 || code === 1 ? '' : `a process of seeds from ${from} on ended with ${code}: ${errors}`;
+}
+
+async function replay({ say }: LongContext, seed: number): Promise<LongOutcome> {
+  const result = await simulate({ seed, onTrace: say });
+  return outcome(result.violation === null ? [] : [`seed ${seed}: ${result.violation}`], [], { result });
+}
+
+async function sim(context: LongContext): Promise<LongOutcome> {
+  const { option, say } = context;
+  const given = option('seed');
+  if (given !== undefined) return replay(context, Number(given));
+  const seeds = Number(option('seeds') ?? seedsDefault);
+  const seconds = Number(option('minutes') ?? minutesDefault) * 60;
+  const workers = availableParallelism();
+  const coverage = new Coverage();
+  const faults: string[] = [];
+  const sums = { seeds: 0, operations: 0, faults: 0, lives: 0, events: 0, simulatedMs: 0 };
+  const began = performance.now();
+  const share = Math.ceil(seeds / workers);
+  const ends = await Promise.all(
+    Array.from({ length: workers }, (_, worker) =>
+      runSeeds(1 + worker * share, Math.min(share, seeds - worker * share), seconds, (line) => {
+        sums.seeds++;
+        for (const key of ['operations', 'faults', 'lives', 'events', 'simulatedMs'] as const)
+          sums[key] += line[key];
+        coverage.add(line.coverage);
+        if (line.violation !== null) {
+          faults.push(`seed ${line.seed}: ${line.violation.split('\n')[0]}`);
+          say(`seed ${line.seed}: ${line.violation}`);
+        }
+        if (sums.seeds % 50 === 0) say(`${sums.seeds} seeds, ${faults.length} with faults`);
+      }),
+    ),
+  );
+  faults.push(...ends.filter((end) => end !== ''));
+  const minutes = (performance.now() - began) / 60_000;
+  const perMinute = Math.round((10 * sums.seeds) / minutes) / 10;
+  const summary = [
+    `${sums.seeds} of ${seeds} seeds in ${minutes.toFixed(1)} minutes on ${workers} cores: ${perMinute} a minute; ${faults.length} with faults.`,
+    `${sums.operations} requests, ${sums.faults} injected faults, ${sums.lives} lives of brokers, ${(sums.simulatedMs / 3_600_000).toFixed(1)} simulated hours.`,
+    'Faults by the state of the broker that they met:',
+    ...coverage.table(),
+  ];
+  return outcome(faults, summary, { ...sums, perMinute, coverage: coverage.counts });
+}
+
+async function mutation({ directory, option, say }: LongContext): Promise<LongOutcome> {
+  const bounds: MutantBounds = {
+    from: Number(option('seed') ?? 1),
+    seeds: Number(option('seeds') ?? 150),
+    seconds: 120,
+    operations: 800,
+  };
+  const queue: Mutant[] = [...mutants];
+  const outcomes: MutantOutcome[] = [];
+  const work = async (worker: number): Promise<void> => {
+    const bench = new MutationBench(join(directory, `product-${worker}`));
+    for (let mutant = queue.shift(); mutant !== undefined; mutant = queue.shift()) {
+      const result = await bench.try(mutant, bounds);
+      outcomes.push(result);
+      const { name, caught, seed, seeds, seconds, how } = result;
+      say(
+        caught
+          ? `caught by seed ${seed} in ${seconds} s: ${name} — ${how}`
+          : `NOT CAUGHT in ${seeds} seeds, ${seconds} s: ${name} — ${how}`,
+      );
+    }
+  };
+  await Promise.all(Array.from({ length: availableParallelism() }, (_, worker) => work(worker)));
+  outcomes.sort((a, b) => a.name.localeCompare(b.name));
+  const caught = outcomes.filter((each) => each.caught);
+  const faults = outcomes
+    .filter((each) => !each.caught)
+    .map(({ name, how }) => `not caught: ${name} (${how})`);
+  const summary = [
+    `${caught.length} of ${outcomes.length} planted bugs caught, within ${bounds.seeds} seeds of ${bounds.operations} requests or ${bounds.seconds} s each.`,
+    ...outcomes.map(
+      ({ name, caught, seeds, how }) =>
+        `${caught ? `seed ${String(seeds).padStart(3)}` : 'NOT     '}  ${name}: ${how}`,
+    ),
+  ];
+  return outcome(faults, summary, { score: caught.length, of: outcomes.length, bounds, outcomes });
+}
+
+export const simScripts: readonly LongScript[] = [
+  {
+    name: 'sim',
+    what: 'seeds of the simulated storage engine, with faults of disk, store and processes',
+    run: sim,
+  },
+  { name: 'mutants', what: 'planted bugs that the simulation must find', run: mutation },
+];

@@ -1,0 +1,45 @@
+/**
+ * The simulation as a quick check: some seeds find nothing, the same seed gives the same trace, and three planted bugs are
+ * found. `npm run test:long -- sim` and `-- mutants` do more of the same.
+ */
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, test } from 'node:test';
+import { mutants } from './mutants.ts';
+import { MutationBench } from './mutation-suite.ts';
+
+const directory = mkdtempSync(join(tmpdir(), 'millrace-sim-'));
+after(() => rmSync(directory, { recursive: true, force: true }));
+
+/** Found within the first seeds each, so that the check stays short. */
+const smoke = [
+  'a write is taken for done when it was begun',
+  'a commit is left out of the upload that frees it',
+  'object ids are granted without being recorded',
+];
+
+describe('simulation', { timeout: 120_000 }, () => {
+  // Brokers that were killed while they stopped keep a process alive, so each run has a process of its own.
+  const bench = new MutationBench(join(directory, 'product'));
+
+  test('seeds find nothing, and every one of them has the same trace twice', async () => {
+    const outcome = await bench.clean({ from: 1, seeds: 6, seconds: 60, operations: 2_000, twice: true });
+    assert.deepEqual([outcome.caught, outcome.how], [false, 'nothing was found']);
+    assert.equal(outcome.seeds, 6);
+  });
+
+  for (const name of smoke) {
+    test(`planted: ${name}`, async () => {
+      const mutant = mutants.find((each) => each.name === name);
+      assert.ok(mutant);
+      const outcome = await bench.try(mutant, { from: 1, seeds: 20, seconds: 40, operations: 600 });
+      assert.ok(outcome.caught, outcome.how);
+    });
+  }
+
+  test('every mutant still changes exactly one place', () => {
+    for (const mutant of mutants) assert.equal(bench.places(mutant), 1, mutant.name);
+  });
+});
