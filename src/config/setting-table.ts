@@ -226,7 +226,7 @@ export const settingTable = {
     default: 250,
     min: 0,
     max: 5_000,
-    doc: 'Longest time between two objects of a WAL, in ms; less where the store answers faster (twice its time), none when idle. Each object costs a request.',
+    doc: 'Longest time between two objects of a WAL, in ms; less where a put takes less, none when idle. Each object costs a request.',
   }),
   'wal.object.in.flight': int({
     group: 'Write-ahead log',

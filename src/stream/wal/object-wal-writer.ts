@@ -7,8 +7,9 @@
  *   ───────────┼─────────────────────────────┼─────────────────────────┼─►
  *              oldest                        next commit begins here
  *
- * A commit begins when its bytes are together, or `linger` after the one before began: twice what a put takes, at most
- * the setting. So an idle log answers at once, a busy one pays for few requests, and the store's own pace decides.
+ * A commit begins when its bytes are together, or `linger` after the one before began: as long as a put takes, at most
+ * the setting. So an idle log or a lone client waits for nothing, a busy one pays for few requests, and the store's own
+ * pace decides.
  * Invariants: appends are reported durable in number order, after every number below is stored; the objects between
  * trim and tail are never more than `capacityBytes`; nothing is stored after the epoch ended.
  * A store that is away ends nothing: puts are tried again, appends wait, the queues fill and producers are told to wait.
@@ -243,7 +244,7 @@ export class ObjectWalWriter implements WalPump {
 
   #lingerUntil(now: number): number {
     if (this.#close !== null || this.#waitingBytes >= this.#batchBytes) return now;
-    return this.#startedAt + Math.min(this.#lingerMs, 2 * this.#putMs);
+    return this.#startedAt + Math.min(this.#lingerMs, this.#putMs);
   }
 
   /** @returns false when there is no room: a trim makes some. */

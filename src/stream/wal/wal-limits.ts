@@ -44,7 +44,7 @@ export const superblockIntervalMs = 1000;
 export const ioTimeoutMs = 30_000;
 /** Object WAL: a commit is closed at this much payload unless a setting says less, */
 export const objectBatchBytesMax = payloadBytesMax;
-/** and begins at most this long after the one before, or twice what a put takes if that is less. */
+/** and begins at most this long after the one before, or as long as a put takes if that is less. */
 export const objectLingerMs = 250;
 /** Commits of an object WAL under way at once. */
 export const objectInFlight = 4;
