@@ -7,7 +7,7 @@
  *                      └──────── nobody waits any more ──► gone     └─ error ─► gone
  *
  * Who waits is served by turns, reader by reader (fair-queue.ts). Loading ahead never waits: it takes what is free while
- * nobody queues, at most half of the load slots and half of the memory that nobody holds.
+ * nobody queues, at most half of the load slots; what nobody has read yet may then be half of the memory that nobody holds.
  *
  * Bounds: memory ≤ the budget (not shared with recent data, so cold reads never evict it); loads in flight ≤ loadsMax;
  * requests and bytes per second ≤ the read budget; queued runs ≤ queuedMax, beyond that a read is refused
@@ -32,8 +32,11 @@ export interface BlockHandle {
   /** Arena position of the block. */
   readonly position: number;
   readonly length: number;
-  /** The bytes may be evicted from now on. Exactly once. */
-  release(): void;
+  /**
+   * The bytes may be evicted from now on. Exactly once.
+   * @param finished read to the end (default): whoever else wants the block has to come soon.
+   */
+  release(finished?: boolean): void;
 }
 
 export interface BlockCacheOptions {
@@ -66,12 +69,12 @@ export class BlockCache {
   readonly #blocks = new Map<string, CachedBlock>();
   readonly #queue = new FairQueue<BlockRun>();
   #loads = 0;
-  #aheadBytes = 0;
+  /** Of blocks that nobody has read to their end. */
+  #unreadBytes = 0;
   #retry: Timer | null = null;
   #closed = false;
   /**
-   * Blocks found and not found; loads and their bytes; bytes loaded ahead that were asked for, and that were evicted
-   * before; reads refused for want of room, runs that waited for the read budget, runs that nobody wanted any more.
+   * Blocks found and not found; loads and their bytes; bytes loaded ahead that were read, and that were evicted before; reads refused for want of room, runs that waited for the read budget, runs that nobody wanted any more.
    */
   readonly counters = {
     hits: 0,
@@ -226,7 +229,7 @@ export class BlockCache {
     const { room } = this.#slabs;
     const first = entries[0]!.size;
     const bytesMax = room >= first ? Math.min(room, this.#runBytesMax) : this.#runBytesMax;
-    let aheadRoom = (this.#budgetBytes - this.#slabs.pinnedBytes) / 2 - this.#aheadBytes;
+    let aheadRoom = (this.#budgetBytes - this.#slabs.pinnedBytes) / 2 - this.#unreadBytes;
     for (let e = 0; e < entries.length; e++) {
       const entry = entries[e]!;
       const before = e === 0 ? null : entries[e - 1]!;
@@ -254,7 +257,7 @@ export class BlockCache {
     for (const block of run.blocks) {
       block.run = run;
       this.#blocks.set(block.key, block);
-      if (block.ahead) this.#aheadBytes += block.entry.size;
+      this.#unreadBytes += block.entry.size;
     }
     this.#queue.push(run.reader, run);
   }
@@ -266,7 +269,7 @@ export class BlockCache {
     if (this.#place(run) === null) return false;
     for (const block of run.blocks) {
       this.#blocks.set(block.key, block);
-      if (block.ahead) this.#aheadBytes += block.entry.size;
+      this.#unreadBytes += block.entry.size;
     }
     this.#start(run);
     return true;
@@ -336,7 +339,7 @@ export class BlockCache {
       block.slab = place.slab;
       block.position = position;
       place.slab.pins += block.pins;
-      if (block.ahead) place.slab.unread++;
+      place.slab.unread++;
       place.slab.keys.push(block.key);
       position += block.entry.size;
     }
@@ -391,15 +394,15 @@ export class BlockCache {
     block.state = blockState.gone;
     block.run = null;
     this.#blocks.delete(block.key);
-    this.#asked(block);
+    this.#read(block);
     block.settle(failure);
   }
 
-  /** The block no longer counts as loaded ahead. */
-  #asked(block: CachedBlock): void {
-    if (!block.ahead) return;
-    block.ahead = false;
-    this.#aheadBytes -= block.entry.size;
+  /** The block no longer counts as unread. */
+  #read(block: CachedBlock): void {
+    if (!block.unread) return;
+    block.unread = false;
+    this.#unreadBytes -= block.entry.size;
     if (block.slab !== null) block.slab.unread--;
   }
 
@@ -412,15 +415,13 @@ export class BlockCache {
     for (const key of slab.keys) {
       const block = this.#blocks.get(key);
       if (block === undefined || block.slab !== slab) continue;
-      if (block.ahead) this.counters.aheadUnusedBytes += block.entry.size;
+      if (block.ahead && block.unread) this.counters.aheadUnusedBytes += block.entry.size;
       this.#drop(block, null);
     }
   }
 
   #pin(block: CachedBlock): void {
     block.pins++;
-    if (block.ahead) this.counters.aheadUsedBytes += block.entry.size;
-    this.#asked(block);
     if (block.slab === null) return;
     block.slab.pins++;
     block.slab.touched = true;
@@ -466,10 +467,14 @@ export class BlockCache {
     return {
       position: block.position,
       length: block.entry.size,
-      release: () => {
+      release: (finished = true) => {
         if (!held)
           throw new MillraceError('internal', 'BLOCK_RELEASED_TWICE', `block ${block.key} released twice`);
         held = false;
+        if (finished && block.unread) {
+          if (block.ahead) this.counters.aheadUsedBytes += block.entry.size;
+          this.#read(block);
+        }
         this.#unpin(block);
       },
     };

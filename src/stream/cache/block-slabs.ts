@@ -1,7 +1,7 @@
 /**
  * Memory of the block cache: runs of arena segments (slabs), filled front to back with blocks and freed as a whole.
  * Which slab goes is decided by CLOCK: a slab used since the hand last came by gets another round, a pinned one stays, and
- * one with blocks that were loaded ahead and not read yet gets `unreadRounds` more, so that they are seldom for nothing.
+ * one with blocks that nobody has read to their end gets `unreadRounds` more, so that few are fetched for nothing.
  * One thread. Bound: the budget given; every slab holds its segments' bytes of it from acquire to release.
  *
  *      slab ┌─────────┬──────┬───────────────┬───────────┐   pins    readers that hold a block of it, loads into it
@@ -50,7 +50,7 @@ export interface Slab {
   /** Those of its pins that are loads. */
   loads: number;
   touched: boolean;
-  /** Blocks in it that were loaded ahead and that nobody has asked for. */
+  /** Blocks in it that nobody has read to their end. */
   unread: number;
   /** Rounds it still gets for their sake. */
   grace: number;

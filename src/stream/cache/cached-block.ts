@@ -48,8 +48,10 @@ export class CachedBlock {
   pins = 0;
   /** Readers that waited for it, while it was queued, before anything else. */
   firsts = 0;
-  /** Loaded ahead and not asked for yet. */
-  ahead: boolean;
+  /** Loaded before anybody asked for it. */
+  readonly ahead: boolean;
+  /** Nobody has read it to its end. */
+  unread = true;
   /** Why it is gone. */
   failure: Error | null = null;
   readonly #waiting: ((error: Error | null) => void)[] = [];

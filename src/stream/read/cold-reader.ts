@@ -102,6 +102,8 @@ interface HeldBlock {
   readonly entry: IndexEntry;
   readonly handle: BlockHandle;
   readonly objectId: string;
+  /** The read goes to the end of the block. */
+  finished: boolean;
 }
 
 export class ColdReader {
@@ -171,7 +173,7 @@ export class ColdReader {
         const wait = this.#waitOf(request, reader, held.length > 0);
         const handles = await this.#cache.readAll(objectId, found, { ...wait, ahead });
         for (let i = 0; i < handles.length; i++) {
-          held.push({ entry: found[i]!, handle: handles[i]!, objectId });
+          held.push({ entry: found[i]!, handle: handles[i]!, objectId, finished: false });
           bytes += found[i]!.size;
           expected = found[i]!.lastOffset + 1;
         }
@@ -181,7 +183,7 @@ export class ColdReader {
       if (cursor !== null) this.#advance(request, reader, cursor, read);
       return read;
     } catch (error) {
-      for (const block of held) block.handle.release();
+      for (const block of held) block.handle.release(false);
       throw error;
     }
   }
@@ -211,7 +213,7 @@ export class ColdReader {
         const handle = await this.#cache.read(object.objectId, entry, wait);
         let found: ColdRead | null;
         try {
-          const block = { entry, handle, objectId: object.objectId };
+          const block = { entry, handle, objectId: object.objectId, finished: true };
           found = this.#batchSince(block, request.offset, timestamp);
         } catch (error) {
           handle.release();
@@ -249,6 +251,10 @@ export class ColdReader {
     while (count < entries.length && entries[count]!.baseOffset === entries[count - 1]!.lastOffset + 1)
       count++;
     while (count > 0 && entries[count - 1]!.baseOffset >= limit) count--;
+    // A last block of which little would fit is for the next read: its first batch may be too large for what is left.
+    let left = maxBytes;
+    for (let e = 0; e < count - 1; e++) left -= entries[e]!.size;
+    if (count > 1 && left < entries[count - 1]!.size / 2) count--;
     return entries.slice(0, count);
   }
 
@@ -283,8 +289,9 @@ export class ColdReader {
       bytes += to - from;
       used++;
       if (to < position + length) break;
+      block.finished = true;
     }
-    for (const block of held.splice(used)) block.handle.release();
+    for (const block of held.splice(used)) block.handle.release(false);
     return makeRead(ranges, bytes, nextOffset, held);
   }
 
@@ -386,7 +393,7 @@ function makeRead(
     bytes,
     nextOffset,
     release: () => {
-      for (const block of held) block.handle.release();
+      for (const block of held) block.handle.release(block.finished);
     },
   };
 }
