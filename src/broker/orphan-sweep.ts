@@ -70,6 +70,7 @@ export class OrphanSweep implements BackgroundService {
   private readonly beganAt: number;
   private timer: Timer | null = null;
   private running: Promise<void> = Promise.resolve();
+  private passing: Promise<boolean> | null = null;
   private stopped = false;
   private round: Round | null = null;
   rounds = 0;
@@ -97,8 +98,15 @@ export class OrphanSweep implements BackgroundService {
     });
   }
 
-  /** True when the round goes on. Never rejects: a round that fails is begun anew. */
-  async pass(): Promise<boolean> {
+  /** True when the round goes on. Never rejects: a round that fails is begun anew. Joins the pass under way. */
+  pass(): Promise<boolean> {
+    this.passing ??= this.makePass().finally(() => {
+      this.passing = null;
+    });
+    return this.passing;
+  }
+
+  private async makePass(): Promise<boolean> {
     const before = this.objects + this.manifests + this.uploads;
     try {
       this.round ??= this.begin();

@@ -6,6 +6,8 @@ import { MillraceError } from '../ports/errors.ts';
 import { alreadyExists, forbidden, misuse, notFound, throttled, unavailable } from './store-errors.ts';
 
 const notFoundNames = new Set(['NoSuchKey', 'NotFound']);
+/** What the SDK calls an answer without a body to say more. */
+const unnamed = new Set(['', 'Error', 'Unknown', 'UnknownError']);
 const throttleNames = new Set([
   'SlowDown',
   'Throttling',
@@ -77,7 +79,9 @@ export function s3Error(what: string, key: string, error: unknown): MillraceErro
     case 307:
       return forbidden(`${what}: ${otherRegion}`, error);
     case 404:
-      return name === 'NoSuchUpload' ? misuse(`${what}: the upload is over`) : notFound(key);
+      if (name === 'NoSuchUpload') return misuse(`${what}: the upload is over`);
+      // Some servers say with it that they do not know who asks.
+      return unnamed.has(name) ? notFound(key) : forbidden(`${what}: ${name}`, error);
     case 412:
       return alreadyExists(key);
     case 416:

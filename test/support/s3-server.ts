@@ -32,6 +32,9 @@ export interface S3Options {
   readonly below?: string;
 }
 
+// Or each test process would warn of the Node versions that coming SDKs need.
+process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] = 'true';
+
 const startTimeoutMs = 20_000;
 const region = 'us-east-1';
 const credentials = { accessKeyId: 'test', secretAccessKey: 'test-secret' };

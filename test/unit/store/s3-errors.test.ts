@@ -10,6 +10,8 @@ function failure(name: string, status: number, message = 'as the server says'): 
 const cases: readonly (readonly [string, number, string, string, RegExp])[] = [
   ['NoSuchKey', 404, 'invalid', 'STORE_NOT_FOUND', /a\/key/],
   ['NotFound', 404, 'invalid', 'STORE_NOT_FOUND', /a\/key/],
+  ['UnknownError', 404, 'invalid', 'STORE_NOT_FOUND', /a\/key/],
+  ['XAdminUserNotFound', 404, 'invalid', 'STORE_FORBIDDEN', /XAdminUserNotFound/],
   ['PreconditionFailed', 412, 'invalid', 'STORE_EXISTS', /a\/key/],
   ['SlowDown', 503, 'exhausted', 'STORE_THROTTLED', /put a\/key/],
   ['SlowDown', 400, 'exhausted', 'STORE_THROTTLED', /put a\/key/],
