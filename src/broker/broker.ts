@@ -29,6 +29,7 @@ import type { PlanLimits } from '../stream/upload/plan-objects.ts';
 import type { UploadSettings } from '../stream/upload/upload-object.ts';
 import type { WalDevice } from '../stream/wal/wal-device.ts';
 import { keepAlive } from '../threads/adapters/keep-alive.ts';
+import type { SpawnedShard } from '../threads/shard/client.ts';
 import { StoreBoard, type StoreBoardMemory } from '../threads/memory/store-board.ts';
 import { tellAbandoned } from './abandoned-offsets.ts';
 import { type BackgroundService, backgroundServices } from './background.ts';
@@ -36,7 +37,7 @@ import type { BrokerConfig } from './broker-config.ts';
 import { guardedStore, storeBoardFor, storeStats } from './broker-store.ts';
 import { closeChanges } from './close-changes.ts';
 import { Compaction, type CompactionNumbers } from './compaction.ts';
-import { checkDeployment, type Deployment, deploy, poolThreads } from './deploy.ts';
+import { checkDeployment, type Deployment, deploy, poolThreads, spawn } from './deploy.ts';
 import { inTime } from './in-time.ts';
 import { type BrokerListeners, Listeners } from './listeners.ts';
 import { MetadataDistributor } from './metadata-distributor.ts';
@@ -117,6 +118,8 @@ export class RunningBroker {
   private readonly health: StoreHealth;
   private metadata!: MetadataDistributor;
   private volumes: Volume[] = [];
+  /** Shard threads that the deployment has not taken yet. */
+  private spawned: SpawnedShard[] = [];
   private deployment!: Deployment;
   private uploads!: UploadCoordinator;
   private readonly listeners: BrokerListeners;
@@ -182,6 +185,7 @@ export class RunningBroker {
       }
       this.releases.push(lock.release);
     }
+    this.spawned = await spawn(config, this.threadNative);
     await this.listeners.bind(config.listeners, this.acceptorNative());
     this.store = await guardedStore(config.storeUrl, {
       clock,
@@ -264,8 +268,10 @@ export class RunningBroker {
       control: admin,
       logIds: this.volumes.map(({ logId }) => logId),
       files: this.files,
+      spawned: this.spawned,
       onDeath: (error) => this.fail(error),
     });
+    this.spawned = [];
     for (const shard of this.deployment.shards)
       this.metadata.addSink((revisionNow, changes) => shard.applyChanges(revisionNow, changes));
     await this.recover();
@@ -536,6 +542,7 @@ export class RunningBroker {
     if (this.released) return;
     this.released = true;
     this.housekeeping?.cancel();
+    await Promise.all(this.spawned.map((shard) => shard.terminate()));
     // Not a clean end: what the store has not answered by now is not waited for.
     if (!clean) await this.store?.close().catch(() => {});
     const { clock, logger } = this.ports;

@@ -5,7 +5,7 @@ import { createLinkMemory } from '../threads/link.ts';
 import { attachDoorbell, createDoorbellMemory, type DoorbellMemory } from '../threads/memory/doorbell.ts';
 import { createRingMemory } from '../threads/memory/ring.ts';
 import { ObjectPool } from '../threads/pool/client.ts';
-import { ShardThread } from '../threads/shard/client.ts';
+import { ShardThread, SpawnedShard } from '../threads/shard/client.ts';
 import type { ShardWorkerData } from '../threads/shard/contract.ts';
 import { peerSlots, peerSlotWords } from '../threads/shard/peers.ts';
 import { WalThread } from '../threads/wal/client.ts';
@@ -20,10 +20,12 @@ import {
   type WalThreadData,
   type WalWorkerData,
 } from '../threads/wal/contract.ts';
+import type { BrokerConfig } from './broker-config.ts';
 import { type Deployment, type DeployParts, poolThreads } from './deploy.ts';
 import { createArena, localDoor, objectSettings, seedOf, tlsListeners } from './deploy-parts.ts';
 import type { ShardHost } from './shard-host.ts';
 import { volumePath } from './shared-volume.ts';
+import type { ThreadNative } from './thread-native.ts';
 import type { Volume } from './volume.ts';
 
 /** Copies of small batches on their way out, per uploading thread. */
@@ -33,6 +35,12 @@ const threadEndMs = 1_000;
 const poolTasks = 4;
 /** Requests under way for cold reads of all shards, in one thread. */
 const readTasks = 32;
+
+/** Shard threads that load their code while the metadata is read; none where main is the shard. */
+export function spawnShards(config: BrokerConfig, native: ThreadNative): SpawnedShard[] {
+  if (native.native === null) return [];
+  return Array.from({ length: config.threads }, (_, index) => new SpawnedShard(index));
+}
 
 export async function deployThreads(parts: DeployParts): Promise<Deployment> {
   const { config, ports, native, store } = parts;
@@ -96,7 +104,9 @@ export async function deployThreads(parts: DeployParts): Promise<Deployment> {
     closeLocal = () => waiter.close();
   } else {
     for (let index = 0; index < shardCount; index++)
-      threads.push(new ShardThread(dataOf(index), parts.control, reads, parts.onDeath));
+      threads.push(
+        new ShardThread(parts.spawned[index]!, dataOf(index), parts.control, reads, parts.onDeath),
+      );
   }
   const wals: WalThread[] = [];
   const controls: WalControl[] = [];

@@ -14,6 +14,7 @@ import type { UploadPlan, UploadResult } from '../stream/objects/objects.ts';
 import type { WalControl } from '../stream/wal/wal.ts';
 import type { SharedArena } from '../threads/memory/arena.ts';
 import type { StoreBoard, StoreBoardMemory } from '../threads/memory/store-board.ts';
+import type { SpawnedShard } from '../threads/shard/client.ts';
 import type { BrokerPorts } from './broker.ts';
 import type { BrokerConfig } from './broker-config.ts';
 import type { ShardSeed } from './compose-shard.ts';
@@ -37,6 +38,8 @@ export interface DeployParts {
   readonly tls: TlsMaterial | null;
   readonly control: ControlPlane;
   readonly logIds: readonly string[];
+  /** Of `spawn`. */
+  readonly spawned: readonly SpawnedShard[];
   /** Where inline WALs lie. */
   readonly files: VolumeFiles;
   readonly onDeath: (error: Error) => void;
@@ -75,6 +78,11 @@ export function checkDeployment(config: BrokerConfig): void {
       'a memory WAL runs inline only: set threads to 0, or give --wal a path',
     );
   }
+}
+
+/** Begins what takes long and needs nothing of the store: threads that load their code. `deploy` takes them over. */
+export async function spawn(config: BrokerConfig, native: ThreadNative): Promise<SpawnedShard[]> {
+  return config.threads === 0 ? [] : (await import('./deploy-threads.ts')).spawnShards(config, native);
 }
 
 /** Loads what this deployment needs and no more: the main thread of a threaded broker runs no shard. */

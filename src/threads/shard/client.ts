@@ -1,11 +1,39 @@
 /** Main's handle on one shard thread: its door, and word of its death. Main thread. */
-import { Worker } from 'node:worker_threads';
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import type { ShardDoor } from '../../broker/recovery.ts';
 import type { ShardApi } from '../../broker/shard-api.ts';
 import { MillraceError } from '../../ports/errors.ts';
 import type { ControlPlane } from '../../requests/control-plane.ts';
 import { PortRpc } from '../rpc.ts';
 import type { BlockReads, ShardWorkerData } from './contract.ts';
+
+/** A shard thread that loads its code and waits to be told what it is: main reads the metadata meanwhile. */
+export class SpawnedShard {
+  readonly worker: Worker;
+  readonly port: MessagePort;
+  /** The first thing that went wrong with the thread, for whoever is late. */
+  failure: Error | null = null;
+
+  constructor(index: number) {
+    const { port1, port2 } = new MessageChannel();
+    this.port = port1;
+    this.worker = new Worker(new URL('./shard.worker.js', import.meta.url), {
+      workerData: { data: port2 },
+      transferList: [port2],
+      // Descriptors are opened natively and handed on by number: the worker has no say in them.
+      trackUnmanagedFds: false,
+      name: `shard-${index}`,
+    });
+    this.worker.once('error', (error) => {
+      this.failure ??= error;
+    });
+  }
+
+  async terminate(): Promise<void> {
+    this.port.close();
+    await this.worker.terminate();
+  }
+}
 
 export class ShardThread {
   readonly door: ShardDoor;
@@ -14,17 +42,13 @@ export class ShardThread {
 
   /** @param reads does the cold reads of the shard. */
   constructor(
+    spawned: SpawnedShard,
     data: ShardWorkerData,
     control: ControlPlane,
     reads: BlockReads,
     onDeath: (error: Error) => void,
   ) {
-    this.worker = new Worker(new URL('./shard.worker.js', import.meta.url), {
-      workerData: data,
-      // Descriptors are opened natively and handed on by number: the worker has no say in them.
-      trackUnmanagedFds: false,
-      name: `shard-${data.seed.settings.index}`,
-    });
+    this.worker = spawned.worker;
     // One port for both: what the shard calls is looked for in the control plane first.
     const served = new Proxy(control, {
       get: (_target, method) => {
@@ -43,6 +67,7 @@ export class ShardThread {
       if (!this.ending) onDeath(error);
     };
     this.worker.on('error', died);
+    if (spawned.failure !== null) died(spawned.failure);
     this.worker.on('exit', (code) =>
       died(
         new MillraceError(
@@ -52,6 +77,8 @@ export class ShardThread {
         ),
       ),
     );
+    spawned.port.postMessage(data);
+    spawned.port.close();
   }
 
   /** Resolves when the thread has ended. */

@@ -7,7 +7,13 @@
  * `crowdedSlots` messages wait.
  */
 import type { AppendWaiter } from '../../log/append-journal.ts';
-import type { PartitionWatcher, ReadCaller, ReadResult, ReadSink, RecordRanges } from '../../log/partition-handle.ts';
+import type {
+  PartitionWatcher,
+  ReadCaller,
+  ReadResult,
+  ReadSink,
+  RecordRanges,
+} from '../../log/partition-handle.ts';
 import type { PartitionLog } from '../../log/partition-log.ts';
 import type { Arena } from '../../ports/arena.ts';
 import { MillraceError } from '../../ports/errors.ts';

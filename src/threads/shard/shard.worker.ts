@@ -1,5 +1,6 @@
-/** Entry of a shard thread. */
-import { parentPort, workerData } from 'node:worker_threads';
+/** Entry of a shard thread. Its code is loaded before it knows what it is: that comes as the first message of a port. */
+import { once } from 'node:events';
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { guardedStore } from '../../broker/broker-store.ts';
 import { threadNative } from '../../broker/thread-native.ts';
 import { collectLoopDelay, systemLoopDelay } from '../../observe/event-loop-delay.ts';
@@ -14,7 +15,8 @@ import { PortRpc } from '../rpc.ts';
 import { assembleShard } from './assemble.ts';
 import type { BlockReads, ShardWorkerData } from './contract.ts';
 
-const data = workerData as ShardWorkerData;
+const dataPort = (workerData as { readonly data: MessagePort }).data;
+const [data] = (await once(dataPort, 'message')) as [ShardWorkerData];
 nameThread(`shard ${data.seed.settings.index}`);
 const clock = new SystemClock();
 const random = new SystemRandom();
