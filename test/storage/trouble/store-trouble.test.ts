@@ -82,6 +82,19 @@ describe('store trouble', { timeout: 240_000 }, () => {
     await assertWhole(1_000);
   });
 
+  test('all answers to a put are lost: the upload is made anew, and the object that nobody names is removed', async () => {
+    bed = new TroubleBed({ settings: often });
+    await bed.begin(1_000);
+    let lost = 0;
+    bed.troubled.trouble = (operation, key) =>
+      operation === 'put' && key.startsWith('data/') && lost++ < 6 ? 'lost' : null;
+    await bed.offer();
+    await bed.uploadedWithin(30_000);
+    assert.equal((await bed.broker.metrics()).uploads.failures, 1);
+    await until(() => bed.troubled.requests.some(({ operation }) => operation === 'delete'));
+    await assertWhole(1_000);
+  });
+
   test('the answer to a complete is lost: the object is there, and is not sent again', async () => {
     bed = new TroubleBed({ layers: { upload: parts } });
     await bed.begin(20_000);
@@ -153,6 +166,12 @@ describe('store trouble', { timeout: 240_000 }, () => {
     bed.troubled.trouble = (_operation, key) => unavailable(key, 'connection refused');
     const taken = await bed.fill();
     assert.ok(taken * 400_000 > 4e6, `${taken} batches before the refusal`);
+    const failures = async (): Promise<number> => (await bed.broker.metrics()).uploads.failures;
+    await bed.pass(20_000);
+    const before = await failures();
+    await bed.pass(120_000);
+    const tries = (await failures()) - before;
+    assert.ok(tries >= 5 && tries <= 16, `${tries} tries in two minutes: pauses of 5 to 10 s`);
     bed.troubled.requests = [];
     const lines = bed.lines.filter((line) => line.level !== 'debug').length;
     for (let minute = 0; minute < 60; minute++) {

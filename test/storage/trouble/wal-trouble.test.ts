@@ -142,7 +142,9 @@ describe('write-ahead log trouble', { timeout: 240_000 }, () => {
   test('the disk is full when the log is to grow: it goes round in what it has, and nothing fails', async () => {
     let limit = Number.POSITIVE_INFINITY;
     bed = new TroubleBed({
-      settings: { 'wal.capacity': '64MiB', 'upload.age.ms': 60_000 },
+      settings: { 'wal.capacity': '64MiB', 'upload.age.ms': 86_400_000 },
+      // Nothing but the ring starts an upload.
+      config: { uploadBytes: 1e9, logCacheBytes: 20 * MiB },
       layers: {
         walGrowth: { initial: 8 * MiB, chunk: 8 * MiB, slice: MiB },
         walDevice: (device) => full(device, () => limit),
