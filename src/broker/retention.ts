@@ -18,7 +18,7 @@ import { hasCode } from '../store/store-errors.ts';
 import type { ManifestCache } from '../stream/manifest/manifest-cache.ts';
 import type { ManifestStep, ManifestWriter, StreamView } from '../stream/manifest/manifest-writer.ts';
 import type { BackgroundService } from './background.ts';
-import { type RetentionRules, retainedFrom } from './retention-plan.ts';
+import { type RetainedPart, type RetentionRules, retainedFrom } from './retention-plan.ts';
 
 export interface RetentionDeps {
   readonly metadata: MetadataStore;
@@ -42,13 +42,19 @@ const partitionsPerTurn = 1_000;
 interface Seen {
   readonly version: number;
   readonly startOffset: number;
-  /** Newest timestamp of the oldest part that has one, Infinity when none has. */
+  /** As oldestOf says of the manifest's objects. */
   readonly oldestMs: number;
 }
 
 interface Move {
   readonly partition: PartitionImage;
   readonly rules: RetentionRules;
+}
+
+/** Newest timestamp of the oldest part that has one, Infinity when none has. */
+function oldestOf(parts: readonly RetainedPart[], startOffset: number): number {
+  const oldest = parts.find((part) => part.endOffset > startOffset && part.maxTimestamp >= 0);
+  return oldest?.maxTimestamp ?? Number.POSITIVE_INFINITY;
 }
 
 export class Retention implements BackgroundService {
@@ -151,7 +157,9 @@ export class Retention implements BackgroundService {
     if (!rules.deletes) return false;
     const bytes = objects.reduce((sum, range) => sum + range.bytes, manifest.bytes);
     if (bytes > rules.bytes) return true;
-    return (known ? seen.oldestMs : -1) < nowMs - rules.ms;
+    let oldestMs = known ? seen.oldestMs : -1;
+    if (oldestMs === Number.POSITIVE_INFINITY) oldestMs = oldestOf(objects, startOffset);
+    return oldestMs < nowMs - rules.ms;
   }
 
   private async move(partition: PartitionImage, rules: RetentionRules): Promise<void> {
@@ -202,17 +210,15 @@ export class Retention implements BackgroundService {
 
   /** Next version of the manifest, or null when none of its objects may go; notes what it saw then. */
   private step(view: StreamView, rules: RetentionRules): ManifestStep | null {
-    const { topicId, partition, manifest, ranges } = view;
+    const { topicId, partition, manifest } = view;
     const startOffset = this.startOf(view, rules);
     const objects = manifest.objects.filter(({ endOffset }) => endOffset > startOffset);
     const moved = startOffset > view.startOffset;
     if (objects.length === manifest.objects.length) {
-      const parts = [...objects, ...ranges];
-      const oldest = parts.find((part) => part.endOffset > startOffset && part.maxTimestamp >= 0);
       this.seen.set(streamKey(topicId, partition), {
         version: manifest.version,
         startOffset,
-        oldestMs: oldest?.maxTimestamp ?? Number.POSITIVE_INFINITY,
+        oldestMs: oldestOf(objects, startOffset),
       });
       return null;
     }

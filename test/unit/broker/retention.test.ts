@@ -193,6 +193,11 @@ describe('retention of a stream with a manifest', () => {
     const { producers } = await made.cache.get(id(1), 0, 3);
     assert.deepEqual(producers, [producer(1, 29)]);
     await made.batch(1, 50, made.clock.now());
+    await retention.pass();
+    assert.equal(made.partition(1).startOffset, 50);
+    made.clock.advance(hour);
+    await retention.pass();
+    assert.equal(made.partition(1).startOffset, 60);
   });
 
   it('goes by the size of both', async () => {
