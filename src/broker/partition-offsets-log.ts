@@ -101,11 +101,14 @@ export class PartitionOffsetsLog implements OffsetsLog {
     const log = this.deps.partition(partition);
     if (log === undefined) return;
     const failed = (reason: string): void =>
-      this.deps.logger.warn('the start of an offsets partition did not move; it will with the next snapshot', {
-        partition,
-        offset,
-        reason,
-      });
+      this.deps.logger.warn(
+        'the start of an offsets partition did not move; it will with the next snapshot',
+        {
+          partition,
+          offset,
+          reason,
+        },
+      );
     this.deps.moveStart(log.topicId, partition, offset).then(
       (error) => {
         if (error !== 0) failed(errorName(error));
