@@ -74,7 +74,8 @@ export class BlockCache {
   #retry: Timer | null = null;
   #closed = false;
   /**
-   * Blocks found and not found; loads and their bytes; bytes loaded ahead that were read, and that were evicted before; reads refused for want of room, runs that waited for the read budget, runs that nobody wanted any more.
+   * Blocks found and not found; loads and their bytes; bytes loaded ahead that were read, and that were evicted before;
+   * reads refused for want of room, runs that waited for the read budget, runs that nobody wanted any more.
    */
   readonly counters = {
     hits: 0,

@@ -1,7 +1,7 @@
 /** Who gets the next load: readers by turns, within the read budget, nobody for those who have gone. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { BlockCache, type BlockLoader } from '../../../../src/stream/cache/block-cache.ts';
+import { BlockCache, type BlockHandle, type BlockLoader } from '../../../../src/stream/cache/block-cache.ts';
 import { LocalBudget } from '../../../../src/stream/cache/block-slabs.ts';
 import type { Reader } from '../../../../src/stream/cache/fair-queue.ts';
 import { ReadBudget } from '../../../../src/stream/cache/read-budget.ts';
@@ -180,32 +180,35 @@ test('a missed block brings those behind it with the same request, as far as a s
 });
 
 test('when memory is short a run shrinks to its first block; who waits for a later one still gets it', async () => {
-  const { clock, loader, cache } = setUp({ segments: 4, loadsMax: 1 });
+  const { loader, cache } = setUp({ segments: 4 });
   const wait = (reader: Reader) => ({ deadline: 1e9, reader });
-  const held = await cache.readAll(
-    'h',
-    [block(0, 900), block(2, 900), block(4, 900), block(6, 600)],
-    wait('h'),
-  );
-  assert.equal(held.length, 1, 'one load at a time');
-  for (const n of [2, 4, 6]) held.push(await cache.read('h', block(n, 900), wait('h')));
-  loader.held = true;
-  const run = cache.readAll('o', [block(0, 500), block(1, 500)], wait('a'));
-  const later = cache.read('o', block(1, 500), wait('b'));
+  const held: BlockHandle[] = [];
+  for (const n of [0, 2, 4, 6]) held.push(await cache.read('h', block(n, 900), wait('h')));
+  const other = cache.read('q', block(0, 500), wait('b'));
+  let ended = false;
+  const run = cache.readAll('o', [block(0), block(1)], wait('a')).finally(() => {
+    ended = true;
+  });
+  const later = cache.read('o', block(1), wait('c'));
   await turns();
-  assert.equal(cache.queued, 1);
+  assert.equal(cache.queued, 2);
+  held[0]!.release();
+  await turns();
+  assert.equal(ended, true, 'it holds its first block, so it does not wait for memory');
+  const got = await run;
+  assert.equal(got.length, 1);
+  assert.equal(cache.queued, 1, 'the second block has somebody who waits for it first of all');
   held[1]!.release();
   await turns();
-  loader.finish();
-  await turns();
-  clock.advance(50);
-  await turns();
-  loader.finish();
-  const got = await run;
-  assert(got.length >= 1);
-  for (const handle of got) handle.release();
-  (await later).release();
-  for (const i of [0, 2, 3]) held[i]!.release();
+  assert.deepEqual(
+    loader.loads.slice(-3).map(({ objectId, blocks }) => [objectId, ...blocks]),
+    [
+      ['q', 0],
+      ['o', 0],
+      ['o', 1],
+    ],
+  );
+  for (const handle of [...got, await other, await later, held[2]!, held[3]!]) handle.release();
 });
 
 test('blocks loaded ahead outlive what was read, until nothing else is left to evict', async () => {
