@@ -84,8 +84,8 @@ export async function deployThreads(parts: DeployParts): Promise<Deployment> {
     stagingBytes,
     compaction: config.compaction,
   };
-  const pool = new ObjectPool(poolData, poolThreads, poolTasks);
-  const reads = new ObjectPool(poolData, 1, readTasks);
+  const pool = new ObjectPool({ ...poolData, name: 'object pool' }, poolThreads, poolTasks);
+  const reads = new ObjectPool({ ...poolData, name: 'cold reads' }, 1, readTasks);
   const threads: ShardThread[] = [];
   let local: ShardHost | null = null;
   let closeLocal = (): void => {};

@@ -4,6 +4,8 @@ import type { ArenaHandle } from '../memory/arena.ts';
 import type { StoreBoardMemory } from '../memory/store-board.ts';
 
 export interface PoolWorkerData {
+  /** What its threads are called. */
+  readonly name: string;
   readonly arena: ArenaHandle;
   readonly native: boolean;
   readonly storeUrl: string;

@@ -13,9 +13,9 @@ import { SharedArena } from '../memory/arena.ts';
 import { StoreBoard } from '../memory/store-board.ts';
 import type { PoolWorkerData } from './contract.ts';
 
-nameThread('object pool');
 // Piscina hands its own channel and ours over together.
 const data = (Array.isArray(workerData) ? workerData[1] : workerData) as PoolWorkerData;
+nameThread(data.name);
 const { crc32c } = threadNative(data.native);
 const clock = new SystemClock();
 const board = StoreBoard.claim(data.storeBoard);
