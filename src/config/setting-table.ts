@@ -4,7 +4,6 @@
  * Order matters: a default may look at settings further up.
  */
 import { isAbsolute, resolve } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { parseAddress, parseListener, problemOf } from './addresses.ts';
 import {
   arenaBytesMax,
@@ -15,7 +14,6 @@ import {
   defaultRequestBytesMax,
   defaultSegmentBytes,
   defaultThreads,
-  defaultWalCapacity,
   isPowerOfTwo,
   profiles,
   receiveBudgetBytes,
@@ -28,14 +26,15 @@ import {
   bytes,
   choice,
   type DefaultContext,
-  double,
   duration,
   int,
   list,
   perProfile,
   text,
 } from './setting-spec.ts';
+import { below, hasScheme, storeSchemes } from './setting-urls.ts';
 import { longMax } from './values.ts';
+import { walSettings } from './wal-settings.ts';
 
 const MiB = 2 ** 20;
 const TiB = 2 ** 40;
@@ -43,23 +42,6 @@ const int32Max = 2 ** 31 - 1;
 const day = 86_400_000;
 
 const num = (context: DefaultContext, key: string): number => context.get(key) as number;
-const below = (context: DefaultContext, name: string): string =>
-  pathToFileURL(resolve(context.get('data.dir') as string, name)).href;
-
-export const storeSchemes = ['file:', 's3:', 'memory:'] as const;
-export const walSchemes = ['file:', 's3:', 'memory:'] as const;
-/** `file:` URLs must be absolute as written: `file:./x` would mean /x. */
-const hasScheme = (url: string, schemes: readonly string[]): boolean =>
-  URL.canParse(url) &&
-  schemes.includes(new URL(url).protocol) &&
-  (!url.startsWith('file:') || url.startsWith('file:///'));
-
-/** Beside the schemes: the broker's own store or another, and a directory that other machines reach. */
-const isWalUrl = (url: string): boolean =>
-  url === 'store:' ||
-  /^shared:\/(\/\/)?[^/]/.test(url) ||
-  hasScheme(url.replace(/^store:/, ''), url.startsWith('store:') ? storeSchemes : walSchemes);
-
 export const settingTable = {
   profile: choice(profiles, {
     group: 'Place',
@@ -166,75 +148,7 @@ export const settingTable = {
     max: day,
     doc: 'A request on which the store is silent for this long has failed, and is tried again.',
   }),
-  'wal.url': list({
-    group: 'Write-ahead log',
-    default: (context) => [context.profile === 'embedded' ? 'memory:' : below(context, 'wal')],
-    defaultText: 'a file in data.dir/wal; embedded: memory:',
-    check: (urls) =>
-      urls.length >= 1 && urls.length <= 16 && urls.every(isWalUrl)
-        ? null
-        : '1 to 16 of file:///directory, shared:/directory, store:, store:URL, s3://bucket/prefix and memory: with commas between',
-    doc: 'WAL volumes: directories on different disks add up; shared: is a directory that other machines reach (NFS); store: writes objects to the store and needs no disk, s3:// or store:URL to another; memory: survives nothing.',
-  }),
-  'wal.capacity': bytes({
-    group: 'Write-ahead log',
-    default: (context) => defaultWalCapacity(context.profile),
-    defaultText: '2 GiB; dev 512 MiB; embedded 16 MiB',
-    min: 16 * MiB,
-    max: TiB,
-    doc: 'Size a volume may grow to; records leave it once they are uploaded.',
-  }),
-  'wal.iops': int({
-    group: 'Write-ahead log',
-    default: 0,
-    min: 50,
-    max: int32Max,
-    also: 0,
-    doc: 'Writes per second a volume may use (one per 256 KiB, as cloud disks count); 0 = as many as it takes.',
-  }),
-  'wal.bandwidth': bytes({
-    group: 'Write-ahead log',
-    default: 0,
-    min: MiB,
-    max: TiB,
-    also: 0,
-    doc: 'Bytes per second a volume may use; 0 = as many as it takes.',
-  }),
-  'wal.linger.max.ms': double({
-    group: 'Write-ahead log',
-    default: 0.5,
-    min: 0,
-    max: 100,
-    doc: 'Longest wait for company before a small commit is written, in ms; an idle volume never waits.',
-  }),
-  'wal.extra.write.delay.ms': double({
-    group: 'Write-ahead log',
-    default: 0,
-    min: 0,
-    max: 1_000,
-    doc: 'Added to every write in ms, so that a fast disk measures like a slower one. For benchmarks only.',
-  }),
-  'wal.object.batch.bytes': bytes({
-    group: 'Write-ahead log',
-    default: 4 * MiB,
-    min: 64 * 1024,
-    max: 8 * MiB,
-    doc: 'A WAL of objects stores this much at once, or what has come when the linger is over.',
-  }),
-  'wal.object.linger.max.ms': double({
-    group: 'Write-ahead log',
-    default: 250,
-    min: 0,
-    max: 5_000,
-    doc: 'Longest time between two objects of a WAL, in ms; less where a put takes less, none when idle. Each object costs a request.',
-  }),
-  'wal.object.in.flight': int({
-    group: 'Write-ahead log',
-    default: 4,
-    min: 1,
-    max: 16,
-    doc: 'Objects of a WAL under way at once.',
-  }),
+  ...walSettings,
   'upload.bytes': bytes({
     group: 'Upload',
     default: 500_000_000,
