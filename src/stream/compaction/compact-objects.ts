@@ -6,7 +6,7 @@
  *   part 1 … c     copied areas, in the order of the layout
  *   part c+1 …     blocks written anew, then sections, index and footer; the last part may be small
  *
- * Memory: one part being filled (partBytes), the windows (windowBytes), the sources' indexes and the layout.
+ * Memory: one part being filled (partBytes), windows and small sources (windowBytes each), the sources' indexes and the layout.
  * The object appears whole or not at all; a failed multipart upload is aborted. Repeating is the caller's business, under
  * a new object id.
  */
@@ -24,6 +24,7 @@ import {
   noTraffic,
   partsMax,
 } from './compaction-task.ts';
+import { HeldObjects } from './held-objects.ts';
 import { layOutMerge, type MergeLayout } from './merge-layout.ts';
 import { encodeTail, mergeSections, readSections, type SourceSections, tailBytes } from './merge-sections.ts';
 import { SourceWindows } from './source-windows.ts';
@@ -57,14 +58,15 @@ export async function compactObjects(
   deps: CompactionDeps,
   traffic: CompactionTraffic,
 ): Promise<NonNullable<CompactionResult['record']>> {
-  const { opened, sections: sourceSections } = await openSources(task, deps, traffic);
   const { limits = compactionLimits } = deps;
+  const held = new HeldObjects(limits.windowBytes);
+  const { opened, sections: sourceSections } = await openSources(task, deps, held, traffic);
   const layout = layOutMerge(task, opened, limits);
   const sections = mergeSections(task, layout, sourceSections);
   const size = layout.copiedBytes + layout.writtenBytes + tailBytes(layout, sections);
   const { partBytes } = limits;
   requirePlan(partBytes >= limits.copyBytesMin, `parts of ${partBytes} bytes`);
-  const output = new MergeOutput(task, layout, sections, size - layout.copiedBytes, deps, traffic);
+  const output = new MergeOutput(task, layout, sections, size - layout.copiedBytes, deps, held, traffic);
   const key = objectKey(task.objectId);
   if (size <= partBytes && layout.areas.length === 0) {
     const body = await output.next(partBytes);
@@ -79,11 +81,12 @@ export async function compactObjects(
 async function openSources(
   task: CompactionTask,
   deps: CompactionDeps,
+  held: HeldObjects,
   traffic: CompactionTraffic,
 ): Promise<{ opened: OpenObject[]; sections: SourceSections[] }> {
   const sizes = new Map(task.sources.map(({ objectId, size }) => [objectId, size]));
   const reader = new ObjectReader({
-    store: deps.store,
+    store: held.over(deps.store),
     crc32c: deps.crc32c,
     sizeOf: (objectId) => sizes.get(objectId),
     indexBytesMax: 0,
@@ -91,13 +94,19 @@ async function openSources(
   const opened: OpenObject[] = [];
   const sections: SourceSections[] = [];
   let indexBytes = 0;
-  for (const { objectId } of task.sources) {
-    await deps.pace(0);
-    const source = await reader.open(objectId);
+  for (const each of task.sources) {
+    const whole = await held.load(each, deps.store, () => deps.pace(each.size));
+    if (!whole) await deps.pace(0);
+    const source = await reader.open(each.objectId);
     indexBytes += source.index.bytes;
     requirePlan(indexBytes <= indexBytesMax, `sources with more than ${indexBytesMax} bytes of index`);
     opened.push(source);
     sections.push(await readSections(reader, source));
+    if (whole) {
+      traffic.gets++;
+      traffic.bytesIn += each.size;
+      continue;
+    }
     const { producers, aborted } = source.footer.sections;
     traffic.gets += 1 + (producers.length > 0 ? 1 : 0) + (aborted.length > 0 ? 1 : 0);
     traffic.bytesIn += source.index.bytes + producers.length + aborted.length;
@@ -204,6 +213,7 @@ class MergeOutput {
     sections: ReadonlyMap<SectionName, Buffer>,
     bytes: number,
     deps: CompactionDeps,
+    held: HeldObjects,
     traffic: CompactionTraffic,
   ) {
     this.#task = task;
@@ -215,6 +225,7 @@ class MergeOutput {
       store: deps.store,
       crc32c: deps.crc32c,
       memoryBytes: (deps.limits ?? compactionLimits).windowBytes,
+      held: held.objects,
       pace: deps.pace,
       onRead: (read) => {
         traffic.gets++;

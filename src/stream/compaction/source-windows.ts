@@ -36,6 +36,8 @@ export interface WindowDeps {
   readonly store: ObjectStore;
   readonly crc32c: Crc32c;
   readonly memoryBytes: number;
+  /** Sources that are in memory as a whole, by object id. */
+  readonly held: ReadonlyMap<string, Buffer>;
   /** Asked before each GET with its size. */
   readonly pace: (bytes: number) => Promise<void>;
   readonly onRead: (bytes: number) => void;
@@ -73,15 +75,17 @@ export class SourceWindows {
       if (run.reached <= position && (best === null || run.reached > best.reached)) best = run;
     if (best !== null) return best;
     if (runs.length === runsPerSourceMax) return runs[0]!;
+    const source = this.#pieces.source[piece]!;
+    const buffer = this.#deps.held.get(this.#sources[source]!.objectId) ?? Buffer.alloc(0);
     const run: Run = {
       number: this.#runs.length,
-      source: this.#pieces.source[piece]!,
+      source,
       pieces: [],
       reached: 0,
       next: 0,
-      buffer: Buffer.alloc(0),
+      buffer,
       start: 0,
-      end: 0,
+      end: buffer.length,
     };
     runs.push(run);
     this.#runs.push(run);

@@ -210,6 +210,29 @@ test('a refused commit takes back what was made, and the next pass plans anew', 
   await world.check();
 });
 
+test('a commit whose answer is lost keeps what was made: the metadata may name it', async () => {
+  const one = bed();
+  await fill(one);
+  const { world } = one;
+  const lost = {
+    get image() {
+      return world.image;
+    },
+    commit: async (changes: readonly MetadataChange[]) => {
+      world.commit(changes);
+      throw unavailable('a commit', 'its answer was lost');
+    },
+    watch: () => () => {},
+    close: async () => {},
+  } as MetadataStore;
+  const service = one.service({ metadata: lost });
+  await service.pass();
+  assert.equal(service.numbers.failures, 1);
+  await world.check();
+  await world.sweep();
+  await world.check();
+});
+
 test('a stream released while its object is being replaced keeps its other records', async () => {
   const one = bed();
   await fill(one);
