@@ -58,7 +58,7 @@ test('a refusal counts at once and outweighs the rest; back only when every lane
   health.onCall('list', 5, 'STORE_NOT_FOUND');
   assert.equal(health.available, true);
   assert.deepEqual(said, [
-    'warn: the object store is',
+    'warn: the object store is overloaded',
     'error: the object store refuses',
     'error: the object store does',
     'info: the object store serves',
