@@ -66,6 +66,26 @@ function compactionService(deps: BackgroundDeps): Compaction {
   });
 }
 
+/** What retention, manifests and the sweep have done since the start. */
+export interface HousekeepingNumbers {
+  readonly logStartsMoved: number;
+  readonly objectsAdopted: number;
+  readonly objectsDropped: number;
+  readonly deleted: number;
+}
+
+export function housekeepingNumbers(services: readonly BackgroundService[]): HousekeepingNumbers {
+  const retention = services.find((service) => service instanceof Retention);
+  const keeper = services.find((service) => service instanceof ManifestKeeper);
+  const sweep = services.find((service) => service instanceof ObjectSweep);
+  return {
+    logStartsMoved: retention?.moves ?? 0,
+    objectsAdopted: keeper?.adopted ?? 0,
+    objectsDropped: retention?.dropped ?? 0,
+    deleted: sweep?.deleted ?? 0,
+  };
+}
+
 function manifestWriter(deps: BackgroundDeps, manifests: ManifestCache): ManifestWriter {
   const { config, ports, store, metadata, crc32c } = deps;
   const sizeOf = (objectId: string): number | undefined =>

@@ -32,7 +32,7 @@ import { keepAlive } from '../threads/adapters/keep-alive.ts';
 import { StoreBoard, type StoreBoardMemory } from '../threads/memory/store-board.ts';
 import type { SpawnedShard } from '../threads/shard/client.ts';
 import { tellAbandoned } from './abandoned-offsets.ts';
-import { type BackgroundService, backgroundServices } from './background.ts';
+import { type BackgroundService, backgroundServices, housekeepingNumbers } from './background.ts';
 import type { BrokerConfig } from './broker-config.ts';
 import { guardedStore, storeBoardFor, storeStats } from './broker-store.ts';
 import { closeChanges } from './close-changes.ts';
@@ -95,6 +95,7 @@ export interface BrokerNumbers {
   /** Null where it is switched off. */
   readonly compaction: CompactionNumbers | null;
   readonly orphans: OrphanSweep;
+  readonly housekeeping: ReturnType<typeof housekeepingNumbers>;
   readonly arena: { readonly bytes: number; readonly freeBytes: number };
   readonly store: { readonly stats: StoreStats; readonly available: boolean; readonly uploadRate: number };
 }
@@ -578,6 +579,7 @@ export class RunningBroker {
       },
       compaction: this.background.find((service) => service instanceof Compaction)?.numbers ?? null,
       orphans: this.background.find((service) => service instanceof OrphanSweep)!,
+      housekeeping: housekeepingNumbers(this.background),
       arena: {
         bytes: this.deployment.arena.segmentBytes * this.deployment.arena.segmentCount,
         freeBytes: this.deployment.arena.segmentBytes * this.deployment.arena.freeSegments(),

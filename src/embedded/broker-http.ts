@@ -62,7 +62,9 @@ async function collect(
   broker: RunningBroker,
   startedAtMs: number | undefined,
 ): Promise<readonly MetricsSnapshot[]> {
-  const { shards, snapshots, wals, walWriteBuckets, uploads, compaction, orphans, arena, store } = await broker.metrics();
+  const numbers = await broker.metrics();
+  const { shards, snapshots, wals, walWriteBuckets, uploads, compaction, orphans, housekeeping } = numbers;
+  const { arena, store } = numbers;
   const total = (name: string): number => shards.reduce((sum, shard) => sum + (shard[name] ?? 0), 0);
   metrics.counter('kafka_server_brokertopicmetrics_messagesin_total').value = total('producedRecords');
   metrics.counter('kafka_server_brokertopicmetrics_bytesin_total').value = total('producedBytes');
@@ -96,6 +98,10 @@ async function collect(
   metrics.counter('millrace_orphan_bytes_deleted_total').value = orphans.bytes;
   metrics.counter('millrace_orphan_sweep_rounds_total').value = orphans.rounds;
   metrics.counter('millrace_orphan_sweep_failures_total').value = orphans.failures;
+  metrics.counter('millrace_log_starts_moved_total').value = housekeeping.logStartsMoved;
+  metrics.counter('millrace_manifest_objects_total', 'added').value = housekeeping.objectsAdopted;
+  metrics.counter('millrace_manifest_objects_total', 'dropped').value = housekeeping.objectsDropped;
+  metrics.counter('millrace_objects_deleted_total').value = housekeeping.deleted;
   if (compaction !== null) collectCompaction(metrics, compaction);
   metrics.gauge('millrace_arena_bytes').value = arena.bytes;
   metrics.gauge('millrace_arena_free_bytes').value = arena.freeBytes;

@@ -149,6 +149,21 @@ export const metricTable = {
     labels: [],
     doc: 'Searches for leftovers that failed; the next one begins anew.',
   },
+  millrace_log_starts_moved_total: {
+    kind: 'counter',
+    labels: [],
+    doc: 'Times that retention moved the log start of a partition.',
+  },
+  millrace_manifest_objects_total: {
+    kind: 'counter',
+    labels: ['change'],
+    doc: 'Objects handed over to manifests (added), and those that retention took out (dropped).',
+  },
+  millrace_objects_deleted_total: {
+    kind: 'counter',
+    labels: [],
+    doc: 'Objects and manifests deleted because nothing named them any more.',
+  },
   millrace_upload_objects_total: { kind: 'counter', labels: [], doc: 'Objects uploaded.' },
   millrace_cold_blocks_hit_total: {
     kind: 'counter',
