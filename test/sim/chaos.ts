@@ -26,7 +26,7 @@ export class Chaos {
   /** Some time without trouble, then some trouble; returns when a broker serves again. */
   async step(): Promise<void> {
     const { world, cluster } = this.#sim;
-    await world.sleep(this.#random.below(this.#random.chance(0.3) ? 8_000 : 1_500));
+    await world.sleep(this.#random.below(this.#random.chance(0.2) ? 5_000 : 700));
     if (world.violation !== null) return;
     if (!cluster.open || cluster.current!.failure !== null) {
       await this.#restart();

@@ -49,7 +49,7 @@ export abstract class Client {
   protected abstract step(): Promise<void>;
 
   protected pauseMs(): number {
-    return this.random.chance(0.8) ? this.random.below(20) : this.random.below(300);
+    return this.random.chance(0.8) ? this.random.below(60) : this.random.below(500);
   }
 
   /** A connection to the broker of the moment. */

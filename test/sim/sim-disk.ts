@@ -31,6 +31,8 @@ export class SimFile {
   size = 0;
   /** What a volatile sector held before. */
   readonly volatile = new Map<number, Buffer>();
+  /** Whose write left volatile sectors last. */
+  volatileBy: Life | null = null;
   lockedBy: Life | null = null;
   inFlight: InFlight[] = [];
   /** When each page was last written, ms. */
@@ -53,7 +55,8 @@ export class SimFile {
       this.volatile.delete(s);
   }
 
-  storeVolatile(position: number, bytes: Buffer, keep: (sector: number) => boolean): void {
+  storeVolatile(life: Life, position: number, bytes: Buffer, keep: (sector: number) => boolean): void {
+    this.volatileBy = life;
     this.reserve(position + bytes.length);
     for (let at = 0; at < bytes.length; at += sectorBytes) {
       const sector = (position + at) / sectorBytes;
@@ -127,9 +130,9 @@ export class SimDisk {
       for (const write of file.inFlight.filter((each) => each.life === life)) {
         const fate = this.random.below(4);
         if (fate === 1) file.store(write.position, write.bytes);
-        else if (fate === 2) file.storeVolatile(write.position, write.bytes, () => true);
+        else if (fate === 2) file.storeVolatile(life, write.position, write.bytes, () => true);
         else if (fate === 3)
-          file.storeVolatile(write.position, write.bytes, this.tear(write.bytes.length / sectorBytes));
+          file.storeVolatile(life, write.position, write.bytes, this.tear(write.bytes.length / sectorBytes));
       }
       file.inFlight = file.inFlight.filter((each) => each.life !== life);
       if (file.lockedBy === life) file.lockedBy = null;
@@ -220,6 +223,9 @@ class SimWalDevice implements WalDevice {
     const bytes = Buffer.concat(sources);
     const position = plan.filePosition;
     disk.writes++;
+    // What a dead process left in a cache may have been read, and built on; zeros are a new log's.
+    if (this.#file.volatile.size > 0 && this.#file.volatileBy !== this.#life && bytes.readUInt32LE(0) !== 0)
+      world.fail(`${this.#life.name} writes to a WAL whose newest sectors were never flushed`);
     disk.onWrite(this.#path, position, bytes);
     let delay = disk.latency(bytes.length);
     let failure: Error | null = null;
@@ -249,7 +255,7 @@ class SimWalDevice implements WalDevice {
             for (let page = position / pageBytes; page < (position + bytes.length) / pageBytes; page++)
               this.#file.writtenAt.set(page, world.time);
           } else if (!this.#gone && disk.random.chance(0.5))
-            this.#file.storeVolatile(position, bytes, disk.tear(bytes.length / sectorBytes));
+            this.#file.storeVolatile(this.#life, position, bytes, disk.tear(bytes.length / sectorBytes));
         }
         if (this.#gone) failure ??= failed(this.#path, 'ENODEV');
         let offset = 0;

@@ -70,7 +70,7 @@ export class Simulation {
     world.onTrace = options.onTrace ?? null;
     this.world = world;
     this.operations = options.operations ?? 2_000;
-    this.faultsMin = options.faults ?? 3;
+    this.faultsMin = options.faults ?? 10;
     this.shape = drawShape(world.random(concerns.shape));
     this.bucket = new SimBucket(world, world.random(concerns.store));
     this.shadow = new ShadowMetadata(world, this.bucket);
