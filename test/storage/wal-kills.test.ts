@@ -7,6 +7,7 @@ import { test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { PortableFiles } from '../../native-bindings/portable/files.ts';
 import { FileWalDevice } from '../../src/stream/wal/file-wal-device.ts';
+import { BrokerProcess } from '../support/broker-process.ts';
 import { killRun } from '../support/load/kill-run.ts';
 
 const kills = 3;
@@ -61,6 +62,29 @@ test(
   within((directory) => {
     const other = pathToFileURL(join(directory, 'other')).href;
     return run(`store:${other}`, join(directory, 'data'), { native: 'off' });
+  }),
+);
+
+test(
+  'two brokers on one bucket: the second is refused while the first lives; taken over, the first ends with 76, idle',
+  { timeout: 120_000 },
+  within(async (directory) => {
+    const store = pathToFileURL(join(directory, 'bucket')).href;
+    const words = ['--store', store, '--wal', 'store:', '--threads', '1'];
+    const first = await BrokerProcess.start({ data: join(directory, 'first'), args: words });
+    try {
+      const data = join(directory, 'second');
+      await assert.rejects(
+        BrokerProcess.start({ data, args: words, readyTimeoutMs: 60_000 }),
+        /ended \(73\).*is alive.*--take-over/s,
+      );
+      const second = await BrokerProcess.start({ data, args: [...words, '--take-over'] });
+      const end = await first['ended'];
+      assert.deepEqual(end, { code: 76, signal: null }, first.errors.slice(-2_000));
+      assert.deepEqual(await second.stop(), { code: 0, signal: null });
+    } finally {
+      await first.kill();
+    }
   }),
 );
 
