@@ -225,7 +225,9 @@ async function inspectWals(
 ): Promise<WalLeftovers[]> {
   const logs = new Map<string, { entries: Tally; seals: number }>();
   for await (const { key, size } of allKeys(store, 'wal/')) {
-    const [, logId = ''] = key.split('/');
+    const [, logId = '', number = ''] = key.split('/');
+    // Beside its entries a log has a sign of life.
+    if (!/^\d{20}$/.test(number)) continue;
     let log = logs.get(logId);
     if (log === undefined) {
       log = { entries: new Tally(), seals: 0 };
@@ -261,6 +263,8 @@ async function verify(
     crc32c: deps.crc32c,
     clusterId: image.clusterId,
     streamName: (topicId, partition) => streamName(image, topicId, partition),
+    logStart: (topicId, partition) =>
+      image.topicsById.get(topicId)?.partitions[partition]?.startOffset ?? Number.POSITIVE_INFINITY,
     problems,
   });
   for (const object of named.objects.values()) if (object.found) await check.check(object);

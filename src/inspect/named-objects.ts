@@ -78,7 +78,12 @@ export class NamedObjects {
         const known = this.objects.get(objectId);
         if (known === undefined)
           this.objects.set(objectId, { objectId, size, by: 'manifest', ranges: [range], found: false });
-        else if (!known.ranges.some((other) => other.topicId === topicId && other.partition === index))
+        else if (
+          !known.ranges.some(
+            (other) =>
+              other.topicId === topicId && other.partition === index && other.baseOffset === baseOffset,
+          )
+        )
           known.ranges.push(range);
       }
       return manifest;

@@ -2,6 +2,9 @@
  * Reads one object from end to end and compares all there is to compare: footer, sections, index, the CRC of every block,
  * the CRC and the offsets of every batch, and the ranges that the metadata name it for. Memory: the index, and a window
  * of 4 MiB or one larger block.
+ *
+ * An object may hold several ranges of one stream, with others between them in other objects, and blocks below the log
+ * start may be left out: only what it is named for, from the log start on, has to be there.
  */
 import {
   baseOffsetOf,
@@ -21,7 +24,7 @@ import type { IndexedStream } from '../stream/objects/object-index.ts';
 import type { IndexEntry } from '../stream/objects/objects.ts';
 import { ObjectReader, type OpenObject } from '../stream/read/object-reader.ts';
 import type { Problems } from './inspect-report.ts';
-import type { NamedObject } from './named-objects.ts';
+import type { NamedObject, NamedRange } from './named-objects.ts';
 
 const windowBytes = 4 << 20;
 
@@ -30,6 +33,7 @@ export interface ObjectCheckDeps {
   readonly crc32c: Crc32c;
   readonly clusterId: string;
   readonly streamName: (topicId: string, partition: number) => string;
+  readonly logStart: (topicId: string, partition: number) => number;
   readonly problems: Problems;
 }
 
@@ -57,9 +61,11 @@ export class ObjectCheck {
       const opened = await this.#reader.open(named.objectId);
       this.objects++;
       await this.#sections(opened, key);
-      this.#ranges(named, opened, key);
-      for (let s = 0; s < opened.index.streamCount; s++)
-        await this.#stream(opened, opened.index.stream(s), key);
+      for (let s = 0; s < opened.index.streamCount; s++) {
+        const stream = opened.index.stream(s);
+        await this.#stream(opened, stream, this.#live(named, stream), key);
+      }
+      this.#absent(named, opened, key);
     } catch (error) {
       problems.add(key, (error as Error).message, null, concerns);
     }
@@ -84,73 +90,78 @@ export class ObjectCheck {
     await attempt(() => this.#reader.states(opened));
   }
 
-  /** The index must hold what the metadata name the object for. */
-  #ranges(named: NamedObject, opened: OpenObject, key: string): void {
+  /** What of the stream the object is named for, from the log start on, ascending. */
+  #live(named: NamedObject, stream: { readonly topicId: string; readonly partition: number }): NamedRange[] {
+    const start = this.#deps.logStart(stream.topicId, stream.partition);
+    return named.ranges
+      .filter(
+        (range) =>
+          range.topicId === stream.topicId && range.partition === stream.partition && range.endOffset > start,
+      )
+      .map((range) => ({ ...range, baseOffset: Math.max(range.baseOffset, start) }))
+      .sort((a, b) => a.baseOffset - b.baseOffset);
+  }
+
+  /** Streams that the object is named for and knows nothing of. */
+  #absent(named: NamedObject, opened: OpenObject, key: string): void {
     for (const range of named.ranges) {
-      const number = opened.index.streamNumber(range.topicId, range.partition);
-      const concerns = this.#offsets(range, range.baseOffset, range.endOffset - 1);
-      if (number === -1) {
-        this.#deps.problems.add(key, 'the object holds nothing of this stream', null, concerns);
-        continue;
-      }
-      const { baseOffset, endOffset } = opened.index.stream(number);
-      if (baseOffset > range.baseOffset || endOffset < range.endOffset) {
-        const what = `the object holds offsets ${baseOffset} to ${endOffset - 1} of it`;
-        this.#deps.problems.add(key, what, null, concerns);
-      }
+      if (opened.index.streamNumber(range.topicId, range.partition) !== -1) continue;
+      for (const live of this.#live(named, range))
+        this.#missing(live, live.baseOffset, live.endOffset, null, key);
     }
   }
 
-  async #stream(opened: OpenObject, stream: IndexedStream, key: string): Promise<void> {
-    let next = stream.baseOffset;
+  #missing(stream: NamedRange, from: number, end: number, position: number | null, key: string): void {
+    this.#deps.problems.add(key, 'no block holds these', position, this.#offsets(stream, from, end - 1));
+  }
+
+  /** No block begins between the two offsets: wrong where the object is named for them. */
+  #gap(live: readonly NamedRange[], from: number, end: number, position: number | null, key: string): void {
+    for (const range of live) {
+      const [first, last] = [Math.max(from, range.baseOffset), Math.min(end, range.endOffset)];
+      if (first < last) this.#missing(range, first, last, position, key);
+    }
+  }
+
+  async #stream(
+    opened: OpenObject,
+    stream: IndexedStream,
+    live: readonly NamedRange[],
+    key: string,
+  ): Promise<void> {
+    let next = 0;
     let run: IndexEntry[] = [];
     let bytes = 0;
     const flush = async (): Promise<void> => {
-      if (run.length > 0) next = await this.#blocks(opened, run, next, key);
+      if (run.length > 0) await this.#blocks(opened, run, key);
       run = [];
       bytes = 0;
     };
     for (let e = stream.firstEntry; e < stream.firstEntry + stream.entryCount; e++) {
       const entry = opened.index.entry(stream, e);
+      this.#gap(live, next, entry.baseOffset, entry.position, key);
+      next = entry.lastOffset + 1;
       if (bytes + entry.size > windowBytes) await flush();
       run.push(entry);
       bytes += entry.size;
     }
     await flush();
-    if (stream.entryCount > 0 && next !== stream.endOffset) {
-      const concerns = this.#offsets(stream, next, stream.endOffset - 1);
-      this.#deps.problems.add(key, 'no block holds these', null, concerns);
-    }
+    this.#gap(live, next, Number.POSITIVE_INFINITY, null, key);
   }
 
-  /** Reads and checks adjoining entries; resolves with the offset that has to come next. */
-  async #blocks(opened: OpenObject, run: readonly IndexEntry[], first: number, key: string): Promise<number> {
-    const { problems } = this.#deps;
+  async #blocks(opened: OpenObject, run: readonly IndexEntry[], key: string): Promise<void> {
     const total = run.reduce((sum, entry) => sum + entry.size, 0);
     if (total > this.#window.length) this.#window = Buffer.allocUnsafeSlow(total);
     const sound = await this.#read(opened, run);
-    let next = first;
     let at = 0;
     for (const [i, entry] of run.entries()) {
-      if (entry.baseOffset !== next)
-        problems.add(
-          key,
-          'no block holds these',
-          entry.position,
-          this.#offsets(entry, next, entry.baseOffset - 1),
-        );
       if (sound[i]) this.#batches(entry, at, key);
-      else
-        problems.add(
-          key,
-          'the block fails its CRC or cannot be read',
-          entry.position,
-          this.#offsets(entry, entry.baseOffset, entry.lastOffset),
-        );
-      next = entry.lastOffset + 1;
+      else {
+        const concerns = this.#offsets(entry, entry.baseOffset, entry.lastOffset);
+        this.#deps.problems.add(key, 'the block fails its CRC or cannot be read', entry.position, concerns);
+      }
       at += entry.size;
     }
-    return next;
   }
 
   /** Which of the blocks came and match their CRC: all at once, or, when that fails, one by one. */

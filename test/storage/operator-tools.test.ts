@@ -104,6 +104,25 @@ describe('what a broker leaves', { timeout: 60_000 }, () => {
     );
   });
 
+  test('in a log of objects is counted, while it lives and afterwards', async () => {
+    bed = new BrokerBed({ settings: { 'wal.url': 'store:' } });
+    await bed.start();
+    const connection = await bed.connect();
+    await connection.createTopic('records', 1);
+    const producer = await CountingProducer.create(connection, 'records');
+    await producer.produce(connection, 5);
+    const running = await look();
+    assert.deepEqual(running.problems, []);
+    const { logId } = bed.broker['volumes'][0]!;
+    assert.deepEqual(
+      running.walObjects.map((log) => [log.logId, log.state, log.entries.count > 1, log.seals > 0]),
+      [[logId, 'open', true, true]],
+    );
+    assert.equal(await bed.stop(), 'clean');
+    const stopped = await look();
+    assert.deepEqual([stopped.problems, stopped.walObjects[0]?.state], [[], 'empty']);
+  });
+
   test('between an upload and its commit is swept by the next life, and nothing else is', async () => {
     bed = new BrokerBed();
     await bed.start();

@@ -243,7 +243,7 @@ describe('inspect', () => {
     const more = { ...range!, endOffset: 90, bytes: 1 };
     await world.name({ ...result, ranges: [more] });
     assert.deepEqual(lines(await look(world)), [
-      `${world.key(result)} | - | the object holds offsets 0 to 19 of it | orders/0 offsets 0 to 89`,
+      `${world.key(result)} | - | no block holds these | orders/0 offsets 20 to 89`,
     ]);
   });
 

@@ -1,0 +1,69 @@
+/** Objects that compaction made are as sound to the check as those of uploads, and their damage is found as well. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Problems } from '../../../src/inspect/inspect-report.ts';
+import { ObjectCheck } from '../../../src/inspect/object-check.ts';
+import { mergedVersion, objectKey } from '../../../src/stream/objects/object-format.ts';
+import { ObjectReader } from '../../../src/stream/read/object-reader.ts';
+import { CompactionWorld, type StreamUpload, shapesOf } from '../../support/compaction-world.ts';
+import { crc32c } from '../../support/stream-deltas.ts';
+
+async function problemsOf(world: CompactionWorld): Promise<{ problems: Problems; check: ObjectCheck }> {
+  const problems = new Problems();
+  const check = new ObjectCheck({
+    store: world.inner,
+    crc32c,
+    clusterId: 'c'.repeat(22),
+    streamName: (_topicId, partition) => `t/${partition}`,
+    logStart: () => 0,
+    problems,
+  });
+  for (const { objectId, size, ranges } of world.image.objects.values())
+    await check.check({ objectId, size, ranges: [...ranges], by: 'image', found: true });
+  return { problems, check };
+}
+
+async function compacted(partitions: number, bytes: number): Promise<CompactionWorld> {
+  const world = new CompactionWorld({ seed: 3, partitions });
+  for (let u = 0; u < 40; u++) {
+    const streams: StreamUpload[] = [];
+    for (let partition = 0; partition < partitions; partition++) {
+      if (!world.random.chance(0.6)) continue;
+      streams.push({ partition, shapes: shapesOf(world.random, 1 + world.random.below(bytes), u >> 4) });
+    }
+    if (streams.length > 0) await world.upload(streams);
+  }
+  await world.settle();
+  assert.ok(world.plans.length > 0, 'nothing was compacted');
+  return world;
+}
+
+for (const [partitions, bytes] of [
+  [1, 20_000],
+  [16, 4_000],
+  [60, 300],
+] as const) {
+  test(`merged objects of ${partitions} streams are sound, and a changed byte is found`, async () => {
+    const world = await compacted(partitions, bytes);
+    const sound = await problemsOf(world);
+    assert.deepEqual(sound.problems.list, []);
+    assert.ok(sound.check.batches > 20);
+
+    const reader = new ObjectReader({ store: world.inner, crc32c });
+    for (const { objectId } of world.image.objects.values()) {
+      const opened = await reader.open(objectId);
+      if (opened.footer.version !== mergedVersion) continue;
+      const block = opened.index.entry(opened.index.stream(0), opened.index.stream(0).firstEntry);
+      const content = await world.inner.get(objectKey(objectId));
+      content[block.position + 10]! ^= 4;
+      await world.inner.put(objectKey(objectId), [content]);
+      const { problems } = await problemsOf(world);
+      assert.deepEqual(
+        problems.list.map(({ where, position }) => [where, position]),
+        [[objectKey(objectId), block.position]],
+      );
+      return;
+    }
+    assert.fail('no merged object');
+  });
+}
