@@ -7,7 +7,8 @@
  *
  * Objects need no pages: records follow each other without padding. The header bytes of a batch are in its descriptor
  * only. Arena bytes stay as they are until the commit is durable, so a put may be repeated from the same views.
- * Limits: descriptorsMax batches, `batchBytes` of payload or one larger batch.
+ * Limits: descriptorsMax batches, `batchBytes` of payload or one larger batch; staging grows to 1.25 × (batchBytes + 384 KiB)
+ * at most, and stays: with 4 MiB and four commits under way, 28 MB for the log.
  */
 import { MillraceError } from '../../ports/errors.ts';
 import type { AppendEntry, AppendSource } from './wal.ts';
@@ -29,6 +30,7 @@ import {
   inlineBelowBytes,
   quantumBytes,
   quantumEntries,
+  roundUpToPage,
 } from './wal-limits.ts';
 
 export interface ObjectCommitOptions {
@@ -155,7 +157,8 @@ export class ObjectCommit {
       if (this.#lengths[i]! < inlineBelowBytes) inlineBytes += this.#lengths[i]! - batchHeaderBytes;
     }
     const headBytes = descriptorsEnd + inlineBytes;
-    if (this.#staging.length < headBytes) this.#staging = Buffer.allocUnsafeSlow(2 * headBytes);
+    if (this.#staging.length < headBytes)
+      this.#staging = Buffer.allocUnsafeSlow(roundUpToPage(1.25 * headBytes));
     const staging = this.#staging;
     const view = viewOf(staging);
     const { arena, logId, clusterId, crc32c } = this.#options;
