@@ -173,7 +173,7 @@ class CostRun {
       busy: async () => false,
       identity,
       policy: compactionDefaults,
-      intervalMs: 10_000,
+      intervalMs: Math.max(10_000, scenario.secondsPerUpload * 1_000),
       graceMs: 600_000,
     });
     const sweep = new ObjectSweep({

@@ -54,7 +54,8 @@ export const compactionDefaults: CompactionPolicy = {
   bytesPerStreamMax: 16 * MiB,
   setBytesMax: 32 * GiB,
   liveShareMin: 0.5,
-  liveRangesPerPlan: 20_000,
+  // Some milliseconds of main's loop each time.
+  liveRangesPerPlan: 10_000,
 };
 
 /** Tier of a size: −2 and −1 below what a store can copy, then one more for each factor of `fanIn`. */
