@@ -279,3 +279,18 @@ test('indexes are kept within their bound, least recently used first out', async
   await reader.open(ids[1]!);
   assert.equal(heads, 1, 'left first');
 });
+
+test('a block loaded ahead counts as read once a reader has come to its end', async () => {
+  const world = new ObjectWorld();
+  const batches = Array.from({ length: 12 }, () => ({ bytes: 300_000 }));
+  await world.upload([world.writer.delta(topicId, partition, 0, batches)]);
+  const { cache, read } = readerOf(world);
+  const used: number[] = [];
+  for (let offset = 0; offset < 9; offset++) {
+    (await read(offset, 300_000)).release();
+    await turns(60);
+    used.push(cache.counters.aheadUsedBytes);
+  }
+  // Three batches a block: the second block comes ahead and ends with offset 5, the third with offset 8.
+  assert.deepEqual(used, [0, 0, 0, 0, 0, 900_000, 900_000, 900_000, 1_800_000]);
+});
