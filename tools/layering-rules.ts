@@ -72,6 +72,7 @@ export const builtinRooms: Readonly<Record<string, readonly string[]>> = {
   buffer: ['protocol', 'store', 'stream', 'native-bindings'],
   child_process: [],
   crypto: ['src/threads/adapters/'],
+  events: ['src/threads/shard/shard.worker.ts'],
   fs: [
     'store',
     'compose',

@@ -4,7 +4,6 @@
  * idle keep-alive sockets) and without an idle time-out. Main thread.
  */
 import type { Piscina } from 'piscina';
-import { MillraceError } from '../../ports/errors.ts';
 import type { CompactionResult, CompactionTask } from '../../stream/compaction/compaction-task.ts';
 import type { UploadPlan, UploadResult } from '../../stream/objects/objects.ts';
 import type { BlocksRead, ObjectTaskResult, ReadBlocksTask } from '../../stream/upload/object-pool.ts';
@@ -31,7 +30,7 @@ export class ObjectPool {
   /** The library is loaded with the first task: a broker starts without it. */
   private async create(): Promise<Piscina> {
     const { Piscina } = await import('piscina');
-    if (this.closed) throw new MillraceError('unavailable', 'POOL_CLOSED', 'the object pool was closed');
+    if (this.closed) throw new Error('the object pool was closed');
     return new Piscina({
       filename: new URL('./pool.worker.js', import.meta.url).href,
       minThreads: 1,
