@@ -30,7 +30,7 @@ const groups: readonly Group[] = [
   { name: 'protocol', folder: 'protocol', budget: 60, concurrency: 2 },
   { name: 'native', folder: 'native', budget: 60, concurrency: 2 },
   { name: 'storage', folder: 'storage', only: (path) => !isKill(path), budget: 120, concurrency: 2 },
-  { name: 'sim', folder: 'sim', budget: 90, concurrency: 1 },
+  { name: 'sim', folder: 'sim', budget: 120, concurrency: 1 },
   { name: 'compat', folder: 'compat', budget: 300, concurrency: 1 },
   { name: 'kills', folder: '.', only: isKill, budget: 150, concurrency: 1 },
 ];
