@@ -69,7 +69,7 @@ describe('compaction in a broker', { timeout: 120_000 }, () => {
       const { compactions, failures, traffic } = service(Compaction).numbers;
       assert.equal(failures, 0);
       assert(
-        compactions > 0 && image().objects.size < before / 4,
+        compactions > 0 && image().objects.size < before / 3,
         `${image().objects.size} of ${before} objects`,
       );
       assert(valueBytes > 1_000 ? traffic.copies > 0 : traffic.bytesIn > 0);
