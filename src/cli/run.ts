@@ -154,6 +154,12 @@ async function abort(broker: Broker, logger: Logger): Promise<void> {
   }
 }
 
+/**
+ * npm and other wrappers pass a terminal's Ctrl-C on to a process that has had it already: what comes so soon after the
+ * first signal is its echo.
+ */
+const signalEchoMs = 500;
+
 /** First and second stop signal as promises. */
 class StopSignals {
   readonly first: Promise<'first'>;
@@ -169,9 +175,14 @@ class StopSignals {
     this.second = new Promise((resolve) => {
       onSecond = () => resolve('second');
     });
+    let firstAt = 0;
     host.onSignal((signal) => {
-      if (this.stopping) return onSecond();
+      if (this.stopping) {
+        if (host.now() - firstAt >= signalEchoMs) onSecond();
+        return;
+      }
       this.stopping = true;
+      firstAt = host.now();
       logger.info(`${signal}: stopping; a second signal ends at once`);
       onFirst();
     });

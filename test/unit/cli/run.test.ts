@@ -20,8 +20,9 @@ class FakeProcess implements ProcessPort {
   constructor(line: string) {
     this.args = line.split(' ').filter((word) => word !== '');
   }
+  clock = 1_312;
   now(): number {
-    return 1_312;
+    return this.clock;
   }
   machine() {
     return { memoryBytes: 8 * 2 ** 30, cores: 4 };
@@ -176,9 +177,22 @@ test('a second signal ends a stop that hangs, with 75', async () => {
   await turn();
   host.signal();
   await turn();
+  host.clock += 1_000;
   host.signal();
   assert.equal(await exit, 75);
   assert.equal(broker.aborts, 1);
+});
+
+test("the echo of a terminal's signal, passed on by npm, is not a second one", async () => {
+  const { host, broker, exit } = run('start');
+  await turn();
+  host.signal('SIGINT');
+  host.clock += 20;
+  host.signal('SIGINT');
+  await turn();
+  broker.finish('clean');
+  assert.equal(await exit, 0);
+  assert.equal(broker.aborts, 0);
 });
 
 test('a signal while starting stops as soon as it can, without a ready line', async () => {
@@ -200,6 +214,7 @@ test('two signals while starting end it at once, and a broker that comes late is
   const { host, broker, exit } = run('start', () => new Promise((resolve) => (started = resolve)));
   await turn();
   host.signal();
+  host.clock += 1_000;
   host.signal();
   assert.equal(await exit, 75);
   started(broker);
