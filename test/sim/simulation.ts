@@ -3,6 +3,8 @@
  * everything heals, and what is left is held against the model: every record that was acknowledged, once, at its offset;
  * every object that is named, and no other; producers that go on where they were.
  */
+// The broker loads its deployment when it starts: real time, which no run may see. Loaded here, it is there at once.
+import '../../src/broker/deploy-inline.ts';
 import { errorKinds } from '../../src/ports/errors.ts';
 import type { SeededRandom } from '../support/seeded-random.ts';
 import { Chaos } from './chaos.ts';
