@@ -12,7 +12,13 @@ import { streamKey } from '../ports/stream-id.ts';
 import type { Crc32c } from '../protocol/records/crc32c.ts';
 import type { ConfigCatalog } from '../requests/config-catalog.ts';
 import type { ManifestCache } from '../stream/manifest/manifest-cache.ts';
-import { cutProducer, type FoldBase, foldBase, foldInto } from '../stream/manifest/producer-fold.ts';
+import {
+  cutProducer,
+  type FoldBase,
+  foldBase,
+  foldInto,
+  outlived,
+} from '../stream/manifest/producer-fold.ts';
 import type { ProducerEntry } from '../stream/objects/objects.ts';
 import type { ObjectReader } from '../stream/read/object-reader.ts';
 import { PayloadReader } from '../stream/wal/payload-reader.ts';
@@ -62,7 +68,9 @@ export async function foldProducers(
   for (const topic of image.topicsById.values()) {
     for (const partition of topic.partitions) {
       const key = streamKey(topic.topicId, partition.partition);
-      const base = foldBase(partition, Number.POSITIVE_INFINITY);
+      const newest = foldBase(partition, Number.POSITIVE_INFINITY);
+      const stale = outlived(newest, partition.objects, partition.startOffset);
+      const base: FoldBase = stale ? { from: 'nothing', offset: newest.offset } : newest;
       bases.set(key, base);
       if (base.from === 'state') wantedStates.add(partition.stateObject);
       if (base.from === 'manifest') wantedManifests.push(partition);

@@ -183,10 +183,6 @@ export class Producer extends Client {
         lane.known.push(batch);
         if (lane.known.length > windowBatches) lane.known.shift();
       } else if (errorCode === ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER && !refusedBefore) {
-        if (!isRemembered(lane.log)) {
-          this.#lanes = this.#lanes.filter((each) => each !== lane);
-          break;
-        }
         world.fail(
           `${lane.log.name}: batch ${batch.id} is the next in sequence and was refused as out of order`,
         );

@@ -36,7 +36,7 @@ import {
 import type { ManifestCache } from './manifest-cache.ts';
 import { encodeManifest } from './manifest-codec.ts';
 import { ObjectParts } from './object-parts.ts';
-import { foldBase, foldInto, withoutIdle } from './producer-fold.ts';
+import { type FoldBase, foldBase, foldInto, outlived, withoutIdle } from './producer-fold.ts';
 
 /** A stream as the metadata and its manifest say at one moment; a copy, so it does not move under its reader. */
 export interface StreamView {
@@ -201,7 +201,10 @@ export class ManifestWriter {
   ): Promise<{ producers: ProducerEntry[]; aborted: AbortedTxn[] }> {
     const { topicId, partition, manifest: present } = view;
     const { clock, producerExpirationMs } = this.#options;
-    const base = foldBase(seen, endOffset);
+    const newest = foldBase(seen, endOffset);
+    const base: FoldBase = outlived(newest, view.ranges, view.startOffset)
+      ? { ...newest, from: 'nothing' }
+      : newest;
     let start: readonly ProducerEntry[] = base.from === 'manifest' ? present.producers : [];
     if (base.from === 'state') {
       const state = await this.#parts.state(seen.stateObject, topicId, partition);

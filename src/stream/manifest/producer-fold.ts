@@ -30,6 +30,20 @@ export function foldBase(
 }
 
 /**
+ * Whether objects right behind the base were let go with the log start. Then a producer may have written since what the base
+ * says of it, and its next batch would be out of order: better not known at all, like a producer whose state has expired
+ * (KIP-360), than known as it was.
+ */
+export function outlived(
+  base: FoldBase,
+  ranges: readonly { readonly baseOffset: number; readonly endOffset: number }[],
+  startOffset: number,
+): boolean {
+  const behind = ranges.find((range) => range.endOffset > base.offset);
+  return (behind?.baseOffset ?? startOffset) > base.offset;
+}
+
+/**
  * Takes one object's producers over, as of `endOffset`. A merged object can hold a stream's older and newer batches around
  * those of another one, so an entry counts only where it is newer than what is known; what it says of batches below `base`
  * the base knows.

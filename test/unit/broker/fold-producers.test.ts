@@ -8,7 +8,7 @@ import { ManifestCache } from '../../../src/stream/manifest/manifest-cache.ts';
 import { objectKey } from '../../../src/stream/objects/object-format.ts';
 import { ObjectReader } from '../../../src/stream/read/object-reader.ts';
 import { crc32c } from '../../support/stream-deltas.ts';
-import { close, id, oid, open, range } from '../metadata/fixtures.ts';
+import { close, id, logStart, oid, open, range } from '../metadata/fixtures.ts';
 import { ManifestWorld, producer } from '../stream/manifest/manifests.ts';
 
 const shapes = [{ bytes: 200, records: 10 }];
@@ -81,6 +81,31 @@ describe('fold of producers at a start', () => {
     ]);
     const nobody = await fold(made);
     assert.deepEqual([nobody.offsets, nobody.read.size], [[], 0]);
+  });
+
+  it('forgets what a base says once objects behind it are gone: it may be out of date', async () => {
+    const made = await world();
+    const state = { topicId: id(1), partition: 0, endOffset: 10, lastStableOffset: 10 };
+    await made.upload([{ topic: 1, from: 0, shapes, producers: [producer(1, 9), producer(2, 8)] }]);
+    const stateObject = await made.upload([], [{ ...state, producers: [producer(1, 9), producer(2, 8)] }]);
+    await made.metadata.commit([{ ...close(1, 0, 0, 10), stateObject } as MetadataChange, open(1, 0, 1, 10)]);
+    await made.upload([{ topic: 1, from: 10, shapes, producers: [producer(1, 19)] }]);
+    await made.upload([{ topic: 1, from: 20, shapes, producers: [producer(3, 29)] }]);
+    assert.deepEqual((await fold(made)).offsets, [
+      [1, 19],
+      [2, 8],
+      [3, 29],
+    ]);
+    await made.metadata.commit([logStart(1, 0, 5)]);
+    assert.deepEqual((await fold(made)).offsets.length, 3, 'the object behind the base is there');
+    await made.metadata.commit([logStart(1, 0, 25)]);
+    assert.deepEqual(
+      (await fold(made)).offsets,
+      [[3, 29]],
+      'producer 1 wrote up to 19, and the base does not know',
+    );
+    await made.metadata.commit([logStart(1, 0, 30)]);
+    assert.deepEqual((await fold(made)).offsets, []);
   });
 
   it('is not misled by merged objects, whatever their order', async () => {
