@@ -6,7 +6,7 @@
  *             anew, sorted by stream; streams with much data in them leave for objects of their own
  *   streams   objects of one stream, eight of a tier: copied into one
  *   sets      objects of many streams, eight of a tier: copied into one
- *   dead      an object more than half dead: what lives in it moves out
+ *   dead      an object of whose ranges more than half, by bytes, are dead: what lives in it moves out
  *
  * A partition's objects need not be neighbours: ranges that leave holes between them are listed one by one, and readers
  * go by the list. Objects that a partition names for its folded state stay as they are.
@@ -175,8 +175,8 @@ function findDead(image: Image, { policy, excluded, deadAfter }: PlanOptions): O
     const live = liveBytes(image, object);
     let bytes = 0;
     for (const range of object.ranges) bytes += range.bytes;
-    const dead = Math.max(bytes, object.size) - live;
-    if (live > 0 && live < policy.liveShareMin * object.size && dead >= policy.copyBytesMin) return object;
+    // Of the data only: an index is no smaller in the next object.
+    if (live > 0 && live < policy.liveShareMin * bytes && bytes - live >= policy.copyBytesMin) return object;
   }
   return null;
 }
@@ -198,15 +198,14 @@ export function lookedUpTo(image: Image, policy: CompactionPolicy, deadAfter?: s
   return undefined;
 }
 
-/** Estimate: of a range that the log start divides, its part by offsets. */
+/**
+ * A range counts whole or not at all. One that the log start divides keeps its place in the metadata, so moving it would free
+ * little and would look as dead as before: the next pass would move it again, for ever.
+ */
 export function liveBytes(image: Pick<ClusterImage, 'topicsById'>, object: ObjectRecord): number {
   let live = 0;
   for (const range of object.ranges) {
-    const start = liveFrom(image, object.objectId, range);
-    if (start === null) continue;
-    const share =
-      (range.endOffset - Math.max(start, range.baseOffset)) / (range.endOffset - range.baseOffset);
-    live += range.bytes * share;
+    if (liveFrom(image, object.objectId, range) !== null) live += range.bytes;
   }
   return live;
 }

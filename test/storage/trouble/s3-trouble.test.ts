@@ -75,6 +75,13 @@ test('a real bucket in trouble', {
         slowest = Math.max(slowest, performance.now() - began);
         await new Promise((resolve) => setTimeout(resolve, 10));
       }
+      // Said once every lane of the store has given up, however slow this machine is.
+      if (name === 'no answer at all')
+        while (!broker.errors.includes('the object store does not answer')) {
+          assert.ok(performance.now() - end < 30_000, 'nothing is said of a store that does not answer');
+          await producer.produce(connection, 1);
+          await new Promise((resolve) => setTimeout(resolve, 50));
+        }
       proxy.fault = () => pass;
       const back = performance.now();
       while ((await gauge(broker, 'millrace_delta_bytes')) > 0) {
@@ -91,7 +98,6 @@ test('a real bucket in trouble', {
     assert.ok((await gauge(broker, 'millrace_store_retries_total')) > 0);
     const said = (words: string): number => broker.errors.split(words).length - 1;
     assert.ok(said('the object store refuses this broker') <= 4, 'said per change, not per attempt');
-    assert.ok(said('the object store does not answer') >= 1);
     await connection.close();
     assert.deepEqual(await broker.stop(), { code: 0, signal: null });
     const missing = await missingObjects(url(server.endpoint), server.credentials);

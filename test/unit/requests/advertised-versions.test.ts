@@ -5,6 +5,7 @@ import { KafkaConfigCatalog } from '../../../src/config/config-catalog.ts';
 import { silentLogger } from '../../../src/ports/logger.ts';
 import type { ApiCodec } from '../../../src/protocol/codec.ts';
 import { DescribeConfigsCodec } from '../../../src/protocol/generated/describe-configs.ts';
+import { MetadataCodec } from '../../../src/protocol/generated/metadata.ts';
 import { alterConfigsHandler } from '../../../src/requests/alter-configs.ts';
 import { apiVersionsHandler } from '../../../src/requests/api-versions.ts';
 import { createPartitionsHandler } from '../../../src/requests/create-partitions.ts';
@@ -94,7 +95,13 @@ const bodies: Record<number, object> = {
 for (const { apiKey, minVersion, maxVersion } of Dispatcher.ranges(handlers)) {
   const handler = handlers.find(({ codec }) => codec.api.key === apiKey)!;
   test(`${handler.codec.api.name} ${minVersion} to ${maxVersion} is served as advertised`, async () => {
-    const codec = handler.codec as unknown as ApiCodec<object, object, object, object>;
+    // Metadata writes its answer from prepared pieces: it is read with the codec of the schema.
+    const codec = (apiKey === 3 ? MetadataCodec : handler.codec) as unknown as ApiCodec<
+      object,
+      object,
+      object,
+      object
+    >;
     for (let version = minVersion; version <= maxVersion; version++) {
       const software =
         apiKey === 18 && version >= 3 ? { clientSoftwareName: 'c', clientSoftwareVersion: '1' } : {};

@@ -134,6 +134,16 @@ describe('what is due', () => {
     await world.check();
   });
 
+  test('a range that the log start divides is not moved for what is dead of it: that would never end', async () => {
+    const world = new CompactionWorld({ partitions: 4 });
+    await world.upload([0, 1, 2, 3].map((p) => ({ partition: p, shapes: shapesOf(world.random, 9_000) })));
+    for (const p of [0, 1, 2, 3])
+      world.commit([
+        { type: 'logStart', topicId: topicIdOf(0), partition: p, startOffset: world.endOf(p) - 1 },
+      ]);
+    assert.equal(world.plan(), null);
+  });
+
   test('objects named for a state, and those excluded, are left alone', async () => {
     const world = new CompactionWorld({ partitions: 1 });
     for (let u = 0; u < 8; u++) await world.upload([partition(0, 1_000)]);
