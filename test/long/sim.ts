@@ -94,7 +94,10 @@ async function mutation({ directory, option, say }: LongContext): Promise<LongOu
     seeds: Number(option('seeds') ?? 150),
     seconds: 120,
     operations: 800,
+    judged: true,
   };
+  const failing = await new MutationBench(join(directory, 'product')).failingTest();
+  if (failing !== '') return outcome([`the product as it is fails a storage test: ${failing}`], [], {});
   const queue: Mutant[] = [...mutants];
   const outcomes: MutantOutcome[] = [];
   const work = async (worker: number): Promise<void> => {
@@ -102,10 +105,10 @@ async function mutation({ directory, option, say }: LongContext): Promise<LongOu
     for (let mutant = queue.shift(); mutant !== undefined; mutant = queue.shift()) {
       const result = await bench.try(mutant, bounds);
       outcomes.push(result);
-      const { name, caught, seed, seeds, seconds, how } = result;
+      const { name, caught, by, seed, seeds, seconds, how } = result;
       say(
         caught
-          ? `caught by seed ${seed} in ${seconds} s: ${name} — ${how}`
+          ? `caught by ${by === 'simulation' ? `seed ${seed}` : 'storage tests'} in ${seconds} s: ${name} — ${how}`
           : `NOT CAUGHT in ${seeds} seeds, ${seconds} s: ${name} — ${how}`,
       );
     }
@@ -113,14 +116,15 @@ async function mutation({ directory, option, say }: LongContext): Promise<LongOu
   await Promise.all(Array.from({ length: availableParallelism() }, (_, worker) => work(worker)));
   outcomes.sort((a, b) => a.name.localeCompare(b.name));
   const caught = outcomes.filter((each) => each.caught);
+  const simulated = caught.filter((each) => each.by === 'simulation').length;
   const faults = outcomes
     .filter((each) => !each.caught)
     .map(({ name, how }) => `not caught: ${name} (${how})`);
   const summary = [
-    `${caught.length} of ${outcomes.length} planted bugs caught, within ${bounds.seeds} seeds of ${bounds.operations} requests or ${bounds.seconds} s each.`,
+    `${caught.length} of ${outcomes.length} planted bugs caught: ${simulated} by the simulation, within ${bounds.seeds} seeds of ${bounds.operations} requests or ${bounds.seconds} s each, ${caught.length - simulated} by the storage tests.`,
     ...outcomes.map(
-      ({ name, caught, seeds, how }) =>
-        `${caught ? `seed ${String(seeds).padStart(3)}` : 'NOT     '}  ${name}: ${how}`,
+      ({ name, by, seeds, how }) =>
+        `${by === 'simulation' ? `seed ${String(seeds).padStart(3)}` : by === null ? 'NOT     ' : 'tests   '}  ${name}: ${how}`,
     ),
   ];
   return outcome(faults, summary, { score: caught.length, of: outcomes.length, bounds, outcomes });

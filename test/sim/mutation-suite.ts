@@ -1,9 +1,19 @@
 /**
  * Plants each mutant in a copy of the compiled product and runs seeds of the simulation until one finds it, in a process of
- * its own with a bound on seeds and time. A mutant whose text is not there exactly once is an error, not a survivor.
+ * its own with a bound on seeds and time. What no seed finds, the storage tests are asked: they enumerate crashes of one
+ * component where the simulation only meets some of them. A mutant whose text is not there exactly once is an error, not a
+ * survivor.
  */
 import { spawn } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Mutant } from './mutants.ts';
@@ -16,11 +26,15 @@ export interface MutantBounds {
   readonly operations: number;
   /** Each seed is run a second time, and must leave the same trace. */
   readonly twice?: boolean;
+  /** The storage tests are asked about what no seed finds. */
+  readonly judged?: boolean;
 }
 
 export interface MutantOutcome {
   readonly name: string;
   readonly caught: boolean;
+  /** Who found it. */
+  readonly by: 'simulation' | 'storage tests' | null;
   /** Seed that found it, −1 = none. */
   readonly seed: number;
   readonly seeds: number;
@@ -28,6 +42,19 @@ export interface MutantOutcome {
   /** What the seed found, or why nothing could be tried. */
   readonly how: string;
 }
+
+/** Folders and beginnings of names of the tests that judge what no seed finds; none of them needs a server. */
+const judges: readonly { readonly folder: string; readonly names: readonly string[] }[] = [
+  { folder: 'test/unit/store', names: [''] },
+  { folder: 'test/unit/stream/wal', names: [''] },
+  { folder: 'test/unit/broker', names: ['cold-path', 'fold-producers'] },
+  {
+    folder: 'test/storage',
+    names: ['wal-crash', 'wal-damage', 'wal-object-crash', 'wal-shared', 'wal-smoke'],
+  },
+  { folder: 'test/storage/broker', names: ['recovery', 'uploads'] },
+];
+const judgeMsMax = 150_000;
 
 const built = resolve(fileURLToPath(new URL('../..', import.meta.url)));
 
@@ -39,7 +66,15 @@ export class MutationBench {
     this.directory = directory;
     mkdirSync(directory, { recursive: true });
     const isCode = (path: string): boolean => !/\.(d\.ts|map)$/.test(path);
-    for (const part of ['src', 'native-bindings', 'test/sim', 'test/support', 'tools'])
+    for (const part of [
+      'src',
+      'native-bindings',
+      'test/sim',
+      'test/storage',
+      'test/support',
+      'test/unit',
+      'tools',
+    ])
       if (existsSync(join(built, part)))
         cpSync(join(built, part), join(directory, part), { recursive: true, filter: isCode });
     writeFileSync(join(directory, 'package.json'), '{"type":"module"}');
@@ -61,7 +96,7 @@ export class MutationBench {
     const times = this.places(mutant);
     if (times !== 1) {
       const how = `its text is ${times} times in ${mutant.file}`;
-      return { name: mutant.name, caught: false, seed: -1, seeds: 0, seconds: 0, how };
+      return { name: mutant.name, caught: false, by: null, seed: -1, seeds: 0, seconds: 0, how };
     }
     const path = join(this.directory, 'src', mutant.file);
     const whole = readFileSync(path, 'utf8');
@@ -70,7 +105,8 @@ export class MutationBench {
       whole.replace(mutant.find, () => mutant.replace),
     );
     try {
-      return await this.#run(mutant.name, bounds);
+      const outcome = await this.#run(mutant.name, bounds);
+      return outcome.caught || bounds.judged !== true ? outcome : await this.#judge(outcome);
     } finally {
       writeFileSync(path, whole);
     }
@@ -116,15 +152,59 @@ export class MutationBench {
       seconds: Math.round((performance.now() - began) / 100) / 10,
     };
     if (found !== undefined)
-      return { ...outcome, caught: true, seed: found.seed, how: found.violation!.split('\n')[0]! };
-    if (code === 0) return { ...outcome, caught: false, seed: -1, how: 'nothing was found' };
+      return {
+        ...outcome,
+        caught: true,
+        by: 'simulation',
+        seed: found.seed,
+        how: found.violation!.split('\n')[0]!,
+      };
+    if (code === 0) return { ...outcome, caught: false, by: null, seed: -1, how: 'nothing was found' };
     // A process that dies or hangs shows the bug, too: the product as it is does neither.
     const last = errors.trim().split('\n').at(-1) ?? '';
     return {
       ...outcome,
       caught: true,
+      by: 'simulation',
       seed: from + results.length,
       how: `the process ended with ${code}: ${last}`,
     };
+  }
+
+  async #judge(outcome: MutantOutcome): Promise<MutantOutcome> {
+    const began = performance.now();
+    const how = await this.failingTest();
+    const seconds = outcome.seconds + Math.round((performance.now() - began) / 100) / 10;
+    return how === ''
+      ? { ...outcome, seconds }
+      : { ...outcome, seconds, caught: true, by: 'storage tests', how };
+  }
+
+  /** The first storage test that fails, '' when none does. Paths of fixtures are relative to the repository. */
+  async failingTest(): Promise<string> {
+    const files = judges.flatMap(({ folder, names }) =>
+      readdirSync(join(this.directory, folder))
+        .filter((file) => file.endsWith('.test.js') && names.some((name) => file.startsWith(name)))
+        .map((file) => join(this.directory, folder, file)),
+    );
+    const child = spawn(
+      process.execPath,
+      ['--test', '--test-reporter=tap', '--test-timeout=60000', '--test-concurrency=1', ...files],
+      { stdio: ['ignore', 'pipe', 'ignore'] },
+    );
+    let failed = '';
+    let output = '';
+    const timer = setTimeout(() => child.kill('SIGKILL'), judgeMsMax);
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      const lines = (output + text).split('\n');
+      output = lines.pop()!;
+      const line = lines.find((each) => /^\s*not ok \d+ - (?!.*\.test\.js)/.test(each));
+      if (line === undefined || failed !== '') return;
+      failed = line.replace(/^\s*not ok \d+ - /, '');
+      child.kill('SIGKILL');
+    });
+    await new Promise((done) => child.on('close', done));
+    clearTimeout(timer);
+    return failed;
   }
 }
