@@ -90,6 +90,8 @@ export function floorOf(
   scenario: Scenario,
 ): { readonly floor: number; readonly goal: number; readonly unit: 's/GB' | 'µs' } | null {
   if (!scenario.native || scenario.extraWriteDelayMs > 0 || scenario.system !== 'millrace') return null;
+  // Paced without a consumer is told for latency only.
+  if (scenario.pacedMbPerSecond > 0 && !scenario.consumer) return null;
   if (scenario.load === 'large')
     return scenario.consumer
       ? { floor: 2, goal: 1.3, unit: 's/GB' }
@@ -167,7 +169,7 @@ export function reportTables(report: Report, file: string): string {
 /** The whole page: newest report first. */
 export function reportPage(reports: readonly { readonly file: string; readonly report: Report }[]): string {
   const head =
-    '# Performance reports\n\nMade from the JSON files beside this page by `npm run bench`; do not edit.\n\n';
+    '# Performance reports\n\nMade from the JSON files beside this page by `npm run bench`; do not edit. Requests and bytes that storage costs, counted: [storage-costs](storage-costs). Processor time of bytes to and from S3: [storage-paths](storage-paths).\n\n';
   const sorted = [...reports].sort((a, b) =>
     b.report.environment.date.localeCompare(a.report.environment.date),
   );
