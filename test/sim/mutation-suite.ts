@@ -174,7 +174,7 @@ export class MutationBench {
   async #judge(outcome: MutantOutcome): Promise<MutantOutcome> {
     const began = performance.now();
     const how = await this.failingTest();
-    const seconds = outcome.seconds + Math.round((performance.now() - began) / 100) / 10;
+    const seconds = Math.round(10 * outcome.seconds + (performance.now() - began) / 100) / 10;
     return how === ''
       ? { ...outcome, seconds }
       : { ...outcome, seconds, caught: true, by: 'storage tests', how };
