@@ -248,7 +248,15 @@ export async function restoreVolume(
     const topicId = batches.topicId(i);
     const topic: TopicImage | undefined = image.topicsById.get(topicId);
     const partition = topic?.partitions[batches.partitions[i]!];
-    if (topic === undefined || partition === undefined || batches.lastOffset(i) < committedEnd(partition)) {
+    // A closed partition has all it acknowledged in objects. What the log holds behind its end is a write that had failed,
+    // landed all the same, and was never answered: it stays given up.
+    const closed = partition?.state === 'closed';
+    if (
+      topic === undefined ||
+      partition === undefined ||
+      closed ||
+      batches.lastOffset(i) < committedEnd(partition)
+    ) {
       dropped++;
       continue;
     }
