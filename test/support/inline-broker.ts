@@ -138,6 +138,8 @@ export class DeviceGate implements WalDevice {
   readonly direct: boolean;
   cut = false;
   failing: Error | null = null;
+  /** What fails is on the volume all the same. */
+  landing = false;
   /** Writes wait here while set. */
   held: (() => void)[] | null = null;
   /** Writes under way. */
@@ -163,7 +165,8 @@ export class DeviceGate implements WalDevice {
       ? new MillraceError('unavailable', 'WAL_WRITE_FAILED', 'the broker is gone')
       : this.failing;
     if (refusal !== null) {
-      setImmediate(() => done(refusal));
+      if (this.landing && !this.cut) this.#inner.write(plan, () => done(refusal));
+      else setImmediate(() => done(refusal));
       return;
     }
     if (plan.filePosition < ringStartBytes) {

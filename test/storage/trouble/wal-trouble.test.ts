@@ -51,6 +51,24 @@ describe('write-ahead log trouble', { timeout: 240_000 }, () => {
     await bed.assertNoStrays();
   });
 
+  test('a write that failed and landed all the same stays given up behind the end of a clean stop', async () => {
+    bed = new TroubleBed();
+    await bed.begin();
+    await bed.offer();
+    await until(() => bed.devices[0]!.writing === 0);
+    bed.devices[0]!.landing = true;
+    await failLog();
+    assert.equal(await bed.stop(), 'clean');
+    await bed.start();
+    bed.connection = await bed.connect();
+    await readBack();
+    assert.equal(await bed.offer(), 0);
+    await bed.crash();
+    await bed.start();
+    bed.connection = await bed.connect();
+    await readBack();
+  });
+
   test('a write fails while the store is away: reads go on, and a stop keeps the log for the next start', async () => {
     bed = new TroubleBed({ config: { shutdownTimeoutMs: 800 } });
     await bed.begin();
