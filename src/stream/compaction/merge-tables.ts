@@ -3,39 +3,15 @@
  * and written anew. One row costs 40 to 50 bytes, so an index at its bound of 1.6 million entries takes 80 MB while it is
  * made. Owned by one compaction.
  */
-import type { BlockColumns } from '../objects/object-index.ts';
-
-type Column = Int32Array | Uint32Array | Float64Array;
-
-function grown<T extends Column>(old: T, fresh: T): T {
-  fresh.set(old);
-  return fresh;
-}
+import { grown } from '../columns.ts';
+import { BlockRows } from '../objects/block-rows.ts';
 
 /** Blocks of the new object in the order of its index. */
-export class MergedBlocks implements BlockColumns {
-  count = 0;
-  leaderEpoch = new Int32Array(64);
-  size = new Uint32Array(64);
-  baseOffset = new Float64Array(64);
-  lastOffset = new Float64Array(64);
-  maxTimestamp = new Float64Array(64);
-  crc = new Uint32Array(64);
+export class MergedBlocks extends BlockRows {
   position = new Float64Array(64);
 
-  add(): number {
-    if (this.count === this.size.length) this.#grow();
-    return this.count++;
-  }
-
-  #grow(): void {
-    const rows = this.size.length * 2;
-    this.leaderEpoch = grown(this.leaderEpoch, new Int32Array(rows));
-    this.size = grown(this.size, new Uint32Array(rows));
-    this.baseOffset = grown(this.baseOffset, new Float64Array(rows));
-    this.lastOffset = grown(this.lastOffset, new Float64Array(rows));
-    this.maxTimestamp = grown(this.maxTimestamp, new Float64Array(rows));
-    this.crc = grown(this.crc, new Uint32Array(rows));
+  protected override grow(rows: number): void {
+    super.grow(rows);
     this.position = grown(this.position, new Float64Array(rows));
   }
 }

@@ -159,8 +159,12 @@ function bytesMax(object: ObjectRecord, policy: CompactionPolicy): number {
   return Math.max(policy.objectBytesMax, Math.min(policy.setBytesMax, wanted));
 }
 
-/** The first object behind `deadAfter` with too little alive; looks at a bounded number of ranges. */
-function findDead(image: Image, { policy, excluded, deadAfter }: PlanOptions): ObjectRecord | null {
+/** The objects behind `deadAfter` that one search has room to look at; returns whether that was all of them. */
+function* lookedAt(
+  image: Image,
+  { liveRangesPerPlan }: CompactionPolicy,
+  deadAfter: string | undefined,
+): Generator<ObjectRecord, boolean> {
   let looked = 0;
   let behind = deadAfter === undefined || !image.objects.has(deadAfter);
   for (const object of image.objects.values()) {
@@ -168,8 +172,16 @@ function findDead(image: Image, { policy, excluded, deadAfter }: PlanOptions): O
       behind = object.objectId === deadAfter;
       continue;
     }
-    if (looked >= policy.liveRangesPerPlan) return null;
+    if (looked >= liveRangesPerPlan) return false;
     looked += object.ranges.length;
+    yield object;
+  }
+  return true;
+}
+
+/** The first of them with too little alive. */
+function findDead(image: Image, { policy, excluded, deadAfter }: PlanOptions): ObjectRecord | null {
+  for (const object of lookedAt(image, policy, deadAfter)) {
     if (object.size < policy.copyBytesMin) continue;
     if (image.stateObjects.has(object.objectId) || excluded?.has(object.objectId) === true) continue;
     const live = liveBytes(image, object);
@@ -183,26 +195,19 @@ function findDead(image: Image, { policy, excluded, deadAfter }: PlanOptions): O
 
 /** Where the next search for dead objects goes on: behind the last one that this one had room to look at. */
 export function lookedUpTo(image: Image, policy: CompactionPolicy, deadAfter?: string): string | undefined {
-  let looked = 0;
-  let behind = deadAfter === undefined || !image.objects.has(deadAfter);
+  const walk = lookedAt(image, policy, deadAfter);
   let last: string | undefined;
-  for (const object of image.objects.values()) {
-    if (!behind) {
-      behind = object.objectId === deadAfter;
-      continue;
-    }
-    if (looked >= policy.liveRangesPerPlan) return last;
-    looked += object.ranges.length;
-    last = object.objectId;
+  for (let step = walk.next(); ; step = walk.next()) {
+    if (step.done === true) return step.value ? undefined : last;
+    last = step.value.objectId;
   }
-  return undefined;
 }
 
 /**
  * A range counts whole or not at all. One that the log start divides keeps its place in the metadata, so moving it would free
  * little and would look as dead as before: the next pass would move it again, for ever.
  */
-export function liveBytes(image: Pick<ClusterImage, 'topicsById'>, object: ObjectRecord): number {
+function liveBytes(image: Pick<ClusterImage, 'topicsById'>, object: ObjectRecord): number {
   let live = 0;
   for (const range of object.ranges) {
     if (liveFrom(image, object.objectId, range) !== null) live += range.bytes;

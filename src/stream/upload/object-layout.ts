@@ -17,8 +17,10 @@ import {
   magicOf,
   maxTimestampOf,
 } from '../../protocol/records/batch-header.ts';
+import { grown } from '../columns.ts';
+import { BlockRows } from '../objects/block-rows.ts';
 import { blockBytesMax, requirePlan } from '../objects/object-format.ts';
-import { type BlockColumns, compareStreams, type StreamRow } from '../objects/object-index.ts';
+import { compareStreams, type StreamRow } from '../objects/object-index.ts';
 import type { StreamDelta, StreamState, UploadPlan } from '../objects/objects.ts';
 
 /**
@@ -33,43 +35,21 @@ function storedTimestamp(timestamp: number): number {
   return Math.max(-Number.MAX_SAFE_INTEGER, Math.min(Number.MAX_SAFE_INTEGER, timestamp));
 }
 
-/** Columns that grow by doubling; one row per block. */
-export class BlockTable implements BlockColumns {
-  count = 0;
-  leaderEpoch = new Int32Array(64);
-  size = new Uint32Array(64);
-  baseOffset = new Float64Array(64);
-  lastOffset = new Float64Array(64);
-  maxTimestamp = new Float64Array(64);
-  crc = new Uint32Array(64);
+/** Blocks of an upload: where their batches are, besides. */
+export class BlockTable extends BlockRows {
   /** First batch of the block, counted within its stream's delta. */
   firstBatch = new Uint32Array(64);
   batchCount = new Uint32Array(64);
   /** Contiguous pieces in the arena. */
   pieces = new Uint32Array(64);
 
-  add(): number {
-    if (this.count === this.size.length) this.#grow();
-    return this.count++;
-  }
-
   /** The block is copied into staging memory rather than sent from where it lies. */
   staged(block: number): boolean {
     return this.size[block]! / this.pieces[block]! < scatterBytesMin;
   }
 
-  #grow(): void {
-    const rows = this.size.length * 2;
-    const grown = <T extends Int32Array | Uint32Array | Float64Array>(old: T, fresh: T): T => {
-      fresh.set(old);
-      return fresh;
-    };
-    this.leaderEpoch = grown(this.leaderEpoch, new Int32Array(rows));
-    this.size = grown(this.size, new Uint32Array(rows));
-    this.baseOffset = grown(this.baseOffset, new Float64Array(rows));
-    this.lastOffset = grown(this.lastOffset, new Float64Array(rows));
-    this.maxTimestamp = grown(this.maxTimestamp, new Float64Array(rows));
-    this.crc = grown(this.crc, new Uint32Array(rows));
+  protected override grow(rows: number): void {
+    super.grow(rows);
     this.firstBatch = grown(this.firstBatch, new Uint32Array(rows));
     this.batchCount = grown(this.batchCount, new Uint32Array(rows));
     this.pieces = grown(this.pieces, new Uint32Array(rows));

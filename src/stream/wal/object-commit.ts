@@ -11,6 +11,7 @@
  * at most, and stays: with 4 MiB and four commits under way, 28 MB for the log.
  */
 import { MillraceError } from '../../ports/errors.ts';
+import { grown } from '../columns.ts';
 import type { AppendEntry, AppendSource } from './wal.ts';
 import {
   type CommitHeader,
@@ -212,14 +213,8 @@ export class ObjectCommit {
 
   #grow(): void {
     const capacity = this.#lengths.length * 2;
-    const positions = new Float64Array(capacity);
-    positions.set(this.#positions);
-    this.#positions = positions;
-    const lengths = new Int32Array(capacity);
-    lengths.set(this.#lengths);
-    this.#lengths = lengths;
-    const entries = new Int32Array(5 * capacity);
-    entries.set(this.#entries);
-    this.#entries = entries;
+    this.#positions = grown(this.#positions, new Float64Array(capacity));
+    this.#lengths = grown(this.#lengths, new Int32Array(capacity));
+    this.#entries = grown(this.#entries, new Int32Array(5 * capacity));
   }
 }

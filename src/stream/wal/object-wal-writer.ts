@@ -20,6 +20,7 @@ import type { Logger } from '../../ports/logger.ts';
 import { PipelinedLog } from '../../store/pipelined-log.ts';
 import { type SequencedEntries, sleep } from '../../store/sequenced-entries.ts';
 import { SequencedSweep } from '../../store/sequenced-sweep.ts';
+import { grown } from '../columns.ts';
 import { ObjectCommit, objectBytesAlone } from './object-commit.ts';
 import type { RecoveredObjectWal } from './object-wal-recovery.ts';
 import { type OwnerState, ownerStates, writeSign } from './sign-of-life.ts';
@@ -171,8 +172,8 @@ export class ObjectWalWriter implements WalPump {
   addSource(source: AppendSource): void {
     const n = this.sources.push(source);
     if (n > this.#skip.length) {
-      this.#skip = doubled(this.#skip);
-      this.#seen = doubled(this.#seen);
+      this.#skip = grown(this.#skip, new Int32Array(2 * this.#skip.length));
+      this.#seen = grown(this.#seen, new Int32Array(2 * this.#seen.length));
     }
     if (this.#error !== null) source.failed(this.#error);
   }
@@ -367,10 +368,4 @@ export class ObjectWalWriter implements WalPump {
     for (const source of this.sources) source.failed(error);
     this.#options.wake?.();
   }
-}
-
-function doubled(from: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> {
-  const to = new Int32Array(2 * from.length);
-  to.set(from);
-  return to;
 }

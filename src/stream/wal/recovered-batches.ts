@@ -3,6 +3,7 @@
  * them. Order = commit order, which is append order within a stream.
  */
 import { topicIdFromWords } from '../../ports/stream-id.ts';
+import { grown } from '../columns.ts';
 import { descriptorAt } from './wal-format.ts';
 import { batchHeaderBytes } from './wal-limits.ts';
 
@@ -75,9 +76,4 @@ export class RecoveredBatches {
     this.payloads = grown(this.payloads, new Uint8Array(capacity));
     this.headers = grown(this.headers, Buffer.alloc(batchHeaderBytes * capacity));
   }
-}
-
-function grown<T extends { set(from: ArrayLike<number>): void } & ArrayLike<number>>(from: T, to: T): T {
-  to.set(from);
-  return to;
 }
