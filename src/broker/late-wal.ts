@@ -9,6 +9,7 @@ export class LateWal implements Wal {
   private wal: Wal | null = null;
   private durable: Wal['onDurable'] = () => {};
   private failed: Wal['onFailed'] = () => {};
+  private returned: Wal['onReturned'] = () => {};
   private readonly onFenced: (error: Error) => void;
 
   /** @param onFenced another broker has taken the log: this one is over. */
@@ -21,8 +22,9 @@ export class LateWal implements Wal {
   begin(wal: Wal): void {
     this.wal = wal;
     wal.onDurable = this.durable;
-    wal.onFailed = (error) => {
-      this.failed(error);
+    wal.onReturned = this.returned;
+    wal.onFailed = (error, outstanding) => {
+      this.failed(error, outstanding);
       if (error instanceof MillraceError && error.kind === 'fenced') this.onFenced(error);
     };
   }
@@ -41,6 +43,14 @@ export class LateWal implements Wal {
 
   get onFailed(): Wal['onFailed'] {
     return this.failed;
+  }
+
+  set onReturned(fn: Wal['onReturned']) {
+    this.returned = fn;
+  }
+
+  get onReturned(): Wal['onReturned'] {
+    return this.returned;
   }
 
   tryAppend(...append: Parameters<Wal['tryAppend']>): number {

@@ -60,6 +60,8 @@ export class AppendJournal {
   heldBytes = 0;
   deltaBytes = 0;
   pendingBytes = 0;
+  /** Position and length of each failed entry that may still be on its way to the device. */
+  private readonly givenUp: number[] = [];
   /** Duplicates that wait for an entry appended earlier (rare: a retry while the original is in flight). */
   private readonly joined = new Map<number, { waiter: AppendWaiter; index: number }[]>();
 
@@ -176,8 +178,11 @@ export class AppendJournal {
     for (let entry = first; entry < end; entry++) this.answer(entry, 0);
   }
 
-  /** The WAL epoch ended: everything not durable has failed. Entries leave the journal newest first. */
-  failPending(error: number): void {
+  /**
+   * The WAL epoch ended: everything not durable has failed. Entries leave the journal newest first. What the device may
+   * still be writing keeps its memory until `releaseGivenUp`, however long that takes: no more than was pending.
+   */
+  failPending(error: number, outstanding: boolean): void {
     for (let entry = this.durable; entry < this.tail; entry++) this.answer(entry, error);
     while (this.tail > this.durable) {
       const s = --this.tail & this.mask;
@@ -186,8 +191,16 @@ export class AppendJournal {
       this.heldBytes -= length;
       this.partition[s]!.tail.dropNewest();
       this.partition[s] = null;
-      this.arena.releaseRange(this.position[s]!, length);
+      if (outstanding) this.givenUp.push(this.position[s]!, length);
+      else this.arena.releaseRange(this.position[s]!, length);
     }
+  }
+
+  /** The write that was outstanding when the epoch ended has returned. */
+  releaseGivenUp(): void {
+    const { givenUp } = this;
+    for (let i = 0; i < givenUp.length; i += 2) this.arena.releaseRange(givenUp[i]!, givenUp[i + 1]!);
+    givenUp.length = 0;
   }
 
   private answer(entry: number, error: number): void {

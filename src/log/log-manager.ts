@@ -85,7 +85,8 @@ export class LogManager {
         journal.completeThrough(through + this.shifts[i]!, sequence);
         this.flushChanges();
       };
-      wal.onFailed = (error) => this.failVolume(i, error);
+      wal.onFailed = (error, outstanding) => this.failVolume(i, error, outstanding);
+      wal.onReturned = () => journal.releaseGivenUp();
     }
   }
 
@@ -153,7 +154,7 @@ export class LogManager {
     log.touch();
   }
 
-  private failVolume(volume: number, error: Error): void {
+  private failVolume(volume: number, error: Error, outstanding: boolean): void {
     if (this.failures[volume] !== null) return;
     this.failures[volume] = error;
     this.options.logger.error('the write-ahead log of this volume failed; its partitions refuse writes', {
@@ -166,7 +167,7 @@ export class LogManager {
         log.nextOffset = log.highWatermark;
       }
     }
-    this.journals[volume]!.failPending(ErrorCode.KAFKA_STORAGE_ERROR);
+    this.journals[volume]!.failPending(ErrorCode.KAFKA_STORAGE_ERROR, outstanding);
     this.flushChanges();
   }
 

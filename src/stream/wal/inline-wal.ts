@@ -37,7 +37,8 @@ export class InlineWal implements Wal, WalControl {
   readonly logId: string;
   readonly writer: WalPump;
   onDurable: (through: number, sequence: number) => void = () => {};
-  onFailed: (error: Error) => void = () => {};
+  onFailed: Wal['onFailed'] = () => {};
+  onReturned: Wal['onReturned'] = () => {};
 
   readonly #clock: Clock;
   readonly #closeBelow: () => Promise<void>;
@@ -79,10 +80,11 @@ export class InlineWal implements Wal, WalControl {
         this.#durable += n;
         this.onDurable(this.#durable, sequence);
       },
-      failed: (error) => {
+      failed: (error, outstanding) => {
         this.#ended = true;
-        this.onFailed(error);
+        this.onFailed(error, outstanding);
       },
+      returned: () => this.onReturned(),
     });
     this.writer.addSource(this.#queue);
     this.#schedule();

@@ -11,7 +11,8 @@ import type { AppendEntry, AppendSource } from './wal.ts';
 export interface QueueEvents {
   /** The oldest n entries are durable in this commit. */
   durable(n: number, sequence: number): void;
-  failed(error: Error): void;
+  failed(error: Error, outstanding: boolean): void;
+  returned(): void;
 }
 
 export class LocalQueue implements AppendSource {
@@ -68,7 +69,11 @@ export class LocalQueue implements AppendSource {
     this.#events.durable(n, sequence);
   }
 
-  failed(error: Error): void {
-    this.#events.failed(error);
+  failed(error: Error, outstanding: boolean): void {
+    this.#events.failed(error, outstanding);
+  }
+
+  returned(): void {
+    this.#events.returned();
   }
 }

@@ -23,7 +23,8 @@ export class MemoryWal implements Wal, WalControl {
   readonly volume: number;
   readonly logId: string;
   onDurable: (through: number, sequence: number) => void = () => {};
-  onFailed: (error: Error) => void = () => {};
+  onFailed: Wal['onFailed'] = () => {};
+  onReturned: Wal['onReturned'] = () => {};
 
   readonly #clock: Clock;
   readonly #capacityBytes: number;

@@ -175,7 +175,7 @@ export class ObjectWalWriter implements WalPump {
       this.#skip = grown(this.#skip, new Int32Array(2 * this.#skip.length));
       this.#seen = grown(this.#seen, new Int32Array(2 * this.#seen.length));
     }
-    if (this.#error !== null) source.failed(this.#error);
+    if (this.#error !== null) source.failed(this.#error, false);
   }
 
   /**
@@ -345,7 +345,7 @@ export class ObjectWalWriter implements WalPump {
     this.#log.close();
     if (busy) {
       this.#error = new MillraceError('unavailable', 'WAL_CLOSED', `WAL ${this.logId} was closed`);
-      for (const source of this.sources) source.failed(this.#error);
+      for (const source of this.sources) source.failed(this.#error, true);
     }
     void this.#lastSign(close.clean ? ownerStates.clean : ownerStates.stopped).then(() => close.done(null));
   }
@@ -365,7 +365,8 @@ export class ObjectWalWriter implements WalPump {
     const close = this.#close;
     this.#close = null;
     close?.done(close.clean ? error : null);
-    for (const source of this.sources) source.failed(error);
+    // Puts under way still send from the arena, and are never asked about again.
+    for (const source of this.sources) source.failed(error, true);
     this.#options.wake?.();
   }
 }

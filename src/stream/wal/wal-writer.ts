@@ -102,6 +102,8 @@ export class WalWriter implements WalPump {
   #workStartedAt = 0;
   /** Token of the outstanding write: a late answer to an older one is ignored. */
   #workNumber = 0;
+  /** Token of the commit that was outstanding when the epoch ended, until it returns. */
+  #givenUp = 0;
   #pumping = false;
   #error: Error | null = null;
   /** The newest durable commit. */
@@ -226,7 +228,7 @@ export class WalWriter implements WalPump {
 
   addSource(source: AppendSource): void {
     this.sources.push(source);
-    if (this.#error !== null) source.failed(this.#error);
+    if (this.#error !== null) source.failed(this.#error, false);
   }
 
   /** Frees the ring up to `cut`; done is called when the superblock that says so is durable. */
@@ -470,6 +472,7 @@ export class WalWriter implements WalPump {
   }
 
   #settle(number: number, error: Error | null, bytes: number): void {
+    if (number === this.#givenUp) return this.#returned();
     if (number !== this.#workNumber || this.#work === works.none) return;
     const work = this.#work;
     const elapsed = this.#clock.monotonic() - this.#workStartedAt;
@@ -561,7 +564,7 @@ export class WalWriter implements WalPump {
       this.#close = null;
       if (this.#waiting() > 0) {
         this.#error = new MillraceError('unavailable', 'WAL_CLOSED', `WAL ${this.logId} was closed`);
-        for (const source of this.sources) source.failed(this.#error);
+        for (const source of this.sources) source.failed(this.#error, false);
       }
       close.done(null);
     }
@@ -572,6 +575,8 @@ export class WalWriter implements WalPump {
     if (this.#phase === phases.failed) return;
     this.#phase = phases.failed;
     this.#error = error;
+    const outstanding = this.#work === works.commit;
+    if (outstanding) this.#givenUp = this.#workNumber;
     this.#work = works.none;
     this.#workNumber++;
     this.wakeAt = Number.POSITIVE_INFINITY;
@@ -579,6 +584,11 @@ export class WalWriter implements WalPump {
     const close = this.#close;
     this.#close = null;
     close?.done(close.clean ? error : null);
-    for (const source of this.sources) source.failed(error);
+    for (const source of this.sources) source.failed(error, outstanding);
+  }
+
+  #returned(): void {
+    this.#givenUp = 0;
+    for (const source of this.sources) source.returned();
   }
 }

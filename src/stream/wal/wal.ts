@@ -5,7 +5,8 @@
  *         ◄─onDurable────────────────────────────────┘
  *
  * One WalWriter serves one volume and has one commit in flight. Appends of one source become durable in the order in
- * which they were appended. Bytes named by an append must not change from tryAppend until it is durable or failed.
+ * which they were appended. Bytes named by an append must not change from tryAppend until it is durable, or has failed and
+ * is not being written any more.
  */
 import type { StreamId } from '../../ports/stream-id.ts';
 import type { WalStats } from './wal-stats.ts';
@@ -44,8 +45,13 @@ export interface Wal {
    * still ours after it. Called at most once per commit and loop turn.
    */
   onDurable: (through: number, sequence: number) => void;
-  /** The WAL epoch ended: every append after the last durable one has failed, and so will all later ones. */
-  onFailed: (error: Error) => void;
+  /**
+   * The WAL epoch ended: every append after the last durable one has failed, and so will all later ones. With `outstanding`
+   * a write was given up that the device still has: the bytes of what failed must stay as they are until `onReturned`.
+   */
+  onFailed: (error: Error, outstanding: boolean) => void;
+  /** The write that was outstanding when the epoch ended has returned, whatever became of it. Once, and maybe never. */
+  onReturned: () => void;
 }
 
 /** What the control plane asks of a volume. */
@@ -88,8 +94,10 @@ export interface AppendSource {
   read(i: number, into: AppendEntry): void;
   /** The first n waiting entries are in a durable commit: consume them and tell the shard. */
   durable(n: number, sequence: number): void;
-  /** The epoch ended. */
-  failed(error: Error): void;
+  /** The epoch ended; `outstanding`: in the middle of a write, whose memory the device may still read. */
+  failed(error: Error, outstanding: boolean): void;
+  /** That write has returned. */
+  returned(): void;
 }
 
 /** What drives one volume: WalWriter for a block WAL, ObjectWalWriter for an object WAL. */

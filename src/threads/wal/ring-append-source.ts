@@ -58,6 +58,9 @@ export class RingAppendSource implements AppendSource {
     this.tell();
   }
 
+  /** A thread is in its write until that returns: none is ever outstanding when it tells of the end. */
+  returned(): void {}
+
   /**
    * Tells what is untold, one slot a commit: uploads cut the delta by commit sequence, so commits are never merged.
    * Bounded because a shard that does not read its completions cannot append more than the append ring holds.

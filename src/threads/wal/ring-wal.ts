@@ -11,7 +11,8 @@ export class RingWal implements Wal {
   readonly volume: number;
   readonly logId: string;
   onDurable: (through: number, sequence: number) => void = () => {};
-  onFailed: (error: Error) => void = () => {};
+  onFailed: Wal['onFailed'] = () => {};
+  onReturned: Wal['onReturned'] = () => {};
   private readonly appends: RingProducer;
   private readonly completions: RingConsumer;
   private readonly bell: Doorbell;
@@ -96,6 +97,7 @@ export class RingWal implements Wal {
       this.failed = true;
       this.onFailed(
         new MillraceError('unavailable', 'WAL_FAILED', `the write-ahead log ${this.logId} ended its epoch`),
+        false,
       );
     }
   }

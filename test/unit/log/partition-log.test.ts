@@ -22,6 +22,7 @@ class HeldWal implements Wal {
   readonly logId = 'held';
   onDurable: Wal['onDurable'] = () => {};
   onFailed: Wal['onFailed'] = () => {};
+  onReturned: Wal['onReturned'] = () => {};
   appended = 0;
   room = Number.POSITIVE_INFINITY;
   tryAppend(_stream: StreamId, _position: number, _length: number): number {
@@ -164,7 +165,7 @@ test('a failed volume refuses what was pending and everything after, and keeps w
   append(1);
   append(1);
   wal.onDurable(1, 1);
-  wal.onFailed(new Error('device gone'));
+  wal.onFailed(new Error('device gone'), false);
   assert.equal(outcomes[1]!.error, ErrorCode.KAFKA_STORAGE_ERROR);
   append(1);
   assert.equal(outcomes[2]!.error, ErrorCode.KAFKA_STORAGE_ERROR);
@@ -172,6 +173,23 @@ test('a failed volume refuses what was pending and everything after, and keeps w
   const kept = read(0);
   assert.equal(kept.records!.positions.length, 1);
   kept.records!.release();
+});
+
+test('what a device may still be writing keeps its memory until the write has returned', () => {
+  const { arena, wal, outcomes, append } = setup();
+  const free = arena.freeSegments();
+  append(1);
+  wal.onDurable(1, 1);
+  append(1);
+  append(1);
+  wal.onFailed(new Error('no answer'), true);
+  assert.deepEqual(
+    outcomes.map(({ error }) => error),
+    [0, ErrorCode.KAFKA_STORAGE_ERROR, ErrorCode.KAFKA_STORAGE_ERROR],
+  );
+  assert.equal(arena.freeSegments(), free - 3);
+  wal.onReturned();
+  assert.equal(arena.freeSegments(), free - 1, 'only what is durable is left');
 });
 
 test('a full queue and a full journal refuse with a retriable error and change nothing', () => {

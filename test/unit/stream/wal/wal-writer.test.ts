@@ -45,8 +45,13 @@ async function inline(options: Options = {}) {
   const wal = InlineWal.resume({ ...s.common, ...queue }, s.recovered, 1);
   const acks: { through: number; sequence: number; at: number }[] = [];
   const failures: Error[] = [];
+  const memory: string[] = [];
   wal.onDurable = (through, sequence) => acks.push({ through, sequence, at: s.clock.monotonic() });
-  wal.onFailed = (error) => failures.push(error);
+  wal.onFailed = (error, outstanding) => {
+    failures.push(error);
+    memory.push(outstanding ? 'held' : 'free');
+  };
+  wal.onReturned = () => memory.push('free');
   s.clock.advance(1);
   const append = (length: number, gap = 0): number => {
     const batch = s.maker.make(0, length, gap);
@@ -54,7 +59,7 @@ async function inline(options: Options = {}) {
     wal.flush();
     return n;
   };
-  return { ...s, wal, acks, failures, append };
+  return { ...s, wal, acks, failures, memory, append };
 }
 
 const isCommit = (bytes: Buffer): boolean => bytes.toString('latin1', 0, 8) === 'MRWALCMT';
@@ -63,7 +68,7 @@ test('both superblocks name the new epoch before the first commit', async () => 
   const { disk, common, recovered } = await setup();
   const writer = WalWriter.resume(common, recovered, 41);
   const maker = common.arena;
-  const queue = new LocalQueue(8, { durable() {}, failed() {} });
+  const queue = new LocalQueue(8, { durable() {}, failed() {}, returned() {} });
   const batch = maker.make(0, 100);
   queue.push(batch.stream, batch.position, batch.length);
   writer.addSource(queue);
@@ -110,7 +115,7 @@ test('one write at a time; nothing is durable before its write has returned', as
 });
 
 test('a failed write ends the epoch: waiters are told, nothing is written any more', async () => {
-  const { disk, clock, wal, acks, failures, append } = await inline();
+  const { disk, clock, wal, acks, failures, memory, append } = await inline();
   append(100);
   clock.advance(1);
   const cut = wal.writer.status.cut;
@@ -132,19 +137,22 @@ test('a failed write ends the epoch: waiters are told, nothing is written any mo
   assert.equal(disk.writes.length, written);
   assert.equal((await wal.status()).failed, 'EIO');
   assert.equal(failures.length, 1);
+  assert.deepEqual(memory, ['free']);
 });
 
 test('30 s without an answer end the epoch; the late answer acknowledges nothing', async () => {
-  const { disk, clock, acks, failures, append } = await inline();
+  const { disk, clock, acks, failures, memory, append } = await inline();
   disk.holding = true;
   append(100);
   clock.advance(29_990);
   assert.equal(failures.length, 0);
   clock.advance(20);
   assert.equal((failures[0] as { code?: string }).code, 'WAL_WRITE_TIMEOUT');
+  assert.deepEqual(memory, ['held'], 'the device may still read what it was given');
   disk.release();
   clock.advance(100);
   assert.equal(acks.length, 0);
+  assert.deepEqual(memory, ['held', 'free']);
 });
 
 test('an append that is no batch ends the epoch instead of reaching the volume', async () => {
@@ -312,6 +320,7 @@ test('sources take turns: a flooded one does not hold up another', async () => {
     const q = new LocalQueue(1000, {
       durable: (count, sequence) => log.push(`${name} ${count} ${sequence}`),
       failed() {},
+      returned() {},
     });
     for (let i = 0; i < n; i++) {
       const b = maker.make(0, 1000);
