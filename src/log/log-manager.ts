@@ -13,6 +13,7 @@ import { ErrorCode } from '../protocol/generated/errors.ts';
 import type { ProducerEntry, StreamDelta, StreamState } from '../stream/objects/objects.ts';
 import type { Wal } from '../stream/wal/wal.ts';
 import { AppendJournal } from './append-journal.ts';
+import { deltaProducers } from './delta-producers.ts';
 import { type ColdPath, type LogSettings, PartitionLog } from './partition-log.ts';
 
 export interface LogManagerOptions {
@@ -223,6 +224,9 @@ export class LogManager {
       }
       const baseOffset = journal.baseOffset[journal.slot(entries[0]!)]!;
       const endOffset = journal.lastOffset[journal.slot(entries[entries.length - 1]!)]! + 1;
+      const beyond: number[] = [];
+      const known = log.producers.snapshot(baseOffset, endOffset, beyond);
+      const others = beyond.length === 0 ? [] : deltaProducers(this.options.arena.view, positions, beyond);
       streams.push({
         topicId: log.stream.topicId,
         partition: log.stream.partition,
@@ -230,7 +234,7 @@ export class LogManager {
         endOffset,
         positions,
         lengths,
-        producers: log.producers.snapshot(baseOffset, endOffset),
+        producers: [...known, ...others],
         aborted: [],
       });
     }

@@ -288,6 +288,7 @@ export class PartitionLog implements PartitionHandle {
         lastOffset,
         maxTimestamp,
         entry,
+        journal.durable,
       );
     }
   }
@@ -368,6 +369,7 @@ export class PartitionLog implements PartitionHandle {
         lastOffset,
         maxTimestamp,
         0,
+        journal.durable,
       );
     }
   }

@@ -1,13 +1,15 @@
 /**
  * Idempotent producers of one partition (KIP-98, KIP-360): per producer id the epoch and the last five batches.
  * Two views live side by side: batches are checked and recorded when *appended*; whether they are *durable* is decided
- * by the journal entry they name, and a duplicate joins its original's completion. Owned by the partition's shard.
+ * by the journal entry they name, and a duplicate joins its original's completion. What is appended may still fail, so the
+ * newest durable batch is kept however many follow it, with the epoch it had. Owned by the partition's shard.
  * Bound: 10,000 producers a partition; at the bound the longest idle one without an open transaction expires.
  */
 import type { ProducerEntry } from '../stream/objects/objects.ts';
 
 export const producersMax = 10_000;
-const keptBatches = 5;
+/** Batches of a producer whose retries are recognised. */
+export const keptBatches = 5;
 
 export const sequenceVerdict = {
   accept: 0,
@@ -16,18 +18,20 @@ export const sequenceVerdict = {
   staleEpoch: 3,
 } as const;
 
-/** Ring of the five newest batches: first/last sequence, offsets, timestamp and journal entry, in parallel arrays. */
+/** Ring of the newest batches: epoch, first/last sequence, offsets, timestamp and journal entry, in parallel arrays. */
 class Producer {
   readonly producerId: number;
+  /** Of the newest batch. */
   epoch: number;
   count = 0;
   next = 0;
-  readonly firstSequence = new Int32Array(keptBatches);
-  readonly lastSequence = new Int32Array(keptBatches);
-  readonly baseOffset = new Float64Array(keptBatches);
-  readonly lastOffset = new Float64Array(keptBatches);
-  readonly timestamp = new Float64Array(keptBatches);
-  readonly entry = new Float64Array(keptBatches);
+  epochs = new Int16Array(keptBatches);
+  firstSequence = new Int32Array(keptBatches);
+  lastSequence = new Int32Array(keptBatches);
+  baseOffset = new Float64Array(keptBatches);
+  lastOffset = new Float64Array(keptBatches);
+  timestamp = new Float64Array(keptBatches);
+  entry = new Float64Array(keptBatches);
   lastTimestamp = 0;
   txnFirstOffset = -1;
   coordinatorEpoch = -1;
@@ -39,7 +43,36 @@ class Producer {
 
   /** Slot of the i-th newest batch. */
   newest(i: number): number {
-    return (this.next - 1 - i + 2 * keptBatches) % keptBatches;
+    const slots = this.entry.length;
+    return (this.next - 1 - i + 2 * slots) % slots;
+  }
+
+  /** Slot for another batch: the oldest give way but for five, one of them durable (its entry below `durable`). */
+  add(durable: number): number {
+    while (this.count >= keptBatches && this.entry[this.newest(this.count - 2)]! < durable) this.count--;
+    if (this.count === this.entry.length) this.grow();
+    const slot = this.next;
+    this.next = (slot + 1) % this.entry.length;
+    this.count++;
+    return slot;
+  }
+
+  private grow(): void {
+    const slots = 2 * this.count;
+    // The oldest comes first again: the ring is full, so it lies at `next`.
+    const turned = <T extends Int16Array | Int32Array | Float64Array>(from: T, to: T): T => {
+      to.set(from.subarray(this.next));
+      to.set(from.subarray(0, this.next), this.count - this.next);
+      return to;
+    };
+    this.epochs = turned(this.epochs, new Int16Array(slots));
+    this.firstSequence = turned(this.firstSequence, new Int32Array(slots));
+    this.lastSequence = turned(this.lastSequence, new Int32Array(slots));
+    this.baseOffset = turned(this.baseOffset, new Float64Array(slots));
+    this.lastOffset = turned(this.lastOffset, new Float64Array(slots));
+    this.timestamp = turned(this.timestamp, new Float64Array(slots));
+    this.entry = turned(this.entry, new Float64Array(slots));
+    this.next = this.count;
   }
 }
 
@@ -72,6 +105,7 @@ export class ProducerState {
     const lastSequence = sequenceAfter(firstSequence, recordCount - 1);
     for (let i = 0; i < producer.count; i++) {
       const slot = producer.newest(i);
+      if (producer.epochs[slot] !== epoch) break;
       if (producer.firstSequence[slot] === firstSequence && producer.lastSequence[slot] === lastSequence) {
         this.duplicateEntry = producer.entry[slot]!;
         this.duplicateBaseOffset = producer.baseOffset[slot]!;
@@ -83,7 +117,7 @@ export class ProducerState {
     return firstSequence === expected ? sequenceVerdict.accept : sequenceVerdict.outOfOrder;
   }
 
-  /** Records an appended (or recovered) batch. `entry` 0 = durable already. */
+  /** Records an appended (or recovered) batch. Entries below `durable` are durable; entry 0 is. */
   record(
     producerId: number,
     epoch: number,
@@ -93,6 +127,7 @@ export class ProducerState {
     lastOffset: number,
     timestamp: number,
     entry: number,
+    durable: number,
   ): void {
     let producer = this.producers.get(producerId);
     if (producer === undefined) {
@@ -100,22 +135,17 @@ export class ProducerState {
       producer = new Producer(producerId, epoch);
       this.producers.set(producerId, producer);
     }
-    if (epoch !== producer.epoch) {
-      producer.epoch = epoch;
-      producer.count = 0;
-      producer.next = 0;
-    }
     // Recovery may show a batch again that the stored state holds already.
     if (producer.count > 0 && producer.lastOffset[producer.newest(0)]! >= lastOffset) return;
-    const slot = producer.next;
+    producer.epoch = epoch;
+    const slot = producer.add(durable);
+    producer.epochs[slot] = epoch;
     producer.firstSequence[slot] = firstSequence;
     producer.lastSequence[slot] = lastSequence;
     producer.baseOffset[slot] = baseOffset;
     producer.lastOffset[slot] = lastOffset;
     producer.timestamp[slot] = timestamp;
     producer.entry[slot] = entry;
-    producer.next = (slot + 1) % keptBatches;
-    if (producer.count < keptBatches) producer.count++;
     producer.lastTimestamp = timestamp;
   }
 
@@ -132,6 +162,7 @@ export class ProducerState {
         batch.lastOffset,
         batch.timestamp,
         0,
+        1,
       );
     }
     let producer = this.producers.get(entry.producerId);
@@ -144,15 +175,21 @@ export class ProducerState {
     producer.coordinatorEpoch = entry.coordinatorEpoch;
   }
 
-  /** State of the producers whose newest batch lies at or above `fromOffset`, batches below `endOffset` only. */
-  snapshot(fromOffset: number, endOffset: number): ProducerEntry[] {
+  /**
+   * State of the producers whose newest batch lies at or above `fromOffset`, batches below `endOffset` only. Ids of those of
+   * whom only later batches are known go into `beyond`.
+   */
+  snapshot(fromOffset: number, endOffset: number, beyond: number[] = []): ProducerEntry[] {
     const out: ProducerEntry[] = [];
     for (const producer of this.producers.values()) {
       const batches: ProducerEntry['batches'][number][] = [];
-      for (let i = producer.count - 1; i >= 0; i--) {
+      let epoch = -1;
+      for (let i = 0; i < producer.count && batches.length < keptBatches; i++) {
         const slot = producer.newest(i);
         if (producer.lastOffset[slot]! >= endOffset) continue;
-        batches.push({
+        if (batches.length === 0) epoch = producer.epochs[slot]!;
+        else if (producer.epochs[slot] !== epoch) break;
+        batches.unshift({
           firstSequence: producer.firstSequence[slot]!,
           lastSequence: producer.lastSequence[slot]!,
           baseOffset: producer.baseOffset[slot]!,
@@ -161,10 +198,11 @@ export class ProducerState {
         });
       }
       const newest = batches[batches.length - 1];
+      if (newest === undefined && producer.count > 0) beyond.push(producer.producerId);
       if (newest === undefined || newest.lastOffset < fromOffset) continue;
       out.push({
         producerId: producer.producerId,
-        epoch: producer.epoch,
+        epoch,
         timestamp: newest.timestamp,
         txnFirstOffset: producer.txnFirstOffset,
         coordinatorEpoch: producer.coordinatorEpoch,

@@ -230,6 +230,33 @@ test('collect cuts by commit, uploaded frees, and every arena segment comes back
   assert.equal(arena.freeSegments(), free);
 });
 
+test('a producer is stored as of the cut, however far it has come since', () => {
+  const { wal, logs, append } = setup();
+  for (let sequence = 0; sequence < 12; sequence++) append(1, { id: 9, sequence });
+  wal.onDurable(2, 1);
+  wal.onDurable(12, 2);
+  const [first] = logs.collect(0, 1, false).streams;
+  assert.deepEqual(
+    first!.producers.map(({ producerId, batches }) => [producerId, batches.map((b) => b.lastSequence)]),
+    [[9, [0, 1]]],
+  );
+});
+
+test('after a volume has failed producers are stored as of their newest durable batch', () => {
+  const { wal, logs, append } = setup();
+  append(1, { id: 9, sequence: 0 });
+  append(1, { id: 9, sequence: 1 });
+  wal.onDurable(2, 1);
+  for (let sequence = 2; sequence < 9; sequence++) append(1, { id: 9, sequence });
+  wal.onFailed(new Error('device gone'), false);
+  const { streams, states } = logs.collect(0, 1, true);
+  for (const { producers } of [streams[0]!, states[0]!])
+    assert.deepEqual(
+      producers.map(({ batches }) => batches.map((b) => b.lastSequence)),
+      [[1]],
+    );
+});
+
 test('the delta is never evicted, whatever the cache budget', () => {
   const { arena, wal, logs, append, read } = setup({ logCacheBytes: 250 });
   append(1);

@@ -15,8 +15,10 @@ function record(
   count: number,
   base: number,
   entry = 1,
+  durable = Number.POSITIVE_INFINITY,
 ): void {
-  state.record(id, epoch, first, sequenceAfter(first, count - 1), base, base + count - 1, base, entry);
+  const last = sequenceAfter(first, count - 1);
+  state.record(id, epoch, first, last, base, base + count - 1, base, entry, durable);
 }
 
 test('an unknown producer may begin with any sequence', () => {
@@ -74,6 +76,34 @@ test('a snapshot restores the five-batch window, and a replayed batch does not e
   assert.equal(restored.check(7, 1, 7, 1), sequenceVerdict.accept);
 });
 
+test('however many batches wait, the newest durable one is kept, and the ring shrinks when they are durable', () => {
+  const state = new ProducerState();
+  record(state, 7, 0, 0, 1, 0, 1, 2);
+  record(state, 7, 0, 1, 1, 1, 2, 3);
+  for (let i = 2; i < 14; i++) record(state, 7, 0, i, 1, i, 1 + i, 3);
+  const [entry] = state.snapshot(0, 2);
+  assert.equal(entry!.batches.at(-1)!.baseOffset, 1);
+  for (let i = 2; i < 14; i++) assert.equal(state.check(7, 0, i, 1), sequenceVerdict.duplicate, `batch ${i}`);
+  assert.equal(state.check(7, 0, 14, 1), sequenceVerdict.accept);
+  record(state, 7, 0, 14, 1, 14, 15, 15);
+  assert.deepEqual(
+    state.snapshot(0, 99)[0]!.batches.map((batch) => batch.baseOffset),
+    [10, 11, 12, 13, 14],
+  );
+  assert.equal(state.check(7, 0, 9, 1), sequenceVerdict.outOfOrder, 'forgotten');
+});
+
+test('batches of a new epoch that fail leave the old epoch as it was', () => {
+  const state = new ProducerState();
+  record(state, 7, 3, 0, 1, 0, 1, 2);
+  for (let i = 0; i < 6; i++) record(state, 7, 4, i, 1, 1 + i, 2 + i, 2);
+  assert.equal(state.check(7, 4, 0, 1), sequenceVerdict.duplicate);
+  const [entry] = state.snapshot(0, 1);
+  assert.equal(entry!.epoch, 3);
+  assert.equal(entry!.batches.length, 1);
+  assert.equal(state.snapshot(0, 99)[0]!.epoch, 4);
+});
+
 test('a snapshot leaves out batches at or above its end, and producers idle before its start', () => {
   const state = new ProducerState();
   record(state, 1, 0, 0, 1, 0);
@@ -90,8 +120,8 @@ test('a snapshot leaves out batches at or above its end, and producers idle befo
 
 test('at the bound the longest idle producer without a transaction is forgotten', () => {
   const state = new ProducerState();
-  for (let id = 0; id < producersMax; id++) state.record(id, 0, 0, 0, id, id, 1000 + id, 1);
-  state.record(producersMax, 0, 0, 0, producersMax, producersMax, 9999, 1);
+  for (let id = 0; id < producersMax; id++) state.record(id, 0, 0, 0, id, id, 1000 + id, 1, 2);
+  state.record(producersMax, 0, 0, 0, producersMax, producersMax, 9999, 1, 2);
   assert.equal(state.size, producersMax);
   assert.equal(state.check(0, 0, 5, 1), sequenceVerdict.accept, 'producer 0 is unknown now');
   assert.equal(state.check(1, 0, 5, 1), sequenceVerdict.outOfOrder, 'producer 1 is still known');
