@@ -4,9 +4,9 @@
  *
  *   0 │ … freed, deleted … │ upTo │ … held …
  *
- * The first sweep of an owner lists everything below, and so finds what a fenced writer stored between a seal and the
- * first entry behind it, or brought back; later ones know the numbers, since between two trims of one owner there are
- * only its own. A failed sweep is repeated with the next trim: nothing depends on it but the bill.
+ * Until a sweep has passed the owner's first entry it lists everything below: among what former owners left there are
+ * seals, the owner's own too, and what a fenced writer stored behind one or brought back. Later sweeps know the numbers:
+ * from there on there are only its own. A failed sweep is repeated with the next trim: nothing depends on it but the bill.
  */
 import type { Logger } from '../ports/logger.ts';
 import type { SequencedEntries } from './sequenced-entries.ts';
@@ -17,12 +17,15 @@ const page = 1000;
 export class SequencedSweep {
   readonly #entries: SequencedEntries;
   readonly #logger: Logger;
+  /** The owner's first entry: seals lie below only. */
+  readonly #first: number;
   /** Everything up to here was deleted by this owner; -1 = it has not looked yet. */
   #sweptTo = -1;
   #wanted = 0;
   #running: Promise<void> | null = null;
 
-  constructor(entries: SequencedEntries, logger: Logger) {
+  constructor(entries: SequencedEntries, logger: Logger, first: number) {
+    this.#first = first;
     this.#entries = entries;
     this.#logger = logger;
   }
@@ -42,7 +45,7 @@ export class SequencedSweep {
     try {
       while (this.#wanted > this.#sweptTo) {
         const upTo = this.#wanted;
-        if (this.#sweptTo < 0) await this.#sweepListed(upTo);
+        if (this.#sweptTo < this.#first) await this.#sweepListed(upTo);
         else await this.#sweepKnown(this.#sweptTo + 1, upTo);
         this.#sweptTo = upTo;
       }

@@ -131,7 +131,7 @@ export class ObjectWalWriter implements WalPump {
     this.#trimmed = recovered.trim;
     // Its first sign is due at once.
     this.#heardAt = now - signOfLifeMs;
-    this.#sweep = new SequencedSweep(entries, logger);
+    this.#sweep = new SequencedSweep(entries, logger, recovered.first);
     this.#log = new PipelinedLog({
       entries,
       clock,

@@ -203,13 +203,35 @@ describe('pipelined log', () => {
       key(22),
       entriesOn(base).encode({ kind: 'data', number: 22, epoch: 1, nonce: Buffer.alloc(16) }, text('late')),
     );
-    const sweep = new SequencedSweep(entriesOn(base), silentLogger);
+    const sweep = new SequencedSweep(entriesOn(base), silentLogger, 36);
     sweep.freed(37);
     await sweep.idle();
     sweep.freed(38);
     await sweep.idle();
     const left = (await base.list(prefix)).map((info) => Number(info.key.slice(prefix.length)));
     assert.deepEqual(left, [0, 1, 20]);
+  });
+
+  it('keeps the seal of an owner whose first trim was below it', async () => {
+    const base = await born();
+    const first = await own(base, 'a', 4);
+    for (let i = 0; i < 3; i++) first.log.append(text(`old ${i}`));
+    await settle(4);
+    const second = await own(base, 'b', 4);
+    second.log.append(text('new'));
+    await settle(4);
+    const sweep = new SequencedSweep(entriesOn(base), silentLogger, 36);
+    for (const upTo of [18, 19, 36]) {
+      sweep.freed(upTo);
+      await sweep.idle();
+    }
+    const left = (await base.list(prefix)).map((info) => Number(info.key.slice(prefix.length)));
+    assert.deepEqual(left, [0, 1, 20]);
+    // The first owner slept over all this: its next entry must still find the seal.
+    first.log.append(text('slept'));
+    await settle(4);
+    assert.equal(first.ended?.kind, 'fenced');
+    assert.deepEqual(first.acked, [17, 18, 19]);
   });
 });
 
