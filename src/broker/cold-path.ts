@@ -111,6 +111,8 @@ export class ObjectColdPath implements ColdPath {
 
   private wireError(log: PartitionLog, offset: number, error: unknown): number {
     if (error instanceof MillraceError && error.kind === 'exhausted') return 0;
+    // Said when it was found; a client that stands there asks again and again.
+    if (hasCode(error, 'OFFSETS_LOST')) return ErrorCode.CORRUPT_MESSAGE;
     this.deps.logger.warn('a read of older data failed', {
       topic: log.name,
       partition: log.partition,

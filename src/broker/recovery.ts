@@ -1,15 +1,10 @@
 /**
- * From metadata and WALs to shards that know every stream's end and producers: opens all partitions at what committed
- * objects hold, folds producer state, and restores the recovered batches in log order. Main thread; nothing is served yet.
+ * From metadata to shards that know every stream's end and producers: opens all partitions at what committed objects
+ * hold, and folds producer state. What the WALs hold follows (restore-volume.ts). Main thread; nothing is served yet.
  */
 import type { OpenPartition } from '../log/log-manager.ts';
-import type { ClusterImage, PartitionImage, TopicImage } from '../metadata/metadata-store.ts';
-import { Slab } from '../net/slab.ts';
-import type { Arena } from '../ports/arena.ts';
-import { MillraceError } from '../ports/errors.ts';
-import type { Logger } from '../ports/logger.ts';
+import type { ClusterImage, PartitionImage } from '../metadata/metadata-store.ts';
 import { streamKey } from '../ports/stream-id.ts';
-import type { Crc32c } from '../protocol/records/crc32c.ts';
 import type { ConfigCatalog } from '../requests/config-catalog.ts';
 import type { ManifestCache } from '../stream/manifest/manifest-cache.ts';
 import {
@@ -21,10 +16,9 @@ import {
 } from '../stream/manifest/producer-fold.ts';
 import type { ProducerEntry } from '../stream/objects/objects.ts';
 import type { ObjectReader } from '../stream/read/object-reader.ts';
-import { PayloadReader } from '../stream/wal/payload-reader.ts';
 import type { RemoteApi } from '../threads/rpc.ts';
 import { ownerShard, topicLogSettings, volumeFor } from './placement.ts';
-import type { RestoredBatches, ShardApi } from './shard-api.ts';
+import type { ShardApi } from './shard-api.ts';
 import type { Volume } from './volume.ts';
 
 export type ShardDoor = RemoteApi<ShardApi>;
@@ -152,137 +146,4 @@ export async function openAll(
     }
   }
   await Promise.all(shards.map((shard, i) => shard.openPartitions(lists[i]!)));
-}
-
-/** Batches sent to a shard in one go. */
-const batchesPerCall = 16_384;
-
-class Outgoing {
-  private readonly topicIndex = new Map<string, number>();
-  private topicIds: string[] = [];
-  private topic: number[] = [];
-  private partition: number[] = [];
-  private position: number[] = [];
-  private length: number[] = [];
-  private commit: number[] = [];
-
-  get count(): number {
-    return this.position.length;
-  }
-
-  add(topicId: string, partition: number, position: number, length: number, commit: number): void {
-    let index = this.topicIndex.get(topicId);
-    if (index === undefined) {
-      index = this.topicIds.push(topicId) - 1;
-      this.topicIndex.set(topicId, index);
-    }
-    this.topic.push(index);
-    this.partition.push(partition);
-    this.position.push(position);
-    this.length.push(length);
-    this.commit.push(commit);
-  }
-
-  take(volume: number): RestoredBatches {
-    const batches: RestoredBatches = {
-      volume,
-      topicIds: this.topicIds,
-      topic: Int32Array.from(this.topic),
-      partition: Int32Array.from(this.partition),
-      position: Float64Array.from(this.position),
-      length: Uint32Array.from(this.length),
-      commit: Float64Array.from(this.commit),
-    };
-    this.topicIndex.clear();
-    this.topicIds = [];
-    this.topic = [];
-    this.partition = [];
-    this.position = [];
-    this.length = [];
-    this.commit = [];
-    return batches;
-  }
-}
-
-export interface RestoreDeps {
-  readonly arena: Arena;
-  readonly crc32c: Crc32c;
-  readonly logger: Logger;
-  readonly image: ClusterImage;
-  readonly shards: readonly ShardDoor[];
-  /** Bytes that may be loaded before `relieve` must move them into objects. */
-  readonly roomBytes: number;
-  readonly roomBatches: number;
-  /** Uploads what was restored so far, up to a commit sequence, and lets the shards evict it. */
-  readonly relieve: (volume: Volume, sequence: number) => Promise<void>;
-}
-
-/** Loads one volume's batches into the arena and hands them to their shards. Returns batches restored and dropped. */
-export async function restoreVolume(
-  volume: Volume,
-  deps: RestoreDeps,
-): Promise<{ restored: number; dropped: number }> {
-  const { recovered, bytes } = volume;
-  if (recovered === null || bytes === null || recovered.batches.count === 0)
-    return { restored: 0, dropped: 0 };
-  const { batches } = recovered;
-  const { arena, shards, image } = deps;
-  const payload = new PayloadReader(bytes, deps.crc32c);
-  const slab = new Slab(arena, () => false);
-  const outgoing = shards.map(() => new Outgoing());
-  let loaded = 0;
-  let loadedBatches = 0;
-  let restored = 0;
-  let dropped = 0;
-  const send = async (shard: number): Promise<void> => {
-    const { count } = outgoing[shard]!;
-    if (count === 0) return;
-    const lost = await shards[shard]!.restore(outgoing[shard]!.take(volume.index));
-    restored += count - lost;
-    dropped += lost;
-  };
-  const sendAll = async (): Promise<void> => {
-    for (let shard = 0; shard < shards.length; shard++) await send(shard);
-  };
-  for (let i = 0; i < batches.count; i++) {
-    const topicId = batches.topicId(i);
-    const topic: TopicImage | undefined = image.topicsById.get(topicId);
-    const partition = topic?.partitions[batches.partitions[i]!];
-    // A closed partition has all it acknowledged in objects. What the log holds behind its end is a write that had failed,
-    // landed all the same, and was never answered: it stays given up.
-    const closed = partition?.state === 'closed';
-    if (
-      topic === undefined ||
-      partition === undefined ||
-      closed ||
-      batches.lastOffset(i) < committedEnd(partition)
-    ) {
-      dropped++;
-      continue;
-    }
-    const length = batches.lengths[i]!;
-    if (loaded + length > deps.roomBytes || loadedBatches >= deps.roomBatches) {
-      await sendAll();
-      await deps.relieve(volume, batches.sequences[i]!);
-      loaded = 0;
-      loadedBatches = 0;
-    }
-    const position = slab.allocate(length);
-    if (position < 0)
-      throw new MillraceError(
-        'exhausted',
-        'ARENA_FULL',
-        'the arena has no room for what the write-ahead log holds; raise arena.bytes',
-      );
-    await payload.read(batches, i, arena.buffer, position);
-    loaded += length;
-    loadedBatches++;
-    const shard = ownerShard(topic.name, topicId, batches.partitions[i]!, shards.length);
-    outgoing[shard]!.add(topicId, batches.partitions[i]!, position, length, batches.sequences[i]!);
-    if (outgoing[shard]!.count >= batchesPerCall) await send(shard);
-  }
-  await sendAll();
-  slab.close();
-  deps.logger.info('write-ahead log restored', { log: volume.logId, restored, dropped });
-  return { restored, dropped };
 }

@@ -18,6 +18,7 @@ import {
   magicOf,
 } from '../protocol/records/batch-header.ts';
 import type { Crc32c } from '../protocol/records/crc32c.ts';
+import { isLost } from '../protocol/records/lost-batch.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { checkHead, headBytes, objectKey, objectVersion } from '../stream/objects/object-format.ts';
 import type { IndexedStream } from '../stream/objects/object-index.ts';
@@ -204,6 +205,7 @@ export class ObjectCheck {
           `a batch of leader epoch ${leaderEpochOf(view, place)}, the index says ${entry.leaderEpoch}`,
           last,
         );
+      if (isLost(view, place)) fail('records were lost with a damaged write-ahead log', last);
       next = last + 1;
       place += length;
       this.batches++;

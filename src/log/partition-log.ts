@@ -26,6 +26,7 @@ import {
   recordCountOf,
   setLogAppendTime,
 } from '../protocol/records/batch-header.ts';
+import { isLost } from '../protocol/records/lost-batch.ts';
 import type { Wal } from '../stream/wal/wal.ts';
 import type { AppendJournal, AppendWaiter } from './append-journal.ts';
 import {
@@ -93,6 +94,8 @@ export class PartitionLog implements PartitionHandle {
   writeError = 0;
   changed = false;
   live = true;
+  /** Newest offset that recovery knows to be lost: up to there objects are asked, which hold it all and tell. */
+  private lostThrough = -1;
   private readonly deps: PartitionLogDeps;
 
   constructor(
@@ -150,7 +153,7 @@ export class PartitionLog implements PartitionHandle {
       this.deliver(0, null, sink, index);
       return;
     }
-    if (offset < this.tailStart) {
+    if (offset < this.tailStart || offset <= this.lostThrough) {
       this.deps.cold.read(
         this,
         offset,
@@ -355,11 +358,13 @@ export class PartitionLog implements PartitionHandle {
     );
     this.tail.push(entry);
     this.nextOffset = lastOffset + 1;
+    if (isLost(view, position)) this.lostThrough = lastOffset;
     journal.completeThrough(entry, commit);
     const producerId = producerIdOf(view, position);
     if (producerId >= 0 && (attributesOf(view, position) & 0x20) === 0) {
       const first = baseSequenceOf(view, position);
-      const count = recordCountOf(view, position);
+      // A header whose records are lost counts none of them; its producer sent one per offset.
+      const count = recordCountOf(view, position) || lastOffset - baseOffset + 1;
       this.producers.record(
         producerId,
         producerEpochOf(view, position),

@@ -6,8 +6,10 @@
  *
  * Every range is checked against its source's index: blocks that do not follow each other from the log start to the end
  * of the range refuse the compaction (OBJECT_CORRUPT), because a hole carried over could never be told from lost data.
+ * A block of one header without records stays a block: it may stand for lost offsets.
  */
 import type { StreamRange } from '../../metadata/metadata-store.ts';
+import { lostBatchBytes } from '../../protocol/records/lost-batch.ts';
 import {
   blockBytesMax,
   dataStart,
@@ -222,6 +224,8 @@ class BlockPlacer {
       open !== -1 &&
       blocks.lastOffset[open]! + 1 === base &&
       blocks.leaderEpoch[open] === epoch &&
+      size !== lostBatchBytes &&
+      blocks.size[open] !== lostBatchBytes &&
       blocks.size[open]! + size <= blockBytesMax &&
       last - blocks.baseOffset[open]! <= 0xffff_ffff
     );

@@ -6,7 +6,8 @@
  * Bounds: one read brings at most `readBytesMax`, or its first batch; the cache bounds memory and waiting; answers leave
  * in portions per turn of the loop (turn-lane.ts).
  *
- * Offsets are contiguous in uploaded data: a hole is loss, and reading it fails (OFFSETS_MISSING), it is never skipped.
+ * Offsets are contiguous in uploaded data: a hole is loss, and reading it fails (OFFSETS_MISSING), it is never skipped. So
+ * does reading offsets of which a salvage recorded that they are lost (OFFSETS_LOST).
  */
 import type { Arena } from '../../ports/arena.ts';
 import type { Clock } from '../../ports/clock.ts';
@@ -19,6 +20,7 @@ import {
   lastOffsetOf,
   maxTimestampOf,
 } from '../../protocol/records/batch-header.ts';
+import { isLost, lostBatchBytes } from '../../protocol/records/lost-batch.ts';
 import type { BlockCache, BlockHandle, BlockLoader } from '../cache/block-cache.ts';
 import type { BlockWait } from '../cache/cached-block.ts';
 import type { Reader } from '../cache/fair-queue.ts';
@@ -126,7 +128,7 @@ export class ColdReader {
   }
 
   /**
-   * @throws OFFSETS_MISSING, OBJECT_GONE (reload the object list once), OBJECT_CORRUPT, BLOCK_CACHE_FULL,
+   * @throws OFFSETS_MISSING, OFFSETS_LOST, OBJECT_GONE (reload the object list once), OBJECT_CORRUPT, BLOCK_CACHE_FULL,
    * BLOCK_READ_SLOW, and the store's errors.
    */
   async readCold(request: ColdRequest): Promise<ColdRead> {
@@ -266,6 +268,11 @@ export class ColdReader {
     let used = 0;
     for (const block of held) {
       const { position, length } = block.handle;
+      if (length === lostBatchBytes && isLost(this.#view, position)) {
+        // A later read begins here and says so.
+        if (used > 0) break;
+        throw offsetsLost(block);
+      }
       let from = position;
       if (used === 0) from = this.#batchHolding(block, offset);
       let to = from;
@@ -368,6 +375,11 @@ export class ColdReader {
     }
     this.#readAhead.filled(cursor, loaded, offset, whole);
   }
+}
+
+function offsetsLost({ entry, objectId }: HeldBlock): MillraceError {
+  const message = `offsets ${entry.baseOffset} to ${entry.lastOffset} were lost with a write-ahead log (object ${objectId})`;
+  return new MillraceError('corrupt', 'OFFSETS_LOST', message);
 }
 
 /** Index of the first object that ends behind the offset. */

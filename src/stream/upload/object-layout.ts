@@ -2,7 +2,8 @@
  * First pass of an upload: reads the batch headers of a plan and decides the blocks, their order and size. No data byte
  * is touched. Any thread; the arena ranges of the plan must be referenced by the caller until the upload has ended.
  *
- * A block ends where the leader epoch changes, before it would exceed 1 MiB, and where offsets lie 2^32 apart.
+ * A block ends where the leader epoch changes, before it would exceed 1 MiB, and where offsets lie 2^32 apart. A header that
+ * stands for lost offsets has a block of its own, which readers know by its size.
  * The plan is checked against the bytes: a batch that is not where the plan says, or offsets that are not contiguous,
  * refuse the upload (UPLOAD_PLAN), because a hole stored here could never be told from lost data.
  */
@@ -17,6 +18,7 @@ import {
   magicOf,
   maxTimestampOf,
 } from '../../protocol/records/batch-header.ts';
+import { isLost } from '../../protocol/records/lost-batch.ts';
 import { grown } from '../columns.ts';
 import { BlockRows } from '../objects/block-rows.ts';
 import { blockBytesMax, requirePlan } from '../objects/object-format.ts';
@@ -172,6 +174,7 @@ function layOutBlocks(delta: StreamDelta, blocks: BlockTable, arena: Arena): voi
   let offset = delta.baseOffset;
   let block = -1;
   let behind = -1;
+  let alone = false;
   for (let i = 0; i < positions.length; i++) {
     const at = positions[i]!;
     const length = lengths[i]!;
@@ -191,8 +194,11 @@ function layOutBlocks(delta: StreamDelta, blocks: BlockTable, arena: Arena): voi
       base === offset && last >= base,
       `${name}: batch ${i} holds ${base}–${last}, expected ${offset}`,
     );
+    const lost = isLost(view, at);
     const fits =
       block !== -1 &&
+      !alone &&
+      !lost &&
       blocks.leaderEpoch[block] === epoch &&
       blocks.size[block]! + length <= blockBytesMax &&
       last - blocks.baseOffset[block]! <= 0xffff_ffff;
@@ -212,6 +218,7 @@ function layOutBlocks(delta: StreamDelta, blocks: BlockTable, arena: Arena): voi
       behind = -1;
     }
     if (at !== behind) blocks.pieces[block]!++;
+    alone = lost;
     blocks.size[block]! += length;
     blocks.batchCount[block]!++;
     blocks.lastOffset[block] = last;

@@ -66,6 +66,13 @@ export class RecoveredBatches {
     return this.baseOffset(i) + this.headers.readInt32BE(i * batchHeaderBytes + 23);
   }
 
+  /** ms since 1970; −1 where it is none that a number can say. */
+  maxTimestamp(i: number): number {
+    const at = i * batchHeaderBytes + 35;
+    const timestamp = this.headers.readInt32BE(at) * 4294967296 + this.headers.readUInt32BE(at + 4);
+    return Number.isSafeInteger(timestamp) ? timestamp : -1;
+  }
+
   #grow(): void {
     const capacity = this.lengths.length * 2;
     this.topics = grown(this.topics, new Int32Array(4 * capacity));
