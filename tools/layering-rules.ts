@@ -85,10 +85,10 @@ export const builtinRooms: Readonly<Record<string, readonly string[]>> = {
     'src/threads/adapters/',
   ],
   'fs/promises': ['store', 'stream', 'native-bindings'],
-  http: ['observe'],
+  http: ['observe', 'store'],
   https: ['store'],
   module: ['protocol', 'native-bindings'],
-  net: ['compose', 'net', 'observe'],
+  net: ['compose', 'net', 'observe', 'store'],
   os: ['compose', 'embedded', 'cli', 'main', 'native-bindings'],
   path: [
     'compose',

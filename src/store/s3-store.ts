@@ -36,6 +36,7 @@ import type {
   UnfinishedUpload,
 } from './object-store.ts';
 import { isNoSuchUpload, s3Error } from './s3-errors.ts';
+import { ReceivingAgent, receiveBody } from './s3-receive.ts';
 import type { Crc32c } from './sequenced-object.ts';
 import { bodyLength, checkKey, checkRange, hasCode, misuse } from './store-errors.ts';
 
@@ -169,26 +170,25 @@ export class S3Store implements ObjectStore {
   async get(key: string, range?: { readonly start: number; readonly end: number }): Promise<Buffer> {
     checkKey(key);
     if (range !== undefined) checkRange(range);
-    const chunks: Uint8Array[] = [];
     // S3 knows no empty range; one byte of it tells a missing object all the same.
     const empty = range !== undefined && range.start === range.end;
-    await this.#read(key, empty ? { start: range.start, end: range.end + 1 } : range, (chunk) =>
-      chunks.push(chunk),
+    const bytes = await this.#read(
+      key,
+      empty ? { start: range.start, end: range.end + 1 } : range,
+      Buffer.allocUnsafeSlow,
     );
-    return empty ? Buffer.alloc(0) : Buffer.concat(chunks);
+    return empty ? Buffer.alloc(0) : bytes;
   }
 
   async getInto(key: string, start: number, into: Uint8Array): Promise<number> {
     checkKey(key);
     checkRange({ start, end: start + into.length });
     if (into.length === 0) return 0;
-    let done = 0;
-    await this.#read(key, { start, end: start + into.length }, (chunk) => {
-      const fitting = chunk.subarray(0, into.length - done);
-      into.set(fitting, done);
-      done += fitting.length;
-    });
-    return done;
+    const place = Buffer.from(into.buffer, into.byteOffset, into.length);
+    const read = await this.#read(key, { start, end: start + into.length }, (length) =>
+      place.subarray(0, length),
+    );
+    return read.length;
   }
 
   async head(key: string): Promise<ObjectInfo | null> {
@@ -338,26 +338,31 @@ export class S3Store implements ObjectStore {
     return { Body, ContentLength: length, ChecksumCRC32C: crc.toString('base64') };
   }
 
+  /** Bytes of the range, in the memory that `place` gives for so many. */
   async #read(
     key: string,
     range: { readonly start: number; readonly end: number } | undefined,
-    onChunk: (chunk: Uint8Array) => void,
-  ): Promise<void> {
+    place: (length: number) => Buffer,
+  ): Promise<Buffer> {
     const Range = range === undefined ? {} : { Range: `bytes=${range.start}-${range.end - 1}` };
     try {
-      await this.#send(`get ${key}`, key, async () => {
+      return await this.#send(`get ${key}`, key, async () => {
         const answer = await this.#client.send(new GetObjectCommand({ ...this.#at(key), ...Range }));
-        let length = 0;
-        for await (const chunk of answer.Body as Readable) {
-          length += (chunk as Uint8Array).length;
-          onChunk(chunk as Uint8Array);
+        const body = answer.Body as Readable;
+        const length = answer.ContentLength ?? -1;
+        const wanted = range === undefined ? length : range.end - range.start;
+        if (length < 0 || length > wanted) {
+          body.destroy();
+          throw new Error(`${length} bytes were announced for ${wanted}`);
         }
-        if (length !== answer.ContentLength)
-          throw new Error(`${length} of ${answer.ContentLength} bytes came`);
+        const into = place(length);
+        await receiveBody(body, into);
+        return into;
       });
     } catch (error) {
       // The range begins behind the end: no bytes, as with the other adapters.
-      if (!hasCode(error, 'STORE_RANGE')) throw error;
+      if (hasCode(error, 'STORE_RANGE')) return Buffer.alloc(0);
+      throw error;
     }
   }
 
@@ -399,7 +404,7 @@ function clientConfig(settings: S3Settings): S3ClientConfig {
       logger: silentSdk,
       connectionTimeout: settings.connectTimeoutMs ?? 3_000,
       socketTimeout: settings.requestTimeoutMs ?? 30_000,
-      httpAgent: agent,
+      httpAgent: new ReceivingAgent(agent),
       httpsAgent: new Agent({ ...agent, ...tls }),
     },
   };

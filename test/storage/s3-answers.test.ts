@@ -164,6 +164,24 @@ describe('S3 adapter before a scripted server', () => {
     await store.close();
   });
 
+  it('does not take another range, or the whole object, for the range it asked for', async () => {
+    const store = open();
+    answer = (_request, response) => send(response, 200, '0123456789');
+    assert.equal(await code(store.get('k', { start: 4, end: 6 })), 'unavailable STORE_UNAVAILABLE');
+    assert.equal(await code(store.getInto('k', 4, Buffer.alloc(2))), 'unavailable STORE_UNAVAILABLE');
+    await store.close();
+  });
+
+  it('gives up on a server that falls silent within a body', async () => {
+    const store = open({ requestTimeoutMs: 50 });
+    answer = (_request, response) => {
+      response.writeHead(200, { 'content-length': '10' });
+      response.write('12345');
+    };
+    assert.equal(await code(store.get('k')), 'unavailable STORE_UNAVAILABLE');
+    await store.close();
+  });
+
   it('gives up on a server that says nothing', async () => {
     const store = open({ requestTimeoutMs: 50 });
     answer = () => undefined;

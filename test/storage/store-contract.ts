@@ -90,6 +90,24 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
       assert.equal(Buffer.from(into).toString(), '89456...');
     });
 
+    it('reads many ranges at once, wherever they lie in memory', async () => {
+      const whole = Buffer.from(Array.from({ length: 1 << 20 }, (_, i) => (i * 7 + (i >>> 9)) & 0xff));
+      await store.put('ranges', [whole]);
+      const step = 100_003;
+      const count = Math.ceil(whole.length / step);
+      const into = Buffer.from(new SharedArrayBuffer(whole.length + 13), 13);
+      const lengths = await Promise.all(
+        Array.from({ length: count }, (_, i) =>
+          store.getInto('ranges', i * step, into.subarray(i * step, (i + 1) * step)),
+        ),
+      );
+      assert.equal(
+        lengths.reduce((sum, length) => sum + length, 0),
+        whole.length,
+      );
+      assert.ok(whole.equals(into), 'bytes of one range stand in another');
+    });
+
     it('tells missing objects', async () => {
       assert.equal(await code(store.get('not/there')), 'invalid STORE_NOT_FOUND');
       assert.equal(await code(store.get('not/there', { start: 0, end: 1 })), 'invalid STORE_NOT_FOUND');
