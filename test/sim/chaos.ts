@@ -4,6 +4,7 @@
  * Every fault is counted with the state that it met.
  */
 import type { SeededRandom } from '../support/seeded-random.ts';
+import { StrayClient } from './clients.ts';
 import type { SimBroker } from './sim-broker.ts';
 import type { Mood } from './sim-store.ts';
 import type { Simulation } from './simulation.ts';
@@ -37,7 +38,7 @@ export class Chaos {
     else if (roll < 42) await this.#crash('power failure');
     else if (roll < 52) await this.#stop();
     else if (roll < 72) await this.#mood();
-    else if (roll < 82) await this.#disk();
+    else if (roll < 82) await (this.#sim.hasDisk ? this.#disk() : this.#takenOver());
     else if (roll < 88) await this.#pause();
     else if (roll < 94) await this.#zombie();
     else if (roll < 97) await this.#refused();
@@ -99,8 +100,14 @@ export class Chaos {
       }
     }
     await world.sleep(this.#random.below(3_000));
-    if (this.#random.chance(0.08)) await this.#startWithoutDisk();
+    if (this.#sim.hasDisk && this.#random.chance(0.08)) await this.#startWithoutDisk();
+    if (!this.#sim.hasDisk && this.#random.chance(0.4)) this.#move();
     await this.#restart();
+  }
+
+  #move(): void {
+    this.#note('move', null);
+    this.#sim.machine = this.#sim.newMachine();
   }
 
   /** Up again; now and then the first attempts die, too. */
@@ -109,10 +116,16 @@ export class Chaos {
     const { current } = cluster;
     if (current !== null && current.phase !== 'down') await this.#end(current, 'killed');
     cluster.close();
+    await this.#bringUp();
+  }
+
+  async #bringUp(insist = false): Promise<void> {
+    // Without a disk nothing but 30 s of silence tells that the owner is gone, or somebody who knows.
+    const takeOver = insist || (!this.#sim.hasDisk && this.#random.chance(0.5));
     await this.#sim.bringUp((broker) => {
       if (this.#random.chance(0.3))
         this.#arm(broker, this.#random.chance(0.7) ? 'killed' : 'power failure', 1 + this.#random.below(70));
-    });
+    }, takeOver);
   }
 
   async #stop(): Promise<void> {
@@ -124,10 +137,7 @@ export class Chaos {
       this.#arm(broker, this.#random.chance(0.7) ? 'killed' : 'power failure', 1 + this.#random.below(40));
     const outcome = await broker.stop();
     await world.sleep(this.#random.below(2_000));
-    if (outcome === 'clean' && this.#random.chance(0.5)) {
-      this.#note('move', null);
-      this.#sim.machine = this.#sim.newMachine();
-    }
+    if (outcome === 'clean' && this.#random.chance(0.5)) this.#move();
     await this.#restart();
   }
 
@@ -188,28 +198,51 @@ export class Chaos {
     broker.life.resume();
   }
 
-  /** The machine stalls, its volume goes to another one, and some time later the old broker wakes up. */
+  /**
+   * The machine stalls, its volume goes to another one (or the WAL in the bucket is taken from it), and some time later
+   * the old broker wakes up.
+   */
   async #zombie(): Promise<void> {
-    const { world, cluster, disks } = this.#sim;
+    const { world, cluster, disks, hasDisk } = this.#sim;
     const zombie = cluster.current!;
     this.#note('zombie', zombie);
     cluster.close();
+    zombie.superseded = true;
     zombie.life.pause();
-    const { disk } = zombie;
-    disk.processDied(zombie.life);
     const machine = this.#sim.newMachine();
-    disk.attached = machine;
-    disks.set(machine, disk);
+    if (hasDisk) {
+      const { disk } = zombie;
+      disk.processDied(zombie.life);
+      disk.attached = machine;
+      disks.set(machine, disk);
+    }
     this.#sim.machine = machine;
     this.#zombies++;
-    world.after(this.#random.below(this.#random.chance(0.5) ? 500 : 30_000), () => void this.#wake(zombie));
-    await this.#restart();
+    world.after(this.#random.below(this.#random.chance(0.5) ? 500 : 30_000), () => {
+      world.trace(`${zombie.life.name} wakes up`);
+      zombie.life.resume();
+      void this.#outlive(zombie);
+    });
+    await this.#bringUp();
   }
 
-  async #wake(zombie: SimBroker): Promise<void> {
+  /** Two owners at once: a second broker takes the WAL from one that is well and goes on. */
+  async #takenOver(): Promise<void> {
+    const { cluster } = this.#sim;
+    const first = cluster.current!;
+    this.#note('taken over', first);
+    cluster.close();
+    first.superseded = true;
+    this.#sim.machine = this.#sim.newMachine();
+    this.#zombies++;
+    void this.#outlive(first);
+    await this.#bringUp(true);
+  }
+
+  /** An owner that is no more: what it still acknowledges and shows must be there, and it must find out. */
+  async #outlive(zombie: SimBroker): Promise<void> {
     const { world, bucket, cluster } = this.#sim;
-    world.trace(`${zombie.life.name} wakes up`);
-    zombie.life.resume();
+    void new StrayClient(cluster, this.#random, zombie).run();
     let calmMs = 0;
     while (zombie.failure === null && !zombie.life.dead && world.violation === null) {
       await world.sleep(1_000);
@@ -232,7 +265,8 @@ export class Chaos {
     const sameMachine = this.#random.chance(0.5);
     this.#note('second broker', first);
     const machine = sameMachine ? first.machine : this.#sim.newMachine();
-    await this.#mustBeRefused(machine, sameMachine ? ['WAL_IN_USE'] : ['WAL_MISSING']);
+    const reason = sameMachine ? 'WAL_IN_USE' : 'WAL_MISSING';
+    await this.#mustBeRefused(machine, this.#sim.hasDisk ? [reason] : ['WAL_OWNER_ALIVE']);
   }
 
   async #startWithoutDisk(): Promise<void> {
@@ -261,11 +295,12 @@ export class Chaos {
     this.#note('bit flip', broker);
     await this.#end(broker, 'killed');
     await world.sleep(500);
-    const flipped = broker.disk.flipOld(5_000);
+    const { hasDisk } = this.#sim;
+    const flipped = hasDisk ? broker.disk.flipOld(5_000) : this.#sim.bucket.flipOldWal(5_000);
     if (flipped === null) return this.#restart();
-    world.trace(`bit flip at ${flipped.position}`);
+    world.trace(`bit flip in ${flipped.place}`);
     const next = this.#sim.newBroker(this.#sim.machine);
-    const outcome = await this.#sim.startOf(next);
+    const outcome = await this.#sim.startOf(next, hasDisk ? {} : { takeOver: true });
     if (outcome.ok) {
       if ((await cluster.verify(next)) && next.failure === null) {
         next.onFailed = () => {};

@@ -10,6 +10,7 @@ import { errorName } from '../support/load/error-name.ts';
 import type { SeededRandom } from '../support/seeded-random.ts';
 import { bufferOf, type Cluster, deleteRecords, fetch, listOffset, produce } from './cluster.ts';
 import type { PartitionModel, SentBatch, TopicModel } from './model.ts';
+import type { SimBroker } from './sim-broker.ts';
 import { ConnectionLost, type SimConnection } from './sim-network.ts';
 
 const windowBatches = 5;
@@ -337,6 +338,57 @@ export class Consumer extends Client {
       this.cluster.world.fail(
         `${log.name}: the first record from ${timestamp} on is said to be ${offset}, ${before} is earlier`,
       );
+  }
+}
+
+/** Did not hear that another broker serves now: goes on with the old one for as long as that answers. */
+export class StrayClient {
+  readonly #cluster: Cluster;
+  readonly #random: SeededRandom;
+  readonly #broker: SimBroker;
+
+  constructor(cluster: Cluster, random: SeededRandom, broker: SimBroker) {
+    this.#cluster = cluster;
+    this.#random = random;
+    this.#broker = broker;
+  }
+
+  async run(): Promise<void> {
+    const { world } = this.#cluster;
+    const { life } = this.#broker;
+    let connection: SimConnection | null = null;
+    while (!life.dead && this.#broker.failure === null && world.violation === null) {
+      try {
+        connection ??= this.#cluster.connect(this.#broker);
+        await this.#step(connection);
+      } catch (error) {
+        if (!(error instanceof ConnectionLost)) throw error;
+        connection = null;
+      }
+      await world.sleep(20 + this.#random.below(200));
+    }
+    connection?.close();
+  }
+
+  async #step(connection: SimConnection): Promise<void> {
+    const { model, world } = this.#cluster;
+    const topics = [...model.topics.values()].filter((topic) => !topic.deleted && !topic.doubtful);
+    if (topics.length === 0) return;
+    const topic = this.#random.pick(topics);
+    const index = this.#random.below(topic.partitions.length);
+    const log = topic.partitions[index]!;
+    if (this.#random.chance(0.3)) {
+      const offset = Math.max(log.start, log.end - 5);
+      const { errorCode, records } = await fetch(connection, topic.name, index, offset, 20_000, 100);
+      const there = !topic.deleted && !topic.doubtful && errorCode === 0;
+      if (there && records !== null && records.byteLength > 0) log.observe(bufferOf(records), offset);
+      return;
+    }
+    const batch = model.batch({ records: 1, valueBytes: 50, timestamp: world.wall() });
+    const { errorCode, baseOffset } = await produce(connection, topic.name, index, batch);
+    if (topic.deleted || topic.doubtful || errorCode !== 0) return;
+    world.trace(`${this.#broker.life.name} acknowledges batch ${batch.id} to a stray client`);
+    log.acknowledge(batch, baseOffset);
   }
 }
 

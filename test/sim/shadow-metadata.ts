@@ -113,6 +113,7 @@ export class ShadowMetadata {
             this.#world.fail(`${key} is deleted while the metadata name it`);
       return;
     }
+    if (key.startsWith('wal/')) this.#onWalDelete(key);
     if (!key.startsWith('data/')) return;
     const id = key.slice(key.lastIndexOf('/') + 1);
     if (image.objects.has(id)) this.#world.fail(`${key} is deleted while the metadata name it`);
@@ -129,6 +130,18 @@ export class ShadowMetadata {
     const due = image.dropped.get(id);
     if (due !== undefined && due > this.#world.wall() + this.skewMaxMs)
       this.#world.fail(`${key} is deleted ${due - this.#world.wall()} ms before its grace period is over`);
+  }
+
+  /** Birth and seals stay for ever; entries go when the metadata have freed them. */
+  #onWalDelete(key: string): void {
+    const [, logId, name] = key.split('/');
+    const number = Number(name);
+    if (Number.isNaN(number)) return;
+    const record = this.image.wals.get(logId!);
+    const { kind } = decodeSequenced(crc32c, key, number, this.#bucket.objects.get(key)!.data);
+    if (number === 0 || kind !== 'data') this.#world.fail(`${key} is deleted: the ${kind} must stay`);
+    else if (record === undefined || number > record.freed.sequence)
+      this.#world.fail(`${key} is deleted, the metadata have freed ${record?.freed.sequence ?? 'nothing'}`);
   }
 
   /** Objects that the present manifest of a stream names. */

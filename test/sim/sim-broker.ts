@@ -18,8 +18,19 @@ import { SimListeners } from './sim-network.ts';
 import { type SimBucket, SimStore } from './sim-store.ts';
 import { Life, type SimWorld } from './world.ts';
 
+export type WalShape =
+  | { readonly kind: 'files' }
+  | {
+      readonly kind: 'objects';
+      readonly batchBytes: number;
+      readonly lingerMs: number;
+      readonly inFlight: number;
+    };
+
 /** Sizes and rhythms of one seed. */
 export interface Shape {
+  /** Where the WAL is: files of the machine's disk, or objects in the bucket, which need no disk. */
+  readonly wal: WalShape;
   readonly volumes: number;
   readonly walBytes: number;
   readonly walGrowth: { readonly initial: number; readonly chunk: number; readonly slice: number };
@@ -40,12 +51,24 @@ export interface Shape {
 
 const KiB = 1024;
 
-export function drawShape(random: SeededRandom): Shape {
+/** A quarter has its WAL in the bucket. Drawn apart: the other choices are the same for each kind. */
+export function drawWal(random: SeededRandom): WalShape {
+  if (!random.chance(0.25)) return { kind: 'files' };
+  return {
+    kind: 'objects',
+    batchBytes: random.pick([32, 128, 4096]) * KiB,
+    lingerMs: random.pick([0, 20, 250]),
+    inFlight: random.pick([1, 4, 16]),
+  };
+}
+
+export function drawShape(random: SeededRandom, wal: WalShape): Shape {
   const walBytes = random.pick([384, 512, 1024, 2048]) * KiB;
   const grows = random.chance(0.4);
   const initial = grows ? 192 * KiB : walBytes;
   const logCacheBytes = random.pick([256, 384, 768, 1536]) * KiB;
   return {
+    wal,
     volumes: random.chance(0.25) ? 2 : 1,
     walBytes,
     walGrowth: { initial, chunk: 128 * KiB, slice: 32 * KiB },
@@ -68,8 +91,17 @@ export function drawShape(random: SeededRandom): Shape {
 
 export const objectGraceMs = 20_000;
 
+/** What an operator says at a start. */
+export interface StartOptions {
+  readonly abandonWals?: readonly string[];
+  /** The last owner is dead, or shall be fenced. */
+  readonly takeOver?: boolean;
+}
+
 /** Nothing here may depend on the machine that runs the simulation. */
-export function configOf(shape: Shape, abandonWals: readonly string[] = []): BrokerConfig {
+export function configOf(shape: Shape, options: StartOptions = {}): BrokerConfig {
+  const { abandonWals = [], takeOver = false } = options;
+  const { wal } = shape;
   const { settings } = resolveSettings({
     profile: 'embedded',
     machine: { memoryBytes: 8 * 2 ** 30, cores: 2 },
@@ -80,14 +112,15 @@ export function configOf(shape: Shape, abandonWals: readonly string[] = []): Bro
       { name: 'offsets.topic.num.partitions', value: 1, origin: 'simulation' },
     ],
   });
-  const config = brokerConfig(settings, { hostname: 'simulated' }, { abandonWals });
+  const config = brokerConfig(settings, { hostname: 'simulated' }, { abandonWals, takeOver });
   return {
     ...config,
     wals: Array.from({ length: shape.volumes }, (_, i) => ({
       ...config.wals[0]!,
-      location: `/volumes/${i}`,
+      location: wal.kind === 'objects' ? 'store:' : `/volumes/${i}`,
       capacityBytes: shape.walBytes,
       lingerMs: shape.lingerMs,
+      ...(wal.kind === 'objects' ? { objects: wal } : {}),
     })),
     threads: 0,
     native: false,
@@ -161,6 +194,8 @@ export class SimBroker {
   phase: Phase = 'starting';
   broker: RunningBroker | null = null;
   failure: Error | null = null;
+  /** Another broker was started to take over from it: that it is fenced is no surprise. */
+  superseded = false;
   readonly #store: SimStore;
   /** Told when the broker gives up by itself. */
   onFailed: () => void = () => {};
@@ -180,11 +215,12 @@ export class SimBroker {
   }
 
   /** Never rejects; `error` null says that the process was killed. */
-  async start(shape: Shape, concern: number, abandonWals: readonly string[] = []): Promise<Outcome> {
+  async start(shape: Shape, concern: number, options: StartOptions = {}): Promise<Outcome> {
     const { world, life } = this;
-    world.trace(`${life.name} starts on ${this.machine}`);
+    const told = Object.keys(options).join(', ');
+    world.trace(`${life.name} starts on ${this.machine}${told === '' ? '' : ` with ${told}`}`);
     const random = world.random(concern);
-    const started = RunningBroker.start(configOf(shape, abandonWals), {
+    const started = RunningBroker.start(configOf(shape, options), {
       clock: world.clockOf(life),
       random,
       logger: this.#logger(),

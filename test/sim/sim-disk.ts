@@ -102,7 +102,7 @@ export class SimDisk {
   }
 
   /** Turns over one bit of a page that was written so long ago and holds more than zeros; null when there is none. */
-  flipOld(ageMs: number): { readonly position: number; restore(): void } | null {
+  flipOld(ageMs: number): { readonly place: string; restore(): void } | null {
     const old: { file: SimFile; page: number }[] = [];
     for (const file of this.files.values()) {
       for (const [page, time] of file.writtenAt) {
@@ -117,7 +117,7 @@ export class SimDisk {
     const bit = 1 << this.random.below(8);
     file.bytes[position]! ^= bit;
     return {
-      position,
+      place: `${position}`,
       restore: () => {
         file.bytes[position]! ^= bit;
       },

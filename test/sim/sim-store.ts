@@ -77,6 +77,24 @@ export class SimBucket {
     this.objects.delete(key);
   }
 
+  /** Turns over one bit of a WAL's entry that was stored so long ago; null when there is none. */
+  flipOldWal(ageMs: number): { readonly place: string; restore(): void } | null {
+    const isOld = ([key, { modifiedMs }]: [string, StoredObject]): boolean =>
+      /^wal\/[^/]+\/\d+$/.test(key) && modifiedMs <= this.world.wall() - ageMs;
+    const old = [...this.objects].filter(isOld);
+    if (old.length === 0) return null;
+    const [key, { data }] = this.random.pick(old);
+    const position = this.random.below(data.length);
+    const bit = 1 << this.random.below(8);
+    data[position]! ^= bit;
+    return {
+      place: `${key} at ${position}`,
+      restore: () => {
+        data[position]! ^= bit;
+      },
+    };
+  }
+
   newUploadId(): string {
     return `upload-${++this.#uploadNumber}`;
   }
@@ -101,6 +119,11 @@ export class SimBucket {
   }
 }
 
+/** Stored and deleted at once by a start that waits for the silence of a WAL's owner. */
+function isQuestion(key: string): boolean {
+  return /^wal\/[^/]+\/starter-/.test(key);
+}
+
 type Fate = 'answered' | 'lost' | 'answer lost' | 'late' | 'twice' | 'throttled';
 
 export class SimStore implements ObjectStore {
@@ -111,7 +134,7 @@ export class SimStore implements ObjectStore {
   readonly perfect: boolean;
   /** The effect under way comes after its answer: the caller may have changed the body. */
   #answered = false;
-  /** Puts and deletes asked for. */
+  /** Puts and deletes asked for; those by which a starter asks the store for its time do not count. */
   puts = 0;
 
   constructor(bucket: SimBucket, life: Life, perfect = false) {
@@ -122,7 +145,7 @@ export class SimStore implements ObjectStore {
 
   put(key: string, body: readonly Uint8Array[], options?: PutOptions): Promise<void> {
     checkKey(key);
-    this.puts++;
+    if (!isQuestion(key)) this.puts++;
     const data = Buffer.concat(body);
     return this.#request(`put ${key}`, data.length, () => {
       if (!this.#answered) this.#unchanged(key, body, data);
@@ -209,7 +232,7 @@ export class SimStore implements ObjectStore {
 
   delete(keys: readonly string[]): Promise<void> {
     const wanted = [...keys];
-    this.puts++;
+    if (!wanted.every(isQuestion)) this.puts++;
     return this.#request(`delete ${wanted.join(' ')}`, 0, () => {
       for (const key of wanted) this.bucket.remove(key);
     });

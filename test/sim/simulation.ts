@@ -13,7 +13,7 @@ import { Cluster } from './cluster.ts';
 import { Coverage } from './coverage.ts';
 import { Model } from './model.ts';
 import { ShadowMetadata } from './shadow-metadata.ts';
-import { drawShape, type Shape, SimBroker } from './sim-broker.ts';
+import { drawShape, drawWal, type Shape, SimBroker, type StartOptions } from './sim-broker.ts';
 import { SimDisk } from './sim-disk.ts';
 import { SimBucket } from './sim-store.ts';
 import { SimWorld, Violation } from './world.ts';
@@ -46,7 +46,16 @@ const skewMsMax = 3_000;
 /** A start that is refused while nothing is wrong. */
 const startPatienceMs = 180_000;
 
-const concerns = { shape: 1, store: 2, disk: 3, network: 4, chaos: 5, clients: 100, lives: 10_000 } as const;
+const concerns = {
+  shape: 1,
+  store: 2,
+  disk: 3,
+  network: 4,
+  chaos: 5,
+  wal: 6,
+  clients: 100,
+  lives: 10_000,
+} as const;
 
 export class Simulation {
   readonly world: SimWorld;
@@ -73,7 +82,7 @@ export class Simulation {
     this.world = world;
     this.operations = options.operations ?? 2_000;
     this.faultsMin = options.faults ?? 10;
-    this.shape = drawShape(world.random(concerns.shape));
+    this.shape = drawShape(world.random(concerns.shape), drawWal(world.random(concerns.wal)));
     this.bucket = new SimBucket(world, world.random(concerns.store));
     this.shadow = new ShadowMetadata(world, this.bucket);
     this.shadow.skewMaxMs = 2 * skewMsMax;
@@ -167,21 +176,26 @@ export class Simulation {
     return broker;
   }
 
-  startOf(broker: SimBroker, abandon: readonly string[] = []) {
-    return broker.start(this.shape, concerns.lives + this.lives, abandon);
+  startOf(broker: SimBroker, options: StartOptions = {}) {
+    return broker.start(this.shape, concerns.lives + this.lives, options);
+  }
+
+  get hasDisk(): boolean {
+    return this.shape.wal.kind === 'files';
   }
 
   /**
    * Starts brokers on the present machine until one serves and has shown all it should. `arm` may arrange for the next
    * one to die on the way. False when something was found wrong.
    */
-  async bringUp(arm: (broker: SimBroker) => void = () => {}): Promise<boolean> {
+  async bringUp(arm: (broker: SimBroker) => void = () => {}, takeOver = false): Promise<boolean> {
     const { world } = this;
     let patience = world.time + startPatienceMs;
+    let told = takeOver;
     for (let attempt = 1; world.violation === null; attempt++) {
       const broker = this.newBroker(this.machine);
       if (attempt === 1) arm(broker);
-      const outcome = await this.startOf(broker);
+      const outcome = await this.startOf(broker, told ? { takeOver: true } : {});
       if (outcome.ok) {
         const held = broker.life.killAfterCalls;
         broker.life.killAfterCalls = 0;
@@ -199,7 +213,10 @@ export class Simulation {
       broker.end();
       const { error } = outcome;
       if (this.bucket.mood !== 'calm') patience = world.time + startPatienceMs;
-      else if (error !== null && !this.#excusable(error.code)) {
+      else if (error?.code === 'WAL_OWNER_ALIVE' && !told) {
+        // Something of a dead life has landed late, or a zombie lives: the operator insists.
+        told = true;
+      } else if (error !== null && !this.#excusable(error.code)) {
         world.fail(`a start was refused: ${error.code} ${error.message}`);
         return false;
       }
@@ -219,7 +236,7 @@ export class Simulation {
 
   /** The broker of the moment gave up by itself: nobody fenced it, so it should not have. */
   #onFailed(broker: SimBroker): void {
-    if (this.cluster.current !== broker || broker.phase === 'down') return;
+    if (this.cluster.current !== broker || broker.phase === 'down' || broker.superseded) return;
     const kind = (broker.failure as { kind?: string } | null)?.kind;
     const known = errorKinds.find((each) => each === kind);
     if (known !== 'unavailable') this.world.fail(`the broker gave up: ${broker.failure?.stack ?? ''}`);
