@@ -37,8 +37,8 @@ export async function tellAbandoned(
   tell(wal, image, batches === null ? null : endsOf(batches), logger);
 }
 
-/** null = the broker's own store. */
-function storeUrlOf(location: string, configs: readonly WalConfig[]): string | null {
+/** Store of a volume of objects; null = the broker's own. */
+export function storeUrlOf(location: string, configs: readonly WalConfig[]): string | null {
   const config = configs.find((one) => one.location === location);
   if (config !== undefined) return config.storeUrl;
   return location === 'store:' ? null : location.replace(/^store:/, '');

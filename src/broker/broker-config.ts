@@ -95,6 +95,8 @@ export interface BrokerConfig {
   readonly objectGraceMs: number;
   readonly retentionCheckMs: number;
   readonly abandonWals: readonly string[];
+  /** Damaged WALs of which all that is whole is kept. */
+  readonly salvageWals: readonly string[];
   /** Take WALs from an owner that may still live. */
   readonly takeOver: boolean;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';

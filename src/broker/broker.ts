@@ -216,6 +216,7 @@ export class RunningBroker {
       storeUrl: config.storeUrl,
       openStore: (url) => guardedStore(url, { clock, random, crc32c, board: this.board }),
       takeOver: config.takeOver,
+      salvage: new Set(config.salvageWals),
       files: this.files,
       crc32c,
       clock,

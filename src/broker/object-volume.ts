@@ -86,9 +86,10 @@ export async function recoverObjectVolume(
   await recovery.read();
   if (!deps.takeOver) await recovery.lookBehind();
   const recovered = await recovery.result();
-  judgeRecovered(volume, recovered, deps.logger);
+  judgeRecovered(volume, recovered, deps);
   volume.objects!.recovery = recovery;
   volume.recovered = recovered;
+  volume.bytes = recovered.bytes;
 }
 
 /**
@@ -109,8 +110,8 @@ export async function claimObjectVolume(
     moved || objects.recovery === null
       ? await ObjectWalRecovery.open(identity, current.freed, volume.config.capacityBytes)
       : objects.recovery;
-  const claimed = await recovery.claim(deps.clock, current.epoch);
-  if (claimed.state === 'damaged' || moved) judgeRecovered(volume, claimed, deps.logger);
+  const claimed = await recovery.claim(deps.clock, current.epoch, deps.salvage.has(volume.logId));
+  if (claimed.state === 'damaged' || moved) judgeRecovered(volume, claimed, deps);
   objects.claimed = claimed;
   volume.recovered = claimed;
   volume.bytes = claimed.bytes;

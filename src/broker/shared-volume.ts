@@ -109,7 +109,7 @@ function inUse(path: string, by: string): Error {
   );
 }
 
-async function openPredecessor(
+export async function openPredecessor(
   index: number,
   config: WalConfig,
   record: WalRecord,
@@ -175,21 +175,19 @@ async function closedInOrder(here: readonly WalRecord[], deps: VolumeDeps): Prom
   return null;
 }
 
-/** Fences the owner of every log in this volume's place, then reads what it had written by then. */
-export async function claimPredecessors(volume: Volume, clusterId: string, deps: VolumeDeps): Promise<void> {
-  const { crc32c, random, writer, logger } = deps;
-  for (const predecessor of volume.predecessors) {
-    const { logId } = predecessor;
-    const epoch = volumeEpoch(predecessor);
-    await writeFence(predecessor.device!, encodeFence({ logId, clusterId, epoch, writer }, random, crc32c));
-    const from = predecessor.record!.freed;
-    predecessor.recovered = await recoverWal(predecessor.device!, {
-      crc32c,
-      expectClusterId: clusterId,
-      from,
-    });
-    judgeRecovered(predecessor, predecessor.recovered, logger);
-  }
+/** Fences the owner of a log in a volume's place, then reads what it had written by then. */
+export async function claimPredecessor(
+  predecessor: Volume,
+  clusterId: string,
+  deps: VolumeDeps,
+): Promise<void> {
+  const { crc32c, random, writer } = deps;
+  const { logId } = predecessor;
+  const epoch = volumeEpoch(predecessor);
+  await writeFence(predecessor.device!, encodeFence({ logId, clusterId, epoch, writer }, random, crc32c));
+  const from = predecessor.record!.freed;
+  predecessor.recovered = await recoverWal(predecessor.device!, { crc32c, expectClusterId: clusterId, from });
+  judgeRecovered(predecessor, predecessor.recovered, deps);
 }
 
 /** Makes the volume this broker's own: the page is durable before the first commit. */

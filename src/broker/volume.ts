@@ -31,6 +31,8 @@ export interface VolumeDeps {
   readonly openStore: (url: string) => Promise<ObjectStore>;
   /** Take logs from an owner that may live: it is fenced. */
   readonly takeOver: boolean;
+  /** Ids of logs whose damage is accepted; those that prove whole are removed from it. */
+  readonly salvage: Set<string>;
   /** Bytes written at a first start; the default where absent. */
   readonly initialBytes?: number | undefined;
 }
@@ -62,8 +64,8 @@ export interface Volume {
   readonly objects: ObjectLog | null;
   /** Shared volumes: the fence page that their owner must find after each write. */
   fence: Buffer | null;
-  /** Logs of fenced owners in this volume's place: read, brought into objects, and never written again. */
-  readonly predecessors: readonly Volume[];
+  /** Logs of fenced owners in this volume's place, and damaged ones: read, brought into objects, and never written again. */
+  readonly predecessors: Volume[];
   release(): void;
 }
 
@@ -104,14 +106,19 @@ export function missingWal(wal: WalRecord): MillraceError {
 
 const rangesNamed = 10;
 
-/** Logs what a volume holds, and refuses damage by naming what is lost. */
-export function judgeRecovered(volume: Volume, recovered: RecoveredWal, logger: Logger): void {
+/** Logs what a volume holds, and refuses damage, unless it is salvaged, by naming what is lost. */
+export function judgeRecovered(
+  volume: Volume,
+  recovered: RecoveredWal,
+  { logger, salvage }: Pick<VolumeDeps, 'logger' | 'salvage'>,
+): void {
   const { logId, path } = volume;
   if (recovered.state !== 'damaged') {
     const fields = { log: logId, state: recovered.state, batches: recovered.batches.count };
     logger.info('write-ahead log read', fields);
     return;
   }
+  if (salvage.has(logId)) return;
   for (const { topicId, partition, from, until, reason } of recovered.lost) {
     const fields = { topic: topicId, partition, from, until, reason };
     logger.error('offsets lost in a damaged write-ahead log', fields);
@@ -130,6 +137,7 @@ export function judgeRecovered(volume: Volume, recovered: RecoveredWal, logger: 
     'corrupt',
     'WAL_DAMAGED',
     `the write-ahead log ${path} is damaged (${recovered.reasons.slice(0, rangesNamed).join('; ')}${loss}); nothing was changed. ` +
-      `Restore the volume, or give up what it holds with --abandon-wal ${logId}`,
+      `Restore the volume; or start with --salvage-wal ${logId}, which keeps every whole one of the ${recovered.batches.count} batches found and ` +
+      `loses what is damaged or missing; or with --abandon-wal ${logId}, which gives up all that only this log holds`,
   );
 }

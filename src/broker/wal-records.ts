@@ -43,7 +43,10 @@ function openRecord(volume: Volume, nodeId: number): WalRecord {
   };
 }
 
-/** Logs of fenced owners, whose records are in objects now: recorded empty, then removed, then forgotten. */
+/**
+ * Logs of fenced owners, whose records are in objects now: recorded empty, then removed, then forgotten. Damaged ones are
+ * recorded as given up and stay where they are: somebody may want to look at them.
+ */
 export async function retirePredecessors(
   volumes: readonly Volume[],
   metadata: MetadataStore,
@@ -53,7 +56,15 @@ export async function retirePredecessors(
   for (const { predecessors } of volumes) {
     for (const { logId, recovered } of predecessors) {
       const record = metadata.image.wals.get(logId)!;
-      emptied.push({ type: 'wal', wal: { ...record, state: 'empty', freed: { ...recovered!.next } } });
+      const damaged = recovered!.state === 'damaged';
+      const state = damaged ? 'abandoned' : 'empty';
+      emptied.push({ type: 'wal', wal: { ...record, state, freed: { ...recovered!.next } } });
+      if (!damaged) continue;
+      const fields = { log: logId, location: record.location };
+      deps.logger.warn(
+        'what is whole of the damaged write-ahead log is in objects now; it stays and is not used',
+        fields,
+      );
     }
   }
   if (emptied.length > 0) await metadata.commit(emptied);

@@ -14,8 +14,9 @@ import {
   openObjectVolume,
   recoverObjectVolume,
 } from './object-volume.ts';
+import { adopt, claimSalvaged, openSalvaged } from './salvage.ts';
 import {
-  claimPredecessors,
+  claimPredecessor,
   fenceOwn,
   isShared,
   openSharedVolume,
@@ -42,17 +43,23 @@ export async function openVolumes(
   // Whichever node wrote them: metadata with a single owner have nobody else who would bring their records in.
   const recorded = [...image.wals.values()].filter((wal) => wal.kind !== 'memory');
   const open = recorded.filter((wal) => wal.state === 'open' && !abandon.has(wal.logId));
+  const salvaged = await openSalvaged(configs, image, abandon, deps);
+  const passed = new Set([...abandon, ...deps.salvage]);
   const volumes: Volume[] = [];
   try {
     for (const [index, config] of configs.entries()) {
-      volumes.push(await openAnyVolume(index, config, recorded, volumes, image.clusterId, abandon, deps));
+      volumes.push(await openAnyVolume(index, config, recorded, volumes, image.clusterId, passed, deps));
+    }
+    while (salvaged.length > 0) {
+      const log = salvaged.pop()!;
+      adopt(volumes[log.index]!, log);
     }
     for (const wal of open) {
       if (!isTaken(wal, volumes)) throw missingWal(wal);
     }
     return volumes;
   } catch (error) {
-    for (const volume of volumes) volume.release();
+    for (const volume of [...volumes, ...salvaged]) volume.release();
     throw error;
   }
 }
@@ -71,11 +78,11 @@ async function openAnyVolume(
   recorded: readonly WalRecord[],
   taken: readonly Volume[],
   clusterId: string,
-  abandon: ReadonlySet<string>,
+  passed: ReadonlySet<string>,
   deps: VolumeDeps,
 ): Promise<Volume> {
   const candidates = recorded.filter(
-    (wal) => wal.state !== 'abandoned' && !abandon.has(wal.logId) && !isTaken(wal, taken),
+    (wal) => wal.state !== 'abandoned' && !passed.has(wal.logId) && !isTaken(wal, taken),
   );
   switch (locationKind(config.location)) {
     case 'memory':
@@ -223,7 +230,10 @@ export async function recoverVolumes(
   deps: VolumeDeps,
 ): Promise<void> {
   for (const volume of volumes) {
-    for (const predecessor of volume.predecessors) await recoverBlockVolume(predecessor, clusterId, deps);
+    for (const predecessor of volume.predecessors) {
+      // Salvaged ones were read when they were opened.
+      if (predecessor.recovered === null) await recoverBlockVolume(predecessor, clusterId, deps);
+    }
     if (volume.record === null) continue;
     if (volume.kind === 'object') await recoverObjectVolume(volume, clusterId, deps);
     else if (volume.device !== null) await recoverBlockVolume(volume, clusterId, deps);
@@ -236,7 +246,7 @@ async function recoverBlockVolume(volume: Volume, clusterId: string, deps: Volum
     expectClusterId: clusterId,
     from: volume.record!.freed,
   });
-  judgeRecovered(volume, recovered, deps.logger);
+  judgeRecovered(volume, recovered, deps);
   volume.recovered = recovered;
   volume.bytes = volume.device;
 }
@@ -251,7 +261,12 @@ export async function claimVolumes(
   deps: VolumeDeps,
 ): Promise<void> {
   for (const volume of volumes) {
-    await claimPredecessors(volume, image.clusterId, deps);
+    for (const predecessor of volume.predecessors) {
+      const record = image.wals.get(predecessor.logId) ?? predecessor.record!;
+      if (deps.salvage.has(predecessor.logId))
+        await claimSalvaged(predecessor, record, image.clusterId, deps);
+      else await claimPredecessor(predecessor, image.clusterId, deps);
+    }
     if (volume.record === null) continue;
     const current = image.wals.get(volume.logId) ?? volume.record;
     if (volume.kind === 'object') await claimObjectVolume(volume, current, image.clusterId, deps);

@@ -17,6 +17,7 @@ export interface StartCommand {
   /** In order; later ones win. */
   readonly flags: readonly GivenSetting[];
   readonly abandonWals: readonly string[];
+  readonly salvageWals: readonly string[];
   readonly takeOver: boolean;
 }
 /** An operator's command: it looks at a store and ends. */
@@ -58,6 +59,7 @@ const options = {
   config: { type: 'string' },
   set: { type: 'string' },
   'abandon-wal': { type: 'string' },
+  'salvage-wal': { type: 'string' },
   'take-over': { type: 'boolean' },
   json: { type: 'boolean' },
   verify: { type: 'boolean' },
@@ -66,7 +68,7 @@ const options = {
   version: { type: 'boolean', short: 'v' },
 } as const;
 /** May be given several times. */
-const repeatable: ReadonlySet<string> = new Set(['wal', 'listen', 'set', 'abandon-wal']);
+const repeatable: ReadonlySet<string> = new Set(['wal', 'listen', 'set', 'abandon-wal', 'salvage-wal']);
 const commands = ['start', 'doctor', 'inspect', 'help'] as const;
 /** Options that not every command takes. */
 const toolOptions: Readonly<Record<string, readonly string[]>> = {
@@ -74,7 +76,7 @@ const toolOptions: Readonly<Record<string, readonly string[]>> = {
   verify: ['inspect'],
   topic: ['inspect'],
 };
-const startOptions = ['data', 'wal', 'listen', 'http', 'threads', 'abandon-wal', 'take-over'];
+const startOptions = ['data', 'wal', 'listen', 'http', 'threads', 'abandon-wal', 'salvage-wal', 'take-over'];
 const argumentsMax = 1_000;
 
 export const optionsHelp: readonly (readonly [string, string])[] = [
@@ -87,6 +89,10 @@ export const optionsHelp: readonly (readonly [string, string])[] = [
   ['--profile NAME', 'set of defaults: start, dev or embedded'],
   ['--config FILE', 'settings as Java properties, key=value a line'],
   ['--set KEY=VALUE', 'any setting below; may be repeated'],
+  [
+    '--salvage-wal ID',
+    'start with all that is whole of a damaged WAL; lost offsets are named; may be repeated',
+  ],
   ['--abandon-wal ID', 'give up the records of a lost WAL (they are gone); may be repeated'],
   ['--take-over', 'take a shared or object WAL from a broker that may still live: it is fenced'],
   ['--json', 'doctor, inspect: print one JSON object instead of words'],
@@ -148,6 +154,7 @@ export function parseCommandLine(args: readonly string[]): Command {
     configFile: given.get('config')?.[0] ?? null,
     flags: settingsOf(given),
     abandonWals: given.get('abandon-wal') ?? [],
+    salvageWals: given.get('salvage-wal') ?? [],
     takeOver: given.has('take-over'),
   };
 }

@@ -102,6 +102,7 @@ async function serve(
     logger,
     startedAtMs: host.startedAtMs,
     abandonWals: command.abandonWals,
+    salvageWals: command.salvageWals,
     takeOver: command.takeOver,
   });
   try {

@@ -9,6 +9,8 @@ export interface BrokerOptions {
   readonly startedAtMs?: number;
   /** Ids of lost WALs whose records are given up (an unclean election, once, on this start). */
   readonly abandonWals?: readonly string[];
+  /** Ids of damaged WALs: what is whole is kept, lost offsets answer CORRUPT_MESSAGE (once, on this start). */
+  readonly salvageWals?: readonly string[];
   /** Take WALs from an owner that may still live: it is fenced and stops. */
   readonly takeOver?: boolean;
 }

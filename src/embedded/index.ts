@@ -48,6 +48,7 @@ export async function startBroker(options: Partial<BrokerOptions> = {}): Promise
     { hostname: hostname() },
     {
       abandonWals: options.abandonWals ?? [],
+      salvageWals: options.salvageWals ?? [],
       takeOver: options.takeOver ?? false,
     },
   );

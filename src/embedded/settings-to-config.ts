@@ -41,7 +41,11 @@ function listeners(settings: Settings): ListenerConfig[] {
 export function brokerConfig(
   settings: Settings,
   machine: { readonly hostname: string },
-  given: { readonly abandonWals: readonly string[]; readonly takeOver?: boolean },
+  given: {
+    readonly abandonWals: readonly string[];
+    readonly salvageWals?: readonly string[];
+    readonly takeOver?: boolean;
+  },
 ): BrokerConfig {
   const limits = deriveLimits(settings);
   const inMemory =
@@ -132,6 +136,7 @@ export function brokerConfig(
     objectGraceMs,
     retentionCheckMs: settings['log.retention.check.interval.ms'],
     abandonWals: given.abandonWals,
+    salvageWals: given.salvageWals ?? [],
     takeOver: given.takeOver ?? false,
     logLevel: settings['log.level'],
     logFormat: settings['log.format'],

@@ -171,12 +171,15 @@ export class ObjectWalRecovery {
     }
   }
 
-  /** Fences every earlier owner: seals the first missing number, again until it wins, and reads up to there. */
-  async claim(clock: Clock, epochRecorded: number): Promise<RecoveredObjectWal> {
+  /**
+   * Fences every earlier owner: seals the first missing number, again until it wins, and reads up to there.
+   * @param salvage seal a damaged log, too, behind the last number that is there; else damage is only reported.
+   */
+  async claim(clock: Clock, epochRecorded: number, salvage = false): Promise<RecoveredObjectWal> {
     for (;;) {
       await this.read();
       await this.lookBehind();
-      if (this.#reasons.length > 0) return this.result();
+      if (this.#reasons.length > 0 && !salvage) return this.result();
       const number = this.#walk.next;
       const epoch = Math.max(this.#walk.epoch, epochRecorded) + 1;
       if ((await sealNumber(this.#identity.entries, clock, number, epoch)) !== null) continue;

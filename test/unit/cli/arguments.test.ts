@@ -8,7 +8,7 @@ function parse(line: string) {
 
 test('start takes its options as settings, in order', () => {
   const command = parse(
-    'start --data /d --wal file:///a --wal=file:///b --listen :9092 --listen tls://:9093 --set a=b --set c=d=e --abandon-wal x',
+    'start --data /d --wal file:///a --wal=file:///b --listen :9092 --listen tls://:9093 --set a=b --set c=d=e --abandon-wal x --salvage-wal y --salvage-wal=z',
   );
   assert.deepEqual(command, {
     kind: 'start',
@@ -21,6 +21,7 @@ test('start takes its options as settings, in order', () => {
       { name: 'c', value: 'd=e', origin: '--set' },
     ],
     abandonWals: ['x'],
+    salvageWals: ['y', 'z'],
     takeOver: false,
   });
 });
