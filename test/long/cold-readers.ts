@@ -27,6 +27,8 @@ const readers = 10;
 const arenaBytes = 512 * MiB;
 const boundBytes = arenaBytes + 512 * MiB;
 const producedPerSecond = 20e6;
+/** A frame in one segment of the loopback (65,483 bytes): a longer one waits for a delayed acknowledgement with its tail. */
+const pacedBatchBytes = 60_000;
 const aloneMs = 12_000;
 const staggerMs = 300;
 /** Bytes from the store per byte served, of readers that start together. */
@@ -204,7 +206,7 @@ async function runOn(store: Store, context: LongContext, gb: number): Promise<Ru
     context.say(`${store.name}: ${gb} GB in the store`);
     const address = addressOf();
     // Recent data of the log cache, to be left alone by cold reads; and memory touched once.
-    const options = { address, topic: 'live', partitions, batchBytes: 64 * 1024 };
+    const options = { address, topic: 'live', partitions, batchBytes: pacedBatchBytes };
     await eventually(async () => {
       const warm = await PacedProducer.start({ ...options, bytesPerSecond: 60e6 });
       await new Promise((resolve) => setTimeout(resolve, 5_000));
