@@ -39,6 +39,8 @@ export interface WalConfig {
   /** Writes and bytes per second; Infinity = no budget. */
   readonly iops: number;
   readonly bandwidth: number;
+  /** A write without an answer for so long ends the volume's epoch. */
+  readonly writeTimeoutMs: number;
   /** Added to every write: for measurements on disks faster than cloud disks. */
   readonly extraWriteDelayMs: number;
   /** Of a volume of objects. */

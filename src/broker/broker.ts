@@ -556,7 +556,7 @@ export class RunningBroker {
       this.metadata?.close().catch(() => {}),
     );
     if (clean) await this.store?.close().catch(() => {});
-    if (closed) {
+    if (closed && !(this.deployment?.stuck() ?? false)) {
       for (const volume of this.volumes) volume.release();
       for (const release of this.releases) release();
       this.threadNative.release();

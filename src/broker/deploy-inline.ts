@@ -70,6 +70,7 @@ export async function deployInline(parts: DeployParts): Promise<Deployment> {
         );
       }
     },
+    stuck: () => false,
     usedBytes: (volume) => usage[volume]!().usedBytes,
     walMetrics: (volume) => usage[volume]!(),
     walWriteBuckets: (volume) => {
@@ -126,7 +127,7 @@ async function inlineWal(
   }
   const opened = await parts.files.openAsync(volumePath(volume));
   const file = parts.ports.storage?.walDevice?.(opened) ?? opened;
-  const { extraWriteDelayMs, lingerMs, iops, bandwidth } = volume.config;
+  const { extraWriteDelayMs, lingerMs, iops, bandwidth, writeTimeoutMs: ioTimeoutMs } = volume.config;
   const growth = parts.ports.storage?.walGrowth;
   const device =
     extraWriteDelayMs > 0
@@ -143,6 +144,7 @@ async function inlineWal(
         lingerMs,
         iops,
         bandwidth,
+        ioTimeoutMs,
         ...(growth === undefined ? {} : { growChunkBytes: growth.chunk, growSliceBytes: growth.slice }),
       },
       fence: volume.fence ?? undefined,

@@ -1,5 +1,5 @@
 /** Shards, WALs and the object pool in threads of their own; in the portable build the one shard stays in main. */
-import type { Clock } from '../ports/clock.ts';
+import type { Clock, Timer } from '../ports/clock.ts';
 import type { WalControl } from '../stream/wal/wal.ts';
 import { createLinkMemory } from '../threads/link.ts';
 import { attachDoorbell, createDoorbellMemory, type DoorbellMemory } from '../threads/memory/doorbell.ts';
@@ -20,6 +20,7 @@ import {
   type WalThreadData,
   type WalWorkerData,
 } from '../threads/wal/contract.ts';
+import { createWriteWatch } from '../threads/wal/write-watch.ts';
 import type { BrokerConfig } from './broker-config.ts';
 import { type Deployment, type DeployParts, poolThreads } from './deploy.ts';
 import { createArena, localDoor, objectSettings, seedOf, tlsListeners } from './deploy-parts.ts';
@@ -32,6 +33,8 @@ import type { Volume } from './volume.ts';
 const stagingBytes = 64 * 1024 * 1024;
 /** A stop waits so long for its threads. */
 const threadEndMs = 1_000;
+/** How often main looks whether a volume answers. */
+const judgeMs = 1_000;
 const poolTasks = 4;
 /** Requests under way for cold reads of all shards, in one thread. */
 const readTasks = 32;
@@ -50,6 +53,7 @@ export async function deployThreads(parts: DeployParts): Promise<Deployment> {
   const shardBells = Array.from({ length: shardCount }, () => createDoorbellMemory(addon));
   const walBells = config.wals.map(() => createDoorbellMemory(null));
   const walNumbers = config.wals.map(() => createWalStats());
+  const walWatches = config.wals.map(() => createWriteWatch());
   const lanes: WalLane[][] = shardBells.map((shardBell) =>
     config.wals.map(() => ({
       appends: createRingMemory(appendSlots, appendSlotWords),
@@ -70,6 +74,7 @@ export async function deployThreads(parts: DeployParts): Promise<Deployment> {
       lane: lanes[index]![volume]!,
       walBell: walBells[volume]!,
       stats: walNumbers[volume]!,
+      watch: walWatches[volume]!,
     })),
     links: links[index]!,
     tls: parts.tls,
@@ -109,6 +114,18 @@ export async function deployThreads(parts: DeployParts): Promise<Deployment> {
       );
   }
   const wals: WalThread[] = [];
+  const shardRingers = shardBells.map((bell) => attachDoorbell(bell, addon));
+  let judging: Timer | null = null;
+  /** A thread that is stuck in a write can say nothing: its epoch is ended for it. */
+  const judge = (): void => {
+    for (const [volume, wal] of wals.entries()) {
+      const reason = wal.judge(ports.clock.monotonic());
+      if (reason === null) continue;
+      ports.logger.error('a volume does not answer: its epoch is ended', { volume, error: reason.message });
+      for (const bell of shardRingers) bell.ring();
+    }
+    judging = ports.clock.after(judgeMs, judge);
+  };
   const controls: WalControl[] = [];
   return {
     arena,
@@ -125,6 +142,7 @@ export async function deployThreads(parts: DeployParts): Promise<Deployment> {
             lanes: lanes.map((byVolume) => byVolume[volume.index]!),
             bell: walBells[volume.index]!,
             stats: walNumbers[volume.index]!,
+            watch: walWatches[volume.index]!,
           }),
           attachDoorbell(walBells[volume.index]! satisfies DoorbellMemory, addon),
           parts.onDeath,
@@ -132,8 +150,10 @@ export async function deployThreads(parts: DeployParts): Promise<Deployment> {
         wals.push(thread);
         controls.push(thread);
       }
+      judging = ports.clock.after(judgeMs, judge);
       await Promise.all(wals.map((wal) => wal.status()));
     },
+    stuck: () => wals.some((wal) => wal.stuck),
     usedBytes: (volume) => wals[volume]!.usedBytes(),
     walMetrics: (volume) => wals[volume]!.metrics(),
     walWriteBuckets: (volume) => wals[volume]!.writeBuckets(),
@@ -159,6 +179,7 @@ export async function deployThreads(parts: DeployParts): Promise<Deployment> {
       });
       await Promise.all([pool.close(), reads.close()]);
       await withinTime(ended, threadEndMs, ports.clock);
+      judging?.cancel();
     },
   };
 }
@@ -193,6 +214,7 @@ function walThreadData(
     iops: config.iops,
     bandwidth: config.bandwidth,
     extraWriteDelayMs: config.extraWriteDelayMs,
+    writeTimeoutMs: config.writeTimeoutMs,
     fence: volume.fence,
   };
 }

@@ -54,6 +54,8 @@ export interface Deployment {
   readonly controls: WalControl[];
   /** Recovery is over: the WALs go on behind what was recovered, each under its new epoch. */
   startWals(volumes: readonly Volume[], epochs: readonly number[]): Promise<void>;
+  /** A WAL thread is inside a write that does not return: it cannot be ended, and its volume may still change. */
+  stuck(): boolean;
   usedBytes(volume: number): number;
   walMetrics(volume: number): Readonly<Record<string, number>>;
   /** Commits by write time, powers of two of microseconds. */

@@ -49,6 +49,13 @@ export const walSettings = {
     max: 100,
     doc: 'Longest wait for company before a small commit is written, in ms; an idle volume never waits.',
   }),
+  'wal.write.timeout.ms': int({
+    group: 'Write-ahead log',
+    default: 30_000,
+    min: 500,
+    max: 600_000,
+    doc: 'A write to a volume without an answer for this long counts as failed: its partitions refuse writes from then on.',
+  }),
   'wal.extra.write.delay.ms': double({
     group: 'Write-ahead log',
     default: 0,

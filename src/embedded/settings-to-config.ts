@@ -64,6 +64,7 @@ export function brokerConfig(
       lingerMs: settings['wal.linger.max.ms'],
       iops: unlimited(settings['wal.iops']),
       bandwidth: unlimited(settings['wal.bandwidth']),
+      writeTimeoutMs: settings['wal.write.timeout.ms'],
       extraWriteDelayMs: settings['wal.extra.write.delay.ms'],
       objects: {
         batchBytes: settings['wal.object.batch.bytes'],

@@ -2,7 +2,14 @@
  * What a block WAL needs of a volume. Every write is durable when it is reported done. Positions, lengths and memory
  * of writes and reads are whole pages.
  */
+import { MillraceError } from '../../ports/errors.ts';
 import { vectorsMax } from './wal-limits.ts';
+
+/** A write that was not answered in time counts as one that failed, whatever becomes of it. */
+export function writeTimeout(logId: string, ms: number): MillraceError {
+  const what = `no answer to a write to the write-ahead log ${logId} for ${Math.round(ms)} ms`;
+  return new MillraceError('unavailable', 'WAL_WRITE_TIMEOUT', what);
+}
 
 /**
  * One gathered write, described without objects: vector i is `lengths[i]` bytes at `positions[i]` of the arena

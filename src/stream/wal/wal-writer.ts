@@ -20,8 +20,8 @@ import { FenceCheck } from './fence-page.ts';
 import type { RecoveredWal } from './recovery.ts';
 import { SuperblockKeeper } from './superblock-keeper.ts';
 import { TokenBucket } from './token-bucket.ts';
-import type { AppendSource, WalCut, WalPump, WalStatus } from './wal.ts';
-import { type WalDevice, WritePlan } from './wal-device.ts';
+import type { AppendSource, WalCut, WalPump, WalStatus, WriteWatch } from './wal.ts';
+import { type WalDevice, WritePlan, writeTimeout } from './wal-device.ts';
 import type { Crc32c } from './wal-format.ts';
 import {
   alignedBuffer,
@@ -62,6 +62,8 @@ export interface WalWriterOptions {
   readonly wake?: () => void;
   /** Shared volumes: the fence page as this owner wrote it. It must still lie there after each commit was durable. */
   readonly fence?: Buffer | undefined;
+  /** Told of every call of the device, where the device blocks. */
+  readonly watch?: WriteWatch;
 }
 
 const works = { none: 0, superblock: 1, pad: 2, commit: 3, grow: 4, flush: 5, fence: 6 } as const;
@@ -98,6 +100,7 @@ export class WalWriter implements WalPump {
 
   #phase: Phase = phases.flushing;
   readonly #fence: FenceCheck | null;
+  readonly #watch: WriteWatch | undefined;
   #work: Work = works.none;
   #workStartedAt = 0;
   /** Token of the outstanding write: a late answer to an older one is ignored. */
@@ -149,6 +152,7 @@ export class WalWriter implements WalPump {
       throw new MillraceError('invalid', 'WAL_NOT_DIRECT', what);
     }
     this.#clock = options.clock;
+    this.#watch = options.watch;
     this.#wake = options.wake ?? (() => {});
     this.logId = recovered.superblock.logId;
     this.#cut = recovered.next;
@@ -290,13 +294,7 @@ export class WalWriter implements WalPump {
     const deadline = this.#workStartedAt + this.#ioTimeoutMs;
     this.wakeAt = deadline;
     if (this.#clock.monotonic() >= deadline) {
-      this.#fail(
-        new MillraceError(
-          'unavailable',
-          'WAL_WRITE_TIMEOUT',
-          `no answer to a write for ${this.#ioTimeoutMs} ms`,
-        ),
-      );
+      this.#fail(writeTimeout(this.logId, this.#ioTimeoutMs));
     }
   }
 
@@ -460,6 +458,7 @@ export class WalWriter implements WalPump {
   #begin(work: Work, now: number): number {
     this.#work = work;
     this.#workStartedAt = now;
+    this.#watch?.begin(now);
     return ++this.#workNumber;
   }
 
@@ -477,7 +476,9 @@ export class WalWriter implements WalPump {
     const work = this.#work;
     const elapsed = this.#clock.monotonic() - this.#workStartedAt;
     this.#work = works.none;
-    if (error === null && elapsed < this.#ioTimeoutMs) {
+    if (this.#watch?.end() === false) {
+      this.#fail(writeTimeout(this.logId, elapsed));
+    } else if (error === null && elapsed < this.#ioTimeoutMs) {
       this.stats.writtenBytes += bytes;
       try {
         this.#settled(work, elapsed, bytes);
@@ -489,10 +490,7 @@ export class WalWriter implements WalPump {
       this.#ring.stopGrowing();
       this.#grown = 0;
     } else {
-      this.#fail(
-        error ??
-          new MillraceError('unavailable', 'WAL_WRITE_TIMEOUT', `a write took ${Math.round(elapsed)} ms`),
-      );
+      this.#fail(error ?? writeTimeout(this.logId, elapsed));
     }
     if (!this.#pumping) this.#wake();
   }

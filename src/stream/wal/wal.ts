@@ -100,6 +100,14 @@ export interface AppendSource {
   returned(): void;
 }
 
+/** Somebody else looks on while a thread is inside a write that blocks it, and may end the epoch meanwhile. */
+export interface WriteWatch {
+  /** A write or read of the device begins. */
+  begin(nowMs: number): void;
+  /** It has returned. False when the epoch was ended while it was out: then nothing of it may be reported. */
+  end(): boolean;
+}
+
 /** What drives one volume: WalWriter for a block WAL, ObjectWalWriter for an object WAL. */
 export interface WalPump {
   readonly logId: string;

@@ -36,7 +36,7 @@ export interface AssembleParts {
 export function assembleShard(parts: AssembleParts): { host: ShardHost; waiter: LoopWaiter } {
   const { data, arena, native, clock } = parts;
   const wals = data.wals.map(
-    ({ logId, lane, walBell, stats }, volume) =>
+    ({ logId, lane, walBell, stats, watch }, volume) =>
       new RingWal(
         volume,
         logId,
@@ -44,6 +44,7 @@ export function assembleShard(parts: AssembleParts): { host: ShardHost; waiter: 
         new Ring(lane.completions),
         attachDoorbell(walBell, native.native),
         stats,
+        watch,
       ),
   );
   const pump = new LinkPump();

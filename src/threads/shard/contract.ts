@@ -27,6 +27,8 @@ export interface ShardWorkerData {
     readonly walBell: DoorbellMemory;
     /** The volume's numbers (createWalStats), kept by its thread. */
     readonly stats: SharedArrayBuffer;
+    /** The write that its thread is inside (createWriteWatch). */
+    readonly watch: SharedArrayBuffer;
   }[];
   /** Links to the other shards, by shard index; null at its own. */
   readonly links: readonly ({ readonly memory: LinkMemory; readonly side: 'a' | 'b' } | null)[];

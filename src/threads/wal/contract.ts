@@ -40,6 +40,8 @@ export interface WalThreadData {
   readonly lanes: readonly WalLane[];
   /** Doorbell on which this WAL thread sleeps. */
   readonly bell: DoorbellMemory;
+  /** See write-watch.ts; a WAL of objects never blocks and leaves it alone. */
+  readonly watch: SharedArrayBuffer;
   /** walStatDoubles doubles, see walStats: written by the WAL thread, read by anyone. */
   readonly stats: SharedArrayBuffer;
 }
@@ -54,6 +56,7 @@ export interface WalWorkerData extends WalThreadData {
   readonly iops: number;
   readonly bandwidth: number;
   readonly extraWriteDelayMs: number;
+  readonly writeTimeoutMs: number;
   /** Shared volumes: the fence page that must lie there. */
   readonly fence: Uint8Array | null;
 }

@@ -58,7 +58,10 @@ export class RingAppendSource implements AppendSource {
     this.tell();
   }
 
-  /** A thread is in its write until that returns: none is ever outstanding when it tells of the end. */
+  /**
+   * A thread is in its write until that returns: none is ever outstanding when it tells of the end. Where main has ended
+   * the epoch meanwhile, what `failed` tells says that the write has returned.
+   */
   returned(): void {}
 
   /**

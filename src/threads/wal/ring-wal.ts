@@ -6,6 +6,7 @@ import type { Wal } from '../../stream/wal/wal.ts';
 import type { Doorbell } from '../memory/doorbell.ts';
 import type { RingConsumer, RingProducer } from '../memory/ring.ts';
 import { walStats } from './contract.ts';
+import { WatchedEpoch } from './write-watch.ts';
 
 export class RingWal implements Wal {
   readonly volume: number;
@@ -20,6 +21,7 @@ export class RingWal implements Wal {
   private readonly stats: Float64Array;
   private appended = 0;
   private failed = false;
+  private readonly epoch: WatchedEpoch;
 
   constructor(
     volume: number,
@@ -28,7 +30,9 @@ export class RingWal implements Wal {
     completions: RingConsumer,
     bell: Doorbell,
     stats: SharedArrayBuffer,
+    watch: SharedArrayBuffer,
   ) {
+    this.epoch = new WatchedEpoch(watch);
     this.stats = new Float64Array(stats);
     this.volume = volume;
     this.logId = logId;
@@ -64,7 +68,12 @@ export class RingWal implements Wal {
   }
 
   pending(): boolean {
-    return this.completions.available() > 0;
+    return this.completions.available() > 0 || this.endedUnnoticed();
+  }
+
+  /** Main has ended the epoch of a volume whose thread is stuck in a write and cannot say so itself. */
+  private endedUnnoticed(): boolean {
+    return !this.failed && this.epoch.ended;
   }
 
   drain(): void {
@@ -74,11 +83,16 @@ export class RingWal implements Wal {
 
   /** Takes every completion there is: the last one says it all. */
   poll(): void {
+    // Looked at first: what was told before the end is in the ring by then, and nothing is told after it.
+    const ended = this.endedUnnoticed();
+    while (this.take() && ended);
+    if (ended) this.fail(true);
+  }
+
+  private take(): boolean {
     const n = this.completions.available();
-    if (n === 0) return;
+    if (n === 0) return false;
     const { words } = this.completions;
-    let through = 0;
-    let sequence = 0;
     let failed = false;
     for (let i = 0; i < n; i++) {
       const at = this.completions.at(i);
@@ -88,17 +102,21 @@ export class RingWal implements Wal {
         continue;
       }
       // Each commit is told apart: entries carry the sequence of their own commit, which upload cuts rely on.
-      through = (words[at]! >>> 0) + (words[at + 1]! >>> 0) * 2 ** 32;
-      sequence = slotSequence;
-      this.onDurable(through, sequence);
+      const through = (words[at]! >>> 0) + (words[at + 1]! >>> 0) * 2 ** 32;
+      if (!this.failed) this.onDurable(through, slotSequence);
     }
     this.completions.consume(n);
-    if (failed && !this.failed) {
-      this.failed = true;
-      this.onFailed(
-        new MillraceError('unavailable', 'WAL_FAILED', `the write-ahead log ${this.logId} ended its epoch`),
-        false,
-      );
-    }
+    if (failed && !this.failed) this.fail(false);
+    else if (failed) this.onReturned();
+    return true;
+  }
+
+  /** @param outstanding main has ended the epoch: the write that was too slow still has its bytes. */
+  private fail(outstanding: boolean): void {
+    this.failed = true;
+    this.onFailed(
+      new MillraceError('unavailable', 'WAL_FAILED', `the write-ahead log ${this.logId} ended its epoch`),
+      outstanding,
+    );
   }
 }

@@ -18,6 +18,7 @@ import { BlockingWaiter } from '../memory/waiter.ts';
 import type { WalCall, WalWorkerData } from './contract.ts';
 import { RingAppendSource } from './ring-append-source.ts';
 import { WalPort } from './wal-port.ts';
+import { WatchedWrites } from './write-watch.ts';
 
 const data = workerData as WalWorkerData;
 nameThread(`wal ${data.volume}`);
@@ -41,13 +42,20 @@ const recovered: RecoveredWal = {
   lostCommits: [],
   lost: [],
 };
+const watch = new WatchedWrites(data.watch);
 const writer = WalWriter.resume(
   {
     device,
     clock,
     arena,
     crc32c,
-    settings: { lingerMs: data.lingerMs, iops: data.iops, bandwidth: data.bandwidth },
+    settings: {
+      lingerMs: data.lingerMs,
+      iops: data.iops,
+      bandwidth: data.bandwidth,
+      ioTimeoutMs: data.writeTimeoutMs,
+    },
+    watch,
     fence: data.fence === null ? undefined : Buffer.from(data.fence),
   },
   recovered,
@@ -86,6 +94,7 @@ while (!stopping) {
     behind ||= source.behind;
   }
   // A cut given to an upload must not hold commits that a shard has not been told of.
+  if (!behind) watch.publish(writer.status);
   for (let left = behind ? 0 : calls.length; left > 0; left--) answers.serve(calls.shift()!);
   const more = writer.nudge();
   answers.publish();

@@ -10,6 +10,7 @@ import {
 } from '../../../../src/threads/wal/contract.ts';
 import { RingAppendSource } from '../../../../src/threads/wal/ring-append-source.ts';
 import { RingWal } from '../../../../src/threads/wal/ring-wal.ts';
+import { createWriteWatch, WatchedWrites, WriteJudge } from '../../../../src/threads/wal/write-watch.ts';
 
 const stream = streamId('AAECAwQFBgcICQoLDA0ODw', 77);
 
@@ -17,13 +18,20 @@ function setup(options: { appendSlots?: number; completionSlots?: number } = {})
   const appends = createRingMemory(options.appendSlots ?? 16, appendSlotWords);
   const completions = createRingMemory(options.completionSlots ?? 16, completionSlotWords);
   const bell = { ring() {} };
-  const wal = new RingWal(0, 'log', new Ring(appends), new Ring(completions), bell, createWalStats());
+  const watch = createWriteWatch();
+  const wal = new RingWal(0, 'log', new Ring(appends), new Ring(completions), bell, createWalStats(), watch);
   const source = new RingAppendSource(new Ring(appends), new Ring(completions), bell);
   const durable: [number, number][] = [];
+  const returned: boolean[] = [];
   const failures: Error[] = [];
+  const held: boolean[] = [];
   wal.onDurable = (through, sequence) => durable.push([through, sequence]);
-  wal.onFailed = (error) => failures.push(error);
-  return { wal, source, durable, failures };
+  wal.onFailed = (error, outstanding) => {
+    failures.push(error);
+    held.push(outstanding);
+  };
+  wal.onReturned = () => returned.push(true);
+  return { wal, source, durable, failures, held, returned, watch };
 }
 
 test('an append crosses with its stream and place, also above 2^31', () => {
@@ -106,4 +114,30 @@ test('a failed epoch is told once, behind what was durable before it, and refuse
   assert.deepEqual(durable, [[1, 7]]);
   assert.equal(failures.length, 1);
   assert.equal(wal.tryAppend(stream, 0, 1), 0);
+});
+
+test('an epoch that main has ended: what was told before counts, nothing after, memory is held until the write returns', () => {
+  const { wal, source, durable, failures, held, returned, watch } = setup();
+  const writes = new WatchedWrites(watch);
+  for (let i = 0; i < 3; i++) wal.tryAppend(stream, 4096 * i, 100);
+  wal.flush();
+  source.waiting();
+  source.durable(1, 7);
+  writes.begin(1_000);
+  assert.equal(wal.pending(), true);
+  assert.equal(new WriteJudge(watch).judge(31_000, 30_000), true);
+  wal.poll();
+  assert.deepEqual(durable, [[1, 7]]);
+  assert.equal(failures.length, 1);
+  assert.deepEqual(held, [true]);
+  assert.equal(wal.pending(), false);
+  assert.equal(wal.tryAppend(stream, 0, 100), 0, 'refused from now on');
+  assert.deepEqual(returned, []);
+  assert.equal(writes.end(), false);
+  source.failed();
+  assert.equal(wal.pending(), true);
+  wal.poll();
+  assert.deepEqual(returned, [true]);
+  assert.equal(failures.length, 1);
+  assert.deepEqual(durable, [[1, 7]]);
 });
