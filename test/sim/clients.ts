@@ -100,6 +100,8 @@ export class Producer extends Client {
   readonly #bytes: number;
   #ids: { readonly producerId: number; readonly producerEpoch: number } | null = null;
   #lanes: Lane[] = [];
+  /** Where this producer id has written, also while it was in doubt whether the topic still is: sequences go on, never anew. */
+  readonly #begun = new WeakSet<PartitionModel>();
 
   constructor(cluster: Cluster, random: SeededRandom, idempotent: boolean) {
     super(cluster, random);
@@ -144,8 +146,10 @@ export class Producer extends Client {
     this.#lanes = this.#lanes.filter((lane) => !lane.topic.deleted && !lane.topic.doubtful);
     if (this.#lanes.length < 2) {
       const place = this.pickPartition();
-      if (place !== null && !this.#lanes.some((lane) => lane.log === place.log))
+      if (place !== null && !this.#begun.has(place.log)) {
+        this.#begun.add(place.log);
         this.#lanes.push({ ...place, nextSequence: 0, open: [], known: [] });
+      }
     }
     return this.#lanes.length === 0 ? null : this.random.pick(this.#lanes);
   }
