@@ -45,6 +45,7 @@ const { values, positionals } = parseArgs({
     store: { type: 'string' },
     seeds: { type: 'string' },
     minutes: { type: 'string' },
+    only: { type: 'string' },
     list: { type: 'boolean' },
   },
 });
@@ -92,13 +93,15 @@ async function runOne(script: LongScript): Promise<LongOutcome> {
     ...result.summary,
     `${where.date}, commit ${where.commit}${where.modified ? ' with changes' : ''}; ${where.cpu}, ${where.cores} cores, Linux ${where.kernel}, Node ${where.node}, ${where.fileSystem} on ${where.device}`,
   ];
+  for (const line of text) say(line);
+  // A part of a script is nobody's result.
+  if (values.only !== undefined) return result;
   mkdirSync(resultsDir, { recursive: true });
   writeFileSync(join(resultsDir, `${script.name}.txt`), `${text.join('\n')}\n`);
   writeFileSync(
     join(resultsDir, `${script.name}.json`),
     `${JSON.stringify({ name: script.name, what: script.what, ...result, seconds, environment: where }, null, 1)}\n`,
   );
-  for (const line of text) say(line);
   return result;
 }
 

@@ -1,6 +1,7 @@
 /**
  * The storage engine in simulation: seeds until the time is over (`sim`), and planted bugs that they must find (`mutants`).
- * Each runs in as many processes as there are cores. `--seeds N` asks for that many, `--seed N --trace` replays one.
+ * Each runs in as many processes as there are cores. `--seeds N` asks for that many, `--seed N --trace` replays one,
+ * `--only TEXT` plants only the bugs with that text in their names.
  */
 import { spawn } from 'node:child_process';
 import { availableParallelism } from 'node:os';
@@ -88,7 +89,17 @@ async function sim(context: LongContext): Promise<LongOutcome> {
   return outcome(faults, summary, { ...sums, perMinute, coverage: coverage.counts });
 }
 
+/** Names of what makes the product's own tests fail before anything is planted. */
+async function faultOf(bench: MutationBench, planted: readonly Mutant[]): Promise<string> {
+  const named = planted.flatMap(({ judge }) => (judge === undefined ? [] : [judge]));
+  const failing = await bench.failingTest([...new Set([...bench.judges(), ...named])]);
+  return failing === '' ? '' : `the product as it is fails a test: ${failing}`;
+}
+
 async function mutation({ directory, option, say }: LongContext): Promise<LongOutcome> {
+  const only = option('only') ?? '';
+  const planted = mutants.filter(({ name }) => name.includes(only));
+  if (planted.length === 0) return outcome([`no planted bug has "${only}" in its name`], [], {});
   const bounds: MutantBounds = {
     from: Number(option('seed') ?? 1),
     seeds: Number(option('seeds') ?? 150),
@@ -96,38 +107,45 @@ async function mutation({ directory, option, say }: LongContext): Promise<LongOu
     operations: 800,
     judged: true,
   };
-  const failing = await new MutationBench(join(directory, 'product')).failingTest();
-  if (failing !== '') return outcome([`the product as it is fails a storage test: ${failing}`], [], {});
-  const queue: Mutant[] = [...mutants];
+  const began = performance.now();
+  const faults: string[] = [];
   const outcomes: MutantOutcome[] = [];
+  const workers = availableParallelism();
+  const queue: (Mutant | null)[] = only === '' ? [null, ...planted] : [...planted];
   const work = async (worker: number): Promise<void> => {
     const bench = new MutationBench(join(directory, `product-${worker}`));
     for (let mutant = queue.shift(); mutant !== undefined; mutant = queue.shift()) {
+      if (mutant === null) {
+        const fault = await faultOf(bench, planted);
+        say(fault === '' ? 'the product as it is passes all judges' : fault);
+        if (fault !== '') faults.push(fault);
+        continue;
+      }
       const result = await bench.try(mutant, bounds);
       outcomes.push(result);
       const { name, caught, by, seed, seeds, seconds, how } = result;
       say(
         caught
-          ? `caught by ${by === 'simulation' ? `seed ${seed}` : 'storage tests'} in ${seconds} s: ${name} — ${how}`
+          ? `caught by ${by === 'simulation' ? `seed ${seed}` : 'tests'} in ${seconds} s: ${name} — ${how}`
           : `NOT CAUGHT in ${seeds} seeds, ${seconds} s: ${name} — ${how}`,
       );
     }
   };
-  await Promise.all(Array.from({ length: availableParallelism() }, (_, worker) => work(worker)));
+  await Promise.all(Array.from({ length: workers }, (_, worker) => work(worker)));
   outcomes.sort((a, b) => a.name.localeCompare(b.name));
   const caught = outcomes.filter((each) => each.caught);
   const simulated = caught.filter((each) => each.by === 'simulation').length;
-  const faults = outcomes
-    .filter((each) => !each.caught)
-    .map(({ name, how }) => `not caught: ${name} (${how})`);
+  const driven = planted.filter((each) => each.driven !== false).length;
+  for (const each of outcomes) if (!each.caught) faults.push(`not caught: ${each.name} (${each.how})`);
+  const minutes = (performance.now() - began) / 60_000;
   const summary = [
-    `${caught.length} of ${outcomes.length} planted bugs caught: ${simulated} by the simulation, within ${bounds.seeds} seeds of ${bounds.operations} requests or ${bounds.seconds} s each, ${caught.length - simulated} by the storage tests.`,
+    `${caught.length} of ${outcomes.length} planted bugs caught in ${minutes.toFixed(1)} minutes on ${workers} cores: ${simulated} by the simulation, within ${bounds.seeds} seeds of ${bounds.operations} requests or ${bounds.seconds} s each, ${caught.length - simulated} by tests. The simulation drives the rooms of ${driven} of them.`,
     ...outcomes.map(
       ({ name, by, seeds, how }) =>
         `${by === 'simulation' ? `seed ${String(seeds).padStart(3)}` : by === null ? 'NOT     ' : 'tests   '}  ${name}: ${how}`,
     ),
   ];
-  return outcome(faults, summary, { score: caught.length, of: outcomes.length, bounds, outcomes });
+  return outcome(faults, summary, { score: caught.length, of: outcomes.length, bounds, minutes, outcomes });
 }
 
 export const simScripts: readonly LongScript[] = [
@@ -136,5 +154,5 @@ export const simScripts: readonly LongScript[] = [
     what: 'seeds of the simulated storage engine, with faults of disk, store and processes',
     run: sim,
   },
-  { name: 'mutants', what: 'planted bugs that the simulation must find', run: mutation },
+  { name: 'mutants', what: 'planted bugs that the simulation or a named test must find', run: mutation },
 ];

@@ -8,6 +8,10 @@ export interface Mutant {
   readonly file: string;
   readonly find: string;
   readonly replace: string;
+  /** The test file that finds it, asked first where no seed does; without one all judges are asked. */
+  readonly judge?: string;
+  /** False: the simulation does not drive this room, so the judge is asked at once. */
+  readonly driven?: false;
 }
 
 export const mutants: readonly Mutant[] = [
@@ -35,7 +39,12 @@ export const mutants: readonly Mutant[] = [
     name: 'ring space is reused before the superblock that trims it is durable',
     file: 'stream/wal/wal-writer.js',
     find: '            this.#superblock.trim(cut, done);',
-    replace: '            { this.#ring.trimPosition = cut.position; this.#superblock.trim(cut, done); }',
+    replace: `            {
+                this.#superblock.trimmed = cut;
+                this.#ring.trimPosition = cut.position;
+                done(null);
+            }`,
+    judge: 'test/storage/wal-crash.test.ts',
   },
   {
     name: 'no pad where the ring wraps',
@@ -61,8 +70,21 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a new epoch begins without its superblocks',
     file: 'stream/wal/wal-writer.js',
-    find: 'if (this.#phase === phases.opening && this.#superblock.bothDone)',
-    replace: 'if (this.#phase === phases.opening)',
+    find: 'this.#phase = phases.opening;',
+    replace: `{
+                    this.#superblock.written(0);
+                    this.#superblock.written(0);
+                    this.#phase = phases.open;
+                }`,
+    judge: 'test/storage/wal-crash.test.ts',
+  },
+  {
+    name: 'only one superblock states a new epoch before its first commit',
+    file: 'stream/wal/wal-writer.js',
+    find: `now);
+        this.#superblock.requireBoth();`,
+    replace: 'now);',
+    judge: 'test/unit/stream/wal/wal-writer.test.ts',
   },
   // ── The write-ahead log, recovering ──────────────────────────────────────────────────────────────────────────────
   {
@@ -99,7 +121,8 @@ export const mutants: readonly Mutant[] = [
     name: 'a lock that somebody holds is taken',
     file: 'broker/wal-volumes.js',
     find: "if ('heldBy' in lock)",
-    replace: 'if (false)',
+    replace: 'lock.release ??= () => { };\n    if (false)',
+    judge: 'test/storage/broker/refusals.test.ts',
   },
   {
     name: 'a WAL in use is recorded as empty',
@@ -261,6 +284,7 @@ export const mutants: readonly Mutant[] = [
     file: 'broker/cold-path.js',
     find: 'while (searched < log.tailStart) {',
     replace: 'for (let once = 0; once < 1; once++) {',
+    judge: 'test/unit/broker/cold-path.test.ts',
   },
   // ── What is deleted, merged and kept ─────────────────────────────────────────────────────────────────────────────
   {
@@ -275,13 +299,11 @@ export const mutants: readonly Mutant[] = [
     find: `        for (const range of partition.objects) {
             if (range.endOffset > startOffset)
                 break;
-            this.#release(range.objectId);
-            gone++;`,
+            if (range.endOffset > partition.stateOffset)`,
     replace: `        for (const range of partition.objects) {
             if (range.baseOffset >= startOffset)
                 break;
-            this.#release(range.objectId);
-            gone++;`,
+            if (range.endOffset > partition.stateOffset)`,
   },
   {
     name: 'records are retained half a minute less than they should',
@@ -295,5 +317,6 @@ export const mutants: readonly Mutant[] = [
     find: 'ranges.push({ topicId, partition, baseOffset, endOffset, maxTimestamp, bytes });',
     replace:
       'ranges.push({ topicId, partition, baseOffset, endOffset: endOffset - 1, maxTimestamp, bytes });',
+    judge: 'test/unit/stream/compaction/compact-objects.test.ts',
   },
 ];

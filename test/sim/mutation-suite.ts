@@ -1,8 +1,8 @@
 /**
  * Plants each mutant in a copy of the compiled product and runs seeds of the simulation until one finds it, in a process of
- * its own with a bound on seeds and time. What no seed finds, the storage tests are asked: they enumerate crashes of one
- * component where the simulation only meets some of them. A mutant whose text is not there exactly once is an error, not a
- * survivor.
+ * its own with a bound on seeds and time. What no seed finds, tests are asked: the one that the mutant names, then all
+ * judges, which enumerate what the simulation only meets now and then. A mutant in a room that the simulation does not
+ * drive is put before its test at once. A mutant whose text is not there exactly once is an error, not a survivor.
  */
 import { spawn } from 'node:child_process';
 import {
@@ -14,7 +14,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Mutant } from './mutants.ts';
 import type { SimulationResult } from './simulation.ts';
@@ -26,7 +26,7 @@ export interface MutantBounds {
   readonly operations: number;
   /** Each seed is run a second time, and must leave the same trace. */
   readonly twice?: boolean;
-  /** The storage tests are asked about what no seed finds. */
+  /** Tests are asked about what no seed finds. */
   readonly judged?: boolean;
 }
 
@@ -34,7 +34,7 @@ export interface MutantOutcome {
   readonly name: string;
   readonly caught: boolean;
   /** Who found it. */
-  readonly by: 'simulation' | 'storage tests' | null;
+  readonly by: 'simulation' | 'tests' | null;
   /** Seed that found it, −1 = none. */
   readonly seed: number;
   readonly seeds: number;
@@ -54,7 +54,9 @@ const judges: readonly { readonly folder: string; readonly names: readonly strin
   },
   { folder: 'test/storage/broker', names: ['recovery', 'uploads'] },
 ];
-const judgeMsMax = 150_000;
+/** For one file of tests; the slowest takes a third of it on a busy machine. */
+const judgeMsMax = 90_000;
+const notDriven = 'the simulation does not drive this room';
 
 const built = resolve(fileURLToPath(new URL('../..', import.meta.url)));
 
@@ -105,8 +107,11 @@ export class MutationBench {
       whole.replace(mutant.find, () => mutant.replace),
     );
     try {
-      const outcome = await this.#run(mutant.name, bounds);
-      return outcome.caught || bounds.judged !== true ? outcome : await this.#judge(outcome);
+      const outcome =
+        mutant.driven === false
+          ? { name: mutant.name, caught: false, by: null, seed: -1, seeds: 0, seconds: 0, how: notDriven }
+          : await this.#run(mutant.name, bounds);
+      return outcome.caught || bounds.judged !== true ? outcome : await this.#judge(mutant, outcome);
     } finally {
       writeFileSync(path, whole);
     }
@@ -171,40 +176,62 @@ export class MutationBench {
     };
   }
 
-  async #judge(outcome: MutantOutcome): Promise<MutantOutcome> {
+  async #judge(mutant: Mutant, outcome: MutantOutcome): Promise<MutantOutcome> {
     const began = performance.now();
-    const how = await this.failingTest();
+    const named = mutant.judge === undefined ? '' : await this.failingTest([mutant.judge]);
+    const how = named === '' ? await this.failingTest() : named;
     const seconds = Math.round(10 * outcome.seconds + (performance.now() - began) / 100) / 10;
-    return how === ''
-      ? { ...outcome, seconds }
-      : { ...outcome, seconds, caught: true, by: 'storage tests', how };
+    return how === '' ? { ...outcome, seconds } : { ...outcome, seconds, caught: true, by: 'tests', how };
   }
 
-  /** The first storage test that fails, '' when none does. Paths of fixtures are relative to the repository. */
-  async failingTest(): Promise<string> {
-    const files = judges.flatMap(({ folder, names }) =>
-      readdirSync(join(this.directory, folder))
-        .filter((file) => file.endsWith('.test.js') && names.some((name) => file.startsWith(name)))
-        .map((file) => join(this.directory, folder, file)),
-    );
-    const child = spawn(
-      process.execPath,
-      ['--test', '--test-reporter=tap', '--test-timeout=60000', '--test-concurrency=1', ...files],
-      { stdio: ['ignore', 'pipe', 'ignore'] },
-    );
+  /**
+   * The first test that fails, '' when none does, file after file, each in a process of its own. Paths of fixtures are
+   * relative to the repository.
+   * @param sources test files as they lie in the repository; default: all judges.
+   */
+  async failingTest(sources: readonly string[] = this.judges()): Promise<string> {
+    for (const source of sources) {
+      const failed = await this.#failingIn(source);
+      if (failed !== '') return failed;
+    }
+    return '';
+  }
+
+  async #failingIn(source: string): Promise<string> {
+    const file = join(this.directory, source.replace(/\.ts$/, '.js'));
+    if (!existsSync(file)) throw new Error(`${file} is not there to judge`);
+    const child = spawn(process.execPath, ['--test-reporter=tap', file], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
     let failed = '';
     let output = '';
-    const timer = setTimeout(() => child.kill('SIGKILL'), judgeMsMax);
+    const timer = setTimeout(() => {
+      failed ||= `${source} has not ended after ${judgeMsMax / 1_000} s`;
+      child.kill('SIGKILL');
+    }, judgeMsMax);
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       const lines = (output + text).split('\n');
       output = lines.pop()!;
-      const line = lines.find((each) => /^\s*not ok \d+ - (?!.*\.test\.js)/.test(each));
+      const line = lines.find((each) => /^\s*not ok \d+ - /.test(each));
       if (line === undefined || failed !== '') return;
-      failed = line.replace(/^\s*not ok \d+ - /, '');
+      failed = `${basename(source, '.test.ts')}: ${line.replace(/^\s*not ok \d+ - /, '')}`;
       child.kill('SIGKILL');
     });
-    await new Promise((done) => child.on('close', done));
+    const code = await new Promise<number | null>((done, fail) => {
+      child.on('error', fail);
+      child.on('close', done);
+    });
     clearTimeout(timer);
-    return failed;
+    // A file that does not load, or ends its process, tells no test.
+    return failed === '' && code !== 0 ? `${source} ended with ${code}` : failed;
+  }
+
+  /** All judges, as they lie in the repository. */
+  judges(): string[] {
+    return judges.flatMap(({ folder, names }) =>
+      readdirSync(join(this.directory, folder))
+        .filter((file) => file.endsWith('.test.js') && names.some((name) => file.startsWith(name)))
+        .map((file) => `${folder}/${file.replace(/js$/, 'ts')}`),
+    );
   }
 }

@@ -56,6 +56,9 @@ describe('refusals', { timeout: 120_000 }, () => {
     assert.deepEqual(await traces(), before, 'nothing was written');
   };
 
+  /** Beside a broker that runs, whose log moves on by itself: names are compared, not bytes. */
+  const names = async (): Promise<string[]> => (await traces()).map((trace) => trace.split(' ')[0]!);
+
   /** A dead broker with 4 records in objects and 6 in its WAL; its path. */
   const crashed = async (): Promise<{ producer: CountingProducer; path: string; logId: string }> => {
     bed = new BrokerBed();
@@ -80,13 +83,30 @@ describe('refusals', { timeout: 120_000 }, () => {
     await producer.produce(connection, 1);
     const first = bed.broker;
     const { store } = bed;
-    // The first one's log moves on by itself: names are compared, not bytes.
-    const names = async (): Promise<string[]> => (await traces()).map((trace) => trace.split(' ')[0]!);
     const before = await names();
     await assert.rejects(bed.start(), { code: 'DATA_DIR_IN_USE', message: /in use by process \d+/ });
     assert.deepEqual(await names(), before);
     bed.broker = first;
     bed.store = store;
+    await producer.produce(connection, 1);
+    assert.deepEqual(await readAll(connection, topic), values(4));
+  });
+
+  test('a second broker on the log, from a data directory of its own; the first one goes on', async () => {
+    bed = new BrokerBed();
+    await bed.start();
+    const connection = await bed.connect();
+    await connection.createTopic(topic, 1);
+    const producer = await CountingProducer.create(connection, topic);
+    await producer.produce(connection, 1);
+    const { path } = bed.broker['volumes'][0]!;
+    other = new BrokerBed();
+    const before = await names();
+    await assert.rejects(other.start({ storeUrl: bed.storeUrl, wals: bed.config().wals }), {
+      code: 'WAL_IN_USE',
+      message: new RegExp(`${path} is in use by process`),
+    });
+    assert.deepEqual(await names(), before);
     await producer.produce(connection, 1);
     assert.deepEqual(await readAll(connection, topic), values(4));
   });

@@ -40,6 +40,8 @@ function rig() {
   const asked: string[] = [];
   /** What the next reads answer; nothing = no records. */
   const failures: Error[] = [];
+  /** What happens during the next searches by time. */
+  const whileSearching: (() => void)[] = [];
   const names = ({ objects }: ColdRequest): string => objects.map(({ objectId }) => objectId).join();
   const empty = { ranges: [], bytes: 0, nextOffset: 0, release: () => {} };
   const reader = {
@@ -51,6 +53,7 @@ function rig() {
     },
     async findSince(request: ColdRequest, time: number) {
       asked.push(`${request.offset}@${time}: ${names(request)}`);
+      whileSearching.shift()?.();
       return null;
     },
   };
@@ -103,7 +106,7 @@ function rig() {
     partition.manifest = { version: 2, endOffset: 30 };
     partition.objects = [part('o4', 30, 40)];
   };
-  return { read, lookup, asked, failures, versions, advance, partition };
+  return { read, lookup, asked, failures, versions, advance, partition, log, whileSearching };
 }
 
 describe('reads of older data', () => {
@@ -133,6 +136,18 @@ describe('reads of older data', () => {
     const { lookup, asked } = rig();
     assert.deepEqual(await lookup(0, 5), [0, -1, -1, -1]);
     assert.deepEqual(asked, ['0@5: m1,m2', '20@5: o3,o4']);
+  });
+
+  it('by time look as well through what leaves memory meanwhile, until nothing does', async () => {
+    const { lookup, asked, partition, log, whileSearching } = rig();
+    const leaves = (objectId: string, end: number) => () => {
+      partition.objects = [...partition.objects, part(objectId, log.tailStart, end)];
+      Object.assign(log, { tailStart: end, highWatermark: end });
+    };
+    // Nothing happens while the manifest is searched, then twice something while the image is.
+    whileSearching.push(() => {}, leaves('o5', 50), leaves('o6', 60));
+    assert.deepEqual(await lookup(0, 5), [0, -1, -1, -1]);
+    assert.deepEqual(asked, ['0@5: m1,m2', '20@5: o3,o4', '40@5: o3,o4,o5', '50@5: o3,o4,o5,o6']);
   });
 
   it('by the newest timestamp compare both', async () => {
