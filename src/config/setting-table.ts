@@ -111,6 +111,11 @@ export const settingTable = {
     default: false,
     doc: 'The bucket stands in the path instead of the host name, as most servers other than AWS want it.',
   }),
+  's3.parts': choice(['any', 'equal', 'written'], {
+    group: 'S3',
+    default: 'any',
+    doc: 'What the store takes as parts of one object: of any sizes; of one size but for the last; or of one size and none copied from other objects. `millrace doctor` tells.',
+  }),
   's3.encryption': choice(['none', 'AES256', 'aws:kms'], {
     group: 'S3',
     default: 'none',

@@ -13,6 +13,7 @@ export function storeUrlOf(settings: Settings, text: string = settings['store.ur
   set('endpoint', settings['s3.endpoint']);
   set('region', settings['s3.region']);
   if (settings['s3.path.style']) set('pathStyle', true);
+  if (settings['s3.parts'] !== 'any') set('parts', settings['s3.parts']);
   const encryption = settings['s3.encryption'];
   if (encryption !== 'none') set('encryption', encryption);
   if (url.searchParams.get('encryption') === 'aws:kms') set('kmsKeyId', settings['s3.kms.key.id']);

@@ -211,9 +211,29 @@ export const probes: readonly Probe[] = [
     },
   },
   {
-    check: 'copies a range inside the store',
-    missing: 'Compaction would have to download what it rewrites: set it to rewrite, and expect its traffic.',
+    check: 'takes parts of different sizes',
+    missing: 'Compaction would fail, and the number of objects grow: set s3.parts=equal.',
     async run({ store, random, prefix, partBytes }) {
+      if (store.partRule !== undefined && store.partRule !== 'any')
+        return `not needed with s3.parts=${store.partRule}: all but the last have one size`;
+      const key = `${prefix}unequal`;
+      const parts = [partBytes, partBytes + 4_097, partBytes + 1, 1_000].map((size) =>
+        Buffer.from(random.bytes(new Uint8Array(size))),
+      );
+      const upload = await store.multipart(key);
+      for (const [i, part] of parts.entries()) await upload.uploadPart(i + 1, [part]);
+      await upload.complete();
+      await is(store, key, Buffer.concat(parts), 'an object of unequal parts');
+      return 'four parts of four sizes';
+    },
+  },
+  {
+    check: 'copies a range inside the store',
+    missing:
+      'Compaction would fail, and the number of objects grow: set s3.parts=written, and expect it to download what it merges.',
+    async run({ store, random, prefix, partBytes }) {
+      if (store.partRule === 'written')
+        return 'not needed with s3.parts=written: merged objects are written anew';
       const source = Buffer.from(random.bytes(new Uint8Array(partBytes + 5_000)));
       await store.put(`${prefix}copy-from`, [source]);
       const upload = await store.multipart(`${prefix}copied`);

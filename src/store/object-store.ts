@@ -17,7 +17,7 @@ export interface PutOptions {
 }
 
 export interface MultipartUpload {
-  /** Part numbers start at 1; parts may be uploaded in parallel; every part but the last is ≥ 5 MiB. */
+  /** Part numbers start at 1; parts may be uploaded in parallel; every part but the last is ≥ 5 MiB (PartRule). */
   uploadPart(number: number, body: readonly Uint8Array[]): Promise<void>;
   /** Server-side copy of a range of another object as a part. */
   copyPart(number: number, sourceKey: string, start: number, end: number): Promise<void>;
@@ -35,8 +35,19 @@ export interface UnfinishedUpload {
   readonly startedMs: number;
 }
 
+/**
+ * What a store takes as the parts of one multipart upload:
+ *   any       parts of any sizes from 5 MiB on, uploaded or copied, the last smaller (S3)
+ *   equal     parts of one size, uploaded or copied, the last no larger
+ *   written   parts of one size, the last no larger, and no copies
+ */
+export const partRules = ['any', 'equal', 'written'] as const;
+export type PartRule = (typeof partRules)[number];
+
 export interface ObjectStore {
   readonly url: string;
+  /** Whoever makes a multipart upload keeps to it; not said = any. */
+  readonly partRule?: PartRule;
   put(key: string, body: readonly Uint8Array[], options?: PutOptions): Promise<void>;
   multipart(key: string): Promise<MultipartUpload>;
   /** Bytes [start, end) into a fresh Buffer; whole object when no range. Rejects with STORE_NOT_FOUND. */

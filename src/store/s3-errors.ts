@@ -26,6 +26,9 @@ const retryNames = new Set([
   'InternalError',
 ]);
 
+/** What stores say that do not take the parts of an upload as they are. */
+const partNames = new Set(['InvalidPart', 'EntityTooSmall', 'InvalidPartSize']);
+const partHint = 'if the store wants parts of one size, set s3.parts=equal';
 const otherRegion = 'the bucket lies in another region: set s3.region to that of the bucket';
 const untrusted =
   "the store's certificate is signed by nobody this process trusts: set s3.ca.file to the authority's certificate";
@@ -93,7 +96,7 @@ export function s3Error(what: string, key: string, error: unknown): MillraceErro
     case 503:
       return throttled(what, error);
     case 400:
-      return misuse(`${what}: ${String(error)}`);
+      return misuse(`${what}: ${String(error)}${partNames.has(name) ? `; ${partHint}` : ''}`);
     default:
       return unavailable(what, error);
   }

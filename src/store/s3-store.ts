@@ -32,6 +32,7 @@ import type {
   MultipartUpload,
   ObjectInfo,
   ObjectStore,
+  PartRule,
   PutOptions,
   UnfinishedUpload,
 } from './object-store.ts';
@@ -54,6 +55,8 @@ export interface S3Settings {
     readonly secretAccessKey: string;
     readonly sessionToken?: string;
   };
+  /** What the store takes as parts of an upload; any by default. */
+  readonly parts?: PartRule;
   readonly encryption?: 'AES256' | 'aws:kms';
   readonly kmsKeyId?: string;
   /** PEM of the authorities to trust instead of the built-in ones. */
@@ -77,6 +80,7 @@ type Encryption = {
 
 export class S3Store implements ObjectStore {
   readonly url: string;
+  readonly partRule: PartRule;
   readonly #client: S3Client;
   readonly #bucket: string;
   readonly #root: string;
@@ -85,6 +89,7 @@ export class S3Store implements ObjectStore {
 
   constructor(settings: S3Settings, crc32c: Crc32c) {
     this.url = `s3://${settings.bucket}/${settings.prefix}`;
+    this.partRule = settings.parts ?? 'any';
     this.#bucket = settings.bucket;
     this.#root = settings.prefix === '' ? '' : `${settings.prefix}/`;
     this.#crc32c = crc32c;

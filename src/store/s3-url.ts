@@ -3,6 +3,7 @@
  * the store, so all settings of the adapter travel in it (src/config/store-url.ts puts them there). Secrets never do.
  */
 import { MillraceError } from '../ports/errors.ts';
+import { partRules } from './object-store.ts';
 import type { S3Settings } from './s3-store.ts';
 
 /** What the URL says; the authorities' file is read by whoever opens the store. */
@@ -13,7 +14,7 @@ export interface S3Url extends Omit<S3Settings, 'credentials' | 'ca'> {
 const booleans = ['pathStyle'] as const;
 const counts = ['maxSockets', 'connectTimeoutMs', 'requestTimeoutMs'] as const;
 const texts = ['endpoint', 'region', 'kmsKeyId', 'caFile'] as const;
-const known: ReadonlySet<string> = new Set([...booleans, ...counts, ...texts, 'encryption']);
+const known: ReadonlySet<string> = new Set([...booleans, ...counts, ...texts, 'encryption', 'parts']);
 
 /** Throws STORE_URL (invalid) for what it cannot mean. */
 export function parseS3Url(url: URL): S3Url {
@@ -46,6 +47,8 @@ function parameter(url: URL, name: string, value: string): string | number | boo
     if (!/^[1-9][0-9]{0,8}$/.test(value)) throw wrongStoreUrl(url.href, `has a ${name} that is no number`);
     return Number(value);
   }
+  if (name === 'parts' && !(partRules as readonly string[]).includes(value))
+    throw wrongStoreUrl(url.href, `has parts that are none of ${partRules.join(', ')}`);
   if (name === 'encryption' && value !== 'AES256' && value !== 'aws:kms')
     throw wrongStoreUrl(url.href, 'has an encryption that is neither AES256 nor aws:kms');
   return value;

@@ -277,6 +277,7 @@ function receivedBytes(operation: StoreOperation, result: unknown): number {
 function decorated(store: ObjectStore, around: Around, onClose: () => void = () => {}): ObjectStore {
   return {
     url: store.url,
+    ...(store.partRule === undefined ? {} : { partRule: store.partRule }),
     put: (key, body, options) =>
       around(
         options?.ifAbsent === true ? 'put-if-absent' : 'put',

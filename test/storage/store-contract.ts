@@ -159,7 +159,8 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
     });
 
     it('assembles multipart uploads whole or not at all', async () => {
-      const parts = [1, 2, 3].map((n) => Buffer.alloc(partBytes + n, n));
+      const any = store.partRule === undefined || store.partRule === 'any';
+      const parts = [1, 2, 3].map((n) => Buffer.alloc(any ? partBytes + n : partBytes, n));
       const upload = await store.multipart('m/parallel');
       await Promise.all(
         parts.map((part, i) => upload.uploadPart(i + 1, [part.subarray(0, 3), part.subarray(3)])),
@@ -216,6 +217,10 @@ export function storeContract(name: string, start: () => Promise<StoreUnderTest>
       const source = Buffer.from(Array.from({ length: partBytes * 2 + 100 }, (_, i) => i % 251));
       await store.put('m/source', [source]);
       const upload = await store.multipart('m/copied');
+      if (store.partRule === 'written') {
+        assert.notEqual(await code(upload.copyPart(1, 'm/source', 0, partBytes)), 'resolved');
+        return upload.abort();
+      }
       await Promise.all([
         upload.copyPart(1, 'm/source', 50, 50 + partBytes),
         upload.uploadPart(2, [Buffer.from('tail')]),

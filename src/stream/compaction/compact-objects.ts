@@ -3,7 +3,7 @@
  * store can copy (see compaction-task.ts) never comes over the wire; what has to be read is read once, through windows,
  * and written out part by part. Any thread; one compaction at a time is the caller's business.
  *
- *   part 1 … c     copied areas, in the order of the layout
+ *   part 1 … c     copied areas, in the order of the layout; all of partBytes where the store wants equal parts
  *   part c+1 …     blocks written anew, then sections, index and footer; the last part may be small
  *
  * Memory: one part being filled (partBytes), windows and small sources (windowBytes each), the sources' indexes and the layout.
@@ -21,6 +21,7 @@ import {
   type CompactionTask,
   type CompactionTraffic,
   compactionLimits,
+  limitsUnder,
   noTraffic,
   partsMax,
 } from './compaction-task.ts';
@@ -58,14 +59,14 @@ export async function compactObjects(
   deps: CompactionDeps,
   traffic: CompactionTraffic,
 ): Promise<NonNullable<CompactionResult['record']>> {
-  const { limits = compactionLimits } = deps;
+  const { partBytes } = deps.limits ?? compactionLimits;
+  requirePlan(partBytes >= (deps.limits ?? compactionLimits).copyBytesMin, `parts of ${partBytes} bytes`);
+  const limits = limitsUnder(deps.store.partRule ?? 'any', deps.limits ?? compactionLimits);
   const held = new HeldObjects(limits.windowBytes);
   const { opened, sections: sourceSections } = await openSources(task, deps, held, traffic);
   const layout = layOutMerge(task, opened, limits);
   const sections = mergeSections(task, layout, sourceSections);
   const size = layout.copiedBytes + layout.writtenBytes + tailBytes(layout, sections);
-  const { partBytes } = limits;
-  requirePlan(partBytes >= limits.copyBytesMin, `parts of ${partBytes} bytes`);
   const output = new MergeOutput(task, layout, sections, size - layout.copiedBytes, deps, held, traffic);
   const key = objectKey(task.objectId);
   if (size <= partBytes && layout.areas.length === 0) {

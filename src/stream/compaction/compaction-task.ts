@@ -6,10 +6,12 @@
  *   whole     its data is copied by the store as it lies, dead blocks along with it: one request a source
  *   regions   each run of 5 MiB and more that lies in one piece is copied by the store; the rest is read and written
  *             anew, stream after stream, so that what lay in small pieces lies in large ones
- * A source below 5 MiB is always read: no store copies less into a part that is not the last.
+ * A source below 5 MiB is always read: no store copies less into a part that is not the last. Stores that take less than
+ * S3 does have a rule of their own (PartRule).
  */
 import type { ObjectRecord } from '../../metadata/metadata-store.ts';
 import type { WireError } from '../../ports/errors.ts';
+import type { PartRule } from '../../store/object-store.ts';
 
 /** What the work is bounded by; tests make all of it small. */
 export interface CompactionLimits {
@@ -38,6 +40,28 @@ export const compactionLimits: CompactionLimits = {
   partBytes: 64 * MiB,
   windowBytes: 32 * MiB,
 };
+
+/** The limits with what the store's rule on parts makes of them. */
+export interface MergeLimits extends CompactionLimits {
+  /** Copied areas are whole multiples of it. */
+  readonly copyStepBytes: number;
+}
+
+/**
+ * Where all parts have one size, an area is copied as far as it fills such parts, and its rest is read and written with
+ * what is written anyway. Where nothing is copied everything is.
+ */
+export function limitsUnder(rule: PartRule, limits: CompactionLimits): MergeLimits {
+  const { partBytes } = limits;
+  switch (rule) {
+    case 'any':
+      return { ...limits, copyStepBytes: 1 };
+    case 'equal':
+      return { ...limits, copyBytesMin: partBytes, copyPartBytesMax: partBytes, copyStepBytes: partBytes };
+    case 'written':
+      return { ...limits, copyBytesMin: Number.POSITIVE_INFINITY, copyStepBytes: 1 };
+  }
+}
 
 /** Parts of one object (S3). */
 export const partsMax = 10_000;

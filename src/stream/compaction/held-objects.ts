@@ -46,6 +46,7 @@ export class HeldObjects {
     const byKey = this.#byKey;
     return {
       url: store.url,
+      ...(store.partRule === undefined ? {} : { partRule: store.partRule }),
       get: async (key, range) => {
         const held = byKey.get(key);
         return held === undefined

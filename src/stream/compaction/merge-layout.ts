@@ -19,7 +19,7 @@ import {
 } from '../objects/object-format.ts';
 import { type StreamRow, topicIdBytes } from '../objects/object-index.ts';
 import type { OpenObject } from '../read/object-reader.ts';
-import type { CompactionLimits, CompactionTask } from './compaction-task.ts';
+import type { CompactionTask, MergeLimits } from './compaction-task.ts';
 import { MergedBlocks, PieceTable } from './merge-tables.ts';
 
 /** A stretch of a source that the store copies. */
@@ -47,7 +47,7 @@ export interface MergeRow {
   areas: RunArea[];
 }
 
-/** A run of a row's blocks, or a whole source, that the store copies. */
+/** A run of a row's blocks, or a whole source, that the store copies; entries behind `end` are not in it. */
 interface RunArea extends CopiedArea {
   readonly firstEntry: number;
   readonly endEntry: number;
@@ -69,7 +69,7 @@ export interface MergeLayout {
 export function layOutMerge(
   task: CompactionTask,
   opened: readonly OpenObject[],
-  limits: CompactionLimits,
+  limits: MergeLimits,
 ): MergeLayout {
   const rows = selectedRows(task, opened);
   const { areas, whole } = chooseAreas(task, rows, opened, limits);
@@ -117,16 +117,17 @@ function chooseAreas(
   task: CompactionTask,
   rows: readonly MergeRow[],
   opened: readonly OpenObject[],
-  limits: CompactionLimits,
+  limits: MergeLimits,
 ): { readonly areas: readonly CopiedArea[]; readonly whole: readonly (readonly RunArea[] | null)[] } {
   const runs: Run[][] = opened.map(() => []);
   for (const row of rows) addRuns(runs[row.source]!, row, opened[row.source]!);
   const areas: CopiedArea[] = [];
   let cursor = 0;
   const add = (source: number, start: number, end: number, firstEntry: number, endEntry: number): RunArea => {
-    const area = { source, start, end, at: cursor, firstEntry, endEntry };
+    const bytes = Math.floor((end - start) / limits.copyStepBytes) * limits.copyStepBytes;
+    const area = { source, start, end: start + bytes, at: cursor, firstEntry, endEntry };
     areas.push(area);
-    cursor += end - start;
+    cursor += bytes;
     return area;
   };
   const whole = opened.map(({ footer }, source) => {
@@ -178,8 +179,10 @@ class BlockPlacer {
     for (let e = row.firstEntry; e < row.firstEntry + row.entryCount; e++) {
       while (a < areas.length && areas[a]!.endEntry <= e) a++;
       const next = areas[a];
-      const area = next !== undefined && next.firstEntry <= e ? next : undefined;
       const entry = from.index.entry(stream, e);
+      // Behind the area's end lies what did not fill a part; a block across the end is written anew, too.
+      const inside = next !== undefined && next.firstEntry <= e && entry.position + entry.size <= next.end;
+      const area = inside ? next : undefined;
       if (entry.leaderEpoch < this.#epoch)
         throw objectCorrupt(from.objectId, `${nameOf(row)}: leader epoch ${entry.leaderEpoch} goes back`);
       this.#epoch = entry.leaderEpoch;

@@ -12,6 +12,7 @@ import type {
 } from '../../../src/store/object-store.ts';
 import { forbidden, unavailable } from '../../../src/store/store-errors.ts';
 import { PassingStore } from '../../support/fault-store.ts';
+import { InsistingStore } from '../../support/insisting-store.ts';
 import { HandClock, seededRandom } from '../../support/store-fixtures.ts';
 
 const clock = new HandClock();
@@ -155,8 +156,24 @@ describe('doctor', () => {
     }
     assert.deepEqual(missing(await look(new Losing(memory()))), [
       'uploads in parts',
+      'takes parts of different sizes',
       'copies a range inside the store',
     ]);
+  });
+
+  it('says which setting helps where parts must be equal, or copies are not made', async () => {
+    const equal = await look(new InsistingStore(memory(), 'equal', 'any'));
+    assert.deepEqual(missing(equal), ['takes parts of different sizes']);
+    assert.equal(equal.fit, false);
+    assert.match(doctorText(equal), /same length, not 1000, 5097, 1001, 1000\n +.*set s3\.parts=equal\./);
+    const written = await look(new InsistingStore(memory(), 'written', 'equal'));
+    assert.deepEqual(missing(written), ['copies a range inside the store']);
+    assert.match(doctorText(written), /no copies of parts\n +.*set s3\.parts=written,/);
+    for (const rule of ['equal', 'written'] as const) {
+      const fit = await look(new InsistingStore(memory(), rule));
+      assert.deepEqual(missing(fit), [], rule);
+      assert.match(doctorText(fit), new RegExp(`not needed with s3\\.parts=${rule}`));
+    }
   });
 
   it('notices a clock that is far off, and warns of one that is a little', async () => {

@@ -17,7 +17,7 @@ describe('URL of an S3 store', () => {
     assert.deepEqual(
       parse(
         's3://b.c/p/q/?endpoint=https%3A%2F%2Fh%3A9000&region=eu-1&pathStyle=true&encryption=aws:kms&kmsKeyId=k' +
-          '&caFile=/ca.pem&maxSockets=7&connectTimeoutMs=100&requestTimeoutMs=2000',
+          '&caFile=/ca.pem&parts=equal&maxSockets=7&connectTimeoutMs=100&requestTimeoutMs=2000',
       ),
       {
         bucket: 'b.c',
@@ -28,6 +28,7 @@ describe('URL of an S3 store', () => {
         encryption: 'aws:kms',
         kmsKeyId: 'k',
         caFile: '/ca.pem',
+        parts: 'equal',
         maxSockets: 7,
         connectTimeoutMs: 100,
         requestTimeoutMs: 2000,
@@ -39,6 +40,7 @@ describe('URL of an S3 store', () => {
     const wrong = [
       's3://b/?maxSockets=0',
       's3://b/?maxSockets=many',
+      's3://b/?parts=some',
       's3://b/?region=a&region=b',
       's3://b/?kmsKeyId=k',
     ];
@@ -63,6 +65,7 @@ describe('URL of an S3 store', () => {
         's3.encryption': 'aws:kms',
         's3.kms.key.id': 'arn:x/y',
         's3.ca.file': 'ca.pem',
+        's3.parts': 'written',
         's3.max.sockets': '3',
       }),
     );
@@ -72,6 +75,7 @@ describe('URL of an S3 store', () => {
     assert.equal(full.encryption, 'aws:kms');
     assert.equal(full.kmsKeyId, 'arn:x/y');
     assert.equal(full.caFile, '/srv/ca.pem');
+    assert.equal(full.parts, 'written');
     assert.equal(full.maxSockets, 3);
   });
 
