@@ -115,4 +115,6 @@ export interface NativeBindings extends FileCalls, ChecksumCalls {
   madviseFree(buffer: Uint8Array, position: number, length: number): number;
   /** Processor time of the calling thread, user and system. */
   threadCpuSeconds(): number;
+  /** Ends the process at once, whatever its threads do; nothing is flushed. */
+  exitNow(code: number): void;
 }

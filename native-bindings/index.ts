@@ -42,6 +42,7 @@ interface Addon {
   madviseFree(buffer: Uint8Array, position: number, length: number): number;
   alignedBuffer(bytes: number): Buffer | undefined;
   threadCpuSeconds(): number;
+  exitNow(code: number): void;
   listenTcp(host: string, port: number, backlog: number): number;
   localPort(fd: number): number;
   setNoDelay(fd: number): number;
@@ -198,6 +199,11 @@ class CheckedBindings implements NativeBindings {
 
   threadCpuSeconds(): number {
     return this.#addon.threadCpuSeconds();
+  }
+
+  exitNow(code: number): void {
+    checkInteger('code', code, 0, 255);
+    this.#addon.exitNow(code);
   }
 
   listenTcp(host: string, port: number, backlog: number): { fd: number; port: number } {

@@ -54,8 +54,9 @@ function startOf(pid: number): string | undefined {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
     // The second field is the command's name in brackets and may hold blanks and brackets itself.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    // A zombie has ended: it holds nothing any more.
-    return fields[0] === 'Z' || fields[0] === 'X' ? undefined : fields[19];
+    // A zombie has ended and holds nothing any more, unless a thread of it is still inside a system call: a write, say.
+    const ended = fields[0] === 'X' || (fields[0] === 'Z' && Number(fields[17]) <= 1);
+    return ended ? undefined : fields[19];
   } catch {
     try {
       process.kill(pid, 0);

@@ -170,6 +170,11 @@ export class RunningBroker {
     return this.listeners.address(listener);
   }
 
+  /** A WAL thread is inside a write that does not return: its volume's lock is kept, and process.exit waits for it. */
+  get stuck(): boolean {
+    return this.deployment?.stuck() ?? false;
+  }
+
   private async open(): Promise<void> {
     const { config, ports } = this;
     const { clock, random, logger } = ports;
@@ -556,7 +561,7 @@ export class RunningBroker {
       this.metadata?.close().catch(() => {}),
     );
     if (clean) await this.store?.close().catch(() => {});
-    if (closed && !(this.deployment?.stuck() ?? false)) {
+    if (closed && !this.stuck) {
       for (const volume of this.volumes) volume.release();
       for (const release of this.releases) release();
       this.threadNative.release();

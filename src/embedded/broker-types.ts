@@ -21,6 +21,11 @@ export interface Broker {
   readonly addresses: { readonly plain?: string; readonly tls?: string; readonly http?: string };
   /** Whether the native addon is in use. */
   readonly native: boolean;
+  /**
+   * A thread is inside a write to the write-ahead log that does not return. After stop or abort it still is: the process
+   * then ends only by a signal or once the device answers, since process.exit waits for threads.
+   */
+  readonly stuck: boolean;
   /** Ends in order: `clean` = all uploaded, `unfinished` = the WAL still holds records (it is kept, recorded open). */
   stop(): Promise<'clean' | 'unfinished'>;
   /** Ends at once; whatever was acknowledged is in the WAL or the store. */

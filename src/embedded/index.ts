@@ -71,6 +71,9 @@ export async function startBroker(options: Partial<BrokerOptions> = {}): Promise
     },
     native: running.native,
     failed: running.failed,
+    get stuck() {
+      return running.stuck;
+    },
     async stop() {
       http?.stopping();
       const outcome = await running.stop();

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -82,6 +82,26 @@ test('a claim is heeded only while its process lives', (t) => {
     acquired(acquireLock(path, native))();
     assert.deepEqual(claims(path), [`lock.${number + 2}`], JSON.stringify(fields));
   }
+});
+
+test('a process whose first thread has ended holds its lock while another is still inside a call', async (t) => {
+  const path = lockPath(t);
+  const source = join(path, '..', 'lingers.c');
+  writeFileSync(
+    source,
+    '#include <pthread.h>\n#include <unistd.h>\nvoid* stay(void* _) { for (;;) pause(); }\n' +
+      'int main() { pthread_t t; pthread_create(&t, 0, stay, 0); write(1, "x", 1); pthread_exit(0); }\n',
+  );
+  execFileSync('c++', ['-x', 'c', '-w', '-o', join(path, '..', 'lingers'), source, '-lpthread']);
+  const child = spawn(join(path, '..', 'lingers'), { stdio: ['ignore', 'pipe', 'inherit'] });
+  await once(child.stdout!, 'data');
+  const state = (): string => readFileSync(`/proc/${child.pid}/stat`, 'latin1').split(') ')[1]![0]!;
+  while (state() !== 'Z') await new Promise((resolve) => setTimeout(resolve, 5));
+  claim(path, 1, { pid: child.pid!, start: startOf(child.pid!) });
+  assert.equal(refused(acquireLock(path, null)), `process ${child.pid}`);
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+  acquired(acquireLock(path, null))();
 });
 
 test('a claim made under flock is void once flock is ours', (t) => {

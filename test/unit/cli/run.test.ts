@@ -47,6 +47,7 @@ class FakeProcess implements ProcessPort {
 }
 
 class FakeBroker implements Broker {
+  readonly stuck = false;
   readonly clusterId = 'AAAAAAAAAAAAAAAAAAAAAA';
   readonly addresses = { plain: '127.0.0.1:9092', http: '127.0.0.1:9404' };
   readonly native = true;
