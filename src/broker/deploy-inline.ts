@@ -58,8 +58,9 @@ export async function deployInline(parts: DeployParts): Promise<Deployment> {
           wal instanceof InlineWal
             ? () => {
                 const { usedBytes, capacityBytes, failed } = wal.writer.status;
-                const { commits } = wal.writer.stats;
-                return { usedBytes, capacityBytes, commits, failed: failed === null ? 0 : 1 };
+                const { commits, batches, payloadBytes: bytes, commitMs } = wal.writer.stats;
+                const ended = failed === null ? 0 : 1;
+                return { usedBytes, capacityBytes, commits, batches, bytes, commitMs, failed: ended };
               }
             : () => ({
                 usedBytes: wal.usedBytes,

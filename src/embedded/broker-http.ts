@@ -87,7 +87,9 @@ async function collect(
     metrics.counter('millrace_wal_commits_total', label).value = wal.commits ?? 0;
     metrics.counter('millrace_wal_batches_total', label).value = wal.batches ?? 0;
     metrics.counter('millrace_wal_payload_bytes_total', label).value = wal.bytes ?? 0;
-    metrics.histogram('millrace_wal_write_seconds', label).buckets = walWriteBuckets[volume]!;
+    const writes = metrics.histogram('millrace_wal_write_seconds', label);
+    writes.buckets = walWriteBuckets[volume]!;
+    writes.sum = (wal.commitMs ?? 0) * 1000;
     metrics.gauge('millrace_wal_used_bytes', label).value = wal.usedBytes ?? 0;
     metrics.gauge('millrace_wal_capacity_bytes', label).value = wal.capacityBytes ?? 0;
     metrics.gauge('millrace_wal_failed', label).value = wal.failed ?? 0;

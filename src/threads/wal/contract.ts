@@ -83,10 +83,12 @@ export const walStats = {
   bytes: 5,
   batches: 6,
   writtenBytes: 7,
+  /** Milliseconds in commit writes. */
+  commitMs: 8,
 } as const;
 
 /** Behind the named ones: commits by write time, bucket i = up to 2^i µs. */
-export const walWriteBuckets = 8;
+export const walWriteBuckets = 9;
 export const walStatDoubles = walWriteBuckets + histogramBuckets;
 
 export function createWalStats(): SharedArrayBuffer {

@@ -49,6 +49,7 @@ export class WalPort {
     stats[walStats.bytes] = counted.payloadBytes;
     stats[walStats.batches] = counted.batches;
     stats[walStats.writtenBytes] = status.writtenBytes;
+    stats[walStats.commitMs] = counted.commitMs;
     stats.set(counted.writeMicros, walWriteBuckets);
     if (this.#toldFenced || !(failed instanceof MillraceError) || failed.kind !== 'fenced') return;
     this.#toldFenced = true;
