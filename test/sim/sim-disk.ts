@@ -223,8 +223,10 @@ class SimWalDevice implements WalDevice {
     const bytes = Buffer.concat(sources);
     const position = plan.filePosition;
     disk.writes++;
-    // What a dead process left in a cache may have been read, and built on; zeros are a new log's.
-    if (this.#file.volatile.size > 0 && this.#file.volatileBy !== this.#life && bytes.readUInt32LE(0) !== 0)
+    // What a dead process left in a cache may have been read, and built on; zeros are a new log's. Who has lost the disk
+    // writes nothing.
+    const { volatile, volatileBy } = this.#file;
+    if (!this.#gone && volatile.size > 0 && volatileBy !== this.#life && bytes.readUInt32LE(0) !== 0)
       world.fail(`${this.#life.name} writes to a WAL whose newest sectors were never flushed`);
     disk.onWrite(this.#path, position, bytes);
     let delay = disk.latency(bytes.length);
