@@ -3,7 +3,7 @@
  * it removes afterwards, and says in words what is missing. Runs in the caller's thread, one probe after the other;
  * nothing that belongs to a cluster is read or written.
  *
- * Bounds: about 300 requests and 80 MB each way; the latency and throughput samples stop after `sampleMsMax` each.
+ * Bounds: about 300 requests and 100 MB each way; the latency and throughput samples stop after `sampleMsMax` each.
  */
 import type { Clock } from '../ports/clock.ts';
 import { MillraceError } from '../ports/errors.ts';

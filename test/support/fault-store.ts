@@ -12,6 +12,7 @@ import type {
   MultipartUpload,
   ObjectInfo,
   ObjectStore,
+  PartRule,
   PutOptions,
   UnfinishedUpload,
 } from '../../src/store/object-store.ts';
@@ -24,6 +25,9 @@ export class PassingStore implements ObjectStore {
   readonly inner: ObjectStore;
   get url(): string {
     return this.inner.url;
+  }
+  get partRule(): PartRule {
+    return this.inner.partRule ?? 'any';
   }
   constructor(inner: ObjectStore) {
     this.inner = inner;

@@ -4,9 +4,8 @@ import { misuse } from '../../src/store/store-errors.ts';
 import { PassingStore } from './fault-store.ts';
 
 export class InsistingStore extends PassingStore {
-  /** What it says of itself. */
-  readonly partRule: PartRule;
   readonly #insists: PartRule;
+  readonly #says: PartRule;
   /** Sizes of the parts of each completed upload, by key. */
   readonly completed = new Map<string, readonly number[]>();
   copies = 0;
@@ -14,7 +13,12 @@ export class InsistingStore extends PassingStore {
   constructor(inner: ObjectStore, insists: PartRule, says: PartRule = insists) {
     super(inner);
     this.#insists = insists;
-    this.partRule = says;
+    this.#says = says;
+  }
+
+  /** What it says of itself. */
+  override get partRule(): PartRule {
+    return this.#says;
   }
 
   override async multipart(key: string): Promise<MultipartUpload> {
