@@ -25,12 +25,13 @@ import type { BrokerConfig } from './broker-config.ts';
 import { type Deployment, type DeployParts, poolThreads } from './deploy.ts';
 import { createArena, localDoor, objectSettings, seedOf, tlsListeners } from './deploy-parts.ts';
 import type { ShardHost } from './shard-host.ts';
-import { volumePath } from './shared-volume.ts';
+import { isShared, volumePath } from './shared-volume.ts';
 import type { ThreadNative } from './thread-native.ts';
 import type { Volume } from './volume.ts';
 
-/** Copies of small batches on their way out, per uploading thread. */
-const stagingBytes = 64 * 1024 * 1024;
+/** Copies of small batches on their way out, per uploading thread: a part of an upload is no larger (decision 0021). */
+const stagingBytesMax = 104 * 1024 * 1024;
+const stagingBytesMin = 16 * 1024 * 1024;
 /** A stop waits so long for its threads. */
 const threadEndMs = 1_000;
 /** How often main looks whether a volume answers. */
@@ -86,7 +87,7 @@ export async function deployThreads(parts: DeployParts): Promise<Deployment> {
     native: addon !== null,
     storeUrl: config.storeUrl,
     storeBoard: parts.storeBoard,
-    stagingBytes,
+    stagingBytes: Math.max(stagingBytesMin, Math.min(stagingBytesMax, arena.buffer.length / 8)),
     compaction: config.compaction,
   };
   const pool = new ObjectPool({ ...poolData, name: 'object pool' }, poolThreads, poolTasks);
@@ -216,6 +217,7 @@ function walThreadData(
     extraWriteDelayMs: config.extraWriteDelayMs,
     writeTimeoutMs: config.writeTimeoutMs,
     fence: volume.fence,
+    fenceCached: !isShared(volume),
   };
 }
 

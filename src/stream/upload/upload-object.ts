@@ -5,7 +5,7 @@
  *
  * Size of a part: PUT-class requests are what an upload costs, so parts are as large as the limit of 128 MiB allows and
  * equal in size (some stores insist): 500 MB = 4 parts + create + complete = 6 requests, 12 per GB; a single put may have
- * 256 MiB. Where small batches are copied together a part is as large as the staging pool: 63 MiB, 20 per GB.
+ * 256 MiB. Where small batches are copied together a part is as large as the staging pool allows: 103 MiB, 14 per GB.
  * Memory: bytes in the arena are sent from there; copies of small batches are bounded by the staging pool.
  */
 import type { Arena } from '../../ports/arena.ts';
