@@ -8,11 +8,14 @@ import { MillraceError } from '../../../src/ports/errors.ts';
 import { silentLogger } from '../../../src/ports/logger.ts';
 import { createCodecs } from '../../../src/protocol/compression/codecs.ts';
 import { ErrorCode } from '../../../src/protocol/generated/errors.ts';
+import { buildBatch } from '../../../src/protocol/records/batch-builder.ts';
+import { lastOffsetOf } from '../../../src/protocol/records/batch-header.ts';
 import type { Manifest } from '../../../src/stream/manifest/manifest.ts';
 import type { ManifestCache } from '../../../src/stream/manifest/manifest-cache.ts';
 import type { ColdReader, ColdRequest } from '../../../src/stream/read/cold-reader.ts';
 import { HeapArena } from '../../support/heap-arena.ts';
 import { settle } from '../../support/store-fixtures.ts';
+import { crc32c } from '../../support/stream-deltas.ts';
 import { id } from '../metadata/fixtures.ts';
 import { sample } from '../stream/manifest/manifests.ts';
 
@@ -40,6 +43,9 @@ function rig() {
   const asked: string[] = [];
   /** What the next reads answer; nothing = no records. */
   const failures: Error[] = [];
+  const arena = new HeapArena({ segmentBytes: 4_096, segmentCount: 1 });
+  /** What the next searches by time find; nothing = no batch. */
+  const batches: Buffer[] = [];
   /** What happens during the next searches by time. */
   const whileSearching: (() => void)[] = [];
   const names = ({ objects }: ColdRequest): string => objects.map(({ objectId }) => objectId).join();
@@ -54,7 +60,11 @@ function rig() {
     async findSince(request: ColdRequest, time: number) {
       asked.push(`${request.offset}@${time}: ${names(request)}`);
       whileSearching.shift()?.();
-      return null;
+      const batch = batches.shift();
+      if (batch === undefined) return null;
+      batch.copy(arena.buffer);
+      const range = { position: 0, length: batch.length };
+      return { ...empty, ranges: [range], nextOffset: lastOffsetOf(arena.view, 0) + 1 };
     },
   };
   const versions: number[] = [];
@@ -67,7 +77,7 @@ function rig() {
     },
   };
   const path = new ObjectColdPath({
-    arena: new HeapArena({ segmentBytes: 4_096, segmentCount: 1 }),
+    arena,
     reader: reader as unknown as ColdReader,
     manifests: cache as unknown as ManifestCache,
     image: () => ({ topicsById: new Map([[id(1), { partitions: [partition] }]]) }) as unknown as ClusterImage,
@@ -85,6 +95,7 @@ function rig() {
     highWatermark: 40,
     tail: { count: 0 },
     journal: { durable: 0 },
+    epochAt: () => 3,
   } as unknown as PartitionLog;
   const read = async (offset: number): Promise<number> => {
     let result = -2;
@@ -106,7 +117,7 @@ function rig() {
     partition.manifest = { version: 2, endOffset: 30 };
     partition.objects = [part('o4', 30, 40)];
   };
-  return { read, lookup, asked, failures, versions, advance, partition, log, whileSearching };
+  return { read, lookup, asked, failures, versions, advance, partition, log, batches, whileSearching };
 }
 
 describe('reads of older data', () => {
@@ -148,6 +159,18 @@ describe('reads of older data', () => {
     whileSearching.push(() => {}, leaves('o5', 50), leaves('o6', 60));
     assert.deepEqual(await lookup(0, 5), [0, -1, -1, -1]);
     assert.deepEqual(asked, ['0@5: m1,m2', '20@5: o3,o4', '40@5: o3,o4,o5', '50@5: o3,o4,o5,o6']);
+  });
+
+  it('by time go on behind a batch whose late record lies below the log start', async () => {
+    const { lookup, asked, log, batches } = rig();
+    Object.assign(log, { startOffset: 1 });
+    const record = (timestamp: number) => ({ timestamp, key: null, value: Buffer.from('x') });
+    batches.push(
+      buildBatch([record(9), record(4)], { baseOffset: 0 }, crc32c),
+      buildBatch([record(5), record(7), record(8)], { baseOffset: 2 }, crc32c),
+    );
+    assert.deepEqual(await lookup(0, 6), [0, 3, 7, 3]);
+    assert.deepEqual(asked, ['1@6: m1,m2', '2@6: m1,m2']);
   });
 
   it('by the newest timestamp compare both', async () => {

@@ -1,0 +1,345 @@
+/** Planted bugs of everything behind the write-ahead log: upload, metadata, recovery, reading, deleting. See mutants.ts. */
+import type { Mutant } from './mutants.ts';
+
+export const storageMutants: readonly Mutant[] = [
+  // ── Upload ───────────────────────────────────────────────────────────────────────────────────────────────────────
+  {
+    name: 'a commit is left out of the upload that frees it',
+    file: 'broker/upload-coordinator.js',
+    find: 'shard.collect(index, cut.sequence, withStates)',
+    replace: 'shard.collect(index, Math.max(0, cut.sequence - 1), withStates)',
+  },
+  {
+    name: 'the WAL is trimmed before the metadata name the objects',
+    file: 'broker/upload-coordinator.js',
+    find: 'const collected = await Promise.all(shards.map((shard) => shard.collect(index, cut.sequence, withStates)));',
+    replace:
+      'const collected = await Promise.all(shards.map((shard) => shard.collect(index, cut.sequence, withStates))); await this.trim(volume, cut);',
+  },
+  {
+    name: 'batches may be evicted before their objects are named',
+    file: 'broker/upload-coordinator.js',
+    find: '        const stored = await this.store(collected);',
+    replace:
+      '        await Promise.all(shards.map((shard, i) => shard.uploaded(index, collected[i].end))); const stored = await this.store(collected);',
+  },
+  {
+    name: 'object ids are granted without being recorded',
+    file: 'broker/object-ids.js',
+    find: "await this.metadata.commit([{ type: 'idBlock', kind: 'object', next: first + blockIds }]);",
+    replace: '',
+  },
+  {
+    name: 'a part of a multipart upload is left out',
+    file: 'stream/upload/upload-object.js',
+    find: 'await upload.uploadPart(number, part.body);',
+    replace: 'if (number !== 2) await upload.uploadPart(number, part.body);',
+  },
+  {
+    name: 'an object states one offset less than it holds',
+    file: 'stream/upload/object-builder.js',
+    find: 'ranges.push({ topicId, partition, baseOffset, endOffset, maxTimestamp, bytes });',
+    replace:
+      'ranges.push({ topicId, partition, baseOffset, endOffset: endOffset - 1, maxTimestamp, bytes });',
+  },
+  {
+    name: 'the index loses its last entry',
+    file: 'stream/objects/object-index.js',
+    find: 'view.setUint32(at + 12, stream.entryCount, true);',
+    replace: 'view.setUint32(at + 12, stream.entryCount - 1, true);',
+  },
+  // ── Metadata ─────────────────────────────────────────────────────────────────────────────────────────────────────
+  {
+    name: 'a number that is taken counts as written',
+    file: 'store/object-sequenced-log.js',
+    find: `            const outcome = await this.#put('data', number, this.#epoch, nonce, payload);
+            if (outcome === null)
+                return this.#took(number);
+            let found`,
+    replace: `            const outcome = await this.#put('data', number, this.#epoch, nonce, payload);
+            if (outcome === null || hasCode(outcome, 'STORE_EXISTS'))
+                return this.#took(number);
+            let found`,
+  },
+  {
+    name: 'a seal is overlooked by its own writer',
+    file: 'store/object-sequenced-log.js',
+    find: `            if (found !== null && found.epoch >= this.#epoch)
+                throw this.#fence(found);
+            if (found !== null) {`,
+    replace: '            if (found !== null) {',
+  },
+  {
+    name: 'seals are trimmed away',
+    file: 'store/sequenced-trim.js',
+    find: ' && info.size > sequencedHeaderBytes)',
+    replace: ')',
+  },
+  {
+    name: 'the entry behind a snapshot is skipped',
+    file: 'metadata/embedded-metadata-store.js',
+    find: 'this.#readNext = snapshot === null ? 0 : snapshot.number + 1;',
+    replace: 'this.#readNext = snapshot === null ? 0 : snapshot.number + 2;',
+  },
+  {
+    name: 'a metadata change is answered before it is stored',
+    file: 'metadata/embedded-metadata-store.js',
+    find: 'await this.#log.append(batch.payload);',
+    replace: 'this.#log.append(batch.payload).catch(() => { });',
+  },
+  {
+    name: 'DeleteRecords is answered and not recorded',
+    file: 'cluster/topic-admin.js',
+    find: "this.#commitWithDrops({ type: 'logStart', topicId, partition, startOffset }, (drops) => drops.orphanedByLogStart([move]), settled));",
+    replace: 'Promise.resolve(done));',
+  },
+  // ── Recovery ─────────────────────────────────────────────────────────────────────────────────────────────────────
+  {
+    name: "an epoch's start is taken for the committed end",
+    file: 'broker/recovery.js',
+    find: 'return Math.max(partition.startOffset, partition.manifest?.endOffset ?? 0, last?.endOffset ?? 0);',
+    replace:
+      'return Math.max(partition.startOffset, partition.manifest?.endOffset ?? 0, last?.endOffset ?? 0, partition.epochs.at(-1)?.startOffset ?? 0);',
+  },
+  {
+    name: 'the log start is not applied',
+    file: 'broker/recovery.js',
+    find: 'startOffset: partition.startOffset,',
+    replace: 'startOffset: 0,',
+  },
+  {
+    name: "producers' windows are not restored",
+    file: 'log/log-manager.js',
+    find: `        for (const producer of spec.producers)
+            log.producers.restore(producer);`,
+    replace: '',
+  },
+  {
+    name: 'the state object is forgotten at close',
+    file: 'broker/close-changes.js',
+    find: "stateObject: stateObjects.get(key) ?? '',",
+    replace: "stateObject: '',",
+  },
+  {
+    name: 'a closed partition ends one offset early',
+    file: 'broker/close-changes.js',
+    find: 'endOffset: ends.get(key),',
+    replace: 'endOffset: Math.max(0, ends.get(key) - 1),',
+  },
+  {
+    name: 'the leader epoch stays',
+    file: 'broker/broker.js',
+    find: 'leaderEpoch: partition.leaderEpoch + 1,',
+    replace: 'leaderEpoch: partition.leaderEpoch,',
+  },
+  // ── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
+  {
+    name: 'blocks are cached without the name of their object',
+    file: 'stream/cache/cached-block.js',
+    find: '{objectId}@$',
+    replace: '',
+  },
+  {
+    name: 'batches are visible before they are durable',
+    file: 'log/partition-log.js',
+    find: `        this.tail.push(entry);
+        this.nextOffset = lastOffset + 1;
+        if (producerId`,
+    replace: `        this.tail.push(entry);
+        this.nextOffset = lastOffset + 1;
+        journal.durable = journal.tail;
+        this.onDurable(this.nextOffset);
+        if (producerId`,
+  },
+  {
+    name: 'what leaves memory while objects are searched by time is not searched',
+    file: 'broker/cold-path.js',
+    find: 'while (searched < log.tailStart) {',
+    replace: 'for (let once = 0; once < 1; once++) {',
+    judge: 'test/unit/broker/cold-path.test.ts',
+  },
+  {
+    name: 'the CRC of a block that is read is not compared',
+    file: 'stream/read/object-reader.js',
+    find: 'if (this.#crc32c(memory, place, entry.size) !== entry.crc) {',
+    replace: 'if (false) {',
+    judge: 'test/unit/stream/read/cold-reader.test.ts',
+  },
+  {
+    name: 'cached blocks are evicted while somebody reads them',
+    file: 'stream/cache/block-slabs.js',
+    find: 'if (slab.pins === 0 && !slab.touched && (slab.unread === 0 || slab.grace === 0)) {',
+    replace: 'if (slab.loads === 0) {',
+    judge: 'test/unit/stream/cache/block-cache.test.ts',
+  },
+  {
+    name: 'a search by time passes over the record of that very time',
+    file: 'stream/objects/object-index.js',
+    find: '* entryBytes + 16) >= timestamp)',
+    replace: '* entryBytes + 16) > timestamp)',
+    judge: 'test/unit/stream/read/cold-reader.test.ts',
+  },
+  {
+    name: 'a search by time ends at a block whose records are all too early',
+    file: 'broker/cold-path.js',
+    find: 'offset = batch.nextOffset;',
+    replace: 'return null;',
+    judge: 'test/unit/broker/cold-path.test.ts',
+  },
+  {
+    name: 'a duplicate is answered before its original is durable',
+    file: 'log/partition-log.js',
+    find: 'if (duplicateEntry >= this.journal.durable)',
+    replace: 'if (false)',
+    judge: 'test/unit/log/partition-log.test.ts',
+  },
+  // ── What is deleted, merged and kept ─────────────────────────────────────────────────────────────────────────────
+  {
+    name: 'dropped objects are deleted without a grace period',
+    file: 'broker/object-sweep.js',
+    find: 'if (dueMs <= now && objectIds.length < passMax)',
+    replace: 'if (objectIds.length < passMax)',
+  },
+  {
+    name: 'the batch that holds the log start is forgotten',
+    file: 'metadata/image-builder.js',
+    find: `        for (const range of partition.objects) {
+            if (range.endOffset > startOffset)
+                break;
+            if (range.endOffset > partition.stateOffset)`,
+    replace: `        for (const range of partition.objects) {
+            if (range.baseOffset >= startOffset)
+                break;
+            if (range.endOffset > partition.stateOffset)`,
+  },
+  {
+    name: 'records are retained half a minute less than they should',
+    file: 'broker/retention-plan.js',
+    find: 'if (maxTimestamp >= oldest)',
+    replace: 'if (maxTimestamp >= oldest + 30_000)',
+  },
+  {
+    name: 'a merged object states a range that it does not hold',
+    file: 'stream/compaction/merge-layout.js',
+    find: 'ranges.push({ topicId, partition, baseOffset, endOffset, maxTimestamp, bytes });',
+    replace:
+      'ranges.push({ topicId, partition, baseOffset, endOffset: endOffset - 1, maxTimestamp, bytes });',
+    judge: 'test/unit/stream/compaction/compact-objects.test.ts',
+  },
+  {
+    name: "a manifest's version is not compared",
+    file: 'metadata/conditions.js',
+    find: 'if ((present?.version ?? 0) !== previous)',
+    replace: 'if (false)',
+    judge: 'test/unit/metadata/manifests.test.ts',
+  },
+  {
+    name: "a manifest's number is written again",
+    file: 'stream/manifest/manifest-writer.js',
+    find: '[bytes], { ifAbsent: true });',
+    replace: '[bytes]);',
+    judge: 'test/unit/stream/manifest/manifest-writer.test.ts',
+  },
+  {
+    name: 'a manifest takes objects over without their producers',
+    file: 'stream/manifest/manifest-writer.js',
+    find: 'foldInto(known, part.producers, base.offset, endOffset);',
+    replace: '',
+    judge: 'test/unit/stream/manifest/manifest-writer.test.ts',
+  },
+  {
+    name: 'a compaction is committed whatever became of its sources',
+    file: 'metadata/conditions.js',
+    find: 'return this.#checkCompacted(change);',
+    replace: 'return;',
+    judge: 'test/unit/metadata/manifests.test.ts',
+  },
+  {
+    name: 'a merged object may hold less than what it replaces',
+    file: 'metadata/conditions.js',
+    find: 'sources.find(({ live, covered }) => live && !covered)',
+    replace: 'undefined',
+    judge: 'test/unit/metadata/manifests.test.ts',
+  },
+  {
+    name: 'blocks that are merged are not verified',
+    file: 'stream/compaction/source-windows.js',
+    find: 'if (this.#deps.crc32c(run.buffer, at, size) !== this.#pieces.crc[piece]) {',
+    replace: 'if (false) {',
+    judge: 'test/unit/stream/compaction/compact-objects.test.ts',
+  },
+  {
+    name: 'a merged block keeps the CRC of its first part',
+    file: 'stream/compaction/compact-objects.js',
+    find: 'blocks.crc[pieces.block[this.#piece]] = this.#crc;',
+    replace: '',
+    judge: 'test/unit/stream/compaction/compact-objects.test.ts',
+  },
+  {
+    name: 'retention by size takes one object too many',
+    file: 'broker/retention-plan.js',
+    find: 'if (excess < bytes)',
+    replace: 'if (excess <= 0)',
+    judge: 'test/unit/broker/retention-plan.test.ts',
+  },
+  {
+    name: 'a manifest lets go of the object that holds the log start',
+    file: 'broker/retention.js',
+    find: 'manifest.objects.filter(({ endOffset }) => endOffset > startOffset)',
+    replace: 'manifest.objects.filter(({ baseOffset }) => baseOffset >= startOffset)',
+    judge: 'test/unit/broker/retention.test.ts',
+  },
+  {
+    name: 'what manifests name is taken for orphans',
+    file: 'broker/orphan-sweep.js',
+    find: 'round.named.add(objectId);',
+    replace: '',
+    judge: 'test/unit/broker/orphan-sweep.test.ts',
+  },
+  {
+    name: 'what this life has stored and not yet named is taken for orphans',
+    file: 'broker/orphan-sweep.js',
+    find: 'Number.parseInt(objectId, 16) >= this.deps.firstObjectId)',
+    replace: 'false)',
+    judge: 'test/unit/broker/orphan-sweep.test.ts',
+  },
+  {
+    name: 'a broker that was taken over sweeps on',
+    file: 'broker/orphan-sweep.js',
+    find: 'await this.deps.metadata.commit([]);',
+    replace: '',
+    judge: 'test/unit/broker/orphan-sweep.test.ts',
+  },
+  // ── Groups ──────────────────────────────────────────────────────────────────────────────────────────────────────
+  {
+    name: 'the log of group offsets is trimmed into its own snapshot',
+    file: 'coordinator/group/offsets-snapshot.js',
+    find: `            if (this.#base < 0)
+                this.#base = baseOffset;
+            this.#step();`,
+    replace: `            this.#base = baseOffset;
+            this.#step();`,
+    judge: 'test/unit/coordinator/group/offsets-snapshot.test.ts',
+    driven: false,
+  },
+  {
+    name: 'a snapshot of group offsets leaves out what is on its way',
+    file: 'coordinator/group/offsets-snapshot.js',
+    find: 'if (first.length > 0)',
+    replace: 'if (false)',
+    judge: 'test/unit/coordinator/group/offsets-snapshot.test.ts',
+    driven: false,
+  },
+  {
+    name: 'members are told their assignment before it is durable',
+    file: 'coordinator/group/offsets-partition-coordinator.js',
+    find: `            group.storedValue = value;
+            durable();
+        }, lost);`,
+    replace: `            group.storedValue = value;
+        }, lost);
+        durable();`,
+    judge: 'test/unit/coordinator/group/group-coordinator.test.ts',
+    driven: false,
+  },
+];

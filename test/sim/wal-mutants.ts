@@ -1,0 +1,220 @@
+/** Planted bugs of the write-ahead logs: on a block volume, in a bucket, on a shared file system. See mutants.ts. */
+import type { Mutant } from './mutants.ts';
+
+export const walMutants: readonly Mutant[] = [
+  // ── The write-ahead log, writing ─────────────────────────────────────────────────────────────────────────────────
+  {
+    name: 'what a dead writer left in caches is not flushed',
+    file: 'stream/wal/wal-writer.js',
+    find: 'this.#device.sync((error) => this.#settle(number, error, 0));',
+    replace: 'this.#clock.soon(() => this.#settle(number, null, 0));',
+  },
+  {
+    name: 'a write is taken for done when it was begun',
+    file: 'stream/wal/wal-writer.js',
+    find: 'this.#device.write(plan, (error) => this.#settle(number, error, plan.bytes));',
+    replace:
+      'this.#device.write(plan, () => { }); this.#clock.soon(() => this.#settle(number, null, plan.bytes));',
+  },
+  {
+    name: 'a failed write is taken for done',
+    file: 'stream/wal/wal-writer.js',
+    find: 'if (error === null && elapsed < this.#ioTimeoutMs) {',
+    replace: 'if (elapsed < this.#ioTimeoutMs) {',
+  },
+  {
+    name: 'ring space is reused before the superblock that trims it is durable',
+    file: 'stream/wal/wal-writer.js',
+    find: '            this.#superblock.trim(cut, done);',
+    replace: `            {
+                this.#superblock.trimmed = cut;
+                this.#ring.trimPosition = cut.position;
+                done(null);
+            }`,
+    judge: 'test/storage/wal-crash.test.ts',
+  },
+  {
+    name: 'no pad where the ring wraps',
+    file: 'stream/wal/wal-writer.js',
+    find: 'return this.#start(works.pad, this.#builder.plan, now);',
+    replace: 'this.#advance(); return true;',
+  },
+  {
+    name: 'the ring grows before a superblock says so',
+    file: 'stream/wal/wal-writer.js',
+    find: `            this.#growPending = false;
+            superblock.requireBoth();
+            return this.#writeSuperblock(now);`,
+    replace: `            this.#growPending = false;
+            return true;`,
+  },
+  {
+    name: 'superblocks do not alternate',
+    file: 'stream/wal/superblock-keeper.js',
+    find: 'this.#plan.filePosition = (s.generation % 2) * pageBytes;',
+    replace: 'this.#plan.filePosition = 0;',
+  },
+  {
+    name: 'a new epoch begins without its superblocks',
+    file: 'stream/wal/wal-writer.js',
+    find: 'this.#phase = phases.opening;',
+    replace: `{
+                    this.#superblock.written(0);
+                    this.#superblock.written(0);
+                    this.#phase = phases.open;
+                }`,
+    judge: 'test/storage/wal-crash.test.ts',
+  },
+  {
+    name: 'only one superblock states a new epoch before its first commit',
+    file: 'stream/wal/wal-writer.js',
+    find: `now);
+        this.#superblock.requireBoth();`,
+    replace: 'now);',
+    judge: 'test/unit/stream/wal/wal-writer.test.ts',
+  },
+  // ── The write-ahead log, recovering ──────────────────────────────────────────────────────────────────────────────
+  {
+    name: 'the chain CRC is not compared',
+    file: 'stream/wal/recovery.js',
+    find: 'header.previousCrc === this.#next.chainCrc &&',
+    replace: '',
+  },
+  {
+    name: 'commits of a given-up epoch count',
+    file: 'stream/wal/recovery.js',
+    find: 'return header.sequence >= s.epochFirstSequence ? header.epoch === s.epoch : header.epoch < s.epoch;',
+    replace: 'return true;',
+  },
+  {
+    name: 'the payload of the last commit is not verified',
+    file: 'stream/wal/recovery.js',
+    find: 'if (last === null || (await this.#verifyFrom(last.firstBatch)))',
+    replace: 'if (true)',
+  },
+  {
+    name: 'the CRC of recovered payload is not compared',
+    file: 'stream/wal/payload-reader.js',
+    find: 'const good = crc >>> 0 === batches.headers.readUInt32BE(header + 17);',
+    replace: 'const good = true;',
+  },
+  {
+    name: 'descriptors are ignored: recovered batches keep no header of theirs',
+    file: 'stream/wal/payload-reader.js',
+    find: 'batches.headers.copy(into, position, header, header + batchHeaderBytes);',
+    replace: 'batches.headers.copy(into, position, 0, batchHeaderBytes);',
+  },
+  {
+    name: 'a lock that somebody holds is taken',
+    file: 'broker/wal-volumes.js',
+    find: "if ('heldBy' in lock)",
+    replace: 'lock.release ??= () => { };\n    if (false)',
+    judge: 'test/storage/broker/refusals.test.ts',
+  },
+  {
+    name: 'a WAL in use is recorded as empty',
+    file: 'broker/wal-records.js',
+    find: "state: 'open',\n        // A log that is empty",
+    replace: "state: 'empty',\n        // A log that is empty",
+  },
+  {
+    name: 'a chain that ends before what was durable is believed',
+    file: 'stream/wal/recovery.js',
+    find: 'if (this.#next.sequence < s.durableSequence) {',
+    replace: 'if (false) {',
+    judge: 'test/storage/wal-damage.test.ts',
+  },
+  {
+    name: 'commits behind the end of the chain are not looked for',
+    file: 'stream/wal/recovery.js',
+    find: 'const beyond = await this.#searchBehind(tornAt);',
+    replace: 'const beyond = 0;',
+    judge: 'test/storage/wal-damage.test.ts',
+  },
+  // ── The write-ahead log in a bucket, and on a shared file system ────────────────────────────────────────────────
+  {
+    name: 'an object WAL answers when a put begins',
+    file: 'store/pipelined-log.js',
+    find: 'void this.#store(entry);',
+    replace: 'void this.#store(entry); this.#options.clock.soon(() => this.#stored(entry));',
+    judge: 'test/unit/store/pipelined-log.test.ts',
+  },
+  {
+    name: 'a number that somebody else took counts as stored in an object WAL',
+    file: 'store/pipelined-log.js',
+    find: `            if (outcome === null)
+                return this.#stored(entry);`,
+    replace: `            if (outcome === null || hasCode(outcome, 'STORE_EXISTS'))
+                return this.#stored(entry);`,
+    judge: 'test/unit/store/pipelined-log.test.ts',
+  },
+  {
+    name: 'an object WAL acknowledges what lies below a stored number',
+    file: 'store/pipelined-log.js',
+    find: 'oldest?.stored === true;',
+    replace: 'oldest !== undefined && oldest.number <= entry.number;',
+    judge: 'test/unit/store/pipelined-log.test.ts',
+  },
+  {
+    name: 'a taker begins right behind its seal',
+    file: 'store/pipelined-log.js',
+    find: 'return sealed + pipelineWindowMax;',
+    replace: 'return sealed + 1;',
+    judge: 'test/unit/store/pipelined-log.test.ts',
+  },
+  {
+    name: 'a taker does not seal the log of objects that it takes',
+    file: 'stream/wal/object-wal-recovery.js',
+    find: '(await sealNumber(this.#identity.entries, clock, number, epoch)) !== null',
+    replace: 'false',
+    judge: 'test/storage/wal-object-crash.test.ts',
+  },
+  {
+    name: 'signs of life are overlooked',
+    file: 'stream/wal/sign-of-life.js',
+    find: 'if (now !== null && now > newest) {',
+    replace: 'if (false) {',
+    judge: 'test/storage/broker/object-wal.test.ts',
+  },
+  {
+    name: 'an idle owner gives no sign of life',
+    file: 'stream/wal/object-wal-writer.js',
+    find: 'void this.#sign();',
+    replace: 'this.#heardAt = now;',
+    judge: 'test/storage/broker/object-wal.test.ts',
+  },
+  {
+    name: 'the fence page is not read again after a write',
+    file: 'stream/wal/wal-writer.js',
+    find: `if (this.#fence === null)
+                    this.#committed();`,
+    replace: `if (true)
+                    this.#committed();`,
+    judge: 'test/storage/wal-shared.test.ts',
+    driven: false,
+  },
+  {
+    name: 'a fence page that cannot be read is taken for the own one',
+    file: 'stream/wal/fence-page.js',
+    find: 'if (error === null && bytes === pageBytes && this.#found.equals(this.#expected))',
+    replace: 'if (error !== null || this.#found.equals(this.#expected))',
+    judge: 'test/storage/wal-shared.test.ts',
+    driven: false,
+  },
+  {
+    name: 'a taker reads a shared log without fencing it',
+    file: 'broker/shared-volume.js',
+    find: 'await writeFence(predecessor.device, encodeFence({ logId, clusterId, epoch, writer }, random, crc32c));',
+    replace: '',
+    judge: 'test/storage/broker/shared-wal.test.ts',
+    driven: false,
+  },
+  {
+    name: "another machine's shared log is taken without being told to",
+    file: 'broker/shared-volume.js',
+    find: 'if (fence === null || fence.writer === deps.writer)',
+    replace: 'if (true)',
+    judge: 'test/storage/broker/shared-wal.test.ts',
+    driven: false,
+  },
+];
