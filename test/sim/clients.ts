@@ -369,7 +369,7 @@ export class StrayClient {
         if (!(error instanceof ConnectionLost)) throw error;
         connection = null;
       }
-      await world.sleep(20 + this.#random.below(200));
+      await world.sleep(100 + this.#random.below(500));
     }
     connection?.close();
   }

@@ -4,18 +4,34 @@
  * (a zombie) must not matter.
  */
 import { DeleteRecordsCodec } from '../../src/protocol/generated/delete-records.ts';
+import { ErrorCode } from '../../src/protocol/generated/errors.ts';
 import { FetchCodec } from '../../src/protocol/generated/fetch.ts';
 import { ListOffsetsCodec } from '../../src/protocol/generated/list-offsets.ts';
 import { MetadataCodec } from '../../src/protocol/generated/metadata.ts';
+import { OffsetFetchCodec } from '../../src/protocol/generated/offset-fetch.ts';
 import { ProduceCodec } from '../../src/protocol/generated/produce.ts';
 import { errorName } from '../support/load/error-name.ts';
 import type { SeededRandom } from '../support/seeded-random.ts';
+import type { GroupModel } from './group-model.ts';
 import type { Model, PartitionModel, SentBatch, TopicModel } from './model.ts';
 import type { SimBroker } from './sim-broker.ts';
 import { ConnectionLost, SimConnection } from './sim-network.ts';
 import type { SimWorld } from './world.ts';
 
-const versions = { produce: 9, fetch: 12, metadata: 9, listOffsets: 6, deleteRecords: 2 } as const;
+const versions = {
+  produce: 9,
+  fetch: 12,
+  metadata: 9,
+  listOffsets: 6,
+  deleteRecords: 2,
+  offsetFetch: 8,
+} as const;
+/** Of a coordinator that is not there, not yet, or no more: tried again. */
+export const coordinatorAway: readonly number[] = [
+  ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
+  ErrorCode.COORDINATOR_NOT_AVAILABLE,
+  ErrorCode.NOT_COORDINATOR,
+];
 /** A partition that cannot be read for so long, while nothing is broken, is lost. */
 const readPatienceMs = 120_000;
 
@@ -115,7 +131,27 @@ class Verifier {
       if (world.violation !== null) return;
       for (const [index, log] of topic.partitions.entries()) await this.#readPartition(topic, index, log);
     }
+    for (const group of model.groups) {
+      if (world.violation !== null) return;
+      await this.#readGroup(group);
+    }
     this.#connection.close();
+  }
+
+  /** What a group has committed is there as soon as its coordinator has read its log. */
+  async #readGroup(group: GroupModel): Promise<void> {
+    const { world } = this.#cluster;
+    if (!group.commits.some(({ known }) => known >= 0)) return;
+    const deadline = world.time + readPatienceMs;
+    for (;;) {
+      const errorCode = await readOffsets(this.#connection, group);
+      if (errorCode === 0) return;
+      if (!coordinatorAway.includes(errorCode) || world.time > deadline) {
+        world.fail(`${group.id}: its offsets cannot be read: ${errorName(errorCode)}`);
+        return;
+      }
+      await world.sleep(200);
+    }
   }
 
   async #readPartition(topic: TopicModel, index: number, log: PartitionModel): Promise<void> {
@@ -232,4 +268,26 @@ export async function deleteRecords(
     timeoutMs: 10_000,
   });
   return answer.topics[0]!.partitions[0]!;
+}
+
+/** Reads all that the group has committed and compares it. Returns the error of a coordinator that is away, 0 = none. */
+export async function readOffsets(connection: SimConnection, group: GroupModel): Promise<number> {
+  const commits = group.commits;
+  if (commits.length === 0) return 0;
+  const answer = await connection.request(OffsetFetchCodec, versions.offsetFetch, {
+    groups: [
+      {
+        groupId: group.id,
+        topics: commits.map(({ topic, index }) => ({ name: topic.name, partitionIndexes: [index] })),
+      },
+    ],
+  });
+  const { errorCode, topics } = answer.groups[0]!;
+  if (errorCode !== 0) return errorCode;
+  for (const [i, commit] of commits.entries()) {
+    const found = topics[i]!.partitions[0]!;
+    if (found.errorCode !== 0) return found.errorCode;
+    group.observe(commit, Number(found.committedOffset), found.metadata ?? '');
+  }
+  return 0;
 }

@@ -14,6 +14,7 @@ import {
 } from '../../src/protocol/records/batch-header.ts';
 import { RecordCursor } from '../../src/protocol/records/batch-reader.ts';
 import { crc32c } from '../support/load/batches.ts';
+import type { GroupModel } from './group-model.ts';
 import type { SimWorld } from './world.ts';
 
 const codecs = createCodecs();
@@ -231,6 +232,7 @@ export class Model {
   readonly topics = new Map<string, TopicModel>();
   readonly batches = new Map<number, SentBatch>();
   readonly producerIds = new Set<number>();
+  readonly groups: GroupModel[] = [];
   #batchId = 0;
   #incarnation = 0;
 

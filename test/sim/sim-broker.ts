@@ -47,6 +47,8 @@ export interface Shape {
   readonly compacts: boolean;
   readonly copyBytesMin: number;
   readonly fanIn: number;
+  /** Records of the offsets log from which its coordinator may shorten it. */
+  readonly offsetsSnapshotRecords: number;
 }
 
 const KiB = 1024;
@@ -86,6 +88,7 @@ export function drawShape(random: SeededRandom, wal: WalShape): Shape {
     compacts: random.chance(0.6),
     copyBytesMin: random.pick([16, 64]) * KiB,
     fanIn: random.pick([2, 3, 8]),
+    offsetsSnapshotRecords: random.pick([30, 150, 10_000]),
   };
 }
 
@@ -133,6 +136,7 @@ export function configOf(shape: Shape, options: StartOptions = {}): BrokerConfig
     uploadAgeMs: shape.uploadAgeMs,
     autoCreateTopics: false,
     objectGraceMs,
+    group: { ...config.group, snapshotRecordsMin: shape.offsetsSnapshotRecords },
     compaction: { ...config.compaction, enabled: shape.compacts, intervalMs: 4_000 },
     retentionCheckMs: 5_000,
     orphanSweep: { intervalMs: 15_000, graceMs: 40_000 },

@@ -11,6 +11,8 @@ import { Chaos } from './chaos.ts';
 import { Administrator, type Client, Consumer, Producer } from './clients.ts';
 import { Cluster } from './cluster.ts';
 import { Coverage } from './coverage.ts';
+import { GroupClient } from './group-client.ts';
+import { GroupModel } from './group-model.ts';
 import { Model } from './model.ts';
 import { ShadowMetadata } from './shadow-metadata.ts';
 import { drawShape, drawWal, type Shape, SimBroker, type StartOptions } from './sim-broker.ts';
@@ -150,6 +152,11 @@ export class Simulation {
     for (let i = 1 + this.random.below(2); i > 0; i--)
       this.clients.push(new Producer(cluster, random(), false));
     for (let i = 0; i < 2; i++) this.clients.push(new Consumer(cluster, random()));
+    for (let i = 1 + this.random.below(2); i > 0; i--) {
+      const group = new GroupModel(world, `group-${i}`);
+      this.model.groups.push(group);
+      this.clients.push(new GroupClient(cluster, random(), group, this.random.chance(0.5)));
+    }
   }
 
   #newDisk(machine: string): SimDisk {
