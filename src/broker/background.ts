@@ -11,6 +11,7 @@ import type { ObjectStore } from '../store/object-store.ts';
 import { compactionDefaults } from '../stream/compaction/compaction-policy.ts';
 import { ManifestCache } from '../stream/manifest/manifest-cache.ts';
 import { ManifestWriter } from '../stream/manifest/manifest-writer.ts';
+import { objectKey } from '../stream/objects/object-format.ts';
 import { ObjectReader } from '../stream/read/object-reader.ts';
 import type { BrokerPorts } from './broker.ts';
 import type { BrokerConfig } from './broker-config.ts';
@@ -22,9 +23,14 @@ import { ObjectSweep } from './object-sweep.ts';
 import { OrphanSweep } from './orphan-sweep.ts';
 import { Retention } from './retention.ts';
 import { retentionRules } from './retention-plan.ts';
+import { StateKeeper } from './state-keeper.ts';
 
 /** Objects handed to a manifest at once, at least: a step writes the whole file, 48 bytes an object. */
 const manifestBatchMin = 8;
+
+/** DeleteRecords needs a state now and then, retention one after each pass that moved log starts. */
+const uploadsPerState = 5;
+const stateIntervalMsMax = 300_000;
 
 export interface BackgroundService {
   start(): void;
@@ -117,7 +123,12 @@ function manifestKeeper(deps: BackgroundDeps, writer: ManifestWriter): ManifestK
   });
 }
 
-function retentionService(deps: BackgroundDeps, manifests: ManifestCache, writer: ManifestWriter): Retention {
+function retentionService(
+  deps: BackgroundDeps,
+  manifests: ManifestCache,
+  writer: ManifestWriter,
+  states: StateKeeper,
+): Retention {
   const { config, ports, metadata } = deps;
   const { clock, logger } = ports;
   const catalog = new KafkaConfigCatalog(config.staticConfigs);
@@ -130,6 +141,22 @@ function retentionService(deps: BackgroundDeps, manifests: ManifestCache, writer
     clock,
     logger,
     intervalMs: config.retentionCheckMs,
+    keepStates: () => states.pass(),
+  });
+}
+
+function stateKeeper(deps: BackgroundDeps): StateKeeper {
+  const { config, ports, store, metadata, deployment, brokerEpoch } = deps;
+  return new StateKeeper({
+    metadata,
+    ids: new ObjectIds(metadata),
+    shards: deployment.shards,
+    upload: (plan) => deployment.upload(plan, 1),
+    discard: (objectIds) => store.delete(objectIds.map(objectKey)),
+    clock: ports.clock,
+    logger: ports.logger,
+    identity: { clusterId: metadata.image.clusterId, node: config.nodeId, brokerEpoch },
+    intervalMs: Math.min(stateIntervalMsMax, uploadsPerState * config.uploadAgeMs),
   });
 }
 
@@ -152,10 +179,12 @@ export function backgroundServices(deps: BackgroundDeps): BackgroundService[] {
   const { clock, logger } = ports;
   const manifests = new ManifestCache({ store, crc32c, clusterId: () => metadata.image.clusterId });
   const writer = manifestWriter(deps, manifests);
+  const states = stateKeeper(deps);
   return [
     ...(config.compaction.enabled ? [compactionService(deps)] : []),
     ...(config.compaction.enabled ? [manifestKeeper(deps, writer)] : []),
-    retentionService(deps, manifests, writer),
+    retentionService(deps, manifests, writer, states),
+    states,
     orphanSweep(deps),
     new ObjectSweep({
       metadata,

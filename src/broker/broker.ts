@@ -338,7 +338,7 @@ export class RunningBroker {
     });
     await openAll(
       image,
-      await foldProducers(image, reader, manifests),
+      await foldProducers(image, reader, manifests, this.volumes),
       this.volumes,
       shards,
       new KafkaConfigCatalog(config.staticConfigs),

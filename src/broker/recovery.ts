@@ -7,17 +7,12 @@ import type { ClusterImage, PartitionImage } from '../metadata/metadata-store.ts
 import { streamKey } from '../ports/stream-id.ts';
 import type { ConfigCatalog } from '../requests/config-catalog.ts';
 import type { ManifestCache } from '../stream/manifest/manifest-cache.ts';
-import {
-  cutProducer,
-  type FoldBase,
-  foldBase,
-  foldInto,
-  outlived,
-} from '../stream/manifest/producer-fold.ts';
+import { cutProducer, type FoldBase, foldBase, foldInto } from '../stream/manifest/producer-fold.ts';
 import type { ProducerEntry } from '../stream/objects/objects.ts';
 import type { ObjectReader } from '../stream/read/object-reader.ts';
 import type { RemoteApi } from '../threads/rpc.ts';
 import { ownerShard, topicLogSettings, volumeFor } from './placement.ts';
+import { foldBelowStart } from './producers-below-start.ts';
 import type { ShardApi } from './shard-api.ts';
 import type { Volume } from './volume.ts';
 
@@ -44,14 +39,16 @@ export function volumeIndex(partition: PartitionImage, volumes: readonly Volume[
 const manifestReadsMax = 16;
 
 /**
- * Producers of every stream as of what committed objects hold: from the newest base (state named at its close, or
- * manifest) over later objects. Each object's section is read once for all streams; what must be read is what was uploaded
- * since the last compaction or clean stop, however long the broker ran.
+ * Producers of every stream as of what committed objects hold, and what WALs hold below log starts: from the newest base
+ * (named state, or manifest) over later objects, those below the log start (leftovers) included. Each object's section is
+ * read once for all streams; what must be read is what was uploaded since the last state, compaction or stop, however long
+ * the broker ran.
  */
 export async function foldProducers(
   image: ClusterImage,
   reader: ObjectReader,
   manifests: ManifestCache,
+  volumes: readonly Pick<Volume, 'recovered' | 'predecessors'>[] = [],
 ): Promise<Map<string, Map<number, ProducerEntry>>> {
   const folded = new Map<string, Map<number, ProducerEntry>>();
   const wantedStates = new Set<string>();
@@ -62,13 +59,11 @@ export async function foldProducers(
   for (const topic of image.topicsById.values()) {
     for (const partition of topic.partitions) {
       const key = streamKey(topic.topicId, partition.partition);
-      const newest = foldBase(partition, Number.POSITIVE_INFINITY);
-      const stale = outlived(newest, partition.objects, partition.startOffset);
-      const base: FoldBase = stale ? { from: 'nothing', offset: newest.offset } : newest;
+      const base = foldBase(partition, Number.POSITIVE_INFINITY);
       bases.set(key, base);
       if (base.from === 'state') wantedStates.add(partition.stateObject);
       if (base.from === 'manifest') wantedManifests.push(partition);
-      for (const { objectId, baseOffset, endOffset } of partition.objects) {
+      for (const { objectId, baseOffset, endOffset } of [...partition.leftovers, ...partition.objects]) {
         if (endOffset <= base.offset) continue;
         const streams = wantedObjects.get(objectId) ?? new Map<string, number>();
         wantedObjects.set(objectId, streams.set(key, baseOffset));
@@ -116,6 +111,9 @@ export async function foldProducers(
     list.sort((a, b) => a.baseOffset - b.baseOffset);
     for (const { producers } of list) foldInto(known, producers, bases.get(key)!.offset);
   }
+  const logs = volumes.flatMap((volume) => [...volume.predecessors, volume]);
+  const batches = logs.flatMap(({ recovered }) => (recovered === null ? [] : [recovered.batches]));
+  foldBelowStart(image, batches, folded);
   return folded;
 }
 

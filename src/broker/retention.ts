@@ -30,6 +30,8 @@ export interface RetentionDeps {
   readonly logger: Logger;
   /** log.retention.check.interval.ms */
   readonly intervalMs: number;
+  /** Called when log starts have moved: what lies below them is kept for its producers until their states are stored. */
+  readonly keepStates?: () => Promise<void>;
 }
 
 const movesPerPass = 2_000;
@@ -105,6 +107,7 @@ export class Retention implements BackgroundService {
         objects: this.dropped - before.dropped,
         ms: Math.round(clock.monotonic() - began),
       });
+    if (this.moves > before.moves && !this.stopped) await this.deps.keepStates?.();
     return !whole;
   }
 

@@ -5,6 +5,7 @@
 import type { CollectedDelta, OpenPartition } from '../log/log-manager.ts';
 import type { MetadataChange } from '../metadata/metadata-store.ts';
 import type { MetricsSnapshot } from '../observe/metrics.ts';
+import type { StreamState } from '../stream/objects/objects.ts';
 
 /** Batches that recovery loaded into the arena, in log order; the shard takes over their references. */
 export interface RestoredBatches {
@@ -16,6 +17,11 @@ export interface RestoredBatches {
   readonly position: Float64Array;
   readonly length: Uint32Array;
   readonly commit: Float64Array;
+}
+
+export interface StreamName {
+  readonly topicId: string;
+  readonly partition: number;
 }
 
 export interface StreamEnd {
@@ -44,6 +50,8 @@ export interface ShardApi {
   connect(connection: IncomingConnection): void;
   collect(volume: number, commit: number, withStates: boolean): CollectedDelta;
   uploaded(volume: number, end: number): void;
+  /** What producers have done in those of the streams that this shard owns, as of what is durable. */
+  states(streams: readonly StreamName[]): StreamState[];
   /** A topic's or broker's settings changed: handled by applyChanges; metrics of this shard. */
   metrics(): Readonly<Record<string, number>>;
   /** Series by request, for the metrics page. */

@@ -8,8 +8,9 @@ import type { MetadataChange } from '../metadata/metadata-store.ts';
 import { openAccepted, openPlain, openTls, rawSocket } from '../net/socket-transport.ts';
 import type { MetricsSnapshot } from '../observe/metrics.ts';
 import type { Logger } from '../ports/logger.ts';
+import type { StreamState } from '../stream/objects/objects.ts';
 import type { Shard } from './shard.ts';
-import type { IncomingConnection, RestoredBatches, ShardApi, StreamEnd } from './shard-api.ts';
+import type { IncomingConnection, RestoredBatches, ShardApi, StreamEnd, StreamName } from './shard-api.ts';
 
 /** PEM texts; structured-cloneable. */
 export interface TlsMaterial {
@@ -101,6 +102,10 @@ export class ShardHost implements ShardApi {
 
   uploaded(volume: number, end: number): void {
     this.shard.uploaded(volume, end);
+  }
+
+  states(streams: readonly StreamName[]): StreamState[] {
+    return this.shard.states(streams);
   }
 
   metrics(): Readonly<Record<string, number>> {

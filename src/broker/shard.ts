@@ -32,12 +32,13 @@ import { FetchSessionCache } from '../requests/fetch-session.ts';
 import type { AnyRequestHandler } from '../requests/handler.ts';
 import type { TopicDirectory } from '../requests/topic-directory.ts';
 import type { ManifestCache } from '../stream/manifest/manifest-cache.ts';
+import type { StreamState } from '../stream/objects/objects.ts';
 import type { ColdReader } from '../stream/read/cold-reader.ts';
 import type { Wal } from '../stream/wal/wal.ts';
 import { ObjectColdPath } from './cold-path.ts';
 import { PartitionOffsetsLog } from './partition-offsets-log.ts';
 import { offsetsTopic, ownerShard, topicLogSettings } from './placement.ts';
-import type { RestoredBatches, ShardApi, StreamEnd } from './shard-api.ts';
+import type { RestoredBatches, ShardApi, StreamEnd, StreamName } from './shard-api.ts';
 import { ShardCounters } from './shard-counters.ts';
 
 /** Plain numbers and strings a shard runs by; structured-cloneable. */
@@ -484,6 +485,10 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
   uploaded(volume: number, end: number): void {
     this.logs.uploaded(volume, end);
     if (this.starved.size > 0) this.scheduleFeed();
+  }
+
+  states(streams: readonly StreamName[]): StreamState[] {
+    return this.logs.states(streams);
   }
 
   snapshot(): MetricsSnapshot {

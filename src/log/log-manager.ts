@@ -240,18 +240,20 @@ export class LogManager {
     }
     const states: StreamState[] = [];
     if (withStates) {
-      for (const log of this.logs.values()) {
-        if (log.journal !== journal || log.producers.size === 0) continue;
-        states.push({
-          topicId: log.stream.topicId,
-          partition: log.stream.partition,
-          endOffset: log.highWatermark,
-          lastStableOffset: log.lastStableOffset,
-          producers: log.producers.snapshot(0, log.highWatermark),
-        });
-      }
+      for (const log of this.logs.values())
+        if (log.journal === journal && log.producers.size > 0) states.push(stateOf(log));
     }
     return { volume, end, bytes, streams, states };
+  }
+
+  /** What producers have done as of what is durable, of those of the streams that are open here. */
+  states(streams: readonly { readonly topicId: string; readonly partition: number }[]): StreamState[] {
+    const states: StreamState[] = [];
+    for (const { topicId, partition } of streams) {
+      const log = this.get(topicId, partition);
+      if (log !== undefined) states.push(stateOf(log));
+    }
+    return states;
   }
 
   /** The upload that `collect` fed is committed: its bytes may be evicted. */
@@ -290,4 +292,10 @@ export class LogManager {
     }
     return arena.freeSegments() >= segments;
   }
+}
+
+function stateOf(log: PartitionLog): StreamState {
+  const { highWatermark, lastStableOffset, topicId, partition } = log;
+  const producers = log.producers.snapshot(0, highWatermark);
+  return { topicId, partition, endOffset: highWatermark, lastStableOffset, producers };
 }

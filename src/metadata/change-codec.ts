@@ -6,7 +6,7 @@
  *   entry  = version, topic table, count, { count, { type byte, fields } … } …
  *
  * Version 2 states the bytes of each range and knows manifests; in version 1 a range's bytes are taken as its part of the
- * object's size by offsets.
+ * object's size by offsets. Version 3 knows states.
  */
 import { MetadataReader, MetadataWriter, metadataCorrupt } from './metadata-bytes.ts';
 import type {
@@ -18,7 +18,7 @@ import type {
   WalRecord,
 } from './metadata-store.ts';
 
-const entryVersion = 2;
+const entryVersion = 3;
 
 /** Position = type byte; only ever appended to. */
 const changeTypes = [
@@ -41,6 +41,7 @@ const changeTypes = [
   'manifestRetired',
   'manifestsForgotten',
   'compacted',
+  'states',
 ] as const satisfies readonly MetadataChange['type'][];
 
 const resources = ['topic', 'broker', 'cluster', 'group', 'client-metrics'] as const;
@@ -187,6 +188,8 @@ function writeChange(to: MetadataWriter, change: MetadataChange): void {
       to.uint(change.added.length);
       for (const object of change.added) writeObject(to, object, change.dueMs);
       return;
+    case 'states':
+      return writeStates(to, change);
   }
 }
 
@@ -282,7 +285,43 @@ function readChange(from: MetadataReader): MetadataChange {
       const dueMs = from.uint();
       return { type, removed, added: readList(from, (each) => readObject(each, dueMs)), dueMs };
     }
+    case 'states':
+      return readStates(from);
   }
+}
+
+type States = Extract<MetadataChange, { type: 'states' }>;
+
+/** A stream names its object by the place in the list, from 1 on; 0 = none. */
+function writeStates(to: MetadataWriter, { objects, streams }: States): void {
+  const places = new Map([['', 0]]);
+  to.uint(objects.length);
+  for (const { objectId, size } of objects) {
+    places.set(objectId, places.size);
+    to.hex(objectId, 8);
+    to.uint(size);
+  }
+  to.uint(streams.length);
+  for (const { topicId, partition, offset, stateObject } of streams) {
+    const place = places.get(stateObject);
+    if (place === undefined) throw new RangeError(`object ${stateObject} does not come with its states`);
+    to.id(topicId);
+    to.uint(partition);
+    to.uint(offset);
+    to.uint(place);
+  }
+}
+
+function readStates(from: MetadataReader): States {
+  const objects = readList(from, (each) => ({ objectId: each.hex(8), size: each.uint() }));
+  const names = ['', ...objects.map(({ objectId }) => objectId)];
+  const streams = readList(from, (each) => {
+    const topicId = each.id();
+    const partition = each.uint();
+    const offset = each.uint();
+    return { topicId, partition, offset, stateObject: pick(names, each.uint()) };
+  });
+  return { type: 'states', objects, streams };
 }
 
 /** Timestamps lie near `nearMs`, so only the distance is stored. */

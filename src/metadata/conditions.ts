@@ -4,7 +4,7 @@
  * of what this commit changed. A violated condition drops the commit's overlay and nothing else.
  */
 import { MillraceError } from '../ports/errors.ts';
-import { firstAtOrAbove, manifestId } from './image-builder.ts';
+import { firstAtOrAbove, holds, manifestId, takesState } from './image-builder.ts';
 import type {
   ClusterImage,
   MetadataChange,
@@ -57,6 +57,8 @@ export class ConditionChecker {
   readonly #topics: Overlay<{ readonly name: string; readonly partitions: number }>;
   readonly #leaders: Overlay<Leader>;
   readonly #starts: Overlay<number>;
+  /** Offset up to which a stream's named state goes. */
+  readonly #stateOffsets: Overlay<number>;
   readonly #wals: Overlay<WalFact>;
   readonly #objects: Overlay<ObjectRecord>;
   readonly #dropped: Overlay<number>;
@@ -79,6 +81,7 @@ export class ConditionChecker {
     });
     this.#leaders = new Overlay((key) => this.#partitionOf(key));
     this.#starts = new Overlay((key) => this.#partitionOf(key)?.startOffset ?? null);
+    this.#stateOffsets = new Overlay((key) => this.#partitionOf(key)?.stateOffset ?? null);
     this.#wals = new Overlay((logId) => {
       const wal = image.wals.get(logId);
       return wal === undefined ? null : { epoch: wal.epoch, sequence: wal.freed.sequence, state: wal.state };
@@ -97,6 +100,7 @@ export class ConditionChecker {
       this.#topics,
       this.#leaders,
       this.#starts,
+      this.#stateOffsets,
       this.#wals,
       this.#objects,
       this.#dropped,
@@ -157,6 +161,7 @@ export class ConditionChecker {
           violated(`${key} is not open under leader epoch ${change.leaderEpoch}`);
         }
         if (change.stateObject !== '') this.#states.set(change.stateObject, true);
+        this.#stateOffsets.set(key, change.endOffset);
         return this.#leaders.set(key, { leaderEpoch: change.leaderEpoch, state: 'closed' });
       }
       case 'logStart': {
@@ -182,9 +187,9 @@ export class ConditionChecker {
         for (const objectId of change.objectIds) {
           const object = this.#objects.get(objectId);
           if (object === null) return violated(`object ${objectId} is not recorded`);
-          const live = object.ranges.find((range) => this.#isLive(objectId, range));
-          if (live !== undefined)
-            violated(`object ${objectId} still holds data of ${live.topicId}/${live.partition}`);
+          const needed = object.ranges.find((range) => this.#isNeeded(objectId, range));
+          if (needed !== undefined)
+            violated(`object ${objectId} still holds data of ${needed.topicId}/${needed.partition}`);
           if (this.#states.get(objectId) !== null) violated(`object ${objectId} still holds a state`);
           this.#objects.set(objectId, null);
           this.#dropped.set(objectId, change.dueMs);
@@ -215,6 +220,8 @@ export class ConditionChecker {
         return;
       case 'compacted':
         return this.#checkCompacted(change);
+      case 'states':
+        return this.#checkStates(change);
       case 'idBlock': {
         const next = this.#ids.get(change.kind) ?? 0;
         if (change.next <= next) violated(`${change.kind} ids below ${next} are granted already`);
@@ -282,13 +289,13 @@ export class ConditionChecker {
   }
 
   #checkCompacted(change: Change<'compacted'>): void {
-    const sources: { range: StreamRange; live: boolean; covered: boolean }[] = [];
+    const sources: { range: StreamRange; needed: boolean; covered: boolean }[] = [];
     for (const objectId of change.removed) {
       const object = this.#objects.get(objectId);
       if (object === null) return violated(`object ${objectId} is not recorded`);
       if (this.#states.get(objectId) !== null) violated(`object ${objectId} holds a state`);
       for (const range of object.ranges)
-        sources.push({ range, live: this.#isLive(objectId, range), covered: false });
+        sources.push({ range, needed: this.#isNeeded(objectId, range), covered: false });
       this.#objects.set(objectId, null);
       this.#dropped.set(objectId, change.dueMs);
     }
@@ -313,7 +320,7 @@ export class ConditionChecker {
       }
       this.#objects.set(objectId, object);
     }
-    const lost = sources.find(({ live, covered }) => live && !covered);
+    const lost = sources.find(({ needed, covered }) => needed && !covered);
     if (lost !== undefined)
       violated(`${lost.range.topicId}/${lost.range.partition} would lose ${lost.range.baseOffset}`);
   }
@@ -354,16 +361,40 @@ export class ConditionChecker {
     return behind !== undefined && behind.baseOffset < range.endOffset ? behind.objectId : null;
   }
 
-  /** Whether the range is data that somebody may still read once this commit is made. */
-  #isLive(objectId: string, range: StreamRange): boolean {
+  #checkStates(change: Change<'states'>): void {
+    for (const { objectId, size } of change.objects) {
+      if (this.#objects.get(objectId) !== null) violated(`object ${objectId} is recorded already`);
+      if (this.#dropped.get(objectId) !== null) violated(`object ${objectId} was dropped`);
+      this.#objects.set(objectId, { objectId, size, ranges: [] });
+    }
+    const objectIds = new Set(['', ...change.objects.map(({ objectId }) => objectId)]);
+    for (const { topicId, partition, offset, stateObject } of change.streams) {
+      if (!objectIds.has(stateObject)) violated(`object ${stateObject} does not come with its states`);
+      const key = `${topicId}/${partition}`;
+      const { state } = this.#leaders.get(key) ?? { state: 'new' };
+      const known = {
+        state,
+        stateOffset: this.#stateOffsets.get(key) ?? 0,
+        manifest: this.#manifests.get(key),
+      };
+      if (this.#topics.get(topicId) === null || !takesState(known, offset)) continue;
+      this.#stateOffsets.set(key, offset);
+      if (stateObject !== '') this.#states.set(stateObject, true);
+    }
+  }
+
+  /** Whether the range will hold, once this commit is made, data that somebody may read or the newest state of producers. */
+  #isNeeded(objectId: string, range: StreamRange): boolean {
     if (this.#topics.get(range.topicId) === null) return false;
     const key = `${range.topicId}/${range.partition}`;
-    if (range.endOffset <= (this.#starts.get(key) ?? 0)) return false;
-    if (range.endOffset <= (this.#manifests.get(key)?.endOffset ?? 0)) return false;
-    const objects = this.#image.topicsById.get(range.topicId)?.partitions[range.partition]?.objects;
+    const { endOffset, baseOffset } = range;
+    if (endOffset <= (this.#starts.get(key) ?? 0) && endOffset <= (this.#stateOffsets.get(key) ?? 0))
+      return false;
+    if (endOffset <= (this.#manifests.get(key)?.endOffset ?? 0)) return false;
+    const partition = this.#image.topicsById.get(range.topicId)?.partitions[range.partition];
     // An object of this very batch is not in the image yet.
-    if (objects === undefined || !this.#image.objects.has(objectId)) return true;
-    return objects[firstAtOrAbove(objects, range.baseOffset)]?.objectId === objectId;
+    if (partition === undefined || !this.#image.objects.has(objectId)) return true;
+    return holds(partition.objects, objectId, baseOffset) || holds(partition.leftovers, objectId, baseOffset);
   }
 
   #topic(topicId: string): { readonly name: string; readonly partitions: number } {

@@ -7,9 +7,12 @@
  * - A partition's `objects` are ascending by baseOffset and hold the live ranges only: those of existing topics that
  *   end above the log start and above the manifest's end. `ObjectRecord.ranges` stays as uploaded until the object is
  *   dropped.
+ * - `leftovers` are the ranges that the log start has passed and no base of the producers' state covers yet: above
+ *   `stateOffset` and the manifest's end, at or below the log start. All three follow from those numbers and the objects.
  * - A partition's `objects` only ever grow in place; to lose or insert entries the array is replaced, so that a reader who
  *   waits between two objects keeps the list it began with.
- * - `#live` counts an object's live ranges; objects at zero that no partition names for its state are in `unreferenced`.
+ * - `#live` counts an object's live ranges and leftovers; objects at zero that no partition names for its state are in
+ *   `unreferenced`.
  */
 import { metadataCorrupt } from './metadata-bytes.ts';
 import type {
@@ -20,7 +23,6 @@ import type {
   ObjectRecord,
   PartitionImage,
   StreamObject,
-  StreamRange,
   TopicImage,
   WalRecord,
 } from './metadata-store.ts';
@@ -43,6 +45,7 @@ export class MutableImage implements ClusterImage {
   readonly objects = new Map<string, ObjectRecord>();
   readonly dropped = new Map<string, number>();
   readonly stateObjects = new Map<string, number>();
+  readonly leftoverObjects = new Map<string, number>();
   readonly droppedManifests = new Map<string, ManifestName & { readonly dueMs: number }>();
   readonly deletedManifests = new Map<string, ManifestName>();
   nextProducerId = 0;
@@ -55,6 +58,8 @@ export class ImageBuilder {
   readonly image: MutableImage;
   readonly #live = new Map<string, number>();
   readonly #unreferenced = new Set<string>();
+  /** Ends of leftovers whose object has just been dropped. */
+  #lost: { readonly partition: PartitionImage; readonly endOffset: number }[] = [];
 
   /** `image` comes from decodeImage, its partitions' `objects` still empty; without it the cluster is empty. */
   constructor(image = new MutableImage()) {
@@ -65,7 +70,7 @@ export class ImageBuilder {
     for (const object of image.objects.values()) this.#reference(object);
   }
 
-  /** Objects without a live range or a state that is named: nothing needs them any more, they may be dropped. */
+  /** Objects without a live range, leftovers or a state that is named: nothing needs them any more, they may be dropped. */
   get unreferenced(): ReadonlySet<string> {
     return this.#unreferenced;
   }
@@ -81,6 +86,7 @@ export class ImageBuilder {
     const lost = new Map<string, number>();
     for (const partition of this.#topic(topicId).partitions) {
       for (const { objectId } of partition.objects) lost.set(objectId, (lost.get(objectId) ?? 0) + 1);
+      for (const { objectId } of partition.leftovers) lost.set(objectId, (lost.get(objectId) ?? 0) + 1);
     }
     return this.#withoutOthers(lost);
   }
@@ -91,8 +97,10 @@ export class ImageBuilder {
   ): string[] {
     const lost = new Map<string, number>();
     for (const { topicId, partition, startOffset } of moves) {
-      for (const range of this.#partition(topicId, partition).objects) {
-        if (range.endOffset > startOffset) break;
+      const { objects, stateOffset } = this.#partition(topicId, partition);
+      for (const range of objects) {
+        // What no state covers stays as a leftover.
+        if (range.endOffset > startOffset || range.endOffset > stateOffset) break;
         lost.set(range.objectId, (lost.get(range.objectId) ?? 0) + 1);
       }
     }
@@ -126,6 +134,7 @@ export class ImageBuilder {
         const topic = this.#topic(change.topicId);
         for (const partition of topic.partitions) {
           for (const { objectId } of partition.objects) this.#release(objectId);
+          this.#dropLeftovers(partition, Number.POSITIVE_INFINITY);
           this.#unnameState(partition.stateObject);
           const { topicId, partition: index, manifest } = partition;
           if (manifest === null) continue;
@@ -157,11 +166,11 @@ export class ImageBuilder {
         const partition = this.#partition(change.topicId, change.partition);
         partition.state = 'closed';
         partition.endOffset = change.endOffset;
-        this.#nameState(change.stateObject);
-        this.#unnameState(partition.stateObject);
-        partition.stateObject = change.stateObject;
+        this.#takeState(partition, change.endOffset, change.stateObject);
         return;
       }
+      case 'states':
+        return this.#foldStates(change);
       case 'logStart':
         return this.#foldLogStart(this.#partition(change.topicId, change.partition), change.startOffset);
       case 'wal':
@@ -185,7 +194,7 @@ export class ImageBuilder {
           this.#forgetRanges(objectId);
           image.dropped.set(objectId, change.dueMs);
         }
-        return;
+        return this.#settleLost();
       case 'objectsForgotten':
         for (const objectId of change.objectIds) image.dropped.delete(objectId);
         return;
@@ -210,7 +219,7 @@ export class ImageBuilder {
           image.objects.set(object.objectId, object);
           this.#reference(object);
         }
-        return;
+        return this.#settleLost();
       case 'idBlock':
         if (change.kind === 'producer') image.nextProducerId = change.next;
         else image.nextObjectId = change.next;
@@ -241,7 +250,8 @@ export class ImageBuilder {
     let gone = 0;
     for (const range of partition.objects) {
       if (range.endOffset > startOffset) break;
-      this.#release(range.objectId);
+      if (range.endOffset > partition.stateOffset) this.#keepLeftover(partition, range);
+      else this.#release(range.objectId);
       gone++;
     }
     if (gone > 0) partition.objects = partition.objects.slice(gone);
@@ -266,11 +276,86 @@ export class ImageBuilder {
       taken++;
     }
     if (taken > 0) partition.objects = partition.objects.slice(taken);
+    this.#dropLeftovers(partition, endOffset);
     for (const objectId of change.adopted) this.#forgetObject(objectId);
     for (const objectId of change.dropped) this.image.dropped.set(objectId, dueMs);
-    if (partition.stateObject !== '' && endOffset >= stateOffset(partition)) {
+    if (partition.stateObject !== '' && endOffset >= partition.stateOffset) {
       this.#unnameState(partition.stateObject);
       partition.stateObject = '';
+    }
+  }
+
+  #foldStates(change: Extract<MetadataChange, { type: 'states' }>): void {
+    for (const { objectId, size } of change.objects) {
+      const object = { objectId, size, ranges: [] };
+      this.image.objects.set(objectId, object);
+      this.#reference(object);
+    }
+    for (const { topicId, partition: index, offset, stateObject } of change.streams) {
+      const partition = this.image.topicsById.get(topicId)?.partitions[index];
+      if (partition !== undefined && takesState(partition, offset))
+        this.#takeState(partition, offset, stateObject);
+    }
+  }
+
+  #takeState(partition: PartitionImage, offset: number, stateObject: string): void {
+    this.#nameState(stateObject);
+    this.#unnameState(partition.stateObject);
+    partition.stateObject = stateObject;
+    partition.stateOffset = offset;
+    this.#dropLeftovers(partition, offset);
+  }
+
+  #keepLeftover(partition: PartitionImage, range: StreamObject): void {
+    const { leftoverObjects } = this.image;
+    leftoverObjects.set(range.objectId, (leftoverObjects.get(range.objectId) ?? 0) + 1);
+    const at = firstAtOrAbove(partition.leftovers, range.baseOffset);
+    partition.leftovers = [...partition.leftovers.slice(0, at), range, ...partition.leftovers.slice(at)];
+  }
+
+  /** Those up to `offset`: a base covers them, or their topic is gone. */
+  #dropLeftovers(partition: PartitionImage, offset: number): void {
+    let gone = 0;
+    for (const { objectId, endOffset } of partition.leftovers) {
+      if (endOffset > offset) break;
+      this.#uncountLeftover(objectId);
+      this.#release(objectId);
+      gone++;
+    }
+    if (gone > 0) partition.leftovers = partition.leftovers.slice(gone);
+  }
+
+  #uncountLeftover(objectId: string): void {
+    const { leftoverObjects } = this.image;
+    const left = leftoverObjects.get(objectId)! - 1;
+    if (left > 0) leftoverObjects.set(objectId, left);
+    else leftoverObjects.delete(objectId);
+  }
+
+  /**
+   * Releases that knew no leftovers let objects go with the newest state of producers in them. Then what an older base says
+   * of a producer may be out of date, and its next batch would be out of order: better nobody is known, as after expiry.
+   * Nothing of the kind is committed any more.
+   */
+  #settleLost(): void {
+    for (const { partition, endOffset } of this.#lost) {
+      const replaced = (range: StreamObject): boolean =>
+        range.baseOffset < endOffset && range.endOffset >= endOffset;
+      if (!partition.leftovers.some(replaced) && !partition.objects.some(replaced))
+        this.#takeState(partition, Math.max(endOffset, partition.stateOffset), '');
+    }
+    this.#lost = [];
+  }
+
+  /** For an image of a release that knew no leftovers: wherever one is missing, nobody is known before it. */
+  forgetLostStates(): void {
+    for (const topic of this.image.topicsById.values()) {
+      for (const partition of topic.partitions) {
+        const base = Math.max(partition.stateOffset, partition.manifest?.endOffset ?? 0);
+        const behind = partition.leftovers[0] ?? partition.objects.find((range) => range.endOffset > base);
+        const from = behind?.baseOffset ?? partition.startOffset;
+        if (from > base) this.#takeState(partition, from, '');
+      }
     }
   }
 
@@ -278,14 +363,22 @@ export class ImageBuilder {
     this.image.droppedManifests.set(manifestId(name), { ...name, dueMs });
   }
 
-  /** Ranges of a topic deleted while they were on their way, or below the log start, are dead on arrival. */
+  /**
+   * Ranges of a topic deleted while they were on their way are dead on arrival; those below the log start are leftovers,
+   * unless a base covers them.
+   */
   #reference(object: ObjectRecord): void {
     let live = 0;
     for (const range of object.ranges) {
       const partition = this.image.topicsById.get(range.topicId)?.partitions[range.partition];
-      if (partition === undefined || range.endOffset <= partition.startOffset) continue;
-      if (partition.manifest !== null && range.endOffset <= partition.manifest.endOffset) continue;
-      insertRange(partition, object.objectId, range);
+      if (partition === undefined) continue;
+      const { manifest, startOffset, stateOffset } = partition;
+      if (manifest !== null && range.endOffset <= manifest.endOffset) continue;
+      if (range.endOffset <= startOffset && range.endOffset <= stateOffset) continue;
+      const { baseOffset, endOffset, maxTimestamp, bytes } = range;
+      const entry: StreamObject = { objectId: object.objectId, baseOffset, endOffset, maxTimestamp, bytes };
+      if (endOffset > startOffset) insertRange(partition, entry);
+      else this.#keepLeftover(partition, entry);
       live++;
     }
     this.#live.set(object.objectId, live);
@@ -330,11 +423,21 @@ export class ImageBuilder {
         const partition = this.image.topicsById.get(topicId)?.partitions[index];
         if (partition === undefined) continue;
         const at = firstAtOrAbove(partition.objects, baseOffset);
-        if (partition.objects[at]?.objectId === objectId)
+        if (isAt(partition.objects, at, objectId, baseOffset))
           partition.objects = partition.objects.filter((_entry, i) => i !== at);
+        else this.#loseLeftover(partition, objectId, baseOffset);
       }
     }
     this.#forgetObject(objectId);
+  }
+
+  #loseLeftover(partition: PartitionImage, objectId: string, baseOffset: number): void {
+    const at = firstAtOrAbove(partition.leftovers, baseOffset);
+    if (!isAt(partition.leftovers, at, objectId, baseOffset)) return;
+    const { endOffset } = partition.leftovers[at]!;
+    partition.leftovers = partition.leftovers.filter((_entry, i) => i !== at);
+    this.#uncountLeftover(objectId);
+    this.#lost.push({ partition, endOffset });
   }
 
   #forgetObject(objectId: string): void {
@@ -374,8 +477,10 @@ export function newPartition(topicId: string, partition: number): PartitionImage
     startOffset: 0,
     endOffset: 0,
     stateObject: '',
+    stateOffset: 0,
     manifest: null,
     objects: [],
+    leftovers: [],
   };
 }
 
@@ -384,10 +489,17 @@ export function manifestId({ topicId, partition, version }: ManifestName): strin
   return `${topicId}/${partition}/${version}`;
 }
 
-/** Offset at which a partition's named state was taken: its end when it was closed, where its newest epoch began since. */
-export function stateOffset(partition: PartitionImage): number {
-  if (partition.state === 'closed') return partition.endOffset;
-  return partition.epochs.at(-1)?.startOffset ?? 0;
+/** Whether a state as of `offset` is a newer base than what an open partition has; an equal one may stand in for it. */
+export function takesState(
+  partition: {
+    readonly state: PartitionImage['state'];
+    readonly stateOffset: number;
+    readonly manifest: { readonly endOffset: number } | null;
+  },
+  offset: number,
+): boolean {
+  const { state, stateOffset, manifest } = partition;
+  return state === 'open' && offset >= stateOffset && offset > (manifest?.endOffset ?? 0);
 }
 
 /** Epochs in which nothing was written, or whose records were given up, collapse into the new one. */
@@ -409,20 +521,28 @@ function merged(
 }
 
 /** Uploads come in offset order but for what a failed volume's prefix brings late. */
-function insertRange(partition: PartitionImage, objectId: string, range: StreamRange): void {
+function insertRange(partition: PartitionImage, entry: StreamObject): void {
   const { objects } = partition;
-  const { baseOffset, endOffset, maxTimestamp, bytes } = range;
-  const entry: StreamObject = { objectId, baseOffset, endOffset, maxTimestamp, bytes };
   const last = objects.at(-1);
-  if (last === undefined || last.baseOffset < baseOffset) objects.push(entry);
+  if (last === undefined || last.baseOffset < entry.baseOffset) objects.push(entry);
   else {
-    const at = firstAtOrAbove(objects, baseOffset);
+    const at = firstAtOrAbove(objects, entry.baseOffset);
     partition.objects = [...objects.slice(0, at), entry, ...objects.slice(at)];
   }
 }
 
+function isAt(list: readonly StreamObject[], at: number, objectId: string, baseOffset: number): boolean {
+  const entry = list[at];
+  return entry?.objectId === objectId && entry.baseOffset === baseOffset;
+}
+
+/** Whether a list of a partition holds the object's part that begins at `baseOffset`. */
+export function holds(list: readonly StreamObject[], objectId: string, baseOffset: number): boolean {
+  return isAt(list, firstAtOrAbove(list, baseOffset), objectId, baseOffset);
+}
+
 /** Index of the first entry with baseOffset ≥ `offset`. */
-export function firstAtOrAbove(objects: PartitionImage['objects'], offset: number): number {
+export function firstAtOrAbove(objects: readonly StreamObject[], offset: number): number {
   let low = 0;
   let high = objects.length;
   while (low < high) {

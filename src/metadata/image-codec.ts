@@ -22,7 +22,7 @@ import { ImageBuilder, MutableImage, manifestId, newPartition } from './image-bu
 import { MetadataReader, MetadataWriter, metadataCorrupt } from './metadata-bytes.ts';
 import type { EpochStart, PartitionImage, TopicImage } from './metadata-store.ts';
 
-const imageVersion = 2;
+const imageVersion = 3;
 const partitionStates = ['new', 'open', 'closed'] as const;
 
 export function encodeImage(image: MutableImage): Buffer {
@@ -108,7 +108,9 @@ export function decodeImage(bytes: Buffer): ImageBuilder {
   }
   if (from.version >= 2) readManifests(from, image);
   if (!from.atEnd) throw metadataCorrupt('is followed by something');
-  return new ImageBuilder(image);
+  const builder = new ImageBuilder(image);
+  if (from.version < 3) builder.forgetLostStates();
+  return builder;
 }
 
 function readManifests(from: MetadataReader, image: MutableImage): void {
@@ -142,6 +144,7 @@ function writeTopic(to: MetadataWriter, topic: TopicImage): void {
     to.uint(partition.node);
     to.string(partition.wal);
     to.string(partition.stateObject);
+    to.uint(partition.stateOffset);
     to.byte(partition.manifest === null ? 0 : 1);
     if (partition.manifest !== null) writeSummary(to, partition.manifest);
   }
@@ -171,8 +174,14 @@ function readPartition(from: MetadataReader, topicId: string, index: number): Pa
   partition.node = from.uint();
   partition.wal = from.string();
   partition.stateObject = from.string();
+  partition.stateOffset = from.version >= 3 ? from.uint() : formerStateOffset(partition);
   if (from.version >= 2 && from.byte() === 1) partition.manifest = readSummary(from);
   return partition;
+}
+
+/** Before version 3 a state was taken at the end of a closed partition, or where the newest epoch began since. */
+function formerStateOffset({ state, endOffset, epochs }: PartitionImage): number {
+  return state === 'closed' ? endOffset : (epochs.at(-1)?.startOffset ?? 0);
 }
 
 function readEpoch(from: MetadataReader): EpochStart {

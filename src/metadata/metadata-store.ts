@@ -157,6 +157,21 @@ export type MetadataChange =
       readonly added: readonly ObjectRecord[];
       readonly dueMs: number;
     }
+  /**
+   * Folded states of open streams as of an offset, in new objects: from here on a fold begins there, and what lies below the
+   * log start and below that offset is not needed any more. Streams that are gone, closed or known up to a later offset by
+   * now are passed over. '' says that there is nobody to remember.
+   */
+  | {
+      readonly type: 'states';
+      readonly objects: readonly { readonly objectId: string; readonly size: number }[];
+      readonly streams: readonly {
+        readonly topicId: string;
+        readonly partition: number;
+        readonly offset: number;
+        readonly stateObject: string;
+      }[];
+    }
   /** Grants [next − count, next) ids. */
   | { readonly type: 'idBlock'; readonly kind: 'producer' | 'object'; readonly next: number }
   | {
@@ -186,11 +201,18 @@ export interface PartitionImage {
   startOffset: number;
   /** Set while closed. */
   endOffset: number;
+  /** Holds what producers had done below `stateOffset`; '' = there was nobody to remember. */
   stateObject: string;
+  stateOffset: number;
   /** Null until the stream's first compaction. */
   manifest: ManifestSummary | null;
   /** Objects holding the stream's data behind the manifest's end, ascending by baseOffset. */
   objects: StreamObject[];
+  /**
+   * Parts below the log start, ascending: nobody reads their records, but they say what producers did since the newest base
+   * (state or manifest), and stay until one covers them.
+   */
+  leftovers: StreamObject[];
 }
 
 /** One object's part of a stream. Offsets are [base, end). */
@@ -221,6 +243,8 @@ export interface ClusterImage {
   readonly dropped: ReadonlyMap<string, number>;
   /** Objects that partitions name for their folded state, with the number of partitions: they must stay. */
   readonly stateObjects: ReadonlyMap<string, number>;
+  /** Objects that hold leftovers, with their number: they stay too, or what replaces them holds the same. */
+  readonly leftoverObjects: ReadonlyMap<string, number>;
   /** Manifest files on the way out, by `topicId/partition/version`. */
   readonly droppedManifests: ReadonlyMap<string, ManifestName & { readonly dueMs: number }>;
   /** Last manifests of deleted topics whose objects are not on the way out yet, by `topicId/partition`. */

@@ -122,21 +122,47 @@ export class CompactionWorld {
         },
       },
     ]);
-    for (let t = 0; t < (options.topics ?? 1); t++)
+    for (let t = 0; t < (options.topics ?? 1); t++) {
+      const topicId = topicIdOf(t);
       this.commit([
         {
           type: 'topic',
           name: `t${t}`,
-          topicId: topicIdOf(t),
+          topicId,
           partitions: this.partitions,
           configs: {},
           internal: false,
         },
+        ...Array.from({ length: this.partitions }, (_, partition) => ({
+          type: 'open' as const,
+          topicId,
+          partition,
+          leaderEpoch: 0,
+          startOffset: 0,
+          node: 3,
+          wal: 'w',
+        })),
       ]);
+    }
   }
 
   get image() {
     return this.builder.image;
+  }
+
+  /** Stores that nobody wrote whom one would have to remember, in place of what is below log starts. */
+  keepStates(): void {
+    const streams = [...this.image.topicsById.values()].flatMap(({ partitions }) =>
+      partitions
+        .filter(({ leftovers }) => leftovers.length > 0)
+        .map(({ topicId, partition, startOffset }) => ({
+          topicId,
+          partition,
+          offset: startOffset,
+          stateObject: '',
+        })),
+    );
+    this.commit([{ type: 'states', objects: [], streams }]);
   }
 
   commit(changes: readonly MetadataChange[]): void {

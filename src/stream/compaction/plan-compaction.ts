@@ -9,7 +9,8 @@
  *   dead      an object of whose ranges more than half, by bytes, are dead: what lives in it moves out
  *
  * A partition's objects need not be neighbours: ranges that leave holes between them are listed one by one, and readers
- * go by the list. Objects that a partition names for its folded state stay as they are.
+ * go by the list. Objects that a partition names for its folded state stay as they are, and so do those with leftovers, until a
+ * newer state covers them.
  */
 import type { ClusterImage, ObjectRecord, StreamRange } from '../../metadata/metadata-store.ts';
 import { type CompactionPolicy, isScattered, tierOf } from './compaction-policy.ts';
@@ -38,7 +39,7 @@ export interface PlanOptions {
   readonly deadAfter?: string;
 }
 
-type Image = Pick<ClusterImage, 'objects' | 'topicsById' | 'stateObjects'>;
+type Image = Pick<ClusterImage, 'objects' | 'topicsById' | 'stateObjects' | 'leftoverObjects'>;
 
 /** Null when nothing is due. */
 export function planCompaction(image: Image, options: PlanOptions): CompactionPlan | null {
@@ -47,7 +48,7 @@ export function planCompaction(image: Image, options: PlanOptions): CompactionPl
   const sets = new Map<number, Group>();
   const streams = new Map<string, Group>();
   for (const object of image.objects.values()) {
-    if (image.stateObjects.has(object.objectId) || options.excluded?.has(object.objectId) === true) continue;
+    if (mustStay(image, object.objectId) || options.excluded?.has(object.objectId) === true) continue;
     const tier = tierOf(object.size, policy);
     const [first] = object.ranges;
     if (first === undefined) continue;
@@ -70,6 +71,10 @@ export function planCompaction(image: Image, options: PlanOptions): CompactionPl
   }
   const dead = findDead(image, options);
   return dead === null ? null : makePlan('dead', [dead], image, policy);
+}
+
+function mustStay(image: Image, objectId: string): boolean {
+  return image.stateObjects.has(objectId) || image.leftoverObjects.has(objectId);
 }
 
 type Group = ObjectRecord[];
@@ -183,7 +188,7 @@ function* lookedAt(
 function findDead(image: Image, { policy, excluded, deadAfter }: PlanOptions): ObjectRecord | null {
   for (const object of lookedAt(image, policy, deadAfter)) {
     if (object.size < policy.copyBytesMin) continue;
-    if (image.stateObjects.has(object.objectId) || excluded?.has(object.objectId) === true) continue;
+    if (mustStay(image, object.objectId) || excluded?.has(object.objectId) === true) continue;
     const live = liveBytes(image, object);
     let bytes = 0;
     for (const range of object.ranges) bytes += range.bytes;
@@ -231,7 +236,8 @@ function liveFrom(
     if (objects[middle]!.baseOffset < range.baseOffset) low = middle + 1;
     else high = middle;
   }
-  return objects[low]?.objectId === objectId ? partition.startOffset : null;
+  const found = objects[low];
+  return found?.objectId === objectId && found.baseOffset === range.baseOffset ? partition.startOffset : null;
 }
 
 /** Live ranges of a plan, gathered as columns. */

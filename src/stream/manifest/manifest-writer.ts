@@ -36,7 +36,7 @@ import {
 import type { ManifestCache } from './manifest-cache.ts';
 import { encodeManifest } from './manifest-codec.ts';
 import { ObjectParts } from './object-parts.ts';
-import { type FoldBase, foldBase, foldInto, outlived, withoutIdle } from './producer-fold.ts';
+import { foldBase, foldInto, withoutIdle } from './producer-fold.ts';
 
 /** A stream as the metadata and its manifest say at one moment; a copy, so it does not move under its reader. */
 export interface StreamView {
@@ -201,10 +201,7 @@ export class ManifestWriter {
   ): Promise<{ producers: ProducerEntry[]; aborted: AbortedTxn[] }> {
     const { topicId, partition, manifest: present } = view;
     const { clock, producerExpirationMs } = this.#options;
-    const newest = foldBase(seen, endOffset);
-    const base: FoldBase = outlived(newest, view.ranges, view.startOffset)
-      ? { ...newest, from: 'nothing' }
-      : newest;
+    const base = foldBase(seen, endOffset);
     let start: readonly ProducerEntry[] = base.from === 'manifest' ? present.producers : [];
     if (base.from === 'state') {
       const state = await this.#parts.state(seen.stateObject, topicId, partition);
@@ -217,7 +214,7 @@ export class ManifestWriter {
     const known = new Map(start.map((producer) => [producer.producerId, producer]));
     const active = new Set<number>();
     const aborted: AbortedTxn[] = [];
-    for (const range of view.ranges) {
+    for (const range of [...seen.leftovers, ...view.ranges]) {
       if (range.endOffset > endOffset) break;
       const part = await this.#parts.part(range.objectId, topicId, partition);
       // A merged object's section may reach beyond the end; a range taken over later brings those.
@@ -254,13 +251,13 @@ export class ManifestWriter {
 
 type Seen = Pick<
   PartitionImage,
-  'state' | 'stateObject' | 'endOffset' | 'epochs' | 'manifest' | 'startOffset' | 'objects'
+  'stateObject' | 'stateOffset' | 'epochs' | 'manifest' | 'startOffset' | 'objects' | 'leftovers'
 >;
 
 function copyOf(image: PartitionImage): Seen {
-  const { state, stateObject, endOffset, manifest, startOffset } = image;
+  const { stateObject, stateOffset, manifest, startOffset, leftovers } = image;
   const epochs = [...image.epochs];
-  return { state, stateObject, endOffset, manifest, startOffset, epochs, objects: [...image.objects] };
+  return { stateObject, stateOffset, manifest, startOffset, epochs, objects: [...image.objects], leftovers };
 }
 
 /** Epochs that began below the end; of those below the log start only the one that covers it. */

@@ -15,32 +15,18 @@ export interface FoldBase {
 }
 
 /**
- * The newest base whose offset is not above `endOffset`. A state was taken at the partition's end if it is closed, else
- * where its newest epoch began; '' says that there was nobody then. The metadata forget a state that a manifest reached.
+ * The newest base whose offset is not above `endOffset`; a named state '' says that there was nobody then. The metadata forget
+ * a state that a manifest reached. All objects behind the newest base are there, below the log start too (leftovers).
  */
 export function foldBase(
-  partition: Pick<PartitionImage, 'state' | 'stateObject' | 'endOffset' | 'epochs' | 'manifest'>,
+  partition: Pick<PartitionImage, 'stateObject' | 'stateOffset' | 'manifest'>,
   endOffset: number,
 ): FoldBase {
-  const { manifest, stateObject, state, epochs } = partition;
+  const { manifest, stateObject, stateOffset } = partition;
   const covered = manifest?.endOffset ?? 0;
-  const at = state === 'closed' ? partition.endOffset : (epochs.at(-1)?.startOffset ?? 0);
-  if (at > covered && at <= endOffset) return { from: stateObject === '' ? 'nothing' : 'state', offset: at };
+  if (stateOffset > covered && stateOffset <= endOffset)
+    return { from: stateObject === '' ? 'nothing' : 'state', offset: stateOffset };
   return { from: manifest === null ? 'nothing' : 'manifest', offset: covered };
-}
-
-/**
- * Whether objects right behind the base were let go with the log start. Then a producer may have written since what the base
- * says of it, and its next batch would be out of order: better not known at all, like a producer whose state has expired
- * (KIP-360), than known as it was.
- */
-export function outlived(
-  base: FoldBase,
-  ranges: readonly { readonly baseOffset: number; readonly endOffset: number }[],
-  startOffset: number,
-): boolean {
-  const behind = ranges.find((range) => range.endOffset > base.offset);
-  return (behind?.baseOffset ?? startOffset) > base.offset;
 }
 
 /**

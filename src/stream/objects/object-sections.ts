@@ -92,9 +92,14 @@ export function encodeProducers(groups: readonly ProducerGroup[]): Buffer {
   return bytes;
 }
 
+/** Bytes that a stream's state takes in its section. */
+export function stateBytes(state: { readonly producers: readonly ProducerEntry[] }): number {
+  return stateGroupBytes + producersBytes(state.producers);
+}
+
 export function encodeStates(groups: readonly StateGroup[]): Buffer {
   let size = 0;
-  for (const group of groups) size += stateGroupBytes + producersBytes(group.producers);
+  for (const group of groups) size += stateBytes(group);
   const bytes = Buffer.alloc(size);
   const view = viewOf(bytes);
   let at = 0;

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { afterEach, describe, test } from 'node:test';
 import { ObjectSweep } from '../../../src/broker/object-sweep.ts';
 import { Retention } from '../../../src/broker/retention.ts';
+import { StateKeeper } from '../../../src/broker/state-keeper.ts';
 import { ErrorCode } from '../../../src/protocol/generated/errors.ts';
 import { ListOffsetsCodec } from '../../../src/protocol/generated/list-offsets.ts';
 import { ManifestCache } from '../../../src/stream/manifest/manifest-cache.ts';
@@ -113,13 +114,14 @@ describe('retention of a broker', { timeout: 120_000 }, () => {
     await retain();
     await assertBegins(10);
     await sweep();
-    assert.equal(await stored('data/'), 2);
+    // One more has the states of producers.
+    assert.equal(await stored('data/'), 3);
     await bed.jump(graceMs - 1_000);
     await sweep();
-    assert.equal(await stored('data/'), 2);
+    assert.equal(await stored('data/'), 3);
     await bed.jump(1_000);
     await sweep();
-    assert.equal(await stored('data/'), 1);
+    assert.equal(await stored('data/'), 2);
     await assertBegins(10);
     // An idle partition lets all go that was uploaded; what only the write-ahead log has stays.
     await bed.jump(60 * minute);
@@ -151,12 +153,17 @@ describe('retention of a broker', { timeout: 120_000 }, () => {
     for (let i = 0; i < 3; i++) await batch();
     assert.equal(await deleteRecords(connection, topic, 15), 15);
     await sweep();
+    await bed.jump(graceMs);
+    await sweep();
+    assert.equal(await stored('data/'), 3, 'the first holds the newest state of its producers');
+    await service(StateKeeper).pass();
+    await sweep();
     await bed.jump(graceMs - 1_000);
     await sweep();
-    assert.equal(await stored('data/'), 3);
+    assert.equal(await stored('data/'), 4);
     await bed.jump(1_000);
     await sweep();
-    assert.equal(await stored('data/'), 2);
+    assert.equal(await stored('data/'), 3);
     await assertBegins(15);
   });
 

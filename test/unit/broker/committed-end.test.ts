@@ -17,8 +17,10 @@ const partition = (changes: Partial<PartitionImage>): PartitionImage => ({
   startOffset: 0,
   endOffset: -1,
   stateObject: '',
+  stateOffset: 0,
   manifest: null,
   objects: [],
+  leftovers: [],
   ...changes,
 });
 const object = (baseOffset: number, endOffset: number) => ({

@@ -52,6 +52,8 @@ async function crashed() {
   await world.manifest(2, inManifest);
   const dropped = await world.upload({ partition: 0, batches: 1 });
   await world.commit({ type: 'logStart', topicId: world.topicId, partition: 0, startOffset: world.ends[0]! });
+  const stream = { topicId: world.topicId, partition: 0, offset: world.ends[0]!, stateObject: '' };
+  await world.commit({ type: 'states', objects: [], streams: [stream] });
   const dueMs = world.clock.now() + 100 * hour;
   await world.commit({ type: 'objectsDropped', objectIds: [dropped.objectId], dueMs });
   const orphan = await world.put([world.delta({ partition: 1, batches: 2 })]);

@@ -36,7 +36,27 @@ class World extends ManifestWorld {
       clock,
       logger: this.logger(),
       intervalMs: 300_000,
+      keepStates: async () => {
+        if (this.keepsStates) await this.keepStates();
+      },
     });
+  }
+
+  keepsStates = true;
+  /** Stands in for the state keeper: nobody has written whom one would have to remember. */
+  async keepStates(): Promise<void> {
+    const { metadata } = this;
+    const streams = [...metadata.image.topicsById.values()].flatMap(({ partitions }) =>
+      partitions
+        .filter(({ leftovers }) => leftovers.length > 0)
+        .map(({ topicId, partition, startOffset }) => ({
+          topicId,
+          partition,
+          offset: startOffset,
+          stateObject: '',
+        })),
+    );
+    if (streams.length > 0) await metadata.commit([{ type: 'states', objects: [], streams }]);
   }
 
   sweep(store: ObjectStore = this.store): ObjectSweep {

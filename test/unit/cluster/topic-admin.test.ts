@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { TopicAdmin } from '../../../src/cluster/topic-admin.ts';
 import { EmbeddedMetadataStore } from '../../../src/metadata/embedded-metadata-store.ts';
+import type { MetadataChange } from '../../../src/metadata/metadata-store.ts';
 import { MillraceError } from '../../../src/ports/errors.ts';
 import { silentLogger } from '../../../src/ports/logger.ts';
 import type { Random } from '../../../src/ports/random.ts';
@@ -150,11 +151,19 @@ test('deleting what is not there is 100, also when two delete at once', async ()
   assert.deepEqual(codes(await admin.deleteTopics([topicId])), [ErrorCode.UNKNOWN_TOPIC_ID]);
 });
 
+/** Nobody wrote up to `offset` whom one would have to remember: nothing is kept for it. */
+const known = (topicId: string, offset: number): MetadataChange => ({
+  type: 'states',
+  objects: [],
+  streams: [{ topicId, partition: 0, offset, stateObject: '' }],
+});
+
 test('a deletion whose objects somebody else dropped meanwhile is made without them', async () => {
   const { metadata, admin, create } = await rig();
   const { topicId } = await create('t');
   await metadata.commit([upload(1, oid(1), { ...range(1, 0, 0, 10), topicId })]);
   await metadata.commit([{ type: 'logStart', topicId, partition: 0, startOffset: 10 }]);
+  await metadata.commit([known(topicId, 20)]);
   await metadata.commit([upload(2, oid(2), { ...range(1, 0, 10, 20), topicId })]);
   // The start moves and its object goes in the same journal entry, before the deletion is checked.
   const moved = metadata.commit([
@@ -207,7 +216,7 @@ test('configs of a topic that is not there are 3, those of a broker are kept', a
 test('log starts move forward only; what is behind the start already is done', async () => {
   const { metadata, admin, create } = await rig();
   const { topicId } = await create('t');
-  await metadata.commit([upload(1, oid(1), { ...range(1, 0, 0, 10), topicId })]);
+  await metadata.commit([upload(1, oid(1), { ...range(1, 0, 0, 10), topicId }), known(topicId, 10)]);
   const move = (startOffset: number, partition = 0) => ({ topicId, partition, startOffset });
   const results = await Promise.all([admin.moveLogStarts([move(10)]), admin.moveLogStarts([move(5)])]);
   assert.deepEqual(codes(results.flat()), [0, 0]);

@@ -9,7 +9,7 @@ import type { ObjectStore } from '../../../src/store/object-store.ts';
 import { code } from '../../storage/store-contract.ts';
 import { FaultStore, HeldStore } from '../../support/fault-store.ts';
 import { crc32cForTests, HandClock, seededRandom, settle } from '../../support/store-fixtures.ts';
-import { close, id, logStart, oid, open, range, topic, upload, wal } from './fixtures.ts';
+import { close, id, logStart, nobody, oid, open, range, topic, upload, wal } from './fixtures.ts';
 
 let seed = 100;
 
@@ -158,6 +158,21 @@ describe('embedded metadata store', () => {
         logStart(1, 0, 9),
         { type: 'objectsDropped', objectIds: [oid(1)], dueMs: 0 },
       ],
+      'drop of the newest state of producers': [
+        logStart(1, 0, 10),
+        nobody(1, 0, 9),
+        { type: 'objectsDropped', objectIds: [oid(1)], dueMs: 0 },
+      ],
+      'states in an object of others': [
+        {
+          type: 'states',
+          objects: [{ objectId: oid(7), size: 1 }],
+          streams: [{ topicId: id(1), partition: 0, offset: 10, stateObject: oid(1) }],
+        },
+      ],
+      'states in a recorded object': [
+        { type: 'states', objects: [{ objectId: oid(1), size: 1 }], streams: [] },
+      ],
       'forgetting what was not dropped': [{ type: 'objectsForgotten', objectIds: [oid(1)] }],
       'ids again': [{ type: 'idBlock', kind: 'producer', next: 1000 }],
       'old broker epoch': [{ type: 'broker', node: 0, epoch: 1, host: 'h', port: 1, rack: null }],
@@ -171,7 +186,10 @@ describe('embedded metadata store', () => {
       'internal METADATA_ENCODING',
     );
     assert.deepEqual(metadata.encodedImage(), before);
-    await metadata.commit([logStart(1, 0, 10), { type: 'objectsDropped', objectIds: [oid(1)], dueMs: 9 }]);
+    await metadata.commit([logStart(1, 0, 10)]);
+    const drop: MetadataChange = { type: 'objectsDropped', objectIds: [oid(1)], dueMs: 9 };
+    assert.equal(await code(metadata.commit([drop])), 'invalid METADATA_CONDITION', 'producers in it');
+    await metadata.commit([nobody(1, 0, 10), drop]);
     assert.equal(metadata.image.dropped.get(oid(1)), 9);
   });
 

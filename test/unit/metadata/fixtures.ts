@@ -41,6 +41,11 @@ export function logStart(n: number, partition: number, startOffset: number): Met
   return { type: 'logStart', topicId: id(n), partition, startOffset };
 }
 
+/** Nobody wrote up to `offset` whom one would have to remember. */
+export function nobody(n: number, partition: number, offset: number): MetadataChange {
+  return { type: 'states', objects: [], streams: [{ topicId: id(n), partition, offset, stateObject: '' }] };
+}
+
 export function range(n: number, partition: number, baseOffset: number, endOffset: number): StreamRange {
   return {
     topicId: id(n),
@@ -106,6 +111,17 @@ export const everyChange: readonly MetadataChange[] = [
   },
   { type: 'objectsDropped', objectIds: [oid(1), oid(2)], dueMs: 7 },
   { type: 'objectsForgotten', objectIds: [] },
+  {
+    type: 'states',
+    objects: [
+      { objectId: oid(7), size: 0 },
+      { objectId: 'ffffffffffffffff', size: 2 ** 40 },
+    ],
+    streams: [
+      { topicId: id(4), partition: 0, offset: 2 ** 53 - 1, stateObject: 'ffffffffffffffff' },
+      { topicId: id(1), partition: 70_000, offset: 0, stateObject: '' },
+    ],
+  },
   { type: 'idBlock', kind: 'object', next: 1000 },
   { type: 'idBlock', kind: 'producer', next: 2 ** 53 - 1 },
   { type: 'broker', node: 3, epoch: 9, host: 'h', port: 65_535, rack: null },

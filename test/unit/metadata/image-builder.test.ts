@@ -4,7 +4,7 @@ import { ImageBuilder } from '../../../src/metadata/image-builder.ts';
 import { decodeImage, encodeImage } from '../../../src/metadata/image-codec.ts';
 import type { MetadataChange } from '../../../src/metadata/metadata-store.ts';
 import { seededRandom } from '../../support/store-fixtures.ts';
-import { close, id, logStart, oid, open, range, topic, upload, wal } from './fixtures.ts';
+import { close, id, logStart, nobody, oid, open, range, topic, upload, wal } from './fixtures.ts';
 
 function built(...changes: MetadataChange[]): ImageBuilder {
   const builder = new ImageBuilder();
@@ -38,10 +38,12 @@ describe('cluster image', () => {
       startOffset: 0,
       endOffset: 80,
       stateObject: oid(99),
+      stateOffset: 80,
       manifest: null,
       objects: [
         { objectId: oid(1), baseOffset: 0, endOffset: 50, maxTimestamp: 1_700_000_000_050, bytes: 500 },
       ],
+      leftovers: [],
     });
     assert.deepEqual(builder.image.wals.get('w1')?.freed, {
       sequence: 3,
@@ -85,11 +87,14 @@ describe('cluster image', () => {
       wal(),
       topic(1),
       topic(2),
+      open(1, 0, 0, 0),
       upload(1, oid(1), range(1, 0, 0, 10)),
       upload(2, oid(2), range(1, 0, 10, 20), range(2, 0, 0, 10)),
     );
     assert.deepEqual(builder.orphanedBy(id(1)), [oid(1)]);
     assert.deepEqual(builder.orphanedBy(id(2)), []);
+    assert.deepEqual(builder.orphanedByLogStart([{ topicId: id(1), partition: 0, startOffset: 10 }]), []);
+    builder.apply([nobody(1, 0, 25)]);
     assert.deepEqual(builder.orphanedByLogStart([{ topicId: id(1), partition: 0, startOffset: 9 }]), []);
     assert.deepEqual(builder.orphanedByLogStart([{ topicId: id(1), partition: 0, startOffset: 10 }]), [
       oid(1),
@@ -169,6 +174,20 @@ describe('cluster image in bytes', () => {
         yield [logStart(some.n, some.p, some.start)];
       } else if (action === 3) {
         yield [open(some.n, some.p, ++some.epoch, some.end)];
+      } else if (action === 9) {
+        const named = all.filter(() => random.below(3) === 0);
+        yield [
+          {
+            type: 'states',
+            objects: [{ objectId: oid(step), size: 100 }],
+            streams: named.map(({ n, p, start, end }, i) => ({
+              topicId: id(n),
+              partition: p,
+              offset: Math.max(start, end - random.below(5)),
+              stateObject: i % 2 === 0 ? oid(step) : '',
+            })),
+          },
+        ];
       } else if (action === 4 && some.epoch >= 0) {
         yield [close(some.n, some.p, some.epoch, some.end)];
       } else {
@@ -189,12 +208,14 @@ describe('cluster image in bytes', () => {
       const whole = new ImageBuilder();
       let other = new ImageBuilder();
       let step = 0;
+      let kept = 0;
       for (const changes of history(seed)) {
         whole.apply(changes);
         other.apply(changes);
         if (++step % 25 === 0) {
           other = decodeImage(encodeImage(other.image));
           assert.deepEqual(other.image, whole.image);
+          kept += whole.image.leftoverObjects.size;
           assert.deepEqual([...other.unreferenced].sort(), [...whole.unreferenced].sort());
         }
       }
@@ -202,7 +223,11 @@ describe('cluster image in bytes', () => {
       // Live counts agree with the lists.
       const named = new Set<string>();
       for (const { partitions } of whole.image.topicsById.values()) {
-        for (const { objects } of partitions) {
+        for (const { objects, leftovers, startOffset, stateOffset } of partitions) {
+          for (const { objectId, endOffset } of leftovers) {
+            named.add(objectId);
+            assert.ok(endOffset <= startOffset && endOffset > stateOffset);
+          }
           for (const [i, entry] of objects.entries()) {
             named.add(entry.objectId);
             assert.ok(i === 0 || objects[i - 1]!.endOffset <= entry.baseOffset);
@@ -214,7 +239,7 @@ describe('cluster image in bytes', () => {
         (objectId) => !named.has(objectId) && !stateObjects.has(objectId),
       );
       assert.deepEqual([...whole.unreferenced].sort(), unnamed.sort());
-      assert.ok(unnamed.length > 0 && named.size > 0);
+      assert.ok(unnamed.length > 0 && named.size > 0 && kept > 0);
     }
   });
 });

@@ -5,7 +5,7 @@ import { decodeEntry } from '../../../src/metadata/change-codec.ts';
 import { ConditionChecker } from '../../../src/metadata/conditions.ts';
 import { ImageBuilder } from '../../../src/metadata/image-builder.ts';
 import { decodeImage, encodeImage } from '../../../src/metadata/image-codec.ts';
-import type { MetadataChange, StreamRange } from '../../../src/metadata/metadata-store.ts';
+import type { MetadataChange, PartitionImage, StreamRange } from '../../../src/metadata/metadata-store.ts';
 import { MillraceError } from '../../../src/ports/errors.ts';
 import { seededRandom } from '../../support/store-fixtures.ts';
 import { close, id, logStart, oid, open, range, topic, upload, wal } from './fixtures.ts';
@@ -37,6 +37,10 @@ const compacted = (
   added: added.map(([n, ...ranges]) => ({ objectId: oid(n), size: 100, ranges })),
   dueMs: 99,
 });
+
+/** All parts of a stream that the metadata keep. */
+const partsOf = (partition: PartitionImage | undefined) =>
+  partition === undefined ? [] : [...partition.leftovers, ...partition.objects];
 
 /** Checks every commit as the store does, then folds it. */
 class Ledger {
@@ -144,7 +148,7 @@ describe('manifests in the metadata', () => {
     );
     late.refuses(/a hole from 10 to 20/, manifest(1, 1, 30));
     late.commit(logStart(1, 0, 20), manifest(1, 1, 30, { startOffset: 20 }));
-    assert.deepEqual(late.unreferenced, [oid(1), oid(2)]);
+    assert.deepEqual(late.unreferenced, [oid(2), oid(1)]);
   });
 
   it('may skip numbers that attempts left behind, whose files go too', () => {
@@ -312,7 +316,7 @@ describe('metadata of version 1', () => {
     ledger.commit(close(1, 0, 0, 30));
     const { image } = ledger.builder;
     const newest = encodeImage(image);
-    assert.equal(newest[0], 2);
+    assert.equal(newest[0], 3);
     const before = decodeImage(Buffer.from(versionOneImage, 'hex'));
     assert.equal(before.image.revision, image.revision);
     const stripped = (from: typeof image) =>
@@ -345,7 +349,7 @@ describe('a long history with manifests and merges', () => {
     for (let step = 0; step < steps; step++) {
       const topics = [...ends.keys()];
       const n = topics[random.below(Math.max(1, topics.length))];
-      const action = n === undefined ? 0 : random.below(12);
+      const action = n === undefined ? 0 : random.below(13);
       const image = ledger.builder.image;
       if (n === undefined || action === 0) {
         ends.set(step, 0);
@@ -378,11 +382,9 @@ describe('a long history with manifests and merges', () => {
           .slice(0, 6);
         const live = removed.flatMap(({ objectId, ranges }) =>
           ranges.filter((each) =>
-            image.topicsById
-              .get(each.topicId)
-              ?.partitions[each.partition]?.objects.some(
-                (entry) => entry.objectId === objectId && entry.baseOffset === each.baseOffset,
-              ),
+            partsOf(image.topicsById.get(each.topicId)?.partitions[each.partition]).some(
+              (entry) => entry.objectId === objectId && entry.baseOffset === each.baseOffset,
+            ),
           ),
         );
         if (removed.length === 0) continue;
@@ -410,6 +412,18 @@ describe('a long history with manifests and merges', () => {
           { ...close(n, 0, leaderEpoch, end), stateObject } as MetadataChange,
           open(n, 0, leaderEpoch + 1, end),
         );
+      } else if (action === 10) {
+        const objectId = oid(next++);
+        commit({
+          type: 'states',
+          objects: [{ objectId, size: 10 }],
+          streams: topics.map((each, i) => ({
+            topicId: id(each),
+            partition: 0,
+            offset: Math.max(ledger.partition(each).startOffset, ends.get(each)! - random.below(5)),
+            stateObject: i % 2 === 0 ? objectId : '',
+          })),
+        });
       } else {
         const ranges = topics
           .filter(() => random.below(2) === 0)
@@ -426,6 +440,7 @@ describe('a long history with manifests and merges', () => {
 
   it('is the same after going through bytes, and nothing live is ever released', () => {
     let manifests = 0;
+    leftoversSeen = 0;
     for (const seed of [1, 2, 3, 4]) {
       let other = new ImageBuilder();
       let step = 0;
@@ -442,13 +457,35 @@ describe('a long history with manifests and merges', () => {
         if (partitions[0]!.manifest !== null) manifests++;
     }
     assert.ok(manifests > 10, `${manifests} manifests`);
+    assert.ok(leftoversSeen > 10, `${leftoversSeen} leftovers`);
   });
+
+  let leftoversSeen = 0;
 
   function check(builder: ImageBuilder): void {
     const { image } = builder;
     const states = new Map<string, number>();
     for (const { partitions } of image.topicsById.values()) {
-      for (const { objects, stateObject, manifest: present, startOffset } of partitions) {
+      for (const {
+        objects,
+        leftovers,
+        stateObject,
+        stateOffset,
+        manifest: present,
+        startOffset,
+      } of partitions) {
+        // What happened since the newest base is there to be folded, the log start or not.
+        const covered = Math.max(present?.endOffset ?? 0, stateOffset);
+        let folded = covered;
+        for (const { objectId, baseOffset, endOffset } of leftovers) {
+          assert.ok(baseOffset <= folded && endOffset > folded && endOffset <= startOffset, 'a leftover');
+          assert.ok(image.objects.has(objectId) && image.leftoverObjects.has(objectId));
+          assert.ok(!builder.unreferenced.has(objectId) && !image.dropped.has(objectId));
+          folded = endOffset;
+          leftoversSeen++;
+        }
+        const behind = objects.find(({ endOffset }) => endOffset > covered);
+        assert.ok(behind === undefined || behind.baseOffset <= folded, 'state is lost');
         if (stateObject !== '') states.set(stateObject, (states.get(stateObject) ?? 0) + 1);
         let reached = Math.max(present?.endOffset ?? 0, 0);
         for (const { objectId, baseOffset, endOffset } of objects) {

@@ -125,6 +125,13 @@ test('producers are those of the newest offsets, aborted transactions all that a
     ]);
   }
   world.commit([{ type: 'logStart', topicId: topicIdOf(0), partition: 0, startOffset: 25 }]);
+  world.commit([
+    {
+      type: 'states',
+      objects: [],
+      streams: [{ topicId: topicIdOf(0), partition: 0, offset: 20, stateObject: '' }],
+    },
+  ]);
   const policy = { ...world.policy, smallFanIn: 8 };
   Object.assign(world, { policy });
   await world.settle();

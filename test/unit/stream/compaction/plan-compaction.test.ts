@@ -124,6 +124,8 @@ describe('what is due', () => {
     assert.equal(world.plan(), null);
     release(1);
     release(2);
+    assert.equal(world.plan(), null, 'it holds the newest state of producers');
+    world.keepStates();
     const plan = world.plan()!;
     assert.equal(plan.kind, 'dead');
     const [rest] = await world.carryOut(plan);

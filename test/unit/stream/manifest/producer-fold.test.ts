@@ -12,33 +12,27 @@ import { producer } from './manifests.ts';
 
 describe('fold of producers', () => {
   const manifest = { version: 1, startOffset: 0, endOffset: 50, objects: 1, bytes: 1, maxTimestamp: 1 };
-  const partition = (
-    state: 'open' | 'closed' | 'new',
-    at: number,
-    stateObject: string,
-    summary: ManifestSummary | null,
-  ) => ({ state, endOffset: at, epochs: [{ epoch: 1, startOffset: at }], stateObject, manifest: summary });
+  const partition = (stateOffset: number, stateObject: string, summary: ManifestSummary | null) => ({
+    stateOffset,
+    stateObject,
+    manifest: summary,
+  });
   const any = Number.POSITIVE_INFINITY;
 
   it('begins at the newest of state and manifest', () => {
-    assert.deepEqual(foldBase({ ...partition('new', 0, '', null), epochs: [] }, any), {
-      from: 'nothing',
-      offset: 0,
-    });
-    for (const state of ['open', 'closed'] as const) {
-      assert.deepEqual(foldBase(partition(state, 30, 'x', null), any), { from: 'state', offset: 30 });
-      assert.deepEqual(foldBase(partition(state, 30, 'x', manifest), any), { from: 'manifest', offset: 50 });
-      assert.deepEqual(foldBase(partition(state, 70, 'x', manifest), any), { from: 'state', offset: 70 });
-      // Nobody had written when it was closed: what objects below say is forgotten, too.
-      assert.deepEqual(foldBase(partition(state, 70, '', manifest), any), { from: 'nothing', offset: 70 });
-      assert.deepEqual(foldBase(partition(state, 50, '', manifest), any), { from: 'manifest', offset: 50 });
-    }
+    assert.deepEqual(foldBase(partition(0, '', null), any), { from: 'nothing', offset: 0 });
+    assert.deepEqual(foldBase(partition(30, 'x', null), any), { from: 'state', offset: 30 });
+    assert.deepEqual(foldBase(partition(30, 'x', manifest), any), { from: 'manifest', offset: 50 });
+    assert.deepEqual(foldBase(partition(70, 'x', manifest), any), { from: 'state', offset: 70 });
+    // Nobody had written by then: what objects below say is forgotten, too.
+    assert.deepEqual(foldBase(partition(70, '', manifest), any), { from: 'nothing', offset: 70 });
+    assert.deepEqual(foldBase(partition(50, '', manifest), any), { from: 'manifest', offset: 50 });
   });
 
   it('begins below a state that is newer than what is asked for', () => {
-    assert.deepEqual(foldBase(partition('open', 70, 'x', manifest), 70), { from: 'state', offset: 70 });
-    assert.deepEqual(foldBase(partition('open', 70, 'x', manifest), 69), { from: 'manifest', offset: 50 });
-    assert.deepEqual(foldBase(partition('open', 70, 'x', null), 69), { from: 'nothing', offset: 0 });
+    assert.deepEqual(foldBase(partition(70, 'x', manifest), 70), { from: 'state', offset: 70 });
+    assert.deepEqual(foldBase(partition(70, 'x', manifest), 69), { from: 'manifest', offset: 50 });
+    assert.deepEqual(foldBase(partition(70, 'x', null), 69), { from: 'nothing', offset: 0 });
   });
 
   it('takes newer entries over, and nothing that the base knows better', () => {
