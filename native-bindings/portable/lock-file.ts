@@ -13,7 +13,8 @@
  * flock comes first where there is native code, because the kernel drops it with the process. A claim made under flock
  * is void once flock is ours, whatever runs under its pid today (pids mean nothing across containers).
  * Limits: without native code on both sides, brokers in different pid namespaces or on different machines cannot see
- * each other alive; the fence page of the log itself stops the loser there.
+ * each other alive. A lock so taken says that the end of its last holder is `unproven`: who guards a log with it then
+ * leaves the log's file to whoever may still write there, and the log's fence page stops that one.
  */
 import {
   closeSync,
@@ -21,6 +22,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   renameSync,
   rmSync,
   writeFileSync,
@@ -34,13 +36,21 @@ const VERSION = 1;
 /** Each round is lost to another broker's success, so more rounds mean something else is wrong. */
 const ROUNDS_MAX = 100;
 
-export type LockAttempt = { readonly release: () => void } | { readonly heldBy: string };
+export type LockAttempt =
+  | {
+      readonly release: () => void;
+      /** Whoever held it before may be alive where we cannot see it, or never claimed it. */
+      readonly unproven?: boolean;
+    }
+  | { readonly heldBy: string };
 
 interface Process {
   readonly pid: number;
   /** Clock ticks after boot (field 22 of /proc/<pid>/stat), or '' where there is no /proc. */
   readonly start: string;
   readonly boot: string;
+  /** The pid namespace in which `pid` means something; '' where the system has none or does not tell. */
+  readonly space: string;
 }
 
 interface Claim extends Process {
@@ -75,9 +85,17 @@ function bootId(): string {
   }
 }
 
+function pidSpace(): string {
+  try {
+    return readlinkSync('/proc/self/ns/pid');
+  } catch {
+    return '';
+  }
+}
+
 function render(claim: Claim): string {
-  const { state, pid, start, boot, flock } = claim;
-  return `${FORMAT} ${VERSION}\nstate=${state}\npid=${pid}\nstart=${start}\nboot=${boot}\nflock=${flock ? 1 : 0}\n`;
+  const { state, pid, start, boot, space, flock } = claim;
+  return `${FORMAT} ${VERSION}\nstate=${state}\npid=${pid}\nstart=${start}\nboot=${boot}\nspace=${space}\nflock=${flock ? 1 : 0}\n`;
 }
 
 /**
@@ -98,6 +116,8 @@ function parse(text: string, path: string): Claim | null {
     pid: Number(values.get('pid')),
     start: values.get('start') ?? '',
     boot: values.get('boot') ?? '',
+    // Claims of earlier versions do not say: as good as in a space of its own.
+    space: values.get('space') ?? 'unknown',
     flock: values.get('flock') === '1',
   };
 }
@@ -157,14 +177,26 @@ function release(path: string, number: number, claim: Claim): void {
   renameSync(temporary, `${path}.${number}`);
 }
 
-function claimDirectory(path: string, self: Claim): number | { heldBy: string } {
+interface Claimed {
+  readonly number: number;
+  readonly unproven: boolean;
+}
+
+/** A holder that is not alive here has ended for certain: released, rebooted, or gone from where its pid can be seen. */
+function isProven(claim: Claim | null, self: Claim): boolean {
+  if (claim === null || claim.state === 'released' || claim.boot !== self.boot) return true;
+  return claim.space === self.space || (claim.flock && self.flock);
+}
+
+function claimDirectory(path: string, self: Claim): Claimed | { heldBy: string } {
   for (let round = 0; round < ROUNDS_MAX; round++) {
     const newest = claimNumbers(path)[0] ?? 0;
     const claim = newest === 0 ? null : readClaim(path, newest);
     if (claim === undefined) continue; // cleared while we looked
     const isVoid = claim === null || claim.state === 'released' || (claim.flock && self.flock);
     if (!isVoid && isAlive(claim)) return { heldBy: `process ${claim.pid}` };
-    if (follow(path, newest, self)) return newest + 1;
+    const unproven = newest === 0 || !isProven(claim, self);
+    if (follow(path, newest, self)) return { number: newest + 1, unproven };
   }
   throw new Error(`cannot settle the lock ${path}: its claims keep changing`);
 }
@@ -189,19 +221,21 @@ export function acquireLock(path: string, native: Pick<NativeBindings, 'flock'> 
     pid: process.pid,
     start: startOf(process.pid) ?? '',
     boot: bootId(),
+    space: pidSpace(),
     flock: native !== null,
   };
-  let claimed: number | { heldBy: string } | undefined;
+  let claimed: Claimed | { heldBy: string } | undefined;
   try {
     claimed = claimDirectory(path, self);
   } finally {
-    if (typeof claimed !== 'number' && fd !== -1) closeSync(fd);
+    if ((claimed === undefined || 'heldBy' in claimed) && fd !== -1) closeSync(fd);
   }
-  if (typeof claimed !== 'number') return claimed;
+  if ('heldBy' in claimed) return claimed;
 
-  const number = claimed;
+  const { number, unproven } = claimed;
   let held = true;
   return {
+    unproven,
     release: () => {
       if (!held) return;
       held = false;

@@ -15,7 +15,7 @@ import type { Deployment, DeployParts } from './deploy.ts';
 import { createArena, localDoor, objectSettings, seedOf, tlsListeners } from './deploy-parts.ts';
 import { LateWal } from './late-wal.ts';
 import { ShardHost } from './shard-host.ts';
-import { volumePath } from './shared-volume.ts';
+import { isShared, volumePath } from './shared-volume.ts';
 import type { Volume } from './volume.ts';
 
 export async function deployInline(parts: DeployParts): Promise<Deployment> {
@@ -149,6 +149,7 @@ async function inlineWal(
         ...(growth === undefined ? {} : { growChunkBytes: growth.chunk, growSliceBytes: growth.slice }),
       },
       fence: volume.fence ?? undefined,
+      fenceCached: !isShared(volume),
     },
     volume.recovered!,
     epoch,

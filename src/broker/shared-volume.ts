@@ -198,16 +198,22 @@ export async function fenceOwn(volume: Volume, clusterId: string, deps: VolumeDe
   await writeFence(volume.device!, volume.fence);
 }
 
-/** Removes the files of shared logs that are recorded empty and that no volume uses. @returns those that are gone. */
+/** Files that the broker made in a directory are its own to remove; those that were named to it are not. */
+function isInDirectory(volume: Volume): boolean {
+  const { kind, config } = volume;
+  return kind === 'block' && (isShared(volume) || dirname(volume.path) === resolve(config.location));
+}
+
+/** Removes the files of logs that are recorded empty, beside volumes in use, and no volume. @returns those that are gone. */
 export function removeRetired(
   image: ClusterImage,
   volumes: readonly Volume[],
   deps: VolumeDeps,
 ): WalRecord[] {
-  const here = new Set(volumes.filter(isShared).map((volume) => dirname(volumePath(volume))));
+  const here = new Set(volumes.filter(isInDirectory).map((volume) => dirname(volumePath(volume))));
   return [...image.wals.values()].filter((record) => {
-    if (record.state !== 'empty' || !record.location.startsWith(scheme)) return false;
-    const path = sharedPath(record.location);
+    if (record.state !== 'empty' || record.kind !== 'block') return false;
+    const path = record.location.startsWith(scheme) ? sharedPath(record.location) : resolve(record.location);
     if (!here.has(dirname(path)) || volumes.some(({ logId }) => logId === record.logId)) return false;
     if (deps.files.remove === undefined) return false;
     try {

@@ -62,7 +62,7 @@ export interface Volume {
   bytes: WalBytes | null;
   recovered: RecoveredWal | null;
   readonly objects: ObjectLog | null;
-  /** Shared volumes: the fence page that their owner must find after each write. */
+  /** Block volumes: the fence page that their owner must find after each write. */
   fence: Buffer | null;
   /** Logs of fenced owners in this volume's place, and damaged ones: read, brought into objects, and never written again. */
   readonly predecessors: Volume[];
@@ -88,9 +88,14 @@ export function locationKind(location: string): 'memory' | 'object' | 'shared' |
   return location.startsWith('shared:') ? 'shared' : 'block';
 }
 
-/** Epoch under which a volume is written from now on. */
+/**
+ * Epoch under which a volume is written from now on: higher than any that was recorded, so that a fence page tells a log
+ * from an older copy of itself even where a start ended between its record and its first superblock.
+ */
 export function volumeEpoch(volume: Volume): number {
-  return volume.objects?.claimed?.superblock.epoch ?? (volume.recovered?.superblock.epoch ?? 0) + 1;
+  const { objects, recovered, record } = volume;
+  const claimed = objects?.claimed?.superblock.epoch;
+  return claimed ?? Math.max(recovered?.superblock.epoch ?? 0, record?.epoch ?? 0) + 1;
 }
 
 export function missingWal(wal: WalRecord): MillraceError {

@@ -54,11 +54,11 @@ export async function retirePredecessors(
 ): Promise<void> {
   const emptied: MetadataChange[] = [];
   for (const { predecessors } of volumes) {
-    for (const { logId, recovered } of predecessors) {
+    for (const { logId, path, recovered } of predecessors) {
       const record = metadata.image.wals.get(logId)!;
       const damaged = recovered!.state === 'damaged';
       const state = damaged ? 'abandoned' : 'empty';
-      emptied.push({ type: 'wal', wal: { ...record, state, freed: { ...recovered!.next } } });
+      emptied.push({ type: 'wal', wal: { ...record, location: path, state, freed: { ...recovered!.next } } });
       if (!damaged) continue;
       const fields = { log: logId, location: record.location };
       deps.logger.warn(

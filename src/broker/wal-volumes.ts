@@ -2,19 +2,18 @@
  * The broker's WAL volumes at start (design §4, startup order): find what the metadata lists as open, lock and read it,
  * and refuse, having written nothing, when something acknowledged would be left behind. Main thread.
  */
-import { dirname, join, resolve } from 'node:path';
 import type { ClusterImage, WalRecord } from '../metadata/metadata-store.ts';
-import { MillraceError } from '../ports/errors.ts';
 import { formatWal } from '../stream/wal/format-wal.ts';
-import { readSuperblock, recoverWal } from '../stream/wal/recovery.ts';
+import { recoverWal } from '../stream/wal/recovery.ts';
 import type { WalConfig } from './broker-config.ts';
+import { openLocalVolume } from './local-volume.ts';
 import {
   claimObjectVolume,
   createObjectVolume,
   openObjectVolume,
   recoverObjectVolume,
 } from './object-volume.ts';
-import { adopt, claimSalvaged, openSalvaged } from './salvage.ts';
+import { adopt, claimSalvaged, notTaken, openSalvaged } from './salvage.ts';
 import {
   claimPredecessor,
   fenceOwn,
@@ -32,6 +31,7 @@ import {
   type Volume,
   type VolumeDeps,
 } from './volume.ts';
+import { refuseStrangers, withPlaces } from './wal-files.ts';
 
 /** Finds, locks and opens every volume; nothing is written but the lock files. */
 export async function openVolumes(
@@ -41,9 +41,10 @@ export async function openVolumes(
   deps: VolumeDeps,
 ): Promise<Volume[]> {
   // Whichever node wrote them: metadata with a single owner have nobody else who would bring their records in.
-  const recorded = [...image.wals.values()].filter((wal) => wal.kind !== 'memory');
+  const durable = [...image.wals.values()].filter((wal) => wal.kind !== 'memory');
+  const recorded = await withPlaces(durable, configs, image.clusterId, deps);
   const open = recorded.filter((wal) => wal.state === 'open' && !abandon.has(wal.logId));
-  const salvaged = await openSalvaged(configs, image, abandon, deps);
+  const salvaged = await openSalvaged(configs, recorded, image.clusterId, abandon, deps);
   const passed = new Set([...abandon, ...deps.salvage]);
   const volumes: Volume[] = [];
   try {
@@ -55,7 +56,7 @@ export async function openVolumes(
       adopt(volumes[log.index]!, log);
     }
     for (const wal of open) {
-      if (!isTaken(wal, volumes)) throw missingWal(wal);
+      if (!isTaken(wal, volumes)) throw notTaken(wal, open, deps.files);
     }
     return volumes;
   } catch (error) {
@@ -94,7 +95,7 @@ async function openAnyVolume(
       return openSharedVolume(index, config, candidates, deps);
     }
     case 'block':
-      return openVolume(index, config, recorded, candidates, clusterId, deps);
+      return openLocalVolume(index, config, recorded, candidates, clusterId, deps);
   }
 }
 
@@ -114,113 +115,6 @@ function memoryVolume(index: number, config: WalConfig, deps: VolumeDeps): Volum
     predecessors: [],
     release() {},
   };
-}
-
-async function openVolume(
-  index: number,
-  config: WalConfig,
-  recorded: readonly WalRecord[],
-  candidates: readonly WalRecord[],
-  clusterId: string,
-  deps: VolumeDeps,
-): Promise<Volume> {
-  const location = resolve(config.location);
-  const isFile =
-    location.endsWith('.wal') || (deps.files.exists(location) && !deps.files.isDirectory(location));
-  const here = candidates.filter(
-    (wal) =>
-      wal.kind === 'block' &&
-      (isFile ? resolve(wal.location) === location : dirname(resolve(wal.location)) === location) &&
-      deps.files.exists(wal.location),
-  );
-  const record = here.find((wal) => wal.state === 'open') ?? here[0] ?? null;
-  if (record === null && !isFile) deps.files.makeDirectory(location);
-  if (!isFile) await refuseStrangers(location, recorded, clusterId, deps);
-  const logId = record?.logId ?? newLogId(deps.random);
-  const path =
-    record !== null ? resolve(record.location) : isFile ? location : join(location, `${logId}.wal`);
-  if (isFile) deps.files.makeDirectory(dirname(location));
-  const lock = deps.files.lock(path);
-  if ('heldBy' in lock)
-    throw refused(
-      'WAL_IN_USE',
-      `the write-ahead log ${path} is in use by ${lock.heldBy}; stop that broker or choose another --wal`,
-    );
-  const existed = deps.files.exists(path);
-  try {
-    if (existed && record === null) await refuseUsed(path, clusterId, deps);
-    const volume: Volume = {
-      index,
-      config,
-      kind: 'block',
-      logId,
-      path,
-      record,
-      device: existed ? deps.files.open(path, { create: false }) : null,
-      bytes: null,
-      recovered: null,
-      objects: null,
-      fence: null,
-      predecessors: [],
-      release() {
-        void volume.device?.close();
-        lock.release();
-      },
-    };
-    return volume;
-  } catch (error) {
-    lock.release();
-    throw error;
-  }
-}
-
-/** A WAL of another cluster, or one that is not clean and not ours, is never overwritten and never overlooked. */
-async function refuseStrangers(
-  directory: string,
-  recorded: readonly WalRecord[],
-  clusterId: string,
-  deps: VolumeDeps,
-): Promise<void> {
-  if (!deps.files.exists(directory)) return;
-  for (const name of deps.files.list(directory)) {
-    if (!name.endsWith('.wal')) continue;
-    const path = join(directory, name);
-    if (recorded.some((wal) => pathOf(wal) === path)) continue;
-    await refuseUsed(path, clusterId, deps);
-  }
-}
-
-function pathOf(wal: WalRecord): string {
-  return locationKind(wal.location) === 'shared' ? sharedPath(wal.location) : resolve(wal.location);
-}
-
-async function refuseUsed(path: string, clusterId: string, deps: VolumeDeps): Promise<void> {
-  const device = deps.files.open(path, { create: false });
-  try {
-    const superblock = await readSuperblock(device, deps.crc32c);
-    if (superblock.clusterId !== clusterId && clusterId !== '') {
-      throw refused(
-        'WAL_FOREIGN',
-        `${path} is a write-ahead log of cluster ${superblock.clusterId}, not of ${clusterId}; move it away or point --wal elsewhere`,
-      );
-    }
-    if (!superblock.clean || superblock.durableSequence > superblock.trimSequence) {
-      throw refused(
-        'WAL_UNLISTED',
-        `${path} holds records of log ${superblock.logId}, which the metadata does not list; move it away to start without it`,
-      );
-    }
-  } catch (error) {
-    if (
-      error instanceof MillraceError &&
-      (error.code === 'WAL_NOT_FORMATTED' || error.code === 'WAL_SUPERBLOCKS_LOST')
-    ) {
-      if (error.code === 'WAL_NOT_FORMATTED') return;
-    }
-    throw error;
-  } finally {
-    await device.close();
-  }
 }
 
 /** Reads what each volume holds; damage is reported and refused. */
@@ -270,7 +164,11 @@ export async function claimVolumes(
     if (volume.record === null) continue;
     const current = image.wals.get(volume.logId) ?? volume.record;
     if (volume.kind === 'object') await claimObjectVolume(volume, current, image.clusterId, deps);
-    else if (isShared(volume)) await fenceOwn(volume, image.clusterId, deps);
+    else if (volume.kind === 'block') {
+      await fenceOwn(volume, image.clusterId, deps);
+      // An owner that lives may have written until it was fenced.
+      if (deps.takeOver) await recoverBlockVolume(volume, image.clusterId, deps);
+    }
   }
 }
 
@@ -308,7 +206,7 @@ async function formatBlockVolume(volume: Volume, clusterId: string, deps: Volume
   });
   volume.recovered = await recoverWal(volume.device, { crc32c: deps.crc32c, expectClusterId: clusterId });
   volume.bytes = volume.device;
-  if (shared) await fenceOwn(volume, clusterId, deps);
+  await fenceOwn(volume, clusterId, deps);
 }
 
 /** Written at the first start; the rest of the first chunk follows between commits. */

@@ -106,7 +106,7 @@ export const walMutants: readonly Mutant[] = [
   },
   {
     name: 'a lock that somebody holds is taken',
-    file: 'broker/wal-volumes.js',
+    file: 'broker/local-volume.js',
     find: "if ('heldBy' in lock)",
     replace: 'lock.release ??= () => { };\n    if (false)',
     judge: 'test/storage/broker/refusals.test.ts',

@@ -16,6 +16,8 @@ export class AsyncFileWalDevice implements WalDevice {
   readonly direct: boolean;
   readonly path: string;
   readonly #fd: number;
+  /** For `peek`. */
+  #cached: Promise<number> | null = null;
   #open = true;
   #writing = false;
   #onIdle: (() => void) | null = null;
@@ -76,12 +78,16 @@ export class AsyncFileWalDevice implements WalDevice {
     });
   }
 
-  async read(into: Buffer, position: number): Promise<number> {
+  read(into: Buffer, position: number): Promise<number> {
+    return this.#read(this.#fd, into, position);
+  }
+
+  async #read(fd: number, into: Buffer, position: number): Promise<number> {
     let total = 0;
     while (total < into.length) {
       const from = total;
       const got = await new Promise<number>((resolve, reject) => {
-        read(this.#fd, into, from, into.length - from, position + from, (cause, bytes) => {
+        read(fd, into, from, into.length - from, position + from, (cause, bytes) => {
           if (cause === null) return resolve(bytes);
           const message = `read of ${this.path} at ${position} failed: ${cause.code}`;
           reject(new MillraceError('unavailable', 'WAL_READ_FAILED', message, { cause }));
@@ -100,6 +106,16 @@ export class AsyncFileWalDevice implements WalDevice {
     );
   }
 
+  peek(into: Buffer, position: number, done: (error: Error | null, bytes: number) => void): void {
+    this.#cached ??= openAsync(this.path, constants.O_RDONLY);
+    this.#cached
+      .then((fd) => this.#read(fd, into, position))
+      .then(
+        (bytes) => done(null, bytes),
+        (error: Error) => done(error, 0),
+      );
+  }
+
   sync(done: (error: Error | null) => void): void {
     fdatasync(this.#fd, (cause) => {
       if (cause === null) return done(null);
@@ -116,5 +132,7 @@ export class AsyncFileWalDevice implements WalDevice {
       });
     }
     await closeAsync(this.#fd);
+    const cached = await this.#cached?.catch(() => null);
+    if (cached != null) await closeAsync(cached);
   }
 }

@@ -34,6 +34,10 @@ export class DelayedWalDevice implements WalDevice {
     this.#inner.reread!(into, position, done);
   }
 
+  peek(into: Buffer, position: number, done: (error: Error | null, bytes: number) => void): void {
+    this.#inner.peek!(into, position, done);
+  }
+
   sync(done: (error: Error | null) => void): void {
     this.#inner.sync(done);
   }

@@ -1,6 +1,7 @@
 /**
- * The fence page of a shared block WAL: page 2 of the volume. Written when an owner opens the log and by whoever takes
- * it from that owner, never by a running owner, who reads it again after each durable write.
+ * The fence page of a block WAL: page 2 of the volume. Written when an owner opens the log and by whoever takes it from
+ * that owner, never by a running owner, who reads it again after each durable write: past every cache where other
+ * machines reach the volume, else through this machine's page cache, which shows all its processes the same.
  *
  *   0          8     12        16       32           48      56       72             74       4096
  *   | MRWALFNC | CRC | version | log id | cluster id | epoch | nonce  | writer bytes | writer | 0 |
@@ -91,16 +92,40 @@ export class FenceCheck {
   readonly #expected: Buffer;
   readonly #found = alignedBuffer(pageBytes);
   readonly #crc32c: Crc32c;
+  readonly #look: NonNullable<WalDevice['peek']>;
 
-  constructor(expected: Buffer, crc32c: Crc32c) {
+  /**
+   * null where there is no page to find. Throws WAL_NOT_DIRECT (invalid) when a page that must be read past every cache
+   * cannot be.
+   * @param cached no other machine writes the volume.
+   */
+  static of(
+    expected: Buffer | undefined,
+    cached: boolean,
+    device: WalDevice,
+    crc32c: Crc32c,
+  ): FenceCheck | null {
+    if (expected === undefined) return null;
+    if (cached) {
+      const peek = device.peek?.bind(device);
+      return peek === undefined ? null : new FenceCheck(expected, crc32c, peek);
+    }
+    if (device.direct && device.reread !== undefined)
+      return new FenceCheck(expected, crc32c, device.reread.bind(device));
+    const what = 'a shared WAL needs a volume that reads and writes past the cache';
+    throw new MillraceError('invalid', 'WAL_NOT_DIRECT', what);
+  }
+
+  private constructor(expected: Buffer, crc32c: Crc32c, look: NonNullable<WalDevice['peek']>) {
     this.#expected = Buffer.from(expected);
     this.#crc32c = crc32c;
+    this.#look = look;
   }
 
   /** Reads the page anew; done(null) when it is the owner's own, else the reason why not. */
-  read(device: WalDevice, done: (error: Error | null) => void): void {
+  read(done: (error: Error | null) => void): void {
     this.#found.fill(0);
-    device.reread!(this.#found, fencePosition, (error, bytes) => {
+    this.#look(this.#found, fencePosition, (error, bytes) => {
       if (error === null && bytes === pageBytes && this.#found.equals(this.#expected)) return done(null);
       done(this.#fenced(error));
     });

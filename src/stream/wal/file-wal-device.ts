@@ -43,6 +43,8 @@ export class FileWalDevice implements WalDevice {
   readonly #memory: Buffer[] = [];
   readonly #handles: number[] = [];
   readonly #table = new Float64Array(3 * vectorsMax);
+  /** For `peek`, -1 until then. */
+  #cachedFd = -1;
   #open = true;
 
   /** @param options.create makes the file, which must not exist, and its directory entry durable. */
@@ -100,6 +102,13 @@ export class FileWalDevice implements WalDevice {
     else done(null, read);
   }
 
+  peek(into: Buffer, position: number, done: (error: Error | null, bytes: number) => void): void {
+    if (this.#cachedFd < 0) this.#cachedFd = openSync(this.path, 'r');
+    const read = this.#files.pread(this.#cachedFd, into, 0, into.length, position);
+    if (read < 0) done(readError(read, this.path, position), 0);
+    else done(null, read);
+  }
+
   sync(done: (error: Error | null) => void): void {
     const answer = this.#files.fdatasync(this.#fd);
     done(answer === 0 ? null : writeError(answer, this.path));
@@ -110,6 +119,7 @@ export class FileWalDevice implements WalDevice {
       this.#open = false;
       for (const handle of this.#handles) this.#files.releaseArena(handle);
       closeSync(this.#fd);
+      if (this.#cachedFd >= 0) closeSync(this.#cachedFd);
     }
     return Promise.resolve();
   }

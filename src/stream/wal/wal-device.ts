@@ -81,6 +81,11 @@ export interface WalDevice extends WalBytes {
    * volumes need it.
    */
   reread?(into: Buffer, position: number, done: (error: Error | null, bytes: number) => void): void;
+  /**
+   * Reads what lies there now as every process of this machine sees it, through the page cache, where it costs microseconds;
+   * a blocking device calls done before it returns. Only volumes that no other machine writes may be looked at so.
+   */
+  peek?(into: Buffer, position: number, done: (error: Error | null, bytes: number) => void): void;
   /** Flushes whatever an earlier, dead writer left in caches. */
   sync(done: (error: Error | null) => void): void;
   close(): Promise<void>;

@@ -6,7 +6,7 @@
  *   step chooses the next write, in this order:
  *     opening superblocks → superblock for a trim → superblock that is due → grow slice when pressed
  *       → commit (or pad) → grow slice when idle → clean superblock
- *   on a shared volume each commit, once durable, is followed by a read of the fence page, and counts only then
+ *   each commit, once durable, is followed by a look at the fence page, if there is one, and counts only then
  *
  * Invariants: an append is reported durable only after its write was; space is reused only after the superblock that
  * trims it; no commit before the superblock with its epoch; after a failed write nothing is written any more.
@@ -60,8 +60,10 @@ export interface WalWriterOptions {
   readonly memory?: Buffer;
   /** A write ended outside of nudge: call nudge soon. */
   readonly wake?: () => void;
-  /** Shared volumes: the fence page as this owner wrote it. It must still lie there after each commit was durable. */
+  /** The fence page as this owner wrote it. It must still lie there after each commit was durable. */
   readonly fence?: Buffer | undefined;
+  /** No other machine writes the volume: the page may be looked at through the page cache. */
+  readonly fenceCached?: boolean;
   /** Told of every call of the device, where the device blocks. */
   readonly watch?: WriteWatch;
 }
@@ -146,11 +148,8 @@ export class WalWriter implements WalPump {
     const settings = options.settings ?? {};
     const now = options.clock.monotonic();
     this.#device = options.device;
-    this.#fence = options.fence === undefined ? null : new FenceCheck(options.fence, options.crc32c);
-    if (this.#fence !== null && (!options.device.direct || options.device.reread === undefined)) {
-      const what = 'a shared WAL needs a volume that reads and writes past the cache';
-      throw new MillraceError('invalid', 'WAL_NOT_DIRECT', what);
-    }
+    const { fence, fenceCached = false } = options;
+    this.#fence = FenceCheck.of(fence, fenceCached, options.device, options.crc32c);
     this.#clock = options.clock;
     this.#watch = options.watch;
     this.#wake = options.wake ?? (() => {});
@@ -526,7 +525,7 @@ export class WalWriter implements WalPump {
   /** The commit is durable: is the log still ours? A read that begins now sees every fence that came before. */
   #checkFence(fence: FenceCheck): void {
     const number = this.#begin(works.fence, this.#clock.monotonic());
-    fence.read(this.#device, (error) => this.#settle(number, error, 0));
+    fence.read((error) => this.#settle(number, error, 0));
   }
 
   #committed(): void {

@@ -57,8 +57,9 @@ export interface WalWorkerData extends WalThreadData {
   readonly bandwidth: number;
   readonly extraWriteDelayMs: number;
   readonly writeTimeoutMs: number;
-  /** Shared volumes: the fence page that must lie there. */
+  /** The fence page that must lie there. */
   readonly fence: Uint8Array | null;
+  readonly fenceCached: boolean;
 }
 
 /** An object WAL: object-wal.worker.ts, an event loop. */

@@ -57,6 +57,7 @@ const writer = WalWriter.resume(
     },
     watch,
     fence: data.fence === null ? undefined : Buffer.from(data.fence),
+    fenceCached: data.fenceCached,
   },
   recovered,
   data.epoch,

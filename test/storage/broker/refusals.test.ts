@@ -197,11 +197,11 @@ describe('refusals', { timeout: 120_000 }, () => {
     await refused({ code: 'WAL_FOREIGN' });
   });
 
-  test('a log with records that the metadata does not list', async () => {
+  test('a second file of a log', async () => {
     const { path } = await crashed();
     const copy = join(bed.dataDir, 'wal', 'unlisted.wal');
     copyFileSync(path, copy);
-    await refused({ code: 'WAL_UNLISTED', message: /unlisted\.wal/ });
+    await refused({ code: 'WAL_COPIED', message: /unlisted\.wal/ });
     rmSync(copy);
     await bed.start();
   });
