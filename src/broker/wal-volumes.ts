@@ -25,7 +25,6 @@ import {
 import {
   judgeRecovered,
   locationKind,
-  missingWal,
   newLogId,
   refused,
   type Volume,
