@@ -13,6 +13,7 @@ import { ManifestCache } from '../stream/manifest/manifest-cache.ts';
 import { ManifestWriter } from '../stream/manifest/manifest-writer.ts';
 import { objectKey } from '../stream/objects/object-format.ts';
 import { ObjectReader } from '../stream/read/object-reader.ts';
+import { storeUrlOf } from './abandoned-offsets.ts';
 import type { BrokerPorts } from './broker.ts';
 import type { BrokerConfig } from './broker-config.ts';
 import { Compaction } from './compaction.ts';
@@ -24,6 +25,7 @@ import { OrphanSweep } from './orphan-sweep.ts';
 import { Retention } from './retention.ts';
 import { retentionRules } from './retention-plan.ts';
 import { StateKeeper } from './state-keeper.ts';
+import { WalSweep } from './wal-sweep.ts';
 
 /** Objects handed to a manifest at once, at least: a step writes the whole file, 48 bytes an object. */
 const manifestBatchMin = 8;
@@ -42,6 +44,8 @@ export interface BackgroundDeps {
   readonly config: BrokerConfig;
   readonly ports: BrokerPorts;
   readonly store: ObjectStore;
+  /** Another one than the broker's own, for logs that lie there. */
+  readonly openStore: (url: string) => Promise<ObjectStore>;
   readonly metadata: MetadataStore;
   /** The same metadata before it is distributed to shards, for what only the embedded store knows. */
   readonly embedded: EmbeddedMetadataStore;
@@ -174,6 +178,25 @@ function orphanSweep(deps: BackgroundDeps): OrphanSweep {
   });
 }
 
+function walSweep(deps: BackgroundDeps): WalSweep {
+  const { config, ports, store, metadata, crc32c } = deps;
+  return new WalSweep({
+    metadata,
+    async storeAt(location) {
+      const url = storeUrlOf(location, config.wals);
+      if (url === null) return { store, release() {} };
+      const other = await deps.openStore(url);
+      return { store: other, release: () => void other.close().catch(() => {}) };
+    },
+    writer: `sweep of node ${config.nodeId}`,
+    clock: ports.clock,
+    random: ports.random,
+    crc32c,
+    logger: ports.logger,
+    ...config.orphanSweep,
+  });
+}
+
 export function backgroundServices(deps: BackgroundDeps): BackgroundService[] {
   const { config, ports, store, metadata, embedded, crc32c } = deps;
   const { clock, logger } = ports;
@@ -186,6 +209,7 @@ export function backgroundServices(deps: BackgroundDeps): BackgroundService[] {
     retentionService(deps, manifests, writer, states),
     states,
     orphanSweep(deps),
+    walSweep(deps),
     new ObjectSweep({
       metadata,
       manifests,

@@ -292,6 +292,7 @@ export class RunningBroker {
       config,
       ports,
       store: this.store,
+      openStore: volumeDeps.openStore,
       metadata: this.metadata,
       embedded,
       deployment: this.deployment,

@@ -118,7 +118,7 @@ async function newestMs(entries: SequencedEntries): Promise<number | null> {
 }
 
 /** The store's time, which only an object just stored can tell. Stores tell whole seconds; never earlier than it is. */
-async function storeClock(entries: SequencedEntries): Promise<number> {
+export async function storeClock(entries: SequencedEntries): Promise<number> {
   const key = `${entries.prefix}${starterName}${entries.nonce().toString('hex')}`;
   await entries.store.put(key, [Buffer.from('clock')]);
   const info = await entries.store.head(key);
