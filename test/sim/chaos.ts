@@ -34,15 +34,16 @@ export class Chaos {
       return;
     }
     const roll = this.#random.below(100);
-    if (roll < 28) await this.#crash('killed');
-    else if (roll < 42) await this.#crash('power failure');
-    else if (roll < 52) await this.#stop();
-    else if (roll < 72) await this.#mood();
-    else if (roll < 82) await (this.#sim.hasDisk ? this.#disk() : this.#takenOver());
-    else if (roll < 88) await this.#pause();
-    else if (roll < 94) await this.#zombie();
-    else if (roll < 97) await this.#refused();
-    else await this.#damage();
+    if (roll < 26) await this.#crash('killed');
+    else if (roll < 39) await this.#crash('power failure');
+    else if (roll < 49) await this.#stop();
+    else if (roll < 69) await this.#mood();
+    else if (roll < 79) await (this.#sim.hasDisk ? this.#disk() : this.#takenOver());
+    else if (roll < 85) await this.#pause();
+    else if (roll < 91) await this.#zombie();
+    else if (roll < 94) await this.#refused();
+    else if (roll < 97) await this.#damage();
+    else await this.#abandon();
   }
 
   /** Nothing is broken any more, and somebody serves. */
@@ -119,13 +120,20 @@ export class Chaos {
     await this.#bringUp();
   }
 
-  async #bringUp(insist = false): Promise<void> {
+  async #bringUp(insist = false, abandonWals: readonly string[] = []): Promise<void> {
     // Without a disk nothing but 30 s of silence tells that the owner is gone, or somebody who knows.
     const takeOver = insist || (!this.#sim.hasDisk && this.#random.chance(0.5));
-    await this.#sim.bringUp((broker) => {
-      if (this.#random.chance(0.3))
-        this.#arm(broker, this.#random.chance(0.7) ? 'killed' : 'power failure', 1 + this.#random.below(70));
-    }, takeOver);
+    await this.#sim.bringUp(
+      (broker) => {
+        if (this.#random.chance(0.3))
+          this.#arm(
+            broker,
+            this.#random.chance(0.7) ? 'killed' : 'power failure',
+            1 + this.#random.below(70),
+          );
+      },
+      { takeOver, abandonWals },
+    );
   }
 
   async #stop(): Promise<void> {
@@ -317,5 +325,25 @@ export class Chaos {
     next.end();
     flipped.restore();
     await this.#restart();
+  }
+
+  /** The machine is gone for good, its WALs with it (or they are given up though they are there): objects are all there is. */
+  async #abandon(): Promise<void> {
+    const { world, cluster, shadow, bucket, hasDisk, model } = this.#sim;
+    const broker = cluster.current!;
+    const isLost = this.#random.chance(0.6);
+    this.#note(isLost ? 'WAL lost, abandoned' : 'WAL abandoned', broker);
+    await this.#end(broker, this.#random.chance(0.5) ? 'killed' : 'power failure');
+    await world.sleep(this.#random.below(2_000));
+    const logs = [...shadow.image.wals.values()]
+      .filter(({ state }) => state === 'open')
+      .map(({ logId }) => logId);
+    if (isLost) {
+      this.#sim.machine = this.#sim.newMachine();
+      if (!hasDisk) for (const logId of logs) bucket.loseWal(logId);
+      if (this.#random.chance(0.5)) await this.#mustBeRefused(this.#sim.machine, ['WAL_MISSING']);
+    }
+    for (const group of model.groups) group.giveUp();
+    await this.#bringUp(false, logs);
   }
 }

@@ -14,6 +14,8 @@ import type { SimBroker } from './sim-broker.ts';
 import { ConnectionLost, type SimConnection } from './sim-network.ts';
 
 const windowBatches = 5;
+/** Answers to a producer whose newest batches were lost, as after an unclean election: it takes a new id. */
+const afterLoss: readonly number[] = [ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, ErrorCode.UNKNOWN_PRODUCER_ID];
 /** Less than any shape's ring and cache take. */
 const batchBytesMax = 24 * 1024;
 
@@ -83,6 +85,11 @@ function isRemembered(log: PartitionModel): boolean {
   return log.startAsked === 0 && log.retained;
 }
 
+/** Records were given up with their WAL: what the producer was told does not hold any more. */
+function isShaken(lane: Lane): boolean {
+  return lane.losses !== lane.log.losses;
+}
+
 /** One producer's sequence in one partition. */
 interface Lane {
   readonly topic: TopicModel;
@@ -92,7 +99,9 @@ interface Lane {
   /** Sent and not acknowledged, in order. */
   readonly open: SentBatch[];
   /** The newest acknowledged ones, oldest first. */
-  readonly known: SentBatch[];
+  known: SentBatch[];
+  /** Losses of the partition that this producer has got over. */
+  losses: number;
 }
 
 export class Producer extends Client {
@@ -116,7 +125,8 @@ export class Producer extends Client {
     if (this.#ids === null) return;
     const lane = this.#lane();
     if (lane === null) return;
-    if (lane.open.length === 0 && lane.known.length > 0 && this.random.chance(0.15))
+    if (isShaken(lane)) lane.known = lane.known.filter(({ baseOffset }) => baseOffset >= 0);
+    if (!isShaken(lane) && lane.open.length === 0 && lane.known.length > 0 && this.random.chance(0.15))
       return this.#probe(connection, lane);
     const add = Math.min(1 + this.random.below(4), windowBatches - lane.open.length);
     for (let i = 0; i < add; i++) {
@@ -148,7 +158,7 @@ export class Producer extends Client {
       const place = this.pickPartition();
       if (place !== null && !this.#begun.has(place.log)) {
         this.#begun.add(place.log);
-        this.#lanes.push({ ...place, nextSequence: 0, open: [], known: [] });
+        this.#lanes.push({ ...place, nextSequence: 0, open: [], known: [], losses: place.log.losses });
       }
     }
     return this.#lanes.length === 0 ? null : this.random.pick(this.#lanes);
@@ -167,10 +177,14 @@ export class Producer extends Client {
 
   async #sendOpen(connection: SimConnection, lane: Lane): Promise<void> {
     const sent = [...lane.open];
+    for (const batch of sent) batch.givenUp = false;
+    const { losses } = lane.log;
     const answers = await Promise.allSettled(
       sent.map((batch) => produce(connection, lane.topic.name, lane.index, batch)),
     );
     if (lane.topic.deleted || lane.topic.doubtful) return;
+    // Answers of before the loss count for nothing.
+    if (losses !== lane.log.losses) return;
     const { world } = this.cluster;
     let lost: unknown = null;
     let refusedBefore = false;
@@ -187,6 +201,12 @@ export class Producer extends Client {
         lane.open.splice(lane.open.indexOf(batch), 1);
         lane.known.push(batch);
         if (lane.known.length > windowBatches) lane.known.shift();
+        lane.losses = losses;
+      } else if (isShaken(lane) && afterLoss.includes(errorCode)) {
+        world.trace(`producer of ${lane.log.name} begins anew after a loss: ${errorName(errorCode)}`);
+        this.#ids = null;
+        this.#lanes = [];
+        return;
       } else if (errorCode === ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER && !refusedBefore) {
         world.fail(
           `${lane.log.name}: batch ${batch.id} is the next in sequence and was refused as out of order`,
@@ -219,7 +239,7 @@ export class Producer extends Client {
     const connection = this.connection();
     for (const lane of this.#lanes) {
       if (lane.topic.deleted || lane.topic.doubtful || lane.known.length === 0) continue;
-      if (!isRemembered(lane.log)) continue;
+      if (!isRemembered(lane.log) || isShaken(lane)) continue;
       // What was not acknowledged may have been appended: first it must be settled, in order.
       for (const batch of lane.open.splice(0)) {
         await this.#mustBeKnown(connection, lane, batch);
@@ -251,8 +271,9 @@ export class Producer extends Client {
     if (!isRemembered(lane.log)) return;
     if (this.random.chance(0.7)) {
       const batch = this.random.pick(lane.known);
+      const { losses } = lane;
       const { errorCode, baseOffset } = await produce(connection, lane.topic.name, lane.index, batch);
-      if (lane.topic.deleted || lane.topic.doubtful) return;
+      if (lane.topic.deleted || lane.topic.doubtful || losses !== lane.log.losses) return;
       if (errorCode === 0) lane.log.acknowledge(batch, baseOffset);
       else if (errorCode === ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER && isRemembered(lane.log))
         world.fail(`${lane.log.name}: a retry of batch ${batch.id} was refused as out of order`);
@@ -269,8 +290,9 @@ export class Producer extends Client {
     const place = this.pickPartition();
     if (place === null) return;
     const batch = this.#batch(null, -1);
+    const { losses } = place.log;
     const { errorCode, baseOffset } = await produce(connection, place.topic.name, place.index, batch);
-    if (place.topic.deleted || place.topic.doubtful) return;
+    if (place.topic.deleted || place.topic.doubtful || losses !== place.log.losses) return;
     if (errorCode === 0) place.log.acknowledge(batch, baseOffset);
     this.#note(errorCode, place.log);
   }

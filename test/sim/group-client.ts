@@ -33,6 +33,7 @@ export class GroupClient extends Client {
   /** −1 = no member of a generation. */
   #generation = -1;
   #placed = false;
+  #losses = 0;
 
   constructor(cluster: Cluster, random: SeededRandom, group: GroupModel, joins: boolean) {
     super(cluster, random);
@@ -46,6 +47,10 @@ export class GroupClient extends Client {
 
   protected override async step(): Promise<void> {
     const connection = this.connection();
+    if (this.#losses !== this.group.losses) {
+      this.#losses = this.group.losses;
+      this.#generation = -1;
+    }
     if (!this.#placed) {
       const answer = await connection.request(FindCoordinatorCodec, versions.find, {
         keyType: 0,
@@ -171,7 +176,7 @@ export class GroupClient extends Client {
       ],
     });
     const { world } = this.cluster;
-    if (topic.deleted || topic.doubtful) return;
+    if (topic.deleted || topic.doubtful || this.#losses !== group.losses) return;
     for (const [i, commit] of commits.entries()) {
       const { errorCode } = answer.topics[0]!.partitions[i]!;
       if (errorCode === 0) {
@@ -185,12 +190,5 @@ export class GroupClient extends Client {
       this.#checkMember(errorCode);
       await this.#away(errorCode, `cannot commit ${topic.name}-${commit.index}`);
     }
-  }
-
-  /** After a log was given up with whatever it held. */
-  forget(): void {
-    this.group.forget();
-    this.#generation = -1;
-    this.#memberId = '';
   }
 }

@@ -27,6 +27,8 @@ export class CommittedModel {
 export class GroupModel {
   readonly id: string;
   readonly #world: SimWorld;
+  /** How often the WAL was given up, and with it whatever of the group only it held. */
+  losses = 0;
   #commits: CommittedModel[] = [];
   #number = 0;
 
@@ -81,7 +83,8 @@ export class GroupModel {
   }
 
   /** A log was given up: what was acknowledged may be lost. */
-  forget(): void {
+  giveUp(): void {
+    this.losses++;
     this.#commits = [];
   }
 }

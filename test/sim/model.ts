@@ -43,6 +43,8 @@ export class SentBatch {
   acknowledged = false;
   /** Must never be found in a log. */
   forbidden = false;
+  /** Was in a WAL that is given up: must not come back unless it is sent again. */
+  givenUp = false;
 
   constructor(id: number, options: BatchOptions) {
     this.id = id;
@@ -76,6 +78,12 @@ export class PartitionModel {
   start = 0;
   startAsked = 0;
   leaderEpoch = -1;
+  /** How often a WAL with records of it was given up. */
+  losses = 0;
+  /** Ends of acknowledged records that were given up, and must be told: by offset where they begin. */
+  readonly untold = new Map<number, number>();
+  /** What brokers said that they give up; `until` null = nobody knows how much. */
+  readonly told: { readonly from: number; readonly until: number | null }[] = [];
   /** Infinity = records stay until somebody deletes them. */
   retentionMs = Number.POSITIVE_INFINITY;
   retentionBytes = Number.POSITIVE_INFINITY;
@@ -111,6 +119,24 @@ export class PartitionModel {
     batch.baseOffset = baseOffset;
     this.placed.set(baseOffset, batch);
     this.end = Math.max(this.end, batch.endOffset);
+  }
+
+  /** The WAL is given up, objects hold what lies below `end`: the rest is gone, and its offsets are free again. */
+  giveUp(end: number): void {
+    this.losses++;
+    for (const [baseOffset, batch] of [...this.placed]) {
+      if (batch.endOffset <= end) continue;
+      // Only a log start, which may be anywhere, divides a batch.
+      if (baseOffset < end && end > Math.max(this.start, this.startAsked))
+        this.world.fail(
+          `${this.name}: batch ${batch.id} at ${baseOffset} is divided by a loss from ${end} on`,
+        );
+      this.placed.delete(baseOffset);
+      batch.baseOffset = -1;
+      batch.givenUp = true;
+      this.untold.set(end, Math.max(this.untold.get(end) ?? 0, baseOffset + batch.records));
+    }
+    this.end = Math.min(this.end, end);
   }
 
   /** Checks whole batches as a fetch gave them. Returns the offset behind the last one. */
@@ -153,6 +179,8 @@ export class PartitionModel {
     }
     if (sent.forbidden)
       this.world.fail(`${this.name}: batch ${id} had to be refused and lies at ${baseOffset}`);
+    if (sent.givenUp)
+      this.world.fail(`${this.name}: batch ${id} was given up with its WAL and lies at ${baseOffset}`);
     if (
       bytes.length !== sent.bytes.length ||
       bytes.compare(sent.bytes, comparedFrom, undefined, comparedFrom) !== 0

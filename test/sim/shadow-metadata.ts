@@ -34,6 +34,8 @@ export class ShadowMetadata {
   entries = 0;
   /** Clocks of brokers may run ahead by so much. */
   skewMaxMs = 0;
+  /** Told of every partition whose WAL is given up, with the end of what objects hold of it. */
+  onGivenUp: (topic: string, partition: number, endOffset: number) => void = () => {};
 
   constructor(world: SimWorld, bucket: SimBucket) {
     this.#world = world;
@@ -87,6 +89,7 @@ export class ShadowMetadata {
   }
 
   #check(change: MetadataChange): void {
+    if (change.type === 'wal' && change.wal.state === 'abandoned') this.#giveUp(change.wal.logId);
     if (change.type === 'upload') for (const object of change.objects) this.#present(object);
     if (change.type === 'compacted') for (const object of change.added) this.#present(object);
     if (change.type === 'manifest') {
@@ -94,6 +97,16 @@ export class ShadowMetadata {
       if (!this.#bucket.objects.has(manifestKey(topicId, partition, version)))
         this.#world.fail(`manifest ${version} of ${topicId}/${partition} is named but not there`);
     }
+  }
+
+  /** What was open and is named by no object is lost; everything else must be there. */
+  #giveUp(logId: string): void {
+    for (const { name, partitions } of this.image.topicsById.values())
+      for (const { partition, wal, state, startOffset, manifest, objects } of partitions) {
+        if (wal !== logId || state !== 'open') continue;
+        const uploaded = Math.max(manifest?.endOffset ?? 0, objects.at(-1)?.endOffset ?? 0);
+        this.onGivenUp(name, partition, Math.max(startOffset, uploaded));
+      }
   }
 
   #present({ objectId, size }: ObjectRecord): void {

@@ -200,6 +200,10 @@ export class SimBroker {
   failure: Error | null = null;
   /** Another broker was started to take over from it: that it is fenced is no surprise. */
   superseded = false;
+  /** The model has been held against it once. */
+  verified = false;
+  /** Told of what it says that it gives up; `until` null = up to an end that nobody knows. */
+  onGivingUp: (topic: string, partition: number, from: number, until: number | null) => void = () => {};
   readonly #store: SimStore;
   /** Told when the broker gives up by itself. */
   onFailed: () => void = () => {};
@@ -328,6 +332,11 @@ export class SimBroker {
         if (this.life.dead) return;
         if (level !== 'debug')
           this.world.trace(`${this.life.name} ${level}: ${message} ${JSON.stringify(fields)}`);
+        if (message === 'offsets given up') {
+          const { topic, partition, from, until } = fields as Record<string, unknown>;
+          const end = until === 'unknown' ? null : Number(until);
+          this.onGivingUp(String(topic), Number(partition), Number(from), end);
+        }
         if (neverLogged.some((pattern) => pattern.test(message)))
           this.world.fail(`the broker says: ${message} ${JSON.stringify(fields)}`);
       };

@@ -13,6 +13,7 @@
 import type { LockAttempt } from '../../native-bindings/portable/lock-file.ts';
 import type { VolumeFiles } from '../../src/broker/volume-files.ts';
 import { MillraceError } from '../../src/ports/errors.ts';
+import { fencePosition } from '../../src/stream/wal/fence-page.ts';
 import type { WalDevice, WritePlan } from '../../src/stream/wal/wal-device.ts';
 import type { SeededRandom } from '../support/seeded-random.ts';
 import type { Life, SimWorld } from './world.ts';
@@ -223,10 +224,11 @@ class SimWalDevice implements WalDevice {
     const bytes = Buffer.concat(sources);
     const position = plan.filePosition;
     disk.writes++;
-    // What a dead process left in a cache may have been read, and built on; zeros are a new log's. Who has lost the disk
-    // writes nothing.
+    // What a dead process left in a cache may have been read, and built on; zeros are a new log's, and a fence is not part
+    // of a log. Who has lost the disk writes nothing.
     const { volatile, volatileBy } = this.#file;
-    if (!this.#gone && volatile.size > 0 && volatileBy !== this.#life && bytes.readUInt32LE(0) !== 0)
+    const isLog = position !== fencePosition && bytes.readUInt32LE(0) !== 0;
+    if (!this.#gone && volatile.size > 0 && volatileBy !== this.#life && isLog)
       world.fail(`${this.#life.name} writes to a WAL whose newest sectors were never flushed`);
     disk.onWrite(this.#path, position, bytes);
     let delay = disk.latency(bytes.length);

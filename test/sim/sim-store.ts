@@ -95,6 +95,11 @@ export class SimBucket {
     };
   }
 
+  /** The bucket of a WAL is gone, by no request of a broker. */
+  loseWal(logId: string): void {
+    for (const key of [...this.objects.keys()]) if (key.startsWith(`wal/${logId}/`)) this.objects.delete(key);
+  }
+
   newUploadId(): string {
     return `upload-${++this.#uploadNumber}`;
   }

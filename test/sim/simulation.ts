@@ -89,6 +89,8 @@ export class Simulation {
     this.shadow = new ShadowMetadata(world, this.bucket);
     this.shadow.skewMaxMs = 2 * skewMsMax;
     this.model = new Model(world);
+    this.shadow.onGivenUp = (topic, partition, end) =>
+      this.model.topics.get(topic)?.partitions[partition]?.giveUp(end);
     this.cluster = new Cluster(world, this.model, world.random(concerns.network));
     this.random = world.random(concerns.chaos);
     this.disks.set(this.machine, this.#newDisk(this.machine));
@@ -179,6 +181,8 @@ export class Simulation {
   newBroker(machine: string): SimBroker {
     const disk = this.disks.get(machine)!;
     const broker = new SimBroker(this.world, `b${++this.lives}`, machine, disk, this.bucket);
+    broker.onGivingUp = (topic, partition, from, until) =>
+      this.model.topics.get(topic)?.partitions[partition]?.told.push({ from, until });
     broker.life.skewMs = this.random.chance(0.2) ? this.random.below(2 * skewMsMax) - skewMsMax : 0;
     return broker;
   }
@@ -195,18 +199,25 @@ export class Simulation {
    * Starts brokers on the present machine until one serves and has shown all it should. `arm` may arrange for the next
    * one to die on the way. False when something was found wrong.
    */
-  async bringUp(arm: (broker: SimBroker) => void = () => {}, takeOver = false): Promise<boolean> {
+  async bringUp(
+    arm: (broker: SimBroker) => void = () => {},
+    { takeOver = false, abandonWals = [] }: StartOptions = {},
+  ): Promise<boolean> {
     const { world } = this;
     let patience = world.time + startPatienceMs;
     let told = takeOver;
     for (let attempt = 1; world.violation === null; attempt++) {
       const broker = this.newBroker(this.machine);
       if (attempt === 1) arm(broker);
-      const outcome = await this.startOf(broker, told ? { takeOver: true } : {});
+      const outcome = await this.startOf(broker, {
+        ...(told ? { takeOver: true } : {}),
+        ...(abandonWals.length > 0 ? { abandonWals } : {}),
+      });
       if (outcome.ok) {
         const held = broker.life.killAfterCalls;
         broker.life.killAfterCalls = 0;
         broker.onFailed = () => this.#onFailed(broker);
+        this.#checkTold();
         const verified = await this.cluster.verify(broker);
         if (world.violation !== null) return false;
         if (!verified || broker.failure !== null) {
@@ -234,6 +245,18 @@ export class Simulation {
       await world.sleep(500 + this.random.below(1_500));
     }
     return false;
+  }
+
+  /** Whoever gives up a WAL is told, per partition, from where on and how far at least. */
+  #checkTold(): void {
+    for (const { partitions } of this.model.topics.values())
+      for (const log of partitions) {
+        for (const [from, end] of log.untold)
+          if (!log.told.some((one) => one.from === from && (one.until ?? end) >= end))
+            this.world.fail(`${log.name}: offsets ${from} to ${end - 1} were given up, and nobody was told`);
+        log.untold.clear();
+        log.told.length = 0;
+      }
   }
 
   #excusable(code: string): boolean {
