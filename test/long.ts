@@ -46,6 +46,7 @@ const { values, positionals } = parseArgs({
     seeds: { type: 'string' },
     minutes: { type: 'string' },
     only: { type: 'string' },
+    judges: { type: 'string' },
     list: { type: 'boolean' },
   },
 });

@@ -1,7 +1,7 @@
 /**
  * The storage engine in simulation: seeds until the time is over (`sim`), and planted bugs that they must find (`mutants`).
  * Each runs in as many processes as there are cores. `--seeds N` asks for that many, `--seed N --trace` replays one,
- * `--only TEXT` plants only the bugs with that text in their names.
+ * `--only TEXT` plants only the bugs with that text in their names, `--judges last` asks tests only about what no seed finds.
  */
 import { spawn } from 'node:child_process';
 import { availableParallelism } from 'node:os';
@@ -105,7 +105,7 @@ async function mutation({ directory, option, say }: LongContext): Promise<LongOu
     seeds: Number(option('seeds') ?? 150),
     seconds: 120,
     operations: 800,
-    judged: true,
+    judged: option('judges') === 'last' ? 'after seeds' : 'before seeds',
   };
   const began = performance.now();
   const faults: string[] = [];
@@ -135,11 +135,10 @@ async function mutation({ directory, option, say }: LongContext): Promise<LongOu
   outcomes.sort((a, b) => a.name.localeCompare(b.name));
   const caught = outcomes.filter((each) => each.caught);
   const simulated = caught.filter((each) => each.by === 'simulation').length;
-  const driven = planted.filter((each) => each.driven !== false).length;
   for (const each of outcomes) if (!each.caught) faults.push(`not caught: ${each.name} (${each.how})`);
   const minutes = (performance.now() - began) / 60_000;
   const summary = [
-    `${caught.length} of ${outcomes.length} planted bugs caught in ${minutes.toFixed(1)} minutes on ${workers} cores: ${simulated} by the simulation, within ${bounds.seeds} seeds of ${bounds.operations} requests or ${bounds.seconds} s each, ${caught.length - simulated} by tests. The simulation drives the rooms of ${driven} of them.`,
+    `${caught.length} of ${outcomes.length} planted bugs caught in ${minutes.toFixed(1)} minutes on ${workers} cores: ${simulated} by the simulation, within ${bounds.seeds} seeds of ${bounds.operations} requests or ${bounds.seconds} s each, ${caught.length - simulated} by tests (asked ${bounds.judged}).`,
     ...outcomes.map(
       ({ name, by, seeds, how }) =>
         `${by === 'simulation' ? `seed ${String(seeds).padStart(3)}` : by === null ? 'NOT     ' : 'tests   '}  ${name}: ${how}`,

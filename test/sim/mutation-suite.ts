@@ -1,8 +1,7 @@
 /**
- * Plants each mutant in a copy of the compiled product and runs seeds of the simulation until one finds it, in a process of
- * its own with a bound on seeds and time. What no seed finds, tests are asked: the one that the mutant names, then all
- * judges, which enumerate what the simulation only meets now and then. A mutant in a room that the simulation does not
- * drive is put before its test at once. A mutant whose text is not there exactly once is an error, not a survivor.
+ * Plants each mutant in a copy of the compiled product and asks, until somebody finds it: the test that the mutant names;
+ * seeds of the simulation, in a process of their own with a bound on seeds and time; all judges, tests that enumerate what
+ * the simulation only meets now and then. A mutant whose text is not there exactly once is an error, not a survivor.
  */
 import { spawn } from 'node:child_process';
 import {
@@ -26,8 +25,8 @@ export interface MutantBounds {
   readonly operations: number;
   /** Each seed is run a second time, and must leave the same trace. */
   readonly twice?: boolean;
-  /** Tests are asked about what no seed finds. */
-  readonly judged?: boolean;
+  /** When the test that a mutant names is asked; all judges are, about what nobody found. Default: tests are not asked. */
+  readonly judged?: 'before seeds' | 'after seeds';
 }
 
 export interface MutantOutcome {
@@ -56,7 +55,6 @@ const judges: readonly { readonly folder: string; readonly names: readonly strin
 ];
 /** For one file of tests; the slowest takes a third of it on a busy machine. */
 const judgeMsMax = 90_000;
-const notDriven = 'the simulation does not drive this room';
 
 const built = resolve(fileURLToPath(new URL('../..', import.meta.url)));
 
@@ -107,14 +105,29 @@ export class MutationBench {
       whole.replace(mutant.find, () => mutant.replace),
     );
     try {
-      const outcome =
-        mutant.driven === false
-          ? { name: mutant.name, caught: false, by: null, seed: -1, seeds: 0, seconds: 0, how: notDriven }
-          : await this.#run(mutant.name, bounds);
-      return outcome.caught || bounds.judged !== true ? outcome : await this.#judge(mutant, outcome);
+      return await this.#verdict(mutant, bounds);
     } finally {
       writeFileSync(path, whole);
     }
+  }
+
+  async #verdict(mutant: Mutant, bounds: MutantBounds): Promise<MutantOutcome> {
+    const { name, judge } = mutant;
+    const { judged } = bounds;
+    const unseen = { name, caught: false, by: null, seed: -1, seeds: 0, seconds: 0, how: '' };
+    const early = judged === 'before seeds' ? await this.#judge(unseen, judge) : unseen;
+    if (early.caught) return early;
+    const run = await this.#run(name, bounds);
+    if (run.caught || judged === undefined) return run;
+    const late = judged === 'after seeds' ? await this.#judge(run, judge) : run;
+    return late.caught ? late : this.#judge(late, ...this.judges());
+  }
+
+  async #judge(outcome: MutantOutcome, ...sources: (string | undefined)[]): Promise<MutantOutcome> {
+    const began = performance.now();
+    const how = await this.failingTest(sources.filter((source) => source !== undefined));
+    const seconds = Math.round(10 * outcome.seconds + (performance.now() - began) / 100) / 10;
+    return how === '' ? { ...outcome, seconds } : { ...outcome, seconds, caught: true, by: 'tests', how };
   }
 
   async #run(name: string, bounds: MutantBounds): Promise<MutantOutcome> {
@@ -174,14 +187,6 @@ export class MutationBench {
       seed: from + results.length,
       how: `the process ended with ${code}: ${last}`,
     };
-  }
-
-  async #judge(mutant: Mutant, outcome: MutantOutcome): Promise<MutantOutcome> {
-    const began = performance.now();
-    const named = mutant.judge === undefined ? '' : await this.failingTest([mutant.judge]);
-    const how = named === '' ? await this.failingTest() : named;
-    const seconds = Math.round(10 * outcome.seconds + (performance.now() - began) / 100) / 10;
-    return how === '' ? { ...outcome, seconds } : { ...outcome, seconds, caught: true, by: 'tests', how };
   }
 
   /**

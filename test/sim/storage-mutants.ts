@@ -22,6 +22,13 @@ export const storageMutants: readonly Mutant[] = [
     find: '        const stored = await this.store(collected);',
     replace:
       '        await Promise.all(shards.map((shard, i) => shard.uploaded(index, collected[i].end))); const stored = await this.store(collected);',
+    judge: 'test/storage/broker/uploads.test.ts',
+  },
+  {
+    name: 'a stop takes the upload under way for the last one',
+    file: 'broker/upload-coordinator.js',
+    find: 'return withStates ? state.busy.then(() => this.upload(index, true)) : state.busy;',
+    replace: 'return state.busy;',
   },
   {
     name: 'object ids are granted without being recorded',
@@ -60,6 +67,7 @@ export const storageMutants: readonly Mutant[] = [
             if (outcome === null || hasCode(outcome, 'STORE_EXISTS'))
                 return this.#took(number);
             let found`,
+    judge: 'test/unit/store/object-sequenced-log.test.ts',
   },
   {
     name: 'a seal is overlooked by its own writer',
@@ -68,12 +76,14 @@ export const storageMutants: readonly Mutant[] = [
                 throw this.#fence(found);
             if (found !== null) {`,
     replace: '            if (found !== null) {',
+    judge: 'test/unit/store/object-sequenced-log.test.ts',
   },
   {
     name: 'seals are trimmed away',
     file: 'store/sequenced-trim.js',
     find: ' && info.size > sequencedHeaderBytes)',
     replace: ')',
+    judge: 'test/unit/store/object-sequenced-log.test.ts',
   },
   {
     name: 'the entry behind a snapshot is skipped',
@@ -257,7 +267,7 @@ export const storageMutants: readonly Mutant[] = [
   {
     name: 'a merged object may hold less than what it replaces',
     file: 'metadata/conditions.js',
-    find: 'sources.find(({ live, covered }) => live && !covered)',
+    find: 'sources.find(({ needed, covered }) => needed && !covered)',
     replace: 'undefined',
     judge: 'test/unit/metadata/manifests.test.ts',
   },
@@ -320,7 +330,6 @@ export const storageMutants: readonly Mutant[] = [
     replace: `            this.#base = baseOffset;
             this.#step();`,
     judge: 'test/unit/coordinator/group/offsets-snapshot.test.ts',
-    driven: false,
   },
   {
     name: 'a snapshot of group offsets leaves out what is on its way',
@@ -328,7 +337,6 @@ export const storageMutants: readonly Mutant[] = [
     find: 'if (first.length > 0)',
     replace: 'if (false)',
     judge: 'test/unit/coordinator/group/offsets-snapshot.test.ts',
-    driven: false,
   },
   {
     name: 'members are told their assignment before it is durable',
@@ -340,6 +348,5 @@ export const storageMutants: readonly Mutant[] = [
         }, lost);
         durable();`,
     judge: 'test/unit/coordinator/group/group-coordinator.test.ts',
-    driven: false,
   },
 ];

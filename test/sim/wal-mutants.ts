@@ -8,6 +8,7 @@ export const walMutants: readonly Mutant[] = [
     file: 'stream/wal/wal-writer.js',
     find: 'this.#device.sync((error) => this.#settle(number, error, 0));',
     replace: 'this.#clock.soon(() => this.#settle(number, null, 0));',
+    judge: 'test/unit/stream/wal/wal-writer.test.ts',
   },
   {
     name: 'a write is taken for done when it was begun',
@@ -21,6 +22,7 @@ export const walMutants: readonly Mutant[] = [
     file: 'stream/wal/wal-writer.js',
     find: 'if (error === null && elapsed < this.#ioTimeoutMs) {',
     replace: 'if (elapsed < this.#ioTimeoutMs) {',
+    judge: 'test/unit/stream/wal/wal-writer.test.ts',
   },
   {
     name: 'ring space is reused before the superblock that trims it is durable',
@@ -53,6 +55,7 @@ export const walMutants: readonly Mutant[] = [
     file: 'stream/wal/superblock-keeper.js',
     find: 'this.#plan.filePosition = (s.generation % 2) * pageBytes;',
     replace: 'this.#plan.filePosition = 0;',
+    judge: 'test/unit/stream/wal/wal-writer.test.ts',
   },
   {
     name: 'a new epoch begins without its superblocks',
@@ -63,7 +66,6 @@ export const walMutants: readonly Mutant[] = [
                     this.#superblock.written(0);
                     this.#phase = phases.open;
                 }`,
-    judge: 'test/storage/wal-crash.test.ts',
   },
   {
     name: 'only one superblock states a new epoch before its first commit',
@@ -79,24 +81,28 @@ export const walMutants: readonly Mutant[] = [
     file: 'stream/wal/recovery.js',
     find: 'header.previousCrc === this.#next.chainCrc &&',
     replace: '',
+    judge: 'test/storage/wal-damage.test.ts',
   },
   {
     name: 'commits of a given-up epoch count',
     file: 'stream/wal/recovery.js',
     find: 'return header.sequence >= s.epochFirstSequence ? header.epoch === s.epoch : header.epoch < s.epoch;',
     replace: 'return true;',
+    judge: 'test/storage/wal-crash.test.ts',
   },
   {
     name: 'the payload of the last commit is not verified',
     file: 'stream/wal/recovery.js',
     find: 'if (last === null || (await this.#verifyFrom(last.firstBatch)))',
     replace: 'if (true)',
+    judge: 'test/storage/wal-crash.test.ts',
   },
   {
     name: 'the CRC of recovered payload is not compared',
     file: 'stream/wal/payload-reader.js',
     find: 'const good = crc >>> 0 === batches.headers.readUInt32BE(header + 17);',
     replace: 'const good = true;',
+    judge: 'test/storage/wal-crash.test.ts',
   },
   {
     name: 'descriptors are ignored: recovered batches keep no header of theirs',
@@ -191,7 +197,6 @@ export const walMutants: readonly Mutant[] = [
     replace: `if (true)
                     this.#committed();`,
     judge: 'test/storage/wal-shared.test.ts',
-    driven: false,
   },
   {
     name: 'a fence page that cannot be read is taken for the own one',
@@ -199,7 +204,6 @@ export const walMutants: readonly Mutant[] = [
     find: 'if (error === null && bytes === pageBytes && this.#found.equals(this.#expected))',
     replace: 'if (error !== null || this.#found.equals(this.#expected))',
     judge: 'test/storage/wal-shared.test.ts',
-    driven: false,
   },
   {
     name: 'a taker reads a shared log without fencing it',
@@ -207,7 +211,6 @@ export const walMutants: readonly Mutant[] = [
     find: 'await writeFence(predecessor.device, encodeFence({ logId, clusterId, epoch, writer }, random, crc32c));',
     replace: '',
     judge: 'test/storage/broker/shared-wal.test.ts',
-    driven: false,
   },
   {
     name: "another machine's shared log is taken without being told to",
@@ -215,6 +218,5 @@ export const walMutants: readonly Mutant[] = [
     find: 'if (fence === null || fence.writer === deps.writer)',
     replace: 'if (true)',
     judge: 'test/storage/broker/shared-wal.test.ts',
-    driven: false,
   },
 ];
