@@ -65,6 +65,8 @@ export class WalSweep implements BackgroundService {
   private timer: Timer | null = null;
   private running: Promise<void> = Promise.resolve();
   private stopped = false;
+  /** Logs that could not be swept the last time: said once, not every round. */
+  private readonly failing = new Set<string>();
   failures = 0;
   deleted = 0;
 
@@ -97,9 +99,12 @@ export class WalSweep implements BackgroundService {
       if (wal.kind !== 'object' || wal.state === 'open') continue;
       try {
         await this.sweep(wal);
+        this.failing.delete(wal.logId);
       } catch (error) {
         this.failures++;
-        this.deps.logger.warn('an unused write-ahead log could not be swept; the next round tries again', {
+        if (this.failing.has(wal.logId)) continue;
+        this.failing.add(wal.logId);
+        this.deps.logger.warn('an unused write-ahead log could not be swept; every round tries again', {
           log: wal.logId,
           location: wal.location,
           error: error instanceof Error ? error.message : String(error),
