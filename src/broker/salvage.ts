@@ -9,7 +9,7 @@
  * Main thread; writes nothing before the claim.
  */
 import { dirname, resolve } from 'node:path';
-import type { ClusterImage, WalRecord } from '../metadata/metadata-store.ts';
+import type { WalRecord } from '../metadata/metadata-store.ts';
 import { MillraceError } from '../ports/errors.ts';
 import { hasCode } from '../store/store-errors.ts';
 import { lostOffsets } from '../stream/wal/lost-offsets.ts';
@@ -21,6 +21,7 @@ import type { WalConfig } from './broker-config.ts';
 import { claimObjectVolume, openObjectVolume, recoverObjectVolume } from './object-volume.ts';
 import { claimPredecessor, isShared, openPredecessor, sharedPath } from './shared-volume.ts';
 import { locationKind, missingWal, refused, type Volume, type VolumeDeps } from './volume.ts';
+import type { VolumeFiles } from './volume-files.ts';
 
 /**
  * Opens and reads every log that shall be salvaged. Those that prove whole leave `deps.salvage` and are let go.
@@ -28,7 +29,8 @@ import { locationKind, missingWal, refused, type Volume, type VolumeDeps } from 
  */
 export async function openSalvaged(
   configs: readonly WalConfig[],
-  image: ClusterImage,
+  recorded: readonly WalRecord[],
+  clusterId: string,
   abandon: ReadonlySet<string>,
   deps: VolumeDeps,
 ): Promise<Volume[]> {
@@ -36,7 +38,7 @@ export async function openSalvaged(
   const damaged: Volume[] = [];
   try {
     for (const logId of [...salvage]) {
-      const record = recordOf(logId, image, abandon);
+      const record = recordOf(logId, recorded, abandon);
       if (record.state !== 'open') {
         logger.info('nothing to salvage: the write-ahead log is not in use', {
           log: logId,
@@ -45,9 +47,9 @@ export async function openSalvaged(
         salvage.delete(logId);
         continue;
       }
-      const volume = await openRecorded(record, configs, image.clusterId, deps);
+      const volume = await openRecorded(record, configs, clusterId, deps);
       damaged.push(volume);
-      await readAll(volume, image.clusterId, deps);
+      await readAll(volume, clusterId, deps);
       const { state, reasons, batches } = volume.recovered!;
       if (state === 'damaged') {
         const why = reasons.join('; ');
@@ -66,17 +68,35 @@ export async function openSalvaged(
   }
 }
 
-function recordOf(logId: string, image: ClusterImage, abandon: ReadonlySet<string>): WalRecord {
-  const record = image.wals.get(logId);
+function recordOf(logId: string, recorded: readonly WalRecord[], abandon: ReadonlySet<string>): WalRecord {
   if (abandon.has(logId)) {
     const what = `the write-ahead log ${logId} cannot be salvaged and abandoned at once; give one of the two options`;
     throw refused('WAL_SALVAGE', what);
   }
-  if (record !== undefined && record.kind !== 'memory') return record;
-  const open = [...image.wals.values()].filter((wal) => wal.state === 'open' && wal.kind !== 'memory');
-  const known = open.map((wal) => `${wal.logId} (${wal.location})`).join(', ');
-  const what = `there is no write-ahead log ${logId} to salvage; in use: ${known === '' ? 'none' : known}`;
-  throw refused('WAL_SALVAGE', what);
+  const record = recorded.find((wal) => wal.logId === logId);
+  if (record !== undefined) return record;
+  const open = recorded.filter((wal) => wal.state === 'open').map((wal) => `${wal.logId} (${wal.location})`);
+  const known = open.length === 0 ? 'none' : open.join(', ');
+  throw refused('WAL_SALVAGE', `there is no write-ahead log ${logId} to salvage; in use: ${known}`);
+}
+
+function pathOf({ location }: WalRecord): string {
+  return locationKind(location) === 'shared' ? sharedPath(location) : resolve(location);
+}
+
+/** Why no volume takes a log that is in use: it is not there, or other logs in use have its place. */
+export function notTaken(wal: WalRecord, open: readonly WalRecord[], files: VolumeFiles): MillraceError {
+  const placeOf = (record: WalRecord): string =>
+    record.kind === 'object' ? record.location : dirname(pathOf(record));
+  const here = open.filter((record) => placeOf(record) === placeOf(wal));
+  const gone = here.some((record) => record.kind === 'block' && !files.exists(pathOf(record)));
+  if (gone || here.length < 2) return missingWal(wal);
+  const ids = here.map(({ logId }) => logId).join(', ');
+  return refused(
+    'WAL_MISSING',
+    `the write-ahead logs ${ids} are all in use at ${placeOf(wal)}, and --wal names fewer volumes there. ` +
+      'If the salvage of one of them was interrupted, start with --salvage-wal and its id again; else name a volume more',
+  );
 }
 
 /** The volume that goes on in the log's place: where the new log lies beside it, else the first. */

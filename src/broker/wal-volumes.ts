@@ -22,14 +22,7 @@ import {
   sharedPath,
   volumePath,
 } from './shared-volume.ts';
-import {
-  judgeRecovered,
-  locationKind,
-  newLogId,
-  refused,
-  type Volume,
-  type VolumeDeps,
-} from './volume.ts';
+import { judgeRecovered, locationKind, newLogId, refused, type Volume, type VolumeDeps } from './volume.ts';
 import { refuseStrangers, withPlaces } from './wal-files.ts';
 
 /** Finds, locks and opens every volume; nothing is written but the lock files. */
