@@ -77,14 +77,6 @@ export abstract class Client {
   }
 }
 
-/**
- * Producers outlive a restart, but not yet the deletion of records: objects that go take the newest state of the producers
- * in them along, so that a partition without a manifest may come back with an older one.
- */
-function isRemembered(log: PartitionModel): boolean {
-  return log.startAsked === 0 && log.retained;
-}
-
 /** Records were given up with their WAL: what the producer was told does not hold any more. */
 function isShaken(lane: Lane): boolean {
   return lane.losses !== lane.log.losses;
@@ -239,7 +231,7 @@ export class Producer extends Client {
     const connection = this.connection();
     for (const lane of this.#lanes) {
       if (lane.topic.deleted || lane.topic.doubtful || lane.known.length === 0) continue;
-      if (!isRemembered(lane.log) || isShaken(lane)) continue;
+      if (isShaken(lane)) continue;
       // What was not acknowledged may have been appended: first it must be settled, in order.
       for (const batch of lane.open.splice(0)) {
         await this.#mustBeKnown(connection, lane, batch);
@@ -268,21 +260,20 @@ export class Producer extends Client {
   /** Retries of what was acknowledged, and a gap: the state must have survived whatever happened since. */
   async #probe(connection: SimConnection, lane: Lane): Promise<void> {
     const { world } = this.cluster;
-    if (!isRemembered(lane.log)) return;
     if (this.random.chance(0.7)) {
       const batch = this.random.pick(lane.known);
       const { losses } = lane;
       const { errorCode, baseOffset } = await produce(connection, lane.topic.name, lane.index, batch);
       if (lane.topic.deleted || lane.topic.doubtful || losses !== lane.log.losses) return;
       if (errorCode === 0) lane.log.acknowledge(batch, baseOffset);
-      else if (errorCode === ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER && isRemembered(lane.log))
+      else if (errorCode === ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER)
         world.fail(`${lane.log.name}: a retry of batch ${batch.id} was refused as out of order`);
       return;
     }
     const batch = this.#batch(this.#ids, lane.nextSequence + 1 + this.random.below(5));
     batch.forbidden = true;
     const { errorCode } = await produce(connection, lane.topic.name, lane.index, batch);
-    if (errorCode === 0 && !lane.topic.deleted && !lane.topic.doubtful && isRemembered(lane.log))
+    if (errorCode === 0 && !lane.topic.deleted && !lane.topic.doubtful)
       world.fail(`${lane.log.name}: a gap in the sequence was accepted (batch ${batch.id})`);
   }
 

@@ -105,12 +105,10 @@ export class PartitionModel {
   #place(batch: SentBatch, baseOffset: number, how: string): void {
     if (batch.baseOffset === baseOffset) return;
     if (batch.baseOffset >= 0) {
-      // Its record is deleted, and with it what was known of its producer: as good as new.
-      const forgotten = batch.endOffset <= Math.max(this.start, this.startAsked) || !this.retained;
-      if (!forgotten || baseOffset < batch.baseOffset)
-        this.world.fail(
-          `${this.name}: batch ${batch.id} ${how} at ${baseOffset}, but it was at ${batch.baseOffset}`,
-        );
+      // Whether or not its record is still there: producers outlive their records.
+      this.world.fail(
+        `${this.name}: batch ${batch.id} ${how} at ${baseOffset}, but it was at ${batch.baseOffset}`,
+      );
       this.placed.delete(batch.baseOffset);
     }
     const there = this.placed.get(baseOffset);

@@ -258,6 +258,27 @@ export const storageMutants: readonly Mutant[] = [
     judge: 'test/unit/stream/manifest/manifest-writer.test.ts',
   },
   {
+    name: 'objects below the log start are let go with the producers in them',
+    file: 'metadata/image-builder.js',
+    find: `            if (range.endOffset > partition.stateOffset)
+                this.#keepLeftover(partition, range);`,
+    replace: `            if (false)
+                this.#keepLeftover(partition, range);`,
+  },
+  {
+    name: 'objects below the log start are kept and not looked at',
+    file: 'broker/recovery.js',
+    find: 'of [...partition.leftovers, ...partition.objects]',
+    replace: 'of partition.objects',
+  },
+  {
+    name: 'producers of records that a write-ahead log holds below the log start are forgotten',
+    file: 'broker/recovery.js',
+    find: 'foldBelowStart(image, batches, folded);',
+    replace: '',
+    judge: 'test/storage/broker/deleted-records.test.ts',
+  },
+  {
     name: 'a compaction is committed whatever became of its sources',
     file: 'metadata/conditions.js',
     find: 'return this.#checkCompacted(change);',
