@@ -6,6 +6,7 @@
  *   stopped     SIGTERM, exit 0, its directory deleted, started in another one
  *   killed      kill -9, only the WAL file kept, started in another directory with --wal pointing at it
  *   diskless    kill -9 with the WAL in the bucket (--wal store:), its directory deleted; once with SIGTERM, too
+ *   two stores  kill -9 with the WAL in another store (--wal s3://…), its directory deleted, taken over at once
  */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -50,8 +51,10 @@ interface Move {
   /** Gigabytes of synthetic records, of what the run was asked for. */
   readonly share: number;
   readonly end: 'SIGTERM' | 'kill -9';
-  /** More words of both command lines, given a directory that outlives the first broker. */
-  readonly words: (kept: string) => readonly string[];
+  /** More words of both command lines, given a directory that outlives the first broker and another store. */
+  readonly words: (kept: string, otherStore: string) => readonly string[];
+  /** More words of the second one's. */
+  readonly second?: readonly string[];
   /** Its directory holds no more than this many bytes while it serves. */
   readonly diskBytesMax: number;
 }
@@ -87,6 +90,15 @@ const moves: readonly Move[] = [
     share: 0.2,
     end: 'kill -9',
     words: () => ['--wal', 'store:'],
+    diskBytesMax: lockBytesMax,
+  },
+  {
+    name: 'two-stores',
+    what: 'WAL in a store of its own, kill -9, directory deleted, --take-over',
+    share: 0.2,
+    end: 'kill -9',
+    words: (_kept, otherStore) => ['--wal', otherStore],
+    second: ['--take-over'],
     diskBytesMax: lockBytesMax,
   },
 ];
@@ -265,9 +277,11 @@ async function runMove(
   const faults: string[] = [];
   const say = (line: string): void => context.say(`${move.name}: ${line}`);
   const kept = join(context.directory, `${move.name}-kept`);
+  const other = `${move.name}-wal`;
+  const args = ['--store', bucket.url(move.name), ...move.words(kept, bucket.url(other))];
   const options = {
     env: bucket.env,
-    args: ['--store', bucket.url(move.name), ...move.words(kept)],
+    args,
     settings: { 'wal.capacity': '512MiB', 'arena.bytes': '512MiB', 'shutdown.timeout.ms': 120_000 },
     readyTimeoutMs: 120_000,
   };
@@ -312,7 +326,11 @@ async function runMove(
     figures.objects = stored.length;
     figures.objectBytes = stored.reduce((sum, { size }) => sum + size, 0);
 
-    second = await BrokerProcess.start({ ...options, data: join(context.directory, `${move.name}-second`) });
+    second = await BrokerProcess.start({
+      ...options,
+      args: [...args, ...(move.second ?? [])],
+      data: join(context.directory, `${move.name}-second`),
+    });
     figures.readyMs = second.readyMs;
     const there = addressOf(second.bootstrap);
     say(`ended in ${figures.stopSeconds.toFixed(1)} s, ready elsewhere in ${second.readyMs.toFixed(0)} ms`);
@@ -334,9 +352,8 @@ async function runMove(
       if (broker !== null) rmSync(broker.data, { recursive: true, force: true });
     }
     rmSync(kept, { recursive: true, force: true });
-    await bucket
-      .clear(move.name)
-      .catch((error: Error) => say(`the bucket was not cleared: ${error.message}`));
+    for (const prefix of [move.name, other])
+      await bucket.clear(prefix).catch((error: Error) => say(`the bucket was not cleared: ${error.message}`));
   }
 }
 
