@@ -96,6 +96,8 @@ export interface BrokerConfig {
   /** How long an object outlives the last metadata that named it. */
   readonly objectGraceMs: number;
   readonly retentionCheckMs: number;
+  /** How long a broker acknowledges without reaching its metadata, ms; 0 = for ever. */
+  readonly aloneMaxMs: number;
   readonly abandonWals: readonly string[];
   /** Damaged WALs of which all that is whole is kept. */
   readonly salvageWals: readonly string[];

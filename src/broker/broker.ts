@@ -12,14 +12,12 @@ import { TopicAdmin } from '../cluster/topic-admin.ts';
 import { KafkaConfigCatalog } from '../config/config-catalog.ts';
 import { EmbeddedMetadataStore } from '../metadata/embedded-metadata-store.ts';
 import type { MetadataChange, WalRecord } from '../metadata/metadata-store.ts';
-import type { MetricsSnapshot } from '../observe/metrics.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import { MillraceError } from '../ports/errors.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { Random } from '../ports/random.ts';
 import { streamKey } from '../ports/stream-id.ts';
 import type { ObjectStore } from '../store/object-store.ts';
-import type { StoreStats } from '../store/store-stats.ts';
 import type { CompactionPolicy } from '../stream/compaction/compaction-policy.ts';
 import type { CompactionLimits } from '../stream/compaction/compaction-task.ts';
 import { ManifestCache } from '../stream/manifest/manifest-cache.ts';
@@ -32,11 +30,13 @@ import { keepAlive } from '../threads/adapters/keep-alive.ts';
 import { StoreBoard, type StoreBoardMemory } from '../threads/memory/store-board.ts';
 import type { SpawnedShard } from '../threads/shard/client.ts';
 import { tellAbandoned } from './abandoned-offsets.ts';
+import { AloneWatch } from './alone-watch.ts';
 import { type BackgroundService, backgroundServices, housekeepingNumbers } from './background.ts';
 import type { BrokerConfig } from './broker-config.ts';
+import type { BrokerNumbers } from './broker-numbers.ts';
 import { guardedStore, storeBoardFor, storeStats } from './broker-store.ts';
 import { closeChanges } from './close-changes.ts';
-import { Compaction, type CompactionNumbers } from './compaction.ts';
+import { Compaction } from './compaction.ts';
 import { checkDeployment, type Deployment, deploy, poolThreads, spawn } from './deploy.ts';
 import { inTime } from './in-time.ts';
 import { type BrokerListeners, Listeners } from './listeners.ts';
@@ -82,25 +82,6 @@ export interface StorageLayers {
   readonly compaction?: { readonly policy: CompactionPolicy; readonly limits: CompactionLimits };
 }
 
-export interface BrokerNumbers {
-  readonly shards: readonly Readonly<Record<string, number>>[];
-  readonly wals: readonly Readonly<Record<string, number>>[];
-  readonly snapshots: readonly MetricsSnapshot[];
-  readonly walWriteBuckets: readonly Float64Array[];
-  readonly uploads: {
-    readonly uploads: number;
-    readonly uploadedBytes: number;
-    readonly uploadedObjects: number;
-    readonly failures: number;
-  };
-  /** Null where it is switched off. */
-  readonly compaction: CompactionNumbers | null;
-  readonly orphans: OrphanSweep;
-  readonly housekeeping: ReturnType<typeof housekeepingNumbers>;
-  readonly arena: { readonly bytes: number; readonly freeBytes: number };
-  readonly store: { readonly stats: StoreStats; readonly available: boolean; readonly uploadRate: number };
-}
-
 const housekeepingMs = 30_000;
 /** A device that answers nothing must not hold up an end. */
 const closeTimeoutMs = 5_000;
@@ -124,6 +105,7 @@ export class RunningBroker {
   private spawned: SpawnedShard[] = [];
   private deployment!: Deployment;
   private uploads!: UploadCoordinator;
+  private alone: AloneWatch | null = null;
   private readonly listeners: BrokerListeners;
   private readonly files: VolumeFiles;
   private brokerEpoch = 0;
@@ -262,7 +244,9 @@ export class RunningBroker {
       },
       walFor: (topicId, partition) => this.volumes[volumeFor(topicId, partition, this.volumes.length)]!.logId,
     });
+    this.alone = new AloneWatch(config.aloneMaxMs, () => embedded.contactedAt, clock, logger);
     this.deployment = await deploy({
+      alone: this.alone.memory,
       config,
       ports,
       native: this.threadNative,
@@ -286,6 +270,7 @@ export class RunningBroker {
     await retirePredecessors(this.volumes, this.metadata, volumeDeps);
     await this.deployment.startWals(this.volumes, this.volumes.map(volumeEpoch));
     this.uploads = this.uploadCoordinator();
+    this.alone.start();
     for (const shard of this.deployment.shards) await shard.beginServing();
     this.uploads.start();
     this.background = backgroundServices({
@@ -551,6 +536,7 @@ export class RunningBroker {
     if (this.released) return;
     this.released = true;
     this.housekeeping?.cancel();
+    this.alone?.stop();
     await Promise.all(this.spawned.map((shard) => shard.terminate()));
     // Not a clean end: what the store has not answered by now is not waited for.
     if (!clean) await this.store?.close().catch(() => {});

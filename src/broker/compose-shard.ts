@@ -23,6 +23,7 @@ import { ColdReader, DirectBlockLoader } from '../stream/read/cold-reader.ts';
 import { ObjectReader } from '../stream/read/object-reader.ts';
 import { type BlocksRead, PooledBlockLoader, type ReadBlocksTask } from '../stream/upload/object-pool.ts';
 import type { Wal } from '../stream/wal/wal.ts';
+import { type AloneMemory, mayAcknowledge } from './alone-watch.ts';
 import { offsetsTopic } from './placement.ts';
 import { type HandlerSettings, offsetsTopicSpec, requestHandlers } from './request-handlers.ts';
 import { Shard, type ShardPeers, type ShardServices, type ShardSettings } from './shard.ts';
@@ -42,6 +43,7 @@ export interface ShardSeed {
 export interface ShardThread {
   readonly arena: Arena;
   readonly wals: readonly Wal[];
+  readonly alone: AloneMemory;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -95,6 +97,7 @@ export function composeShard(seed: ShardSeed, thread: ShardThread): Shard {
     image: Buffer.from(seed.image),
     arena,
     wals: thread.wals,
+    mayAcknowledge: mayAcknowledge(thread.alone, clock),
     clock,
     random: thread.random,
     logger: thread.logger,

@@ -26,6 +26,7 @@ export async function deployInline(parts: DeployParts): Promise<Deployment> {
   const shard = composeShard(seedOf(parts, 0, 1), {
     arena,
     wals: lazies,
+    alone: parts.alone,
     ...ports,
     native,
     store,

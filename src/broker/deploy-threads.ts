@@ -69,6 +69,7 @@ export async function deployThreads(parts: DeployParts): Promise<Deployment> {
     native: addon !== null,
     storeUrl: config.storeUrl,
     storeBoard: parts.storeBoard,
+    alone: parts.alone,
     bell: shardBells[index]!,
     wals: config.wals.map((_wal, volume) => ({
       logId: parts.logIds[volume]!,

@@ -15,6 +15,7 @@ import type { WalControl } from '../stream/wal/wal.ts';
 import type { SharedArena } from '../threads/memory/arena.ts';
 import type { StoreBoard, StoreBoardMemory } from '../threads/memory/store-board.ts';
 import type { SpawnedShard } from '../threads/shard/client.ts';
+import type { AloneMemory } from './alone-watch.ts';
 import type { BrokerPorts } from './broker.ts';
 import type { BrokerConfig } from './broker-config.ts';
 import type { ShardSeed } from './compose-shard.ts';
@@ -32,6 +33,7 @@ export interface DeployParts {
   /** Main's place on the board, and the board for the other threads. */
   readonly board: StoreBoard;
   readonly storeBoard: StoreBoardMemory;
+  readonly alone: AloneMemory;
   readonly image: Buffer;
   readonly clusterId: string;
   readonly endpoints: ShardSeed['settings']['endpoints'];

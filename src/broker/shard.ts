@@ -71,6 +71,7 @@ export interface ShardParts {
   readonly image: Buffer;
   readonly arena: Arena;
   readonly wals: readonly Wal[];
+  readonly mayAcknowledge: () => boolean;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -172,6 +173,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
       journalCapacity: settings.journalCapacity,
       logCacheBytes: settings.logCacheBytes,
       ringBytes: settings.ringBytes,
+      mayAcknowledge: parts.mayAcknowledge,
       cold,
     });
     const slab = new Slab(arena, (segments) => this.logs.reclaim(segments));

@@ -56,6 +56,14 @@ export const walSettings = {
     max: 600_000,
     doc: 'A write to a volume without an answer for this long counts as failed: its partitions refuse writes from then on.',
   }),
+  'wal.alone.max.ms': int({
+    group: 'Write-ahead log',
+    default: 0,
+    min: 30_000,
+    max: 3_600_000,
+    also: 0,
+    doc: 'A broker that cannot reach its metadata acknowledges for so long, then refuses producers until it can; 0 = as long as it has room. It is asked every 10 s. Who abandons its WAL elsewhere must wait as long.',
+  }),
   'wal.extra.write.delay.ms': double({
     group: 'Write-ahead log',
     default: 0,

@@ -2,12 +2,8 @@
  * The broker's numbers and probes over HTTP: fills the metrics registry from what the threads report at each scrape.
  * Main thread.
  */
-import {
-  type BrokerNumbers,
-  type RunningBroker,
-  storeErrorCodes,
-  storeOperations,
-} from '../broker/broker.ts';
+import { type RunningBroker, storeErrorCodes, storeOperations } from '../broker/broker.ts';
+import type { BrokerNumbers } from '../broker/broker-numbers.ts';
 import { parseAddress } from '../config/addresses.ts';
 import { collectLoopDelay, systemLoopDelay } from '../observe/event-loop-delay.ts';
 import { serveHttp as serveProbes } from '../observe/http.ts';

@@ -136,6 +136,7 @@ export function brokerConfig(
     shutdownTimeoutMs: settings['shutdown.timeout.ms'],
     objectGraceMs,
     retentionCheckMs: settings['log.retention.check.interval.ms'],
+    aloneMaxMs: settings['wal.alone.max.ms'],
     abandonWals: given.abandonWals,
     salvageWals: given.salvageWals ?? [],
     takeOver: given.takeOver ?? false,

@@ -13,6 +13,7 @@
  * refused with a retriable error after the throttle.
  */
 import type { Arena } from '../ports/arena.ts';
+import { ErrorCode } from '../protocol/generated/errors.ts';
 import type { PartitionLog } from './partition-log.ts';
 
 /** A ring as full as this takes no more appends: what is on its way, headers and padding need the rest. */
@@ -62,6 +63,8 @@ export class AppendJournal {
   pendingBytes = 0;
   /** Position and length of each failed entry that may still be on its way to the device. */
   private readonly givenUp: number[] = [];
+  /** False while nothing may be acknowledged: appends are refused, and what becomes durable is answered as timed out. */
+  private readonly mayAcknowledge: () => boolean;
   /** Duplicates that wait for an entry appended earlier (rare: a retry while the original is in flight). */
   private readonly joined = new Map<number, { waiter: AppendWaiter; index: number }[]>();
 
@@ -75,7 +78,9 @@ export class AppendJournal {
     deltaBytesMax: number,
     arena: Arena,
     ring: { fullness?(): number } | null = null,
+    mayAcknowledge: () => boolean = () => true,
   ) {
+    this.mayAcknowledge = mayAcknowledge;
     this.ring = ring;
     if (capacity < 2 || (capacity & (capacity - 1)) !== 0)
       throw new RangeError('journal capacity: a power of two');
@@ -106,9 +111,10 @@ export class AppendJournal {
 
   /**
    * Room for another entry, if need be in place of the oldest uploaded one. False when everything held waits for its
-   * upload, or too many bytes do, or the ring is full.
+   * upload, or too many bytes do, or the ring is full, or nothing may be acknowledged.
    */
   makeRoom(): boolean {
+    if (!this.mayAcknowledge()) return false;
     if (this.deltaBytes + this.pendingBytes >= this.deltaBytesMax || this.ringShare() >= ringFull)
       return false;
     return !this.entriesFull() || this.evictOldest();
@@ -175,7 +181,8 @@ export class AppendJournal {
     }
     const first = this.durable;
     this.durable = Math.max(this.durable, end);
-    for (let entry = first; entry < end; entry++) this.answer(entry, 0);
+    const outcome = this.mayAcknowledge() ? ErrorCode.NONE : ErrorCode.REQUEST_TIMED_OUT;
+    for (let entry = first; entry < end; entry++) this.answer(entry, outcome);
   }
 
   /**

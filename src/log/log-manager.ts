@@ -29,6 +29,8 @@ export interface LogManagerOptions {
   /** This shard's share of one volume's ring, less what headers and padding take: the delta never outgrows it either. */
   readonly ringBytes: number;
   readonly cold: ColdPath;
+  /** False while nothing may be acknowledged; asked at each append and before each answer. */
+  readonly mayAcknowledge?: () => boolean;
 }
 
 /** What one shard contributes to an upload of one volume. */
@@ -76,6 +78,7 @@ export class LogManager {
           Math.max(1, Math.min(options.logCacheBytes / options.wals.length, options.ringBytes)),
           options.arena,
           wal,
+          options.mayAcknowledge,
         ),
     );
     this.failures = options.wals.map(() => null);

@@ -73,6 +73,7 @@ export class EmbeddedMetadataStore implements MetadataStore {
   #ended: MillraceError | null = null;
   #lookAheadTimer: Timer | null = null;
   #firstObjectId = 0;
+  #contactedAt = Number.NEGATIVE_INFINITY;
 
   private constructor(options: EmbeddedMetadataOptions) {
     this.#options = options;
@@ -120,6 +121,7 @@ export class EmbeddedMetadataStore implements MetadataStore {
    */
   async takeOver(expected?: number): Promise<number> {
     let due = expected;
+    this.#contactedAt = this.#options.clock.monotonic();
     for (let attempt = 1; ; attempt++) {
       // The cluster's own record is the first revision; where another broker made the cluster, that is a move.
       if (this.#log.next === 0 && (await this.#log.initialise(this.#birth())) && due !== undefined) due++;
@@ -140,6 +142,14 @@ export class EmbeddedMetadataStore implements MetadataStore {
     this.#firstObjectId = this.image.nextObjectId;
     this.#scheduleLookAhead();
     return this.image.revision;
+  }
+
+  /**
+   * Monotonic ms: when the newest request was sent whose answer proved that nobody had taken the metadata from this owner
+   * by then.
+   */
+  get contactedAt(): number {
+    return this.#contactedAt;
   }
 
   /** Ids below were granted to owners before this one. */
@@ -217,8 +227,10 @@ export class EmbeddedMetadataStore implements MetadataStore {
     while (this.#waiting.length > 0 && this.#ended === null) {
       const batch = this.#nextBatch();
       if (batch === null) continue;
+      const sentAt = this.#options.clock.monotonic();
       try {
         await this.#log.append(batch.payload);
+        this.#contactedAt = sentAt;
         this.#note(batch.payload.length);
         for (const each of batch.members) {
           this.#apply(each.changes);
@@ -299,10 +311,14 @@ export class EmbeddedMetadataStore implements MetadataStore {
 
   #scheduleLookAhead(): void {
     this.#lookAheadTimer = this.#options.clock.after(lookAheadMs, () => {
+      // While an append is under way, its answer tells.
+      const asks = this.#inFlight === null;
+      const sentAt = this.#options.clock.monotonic();
       this.#log
         .lookAhead()
         .then((fenced) => {
           if (fenced) this.#stopOn(this.#log.ended);
+          else if (asks) this.#contactedAt = Math.max(this.#contactedAt, sentAt);
         })
         .catch((error: unknown) => {
           this.#options.logger.warn('could not look at the next journal entry', { reason: String(error) });

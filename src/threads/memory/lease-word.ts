@@ -1,12 +1,13 @@
 /**
- * The cluster lease as one shared word: the lease worker renews it, every other thread asks whether it still holds.
+ * A lease as one shared word: one thread renews it, every other one asks whether it still holds. For the cluster's lease, and
+ * for how long a broker may acknowledge without its metadata.
  * Times are milliseconds of `Clock.monotonic()`, which is one time line for all threads; the word keeps them modulo
  * 2^32 and a deadline counts only within `leaseMsMax` of now, so that one left behind is not valid again after a wrap.
  *
  *    none ──grant──► deadline ──renew (forward only)──► deadline ──revoke──► none
  *
  * Invariants: a deadline never moves back; a revoked lease stays revoked, however late a renewal comes, until the next
- * grant, which only the lease worker makes, under a new registration.
+ * grant, which only the renewing thread makes, under a new registration.
  */
 import { type AtomicsPort, systemAtomics } from './atomics-port.ts';
 import { leaseNone } from './contract.ts';

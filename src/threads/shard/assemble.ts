@@ -54,7 +54,7 @@ export function assembleShard(parts: AssembleParts): { host: ShardHost; waiter: 
   const peers = links.every((link) => link === null)
     ? null
     : new LinkPeers(data.seed.settings.index, links, pump, arena);
-  const shard = composeShard(data.seed, { ...parts, wals, peers });
+  const shard = composeShard(data.seed, { ...parts, alone: data.alone, wals, peers });
   const host = new ShardHost(shard, data.tls, data.tlsListeners, parts.logger);
   const waiter = new LoopWaiter(
     wakeSource(data.bell, clock, eventFdNative(native.native)),

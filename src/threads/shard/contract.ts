@@ -19,6 +19,8 @@ export interface ShardWorkerData {
   readonly native: boolean;
   readonly storeUrl: string;
   readonly storeBoard: StoreBoardMemory;
+  /** Until when this broker may acknowledge without its metadata (AloneWatch). */
+  readonly alone: SharedArrayBuffer | null;
   /** Doorbell this shard sleeps on. */
   readonly bell: DoorbellMemory;
   readonly wals: readonly {

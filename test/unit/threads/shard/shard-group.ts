@@ -226,6 +226,7 @@ export class ShardGroup {
       {
         arena,
         wals: [new MemoryWal({ clock, logId: 'wal' })],
+        alone: null,
         clock,
         random: new SeededRandom(7 + index),
         logger: silentLogger,

@@ -1,0 +1,25 @@
+/** What a broker tells of all its threads, for the metrics page. */
+import type { MetricsSnapshot } from '../observe/metrics.ts';
+import type { StoreStats } from '../store/store-stats.ts';
+import type { HousekeepingNumbers } from './background.ts';
+import type { CompactionNumbers } from './compaction.ts';
+import type { OrphanSweep } from './orphan-sweep.ts';
+
+export interface BrokerNumbers {
+  readonly shards: readonly Readonly<Record<string, number>>[];
+  readonly wals: readonly Readonly<Record<string, number>>[];
+  readonly snapshots: readonly MetricsSnapshot[];
+  readonly walWriteBuckets: readonly Float64Array[];
+  readonly uploads: {
+    readonly uploads: number;
+    readonly uploadedBytes: number;
+    readonly uploadedObjects: number;
+    readonly failures: number;
+  };
+  /** Null where it is switched off. */
+  readonly compaction: CompactionNumbers | null;
+  readonly orphans: OrphanSweep;
+  readonly housekeeping: HousekeepingNumbers;
+  readonly arena: { readonly bytes: number; readonly freeBytes: number };
+  readonly store: { readonly stats: StoreStats; readonly available: boolean; readonly uploadRate: number };
+}
