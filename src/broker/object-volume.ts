@@ -84,7 +84,7 @@ export async function recoverObjectVolume(
   const identity = identityOf(volume, clusterId, deps);
   const recovery = await ObjectWalRecovery.open(identity, volume.record!.freed, capacityBytes);
   await recovery.read();
-  if (!deps.takeOver) await recovery.lookBehind();
+  if (!deps.takeOver || deps.salvage.has(volume.logId)) await recovery.lookBehind();
   const recovered = await recovery.result();
   judgeRecovered(volume, recovered, deps);
   volume.objects!.recovery = recovery;

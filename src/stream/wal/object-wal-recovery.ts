@@ -13,7 +13,7 @@ import type { Clock } from '../../ports/clock.ts';
 import { MillraceError } from '../../ports/errors.ts';
 import { firstBehindSeal, sealNumber } from '../../store/pipelined-log.ts';
 import type { SequencedEntries } from '../../store/sequenced-entries.ts';
-import { sequencedHeaderBytes } from '../../store/sequenced-object.ts';
+import { type SequencedHeader, sequencedHeaderBytes } from '../../store/sequenced-object.ts';
 import { SequencedWalk, type WalkedEntry } from '../../store/sequenced-walk.ts';
 import { hasCode } from '../../store/store-errors.ts';
 import { lostOffsets, type SequenceRange } from './lost-offsets.ts';
@@ -125,6 +125,8 @@ export class ObjectWalRecovery {
   #next: WalCut;
   /** Behind damage the next commit is taken as it says of itself. */
   #resync = false;
+  /** The latest epoch before what is damaged. */
+  #epochSeen = 0;
 
   /** @param capacityBytes what the log may hold from now on. */
   static async open(
@@ -153,22 +155,61 @@ export class ObjectWalRecovery {
         return await this.#walk.run((entry) => this.#take(entry));
       } catch (error) {
         if (!hasCode(error, 'SEQUENCED_LOG_CORRUPT')) throw error;
-        this.#damaged((error as Error).message, this.#walk.next, this.#walk.next + 1);
-        this.#walk.next++;
-        this.#walk.epoch = 0;
+        const bad = this.#walk.next;
+        const beyond = await this.#walk.beyond();
+        const lostSeal = beyond !== null && (await this.#sealWasAt(bad, beyond));
+        this.#goOn((error as Error).message, bad, lostSeal ? beyond : bad + 1);
       }
     }
   }
 
-  /** Looks for numbers that prove that the end found is none. The log must be at rest. */
+  /**
+   * Looks for numbers that prove that the end found is none. An owner may live: he begins a number that far behind only
+   * once this one was answered, so it must be found now.
+   */
   async lookBehind(): Promise<void> {
     for (let beyond = await this.#walk.beyond(); beyond !== null; beyond = await this.#walk.beyond()) {
       const { next } = this.#walk;
-      this.#damaged(`entry ${next} is missing, but entry ${beyond} is there`, next, beyond);
-      this.#walk.next = beyond;
-      this.#walk.epoch = 0;
+      const { entries } = this.#identity;
+      if ((await entries.head(next, 1)) === null) {
+        const reason = `entry ${next} is missing, but entry ${beyond} is there`;
+        let behind = beyond;
+        if (!(await this.#sealWasAt(next, beyond))) {
+          const [above] = await entries.listed(next + 1, 1);
+          behind = above === undefined ? beyond : (entries.numberOf(above.key) ?? beyond);
+        }
+        this.#goOn(reason, next, Math.min(behind, beyond));
+      }
       await this.read();
     }
+  }
+
+  /** What lies from `bad` to before `behind` is lost; the next commit is taken as it says of itself. */
+  #goOn(reason: string, bad: number, behind: number): void {
+    this.#damaged(reason, bad, behind);
+    this.#epochSeen = Math.max(this.#epochSeen, this.#walk.epoch);
+    this.#walk.next = behind;
+    this.#walk.epoch = 0;
+  }
+
+  /**
+   * Whether what is lost was a seal. Then its followers up to the next epoch were on their way when their owner was fenced:
+   * they were never acknowledged, and their offsets were given again.
+   */
+  async #sealWasAt(bad: number, beyond: number): Promise<boolean> {
+    const { entries } = this.#identity;
+    const epoch = Math.max(this.#epochSeen, this.#walk.epoch);
+    const header = async (number: number): Promise<SequencedHeader | null> =>
+      entries.header(number).catch((error: unknown) => {
+        if (hasCode(error, 'SEQUENCED_LOG_CORRUPT')) return null;
+        throw error;
+      });
+    const later = await header(beyond);
+    if (epoch === 0 || later === null || later.epoch <= epoch) return false;
+    // A seal that is there began the later epoch.
+    for (let number = bad + 1; number <= Math.min(beyond, firstBehindSeal(bad)); number++)
+      if ((await header(number))?.kind === 'seal') return false;
+    return true;
   }
 
   /**
