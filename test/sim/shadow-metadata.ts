@@ -145,7 +145,7 @@ export class ShadowMetadata {
       this.#world.fail(`${key} is deleted ${due - this.#world.wall()} ms before its grace period is over`);
   }
 
-  /** Birth and seals stay for ever; entries go when the metadata have freed them. */
+  /** Birth and seals stay for ever; entries go when the metadata have freed them, or given up their log. */
   #onWalDelete(key: string): void {
     const [, logId, name] = key.split('/');
     const number = Number(name);
@@ -153,7 +153,7 @@ export class ShadowMetadata {
     const record = this.image.wals.get(logId!);
     const { kind } = decodeSequenced(crc32c, key, number, this.#bucket.objects.get(key)!.data);
     if (number === 0 || kind !== 'data') this.#world.fail(`${key} is deleted: the ${kind} must stay`);
-    else if (record === undefined || number > record.freed.sequence)
+    else if (record === undefined || (record.state !== 'abandoned' && number > record.freed.sequence))
       this.#world.fail(`${key} is deleted, the metadata have freed ${record?.freed.sequence ?? 'nothing'}`);
   }
 
