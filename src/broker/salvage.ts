@@ -1,7 +1,7 @@
 /**
  * `--salvage-wal ID` at start: a damaged write-ahead log is opened where it lies and read to the last byte. What is whole is
  * brought into objects as from a fenced owner's log (predecessors of a volume), then the log is recorded as given up and
- * left where it is: nothing is ever written to it again, and a new log takes its place.
+ * left where it is: nothing but the fence page is ever written to it again, and a new log takes its place.
  *
  *   open, read, verify every batch ─► whole: opened like any other, the option changes nothing
  *                                 └─► damaged: predecessor ─► (metadata claimed) ─► fence ─► restore, upload ─► given up
@@ -19,7 +19,7 @@ import { type RecoveredWal, recoverWal } from '../stream/wal/recovery.ts';
 import { storeUrlOf } from './abandoned-offsets.ts';
 import type { WalConfig } from './broker-config.ts';
 import { claimObjectVolume, openObjectVolume, recoverObjectVolume } from './object-volume.ts';
-import { claimPredecessor, isShared, openPredecessor, sharedPath } from './shared-volume.ts';
+import { claimPredecessor, openPredecessor, sharedPath } from './shared-volume.ts';
 import { locationKind, missingWal, refused, type Volume, type VolumeDeps } from './volume.ts';
 import type { VolumeFiles } from './volume-files.ts';
 
@@ -215,7 +215,7 @@ export async function claimSalvaged(
 ): Promise<void> {
   const { reasons } = volume.recovered!;
   if (volume.kind === 'object') await claimObjectVolume(volume, current, clusterId, deps);
-  else if (isShared(volume)) await claimPredecessor(volume, clusterId, deps);
+  else await claimPredecessor(volume, clusterId, deps);
   // Fencing looks at commits, not at the payload of all.
   if (volume.recovered!.state !== 'damaged') volume.recovered = withDamage(volume.recovered!, reasons);
 }
