@@ -69,8 +69,9 @@ export interface BrokerPorts {
 export interface StorageLayers {
   store?(store: ObjectStore): ObjectStore;
   walDevice?(device: WalDevice): WalDevice;
-  /** Instead of the system's files. */
+  /** Instead of the system's files, and of its name. */
   readonly volumeFiles?: VolumeFiles;
+  readonly host?: string;
   /** How the WALs of a small volume begin and grow, in bytes. */
   readonly walGrowth?: { readonly initial: number; readonly chunk: number; readonly slice: number };
   /** Journal entries after which the metadata take a snapshot. */
@@ -190,7 +191,7 @@ export class RunningBroker {
       random,
       logger,
       crc32c,
-      writer: `node ${config.nodeId} on ${hostname()}`,
+      writer: `node ${config.nodeId} on ${ports.storage?.host ?? hostname()}`,
       onFenced: (error) => this.fail(error),
       ...(ports.storage?.snapshotEntries === undefined
         ? {}
@@ -198,7 +199,7 @@ export class RunningBroker {
     });
     const abandon = new Set(config.abandonWals);
     const volumeDeps: VolumeDeps = {
-      writer: `node ${config.nodeId} on ${hostname()}`,
+      writer: `node ${config.nodeId} on ${ports.storage?.host ?? hostname()}`,
       store: this.store,
       storeUrl: config.storeUrl,
       openStore: (url) => guardedStore(url, { clock, random, crc32c, board: this.board }),
