@@ -4,12 +4,12 @@
  *   empty       its owner ended in order, or moved to another place: what it had freed is deleted, nothing else
  *   abandoned   SEAL behind its end ── grace, by the store's clock ──► deleted: signs of life and all data, except …
  *
- *   … │ freed: deleted │ deleted … │ 16 numbers before each seal: SEALS take their place │ SEAL │ late: deleted …
+ *   … │ deleted … │ what is left of the 16 numbers before each seal: SEALS take its place │ SEAL │ late: deleted …
  *
  * What a fenced owner that slept may still do, and what it finds:
  * - it puts a number that was never stored: the seal lies there, as after a takeover;
  * - it asks once more for a number that it stored and had no answer for, then puts it again if it is not there. It has
- *   at most 16 numbers in flight, all above what was freed, so those are never free: a seal replaces their data;
+ *   at most 16 numbers in flight, so those before a seal are never set free: a seal replaces their data;
  * - it stores numbers behind the seal: it can acknowledge none of them, and the next round deletes them.
  * Number 0 and all seals stay. An abandoned log is never read again; an empty one may be used again, and is not sealed.
  * Before anything is deleted an empty commit proves that this broker still owns the metadata.
@@ -154,10 +154,8 @@ export class WalSweep implements BackgroundService {
     const olderThan = (await storeClock(entries)) - this.deps.graceMs;
     if (last.info.modifiedMs > olderThan) return;
     const old = names.data.filter(({ info }) => info.modifiedMs <= olderThan);
-    const held = old.filter(
-      ({ number }) =>
-        number > wal.freed.sequence &&
-        names.seals.some((seal) => number < seal.number && number >= seal.number - pipelineWindowMax),
+    const held = old.filter(({ number }) =>
+      names.seals.some((seal) => number < seal.number && number >= seal.number - pipelineWindowMax),
     );
     const kept = new Set(held.map(({ number }) => number));
     const gone = old.filter(({ number }) => !kept.has(number)).map(({ info }) => info);
