@@ -89,10 +89,7 @@ export const optionsHelp: readonly (readonly [string, string])[] = [
   ['--profile NAME', 'set of defaults: start, dev or embedded'],
   ['--config FILE', 'settings as Java properties, key=value a line'],
   ['--set KEY=VALUE', 'any setting below; may be repeated'],
-  [
-    '--salvage-wal ID',
-    'start with all that is whole of a damaged WAL; lost offsets are named; may be repeated',
-  ],
+  ['--salvage-wal ID', 'start with what is whole of a damaged WAL; may be repeated'],
   ['--abandon-wal ID', 'give up the records of a lost WAL (they are gone); may be repeated'],
   ['--take-over', 'take a shared or object WAL from a broker that may still live: it is fenced'],
   ['--json', 'doctor, inspect: print one JSON object instead of words'],

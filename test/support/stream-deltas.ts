@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { crcStart, currentMagic, headerField, writeInt64 } from '../../src/protocol/records/batch-header.ts';
 import { portableCrc32c } from '../../src/protocol/records/crc32c.ts';
+import { markLost } from '../../src/protocol/records/lost-batch.ts';
 import type { AbortedTxn, ProducerEntry, StreamDelta } from '../../src/stream/objects/objects.ts';
 import type { HeapArena } from './heap-arena.ts';
 import type { SeededRandom } from './seeded-random.ts';
@@ -25,6 +26,8 @@ export interface BatchShape {
   readonly records?: number;
   readonly leaderEpoch?: number;
   readonly maxTimestamp?: number;
+  /** A header that stands for lost records: 61 bytes. */
+  readonly lost?: boolean;
   /** Free bytes left in front of the batch in the arena. */
   readonly gap?: number;
 }
@@ -84,6 +87,7 @@ export class DeltaWriter {
     view.setInt32(at + headerField.baseSequence, -1);
     view.setInt32(at + headerField.recordCount, records);
     view.setUint32(at + headerField.crc, crc32c(buffer, at + crcStart, shape.bytes - crcStart));
+    if (shape.lost === true) markLost(buffer, view, at, true, crc32c);
     this.#at += shape.bytes;
     return offset + records;
   }
