@@ -89,11 +89,20 @@ async function sim(context: LongContext): Promise<LongOutcome> {
   return outcome(faults, summary, { ...sums, perMinute, coverage: coverage.counts });
 }
 
-/** Names of what makes the product's own tests fail before anything is planted. */
-async function faultOf(bench: MutationBench, planted: readonly Mutant[]): Promise<string> {
+/** Without anything planted nobody may find anything: no test, and none of the seeds. */
+async function faultsOf(
+  bench: MutationBench,
+  planted: readonly Mutant[],
+  bounds: MutantBounds,
+): Promise<string[]> {
   const named = planted.flatMap(({ judge }) => (judge === undefined ? [] : [judge]));
-  const failing = await bench.failingTest([...new Set([...bench.judges(), ...named])]);
-  return failing === '' ? '' : `the product as it is fails a test: ${failing}`;
+  const files = planted.length === mutants.length ? [...bench.judges(), ...named] : named;
+  const failing = await bench.failingTest([...new Set(files)]);
+  const { caught, seed, how } = await bench.clean(bounds);
+  return [
+    ...(failing === '' ? [] : [`the product as it is fails a test: ${failing}`]),
+    ...(caught ? [`the product as it is fails seed ${seed}: ${how}`] : []),
+  ];
 }
 
 async function mutation({ directory, option, say }: LongContext): Promise<LongOutcome> {
@@ -111,14 +120,14 @@ async function mutation({ directory, option, say }: LongContext): Promise<LongOu
   const faults: string[] = [];
   const outcomes: MutantOutcome[] = [];
   const workers = availableParallelism();
-  const queue: (Mutant | null)[] = only === '' ? [null, ...planted] : [...planted];
+  const queue: (Mutant | null)[] = [null, ...planted];
   const work = async (worker: number): Promise<void> => {
     const bench = new MutationBench(join(directory, `product-${worker}`));
     for (let mutant = queue.shift(); mutant !== undefined; mutant = queue.shift()) {
       if (mutant === null) {
-        const fault = await faultOf(bench, planted);
-        say(fault === '' ? 'the product as it is passes all judges' : fault);
-        if (fault !== '') faults.push(fault);
+        const found = await faultsOf(bench, planted, bounds);
+        faults.push(...found);
+        say(found.length === 0 ? 'in the product as it is nobody finds anything' : found.join('; '));
         continue;
       }
       const result = await bench.try(mutant, bounds);

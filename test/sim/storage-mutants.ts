@@ -25,12 +25,6 @@ export const storageMutants: readonly Mutant[] = [
     judge: 'test/storage/broker/uploads.test.ts',
   },
   {
-    name: 'a stop takes the upload under way for the last one',
-    file: 'broker/upload-coordinator.js',
-    find: 'return withStates ? state.busy.then(() => this.upload(index, true)) : state.busy;',
-    replace: 'return state.busy;',
-  },
-  {
     name: 'object ids are granted without being recorded',
     file: 'broker/object-ids.js',
     find: "await this.metadata.commit([{ type: 'idBlock', kind: 'object', next: first + blockIds }]);",

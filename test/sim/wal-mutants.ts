@@ -40,6 +40,7 @@ export const walMutants: readonly Mutant[] = [
     file: 'stream/wal/wal-writer.js',
     find: 'return this.#start(works.pad, this.#builder.plan, now);',
     replace: 'this.#advance(); return true;',
+    judge: 'test/storage/wal-crash.test.ts',
   },
   {
     name: 'the ring grows before a superblock says so',
@@ -49,6 +50,7 @@ export const walMutants: readonly Mutant[] = [
             return this.#writeSuperblock(now);`,
     replace: `            this.#growPending = false;
             return true;`,
+    judge: 'test/unit/stream/wal/wal-writer.test.ts',
   },
   {
     name: 'superblocks do not alternate',

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { afterEach, describe, test } from 'node:test';
-import { BrokerBed, readAll } from '../../support/inline-broker.ts';
+import { BrokerBed, readAll, until } from '../../support/inline-broker.ts';
 import {
   CountingProducer,
   commitOffset,
@@ -52,6 +52,36 @@ describe('stopping', { timeout: 120_000 }, () => {
       }
     });
   }
+
+  test('a stop that meets an upload under way closes everything with one of its own', async () => {
+    bed = new BrokerBed();
+    await bed.start();
+    let connection = await bed.connect();
+    await connection.createTopic(topic, 1);
+    const producer = await CountingProducer.create(connection, topic);
+    await producer.produce(connection, 3);
+    let go!: () => void;
+    const held = new Promise<void>((resolve) => {
+      go = resolve;
+    });
+    bed.store.beforePut = (key) => (key.startsWith('data/') ? held : undefined);
+    const upload = bed.upload();
+    await until(() => bed.store.puts.some((key) => key.startsWith('data/')));
+    const stopped = bed.stop();
+    await until(() => bed.broker['uploads']['stopped']);
+    go();
+    await upload;
+    assert.equal(await stopped, 'clean');
+    assert.deepEqual(
+      walStates().filter((state) => state === 'open'),
+      [],
+    );
+    rmSync(bed.dataDir, { recursive: true });
+    await bed.start();
+    connection = await bed.connect();
+    assert.deepEqual(await readAll(connection, topic), values(producer.next));
+    await producer.assertWindow(connection);
+  });
 
   test('a second stop and a start without work are clean, and the log is used again', async () => {
     bed = new BrokerBed();
