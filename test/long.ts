@@ -11,6 +11,7 @@ import { environment } from '../bench/environment.ts';
 import { abuse } from './long/abuse.ts';
 import { coldReaders } from './long/cold-readers.ts';
 import { drainScript } from './long/drain.ts';
+import { frozenVolume } from './long/frozen-volume.ts';
 import { killScripts } from './long/kills.ts';
 import { manyPartitions } from './long/many-partitions.ts';
 import { matrix } from './long/matrix.ts';
@@ -28,6 +29,7 @@ const scripts: readonly LongScript[] = [
   manyPartitions,
   abuse,
   walTrace,
+  frozenVolume,
   drainScript,
   matrix,
   s3Moves,
