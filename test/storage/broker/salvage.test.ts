@@ -3,22 +3,15 @@
  * lost one answers CORRUPT_MESSAGE or is named, nothing else changes, and the log itself is never written again.
  */
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { afterEach, describe, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
-import { createCodecs } from '../../../src/protocol/compression/codecs.ts';
-import { batchBytesOf } from '../../../src/protocol/records/batch-header.ts';
-import { RecordCursor } from '../../../src/protocol/records/batch-reader.ts';
 import { decodeSuperblock, descriptorAt } from '../../../src/stream/wal/wal-format.ts';
-import {
-  commitHeaderBytes,
-  descriptorBytes,
-  pageBytes,
-  ringStartBytes,
-} from '../../../src/stream/wal/wal-limits.ts';
-import { BrokerBed, type ReadRecord, readAll, until } from '../../support/inline-broker.ts';
+import { commitHeaderBytes, pageBytes } from '../../../src/stream/wal/wal-limits.ts';
+import { BrokerBed, readAll, until } from '../../support/inline-broker.ts';
 import { crc32c } from '../../support/load/batches.ts';
 import type { RawConnection } from '../../support/raw-client.ts';
+import { change, commitsOf, range, survey, type WrittenCommit } from './damaged-wal.ts';
 import {
   CountingProducer,
   commitOffset,
@@ -30,92 +23,6 @@ import {
 } from './kafka-calls.ts';
 
 const topic = 'records';
-const corruptMessage = 2;
-const codecs = createCodecs();
-
-interface WrittenBatch {
-  readonly partition: number;
-  /** Where its records lie in the file, and their number of bytes. */
-  readonly recordsAt: number;
-  readonly recordBytes: number;
-  readonly from: number;
-  readonly until: number;
-}
-
-interface WrittenCommit {
-  readonly sequence: number;
-  /** Position in the file. */
-  readonly at: number;
-  readonly length: number;
-  readonly batches: readonly WrittenBatch[];
-}
-
-/** Commits of the first lap, as they lie in the file. */
-function commitsOf(path: string): WrittenCommit[] {
-  const bytes = readFileSync(path);
-  const commits: WrittenCommit[] = [];
-  for (let at = ringStartBytes; at + pageBytes <= bytes.length; at += pageBytes) {
-    if (bytes.toString('latin1', at, at + 8) !== 'MRWALCMT') continue;
-    const batches: WrittenBatch[] = [];
-    for (let i = 0; i < bytes.readUInt32LE(at + 84); i++) {
-      const descriptor = at + commitHeaderBytes + i * descriptorBytes;
-      const header = descriptor + descriptorAt.header;
-      const from = Number(bytes.readBigInt64BE(header));
-      batches.push({
-        partition: bytes.readInt32LE(descriptor + descriptorAt.partition),
-        recordsAt: at + bytes.readUInt32LE(descriptor + descriptorAt.records),
-        recordBytes: bytes.readUInt32LE(descriptor + descriptorAt.length) - 61,
-        from,
-        until: from + bytes.readInt32BE(header + 23) + 1,
-      });
-    }
-    const sequence = Number(bytes.readBigUInt64LE(at + 56));
-    commits.push({ sequence, at, length: Number(bytes.readBigUInt64LE(at + 72)), batches });
-  }
-  return commits;
-}
-
-function change(path: string, what: (bytes: Buffer) => void): void {
-  const bytes = readFileSync(path);
-  what(bytes);
-  writeFileSync(path, bytes);
-}
-
-/** What a partition gives from its start to its end: records, and offsets that answered CORRUPT_MESSAGE. */
-async function survey(
-  connection: RawConnection,
-  partition: number,
-): Promise<{ records: ReadRecord[]; lost: number[]; end: number }> {
-  const records: ReadRecord[] = [];
-  const lost: number[] = [];
-  const cursor = new RecordCursor();
-  const end = await connection.listOffset(topic, partition, -1);
-  for (let offset = await connection.listOffset(topic, partition, -2); offset < end; ) {
-    const { errorCode, records: bytes } = await connection.fetch(topic, partition, offset, {
-      maxWaitMs: 5_000,
-    });
-    if (errorCode === corruptMessage) {
-      lost.push(offset++);
-      continue;
-    }
-    assert.equal(errorCode, 0, `fetch at ${offset}`);
-    assert.ok(bytes !== null && bytes.byteLength > 0, `nothing at ${offset} of ${end}`);
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    for (let at = 0; at < bytes.byteLength; at += batchBytesOf(view, at)) {
-      cursor.open(bytes as Uint8Array, at, batchBytesOf(view, at), codecs, 1 << 24);
-      while (cursor.next()) {
-        if (cursor.offset < offset) continue;
-        assert.equal(cursor.offset, offset, 'no record is passed over');
-        records.push({ offset, value: cursor.value()!.toString() });
-        offset = cursor.offset + 1;
-      }
-    }
-  }
-  return { records, lost, end };
-}
-
-const range = (from: number, end: number): number[] => Array.from({ length: end - from }, (_, i) => from + i);
-
 describe('salvage of a block WAL', { timeout: 240_000 }, () => {
   let bed: BrokerBed;
   afterEach(() => bed.dispose());
@@ -202,7 +109,7 @@ describe('salvage of a block WAL', { timeout: 240_000 }, () => {
       const connection = await bed.connect();
       for (const [partition, producer] of producers.entries()) {
         if (life === 'salvaged') await producer.assertWindow(connection);
-        const found = await survey(connection, partition);
+        const found = await survey(connection, topic, partition);
         assert.equal(found.end, producer.next, `${life}: end of ${partition}`);
         assert.deepEqual(found.lost, lost[partition], `${life}: lost of ${partition}`);
         const rest = values(producer.next, 0, producer.valueBytes).filter(
@@ -294,7 +201,7 @@ describe('salvage of a block WAL', { timeout: 240_000 }, () => {
         newest: 'may be missing',
       };
       assert.deepEqual(saidOf(partition), said);
-      assert.deepEqual((await survey(connection, partition)).records, values(end));
+      assert.deepEqual((await survey(connection, topic, partition)).records, values(end));
       // Offsets that are not there any more are given again, under the next epoch.
       producer.next = end;
       producer.batches.length--;
@@ -324,7 +231,7 @@ describe('salvage of a block WAL', { timeout: 240_000 }, () => {
     const connection = await bed.connect();
     for (const [partition, producer] of log.producers.entries()) {
       await producer.assertWindow(connection);
-      assert.deepEqual((await survey(connection, partition)).records, values(producer.next));
+      assert.deepEqual((await survey(connection, topic, partition)).records, values(producer.next));
     }
   });
 
@@ -373,10 +280,14 @@ describe('salvage of a block WAL', { timeout: 240_000 }, () => {
     const connection = await salvage(log.logId);
     const { from, until: behind } = commit.batches[0]!;
     await deleteRecords(connection, topic, from + 1);
-    assert.deepEqual((await survey(connection, 0)).lost, range(from + 1, behind));
+    assert.deepEqual((await survey(connection, topic, 0)).lost, range(from + 1, behind));
     await deleteRecords(connection, topic, behind);
     const { next } = log.producers[0]!;
-    assert.deepEqual(await survey(connection, 0), { records: values(next, behind), lost: [], end: next });
+    assert.deepEqual(await survey(connection, topic, 0), {
+      records: values(next, behind),
+      lost: [],
+      end: next,
+    });
   });
 
   test('a lost commit of group offsets: what was committed later counts, and the group loads', async () => {
@@ -408,7 +319,7 @@ describe('salvage of a block WAL', { timeout: 240_000 }, () => {
     const wals = bed.config().wals.map((wal) => ({ ...wal, location: place }));
     await bed.start({ salvageWals: [log.logId], wals });
     const [batch] = commit.batches;
-    const { lost, records } = await survey(await bed.connect(), 0);
+    const { lost, records } = await survey(await bed.connect(), topic, 0);
     assert.deepEqual(lost, range(batch!.from, batch!.until));
     assert.equal(records.length, log.producers[0]!.next - lost.length);
     assert.ok(logOf().path.startsWith(place));
@@ -460,7 +371,7 @@ describe('salvage of an object WAL', { timeout: 120_000 }, () => {
       if (life === 'stopped') assert.equal(await bed.stop(), 'clean');
       if (life !== 'salvaged') await bed.start({ takeOver: true });
       const connection = await bed.connect();
-      const found = await survey(connection, 0);
+      const found = await survey(connection, topic, 0);
       assert.deepEqual(found.lost, lost, `${life}: lost`);
       const rest = values(producer.next).filter(({ offset }) => !lost.includes(offset));
       assert.deepEqual(found.records, rest, `${life}: records`);
@@ -510,7 +421,7 @@ describe('salvage of an object WAL', { timeout: 120_000 }, () => {
     await other.start({ storeUrl: bed.storeUrl, takeOver: true, salvageWals: [log.logId] });
     await assert.rejects(log.producer.produce(await bed.connect(), 1));
     assert.equal(((await bed.broker.failed) as Error & { kind: string }).kind, 'fenced');
-    const found = await survey(await other.connect(), 0);
+    const found = await survey(await other.connect(), topic, 0);
     assert.deepEqual(found.lost, [8, 9]);
     assert.equal(found.end, 84);
   });
