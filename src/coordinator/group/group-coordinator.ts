@@ -64,7 +64,7 @@ export class GroupCoordinatorShard implements GroupCoordinator {
     if (this.#closed) return Promise.resolve();
     let owned = this.#owned.get(partition);
     if (owned === undefined) {
-      owned = { coordinator: this.#newCoordinator(partition), waiters: [], retry: null };
+      owned = { coordinator: this.#newCoordinator(partition, false), waiters: [], retry: null };
       this.#owned.set(partition, owned);
       this.#tryReplay(partition);
     }
@@ -97,12 +97,13 @@ export class GroupCoordinatorShard implements GroupCoordinator {
     return coordinatorPartition(groupId, this.#ports.settings.offsetsPartitions);
   }
 
-  #newCoordinator(partition: number): OffsetsPartitionCoordinator {
+  #newCoordinator(partition: number, afterFailure: boolean): OffsetsPartitionCoordinator {
     const coordinator: OffsetsPartitionCoordinator = new OffsetsPartitionCoordinator(
       partition,
       this.#countingPorts(),
       (error) => this.#reload(partition, coordinator, error),
       () => this.#settled(partition),
+      afterFailure,
     );
     return coordinator;
   }
@@ -141,7 +142,7 @@ export class GroupCoordinatorShard implements GroupCoordinator {
       error: error.message,
     });
     coordinator.close();
-    owned.coordinator = this.#newCoordinator(partition);
+    owned.coordinator = this.#newCoordinator(partition, true);
     this.#tryReplay(partition);
   }
 
@@ -162,7 +163,7 @@ export class GroupCoordinatorShard implements GroupCoordinator {
           error: error instanceof Error ? error.message : String(error),
         });
         coordinator.close();
-        owned.coordinator = this.#newCoordinator(partition);
+        owned.coordinator = this.#newCoordinator(partition, coordinator.afterFailure);
         owned.retry = this.#ports.clock.after(this.#ports.settings.reloadDelayMs, () => {
           owned.retry = null;
           this.#tryReplay(partition);

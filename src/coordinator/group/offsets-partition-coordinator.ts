@@ -37,6 +37,8 @@ interface PendingAppend {
 
 export class OffsetsPartitionCoordinator implements GroupHost, SnapshotHost {
   readonly partition: number;
+  /** The one before ended with an append that failed. */
+  readonly afterFailure: boolean;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -59,8 +61,10 @@ export class OffsetsPartitionCoordinator implements GroupHost, SnapshotHost {
     ports: CoordinatorPorts,
     onFailure: (error: Error) => void,
     onSettled: () => void,
+    afterFailure: boolean,
   ) {
     this.partition = partition;
+    this.afterFailure = afterFailure;
     this.clock = ports.clock;
     this.random = ports.random;
     this.logger = ports.logger;
@@ -223,7 +227,7 @@ export class OffsetsPartitionCoordinator implements GroupHost, SnapshotHost {
       restoreGroup(group, value);
     }
     this.loaded = true;
-    this.#snapshot.loaded(records, foreign > 0);
+    this.#snapshot.loaded(records, foreign > 0, this.afterFailure);
     this.#start();
     this.logger.debug('group coordinator loaded', {
       partition: this.partition,

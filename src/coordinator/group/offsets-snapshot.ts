@@ -53,15 +53,19 @@ export class OffsetsSnapshot {
     this.#nextAt = recordsMin;
   }
 
-  /** @param foreign records of other kinds are among them. */
-  loaded(records: number, foreign: boolean): void {
+  /**
+   * @param foreign records of other kinds are among them.
+   * @param afterFailure an append has failed, hence this load. A snapshot that is due waits for the next append: a log that
+   * takes none would fail it, and with it the load, at once and again and again.
+   */
+  loaded(records: number, foreign: boolean, afterFailure: boolean): void {
     this.#records = records;
     this.#foreign = foreign;
     if (records < this.#recordsMin) return;
     let live = 0;
     for (const _ of this.#liveRecords()) live++;
     this.#nextAt = this.#threshold(live);
-    this.#beginIfDue();
+    if (!afterFailure) this.#beginIfDue();
   }
 
   appended(records: number): void {
@@ -120,7 +124,7 @@ export class OffsetsSnapshot {
         if (this.#base < 0) this.#base = baseOffset;
         this.#step();
       },
-      // The partition is loaded anew, and asks then.
+      // The partition is loaded anew; the next append asks then.
       () => {},
     );
   }
