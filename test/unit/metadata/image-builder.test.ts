@@ -126,6 +126,52 @@ describe('cluster image', () => {
     assert.deepEqual(bases(builder, 1), [0, 20]);
   });
 
+  it('keeps what is below the log start until a state covers it, in the objects that it is merged into', () => {
+    const builder = built(
+      wal(),
+      topic(1),
+      open(1, 0, 0, 0),
+      ...[0, 1, 2].map((n) => upload(n, oid(n), range(1, 0, n * 10, n * 10 + 10))),
+      logStart(1, 0, 15),
+    );
+    const kept = () => partition(builder, 1).leftovers.map(({ objectId }) => objectId);
+    assert.deepEqual([kept(), bases(builder, 1)], [[oid(0)], [10, 20]]);
+    builder.apply([logStart(1, 0, 20)]);
+    const merged = { objectId: oid(9), size: 1, ranges: [range(1, 0, 0, 10), range(1, 0, 10, 30)] };
+    builder.apply([
+      { type: 'compacted', removed: [oid(0), oid(1), oid(2)], added: [merged], dueMs: 1 },
+      nobody(1, 0, 5),
+    ]);
+    assert.deepEqual([kept(), bases(builder, 1)], [[oid(9)], [10]]);
+    assert.deepEqual([...builder.image.leftoverObjects], [[oid(9), 1]]);
+    builder.apply([nobody(1, 0, 10)]);
+    assert.deepEqual([kept(), builder.image.leftoverObjects.size], [[], 0]);
+    // An older state than the present one changes nothing; one of a closed partition neither.
+    builder.apply([nobody(1, 0, 9)]);
+    assert.equal(partition(builder, 1).stateOffset, 10);
+    builder.apply([close(1, 0, 0, 30), nobody(1, 0, 40)]);
+    assert.equal(partition(builder, 1).stateOffset, 30);
+  });
+
+  it('knows nobody where a release that knew no leftovers let them go', () => {
+    const builder = built(
+      wal(),
+      topic(1),
+      open(1, 0, 0, 0),
+      ...[0, 1, 2].map((n) => upload(n, oid(n), range(1, 0, n * 10, n * 10 + 10))),
+      logStart(1, 0, 20),
+      { type: 'objectsDropped', objectIds: [oid(0), oid(1)], dueMs: 5 },
+    );
+    const { leftovers, stateOffset } = partition(builder, 1);
+    assert.deepEqual([leftovers, stateOffset, bases(builder, 1)], [[], 20, [20]]);
+    // The same, found in its snapshot.
+    partition(builder, 1).stateOffset = 0;
+    builder.forgetLostStates();
+    assert.equal(partition(builder, 1).stateOffset, 20);
+    builder.forgetLostStates();
+    assert.equal(partition(builder, 1).stateOffset, 20);
+  });
+
   it('merges configs by resource', () => {
     const set = (
       resource: 'topic' | 'broker',
