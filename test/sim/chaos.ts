@@ -38,7 +38,7 @@ export class Chaos {
     else if (roll < 39) await this.#crash('power failure');
     else if (roll < 49) await this.#stop();
     else if (roll < 69) await this.#mood();
-    else if (roll < 79) await (this.#sim.hasDisk ? this.#disk() : this.#takenOver());
+    else if (roll < 79) await this.#ofWal();
     else if (roll < 85) await this.#pause();
     else if (roll < 91) await this.#zombie();
     else if (roll < 94) await this.#refused();
@@ -101,8 +101,9 @@ export class Chaos {
       }
     }
     await world.sleep(this.#random.below(3_000));
-    if (this.#sim.hasDisk && this.#random.chance(0.08)) await this.#startWithoutDisk();
-    if (!this.#sim.hasDisk && this.#random.chance(0.4)) this.#move();
+    const { walKind } = this.#sim;
+    if (walKind === 'files' && this.#random.chance(0.08)) await this.#startWithoutDisk();
+    if (walKind !== 'files' && this.#random.chance(0.4)) this.#move();
     await this.#restart();
   }
 
@@ -121,8 +122,8 @@ export class Chaos {
   }
 
   async #bringUp(insist = false, abandonWals: readonly string[] = []): Promise<void> {
-    // Without a disk nothing but 30 s of silence tells that the owner is gone, or somebody who knows.
-    const takeOver = insist || (!this.#sim.hasDisk && this.#random.chance(0.5));
+    // What is not on one machine alone may have an owner on another: silence tells, or somebody who knows.
+    const takeOver = insist || (this.#sim.walKind !== 'files' && this.#random.chance(0.5));
     await this.#sim.bringUp(
       (broker) => {
         if (this.#random.chance(0.3))
@@ -177,6 +178,13 @@ export class Chaos {
     await this.#restart();
   }
 
+  /** What can go wrong with this kind of WAL. */
+  #ofWal(): Promise<void> {
+    const { walKind } = this.#sim;
+    if (walKind === 'objects' || (walKind === 'shared' && this.#random.chance(0.5))) return this.#takenOver();
+    return this.#disk();
+  }
+
   async #disk(): Promise<void> {
     const { world, cluster } = this.#sim;
     const broker = cluster.current!;
@@ -211,15 +219,16 @@ export class Chaos {
    * the old broker wakes up.
    */
   async #zombie(): Promise<void> {
-    const { world, cluster, disks, hasDisk } = this.#sim;
+    const { world, cluster, disks, walKind } = this.#sim;
     const zombie = cluster.current!;
     this.#note('zombie', zombie);
     cluster.close();
     zombie.superseded = true;
     zombie.life.pause();
     const machine = this.#sim.newMachine();
-    if (hasDisk) {
-      const { disk } = zombie;
+    const { disk } = zombie;
+    if (walKind === 'shared') disk.stalled(zombie.life);
+    if (walKind === 'files') {
       disk.processDied(zombie.life);
       disk.attached = machine;
       disks.set(machine, disk);
@@ -273,8 +282,10 @@ export class Chaos {
     const sameMachine = this.#random.chance(0.5);
     this.#note('second broker', first);
     const machine = sameMachine ? first.machine : this.#sim.newMachine();
-    const reason = sameMachine ? 'WAL_IN_USE' : 'WAL_MISSING';
-    await this.#mustBeRefused(machine, this.#sim.hasDisk ? [reason] : ['WAL_OWNER_ALIVE']);
+    const { walKind } = this.#sim;
+    const elsewhere = walKind === 'files' ? 'WAL_MISSING' : 'WAL_OWNER_ALIVE';
+    const here = walKind === 'objects' ? elsewhere : 'WAL_IN_USE';
+    await this.#mustBeRefused(machine, [sameMachine ? here : elsewhere]);
   }
 
   async #startWithoutDisk(): Promise<void> {
@@ -303,12 +314,12 @@ export class Chaos {
     this.#note('bit flip', broker);
     await this.#end(broker, 'killed');
     await world.sleep(500);
-    const { hasDisk } = this.#sim;
-    const flipped = hasDisk ? broker.disk.flipOld(5_000) : this.#sim.bucket.flipOldWal(5_000);
+    const inBucket = this.#sim.walKind === 'objects';
+    const flipped = inBucket ? this.#sim.bucket.flipOldWal(5_000) : broker.disk.flipOld(5_000);
     if (flipped === null) return this.#restart();
     world.trace(`bit flip in ${flipped.place}`);
     const next = this.#sim.newBroker(this.#sim.machine);
-    const outcome = await this.#sim.startOf(next, hasDisk ? {} : { takeOver: true });
+    const outcome = await this.#sim.startOf(next, inBucket ? { takeOver: true } : {});
     if (outcome.ok) {
       if ((await cluster.verify(next)) && next.failure === null) {
         next.onFailed = () => {};
@@ -329,7 +340,7 @@ export class Chaos {
 
   /** The machine is gone for good, its WALs with it (or they are given up though they are there): objects are all there is. */
   async #abandon(): Promise<void> {
-    const { world, cluster, shadow, bucket, hasDisk, model } = this.#sim;
+    const { world, cluster, shadow, bucket, walKind, model } = this.#sim;
     const broker = cluster.current!;
     const isLost = this.#random.chance(0.6);
     this.#note(isLost ? 'WAL lost, abandoned' : 'WAL abandoned', broker);
@@ -340,7 +351,8 @@ export class Chaos {
       .map(({ logId }) => logId);
     if (isLost) {
       this.#sim.machine = this.#sim.newMachine();
-      if (!hasDisk) for (const logId of logs) bucket.loseWal(logId);
+      if (walKind === 'objects') for (const logId of logs) bucket.loseWal(logId);
+      if (walKind === 'shared') broker.disk.files.clear();
       if (this.#random.chance(0.5)) await this.#mustBeRefused(this.#sim.machine, ['WAL_MISSING']);
     }
     for (const group of model.groups) group.giveUp();

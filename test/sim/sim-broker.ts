@@ -20,6 +20,7 @@ import { Life, type SimWorld } from './world.ts';
 
 export type WalShape =
   | { readonly kind: 'files' }
+  | { readonly kind: 'shared' }
   | {
       readonly kind: 'objects';
       readonly batchBytes: number;
@@ -29,7 +30,7 @@ export type WalShape =
 
 /** Sizes and rhythms of one seed. */
 export interface Shape {
-  /** Where the WAL is: files of the machine's disk, or objects in the bucket, which need no disk. */
+  /** Where the WAL is: files of the machine's disk, files that all machines reach, or objects in the bucket. */
   readonly wal: WalShape;
   readonly volumes: number;
   readonly walBytes: number;
@@ -53,9 +54,10 @@ export interface Shape {
 
 const KiB = 1024;
 
-/** A quarter has its WAL in the bucket. Drawn apart: the other choices are the same for each kind. */
+/** A quarter has its WAL in the bucket, a sixth on a shared disk. Drawn apart: the other choices are the same for each kind. */
 export function drawWal(random: SeededRandom): WalShape {
-  if (!random.chance(0.25)) return { kind: 'files' };
+  const roll = random.below(100);
+  if (roll >= 25) return { kind: roll < 42 ? 'shared' : 'files' };
   return {
     kind: 'objects',
     batchBytes: random.pick([32, 128, 4096]) * KiB,
@@ -120,7 +122,7 @@ export function configOf(shape: Shape, options: StartOptions = {}): BrokerConfig
     ...config,
     wals: Array.from({ length: shape.volumes }, (_, i) => ({
       ...config.wals[0]!,
-      location: wal.kind === 'objects' ? 'store:' : `/volumes/${i}`,
+      location: wal.kind === 'objects' ? 'store:' : `${wal.kind === 'shared' ? 'shared:' : ''}/volumes/${i}`,
       capacityBytes: shape.walBytes,
       lingerMs: shape.lingerMs,
       ...(wal.kind === 'objects' ? { objects: wal } : {}),
@@ -235,6 +237,7 @@ export class SimBroker {
       listeners: this.listeners,
       storage: {
         store: () => this.#store,
+        host: this.machine,
         volumeFiles: new SimVolumeFiles(life, this.disk, this.machine),
         walGrowth: shape.walGrowth,
         snapshotEntries: shape.snapshotEntries,
@@ -296,7 +299,9 @@ export class SimBroker {
     if (this.phase === 'down') return;
     this.phase = 'down';
     this.life.kill();
-    this.disk.powerFailed();
+    // A shared disk stays up.
+    if (this.disk.shared) this.disk.processDied(this.life);
+    else this.disk.powerFailed();
   }
 
   get image(): ClusterImage | null {

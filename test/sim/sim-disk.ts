@@ -34,7 +34,8 @@ export class SimFile {
   readonly volatile = new Map<number, Buffer>();
   /** Whose write left volatile sectors last. */
   volatileBy: Life | null = null;
-  lockedBy: Life | null = null;
+  /** By machine: one does not see another's locks. */
+  readonly locks = new Map<string, Life>();
   inFlight: InFlight[] = [];
   /** When each page was last written, ms. */
   readonly writtenAt = new Map<number, number>();
@@ -87,15 +88,18 @@ export class SimDisk {
   readonly files = new Map<string, SimFile>();
   readonly faults: DiskFaults = { slow: 1, failing: 0, hangMs: 0, full: false };
   attached: string;
+  /** Reached by all machines, as over NFS. */
+  readonly shared: boolean;
   writes = 0;
   syncs = 0;
   /** Told of every write before it begins. */
   onWrite: (path: string, position: number, bytes: Buffer) => void = () => {};
 
-  constructor(world: SimWorld, random: SeededRandom, machine: string) {
+  constructor(world: SimWorld, random: SeededRandom, machine: string, shared = false) {
     this.world = world;
     this.random = random;
     this.attached = machine;
+    this.shared = shared;
   }
 
   latency(bytes: number): number {
@@ -136,8 +140,18 @@ export class SimDisk {
           file.storeVolatile(life, write.position, write.bytes, this.tear(write.bytes.length / sectorBytes));
       }
       file.inFlight = file.inFlight.filter((each) => each.life !== life);
-      if (file.lockedBy === life) file.lockedBy = null;
+      for (const [machine, holder] of file.locks) if (holder === life) file.locks.delete(machine);
     }
+  }
+
+  /** A machine stands still; what it has sent to a shared disk may land all the same, at its own time. */
+  stalled(life: Life): void {
+    for (const file of this.files.values())
+      for (const write of file.inFlight.filter((each) => each.life === life))
+        if (this.random.chance(0.5))
+          this.world.after(this.random.below(5_000), () => {
+            if (file.inFlight.includes(write)) file.store(write.position, write.bytes);
+          });
   }
 
   /** Everything in caches is at risk, and so is what was under way. */
@@ -163,7 +177,7 @@ export class SimDisk {
         }
       }
       file.inFlight = [];
-      file.lockedBy = null;
+      file.locks.clear();
       for (const [sector, old] of file.volatile) {
         if (this.random.chance(0.5)) old.copy(file.bytes, sector * sectorBytes);
       }
@@ -212,7 +226,7 @@ class SimWalDevice implements WalDevice {
   }
 
   get #gone(): boolean {
-    return this.#disk.attached !== this.#machine;
+    return !this.#disk.shared && this.#disk.attached !== this.#machine;
   }
 
   write(plan: WritePlan, done: (error: Error | null) => void): void {
@@ -284,6 +298,13 @@ class SimWalDevice implements WalDevice {
     });
   }
 
+  reread(into: Buffer, position: number, done: (error: Error | null, bytes: number) => void): void {
+    this.read(into, position).then(
+      (bytes) => done(null, bytes),
+      (error: Error) => done(error, 0),
+    );
+  }
+
   sync(done: (error: Error | null) => void): void {
     this.#later('disk flush', 0, () => {
       this.#disk.syncs++;
@@ -343,14 +364,21 @@ export class SimVolumeFiles implements VolumeFiles {
 
   makeDirectory(): void {}
 
+  /** Whoever has it open goes on with it. */
+  remove(path: string): void {
+    this.#disk.files.delete(path);
+  }
+
   lock(path: string): LockAttempt {
     const file = this.#disk.files.get(path);
     if (file === undefined) return { release() {} };
-    if (file.lockedBy !== null && file.lockedBy !== this.#life) return { heldBy: file.lockedBy.name };
-    file.lockedBy = this.#life;
+    const { locks } = file;
+    const holder = locks.get(this.#machine);
+    if (holder !== undefined && holder !== this.#life) return { heldBy: holder.name };
+    locks.set(this.#machine, this.#life);
     return {
       release: () => {
-        if (file.lockedBy === this.#life && !this.#life.dead) file.lockedBy = null;
+        if (locks.get(this.#machine) === this.#life && !this.#life.dead) locks.delete(this.#machine);
       },
     };
   }
@@ -360,7 +388,7 @@ export class SimVolumeFiles implements VolumeFiles {
     if (file === undefined) {
       if (!create) throw failed(path, 'ENOENT');
       file = new SimFile();
-      file.lockedBy = this.#life;
+      file.locks.set(this.#machine, this.#life);
       this.#disk.files.set(path, file);
     }
     return new SimWalDevice(this.#life, this.#disk, this.#machine, path, file);

@@ -166,15 +166,17 @@ export class Simulation {
       this.world,
       this.world.random(concerns.disk + 50 * this.#diskConcern++),
       machine,
+      this.walKind === 'shared',
     );
     disk.onWrite = (_path, position, bytes) => this.shadow.onDiskWrite(position, bytes);
     return disk;
   }
 
-  /** A machine without any disk content. */
+  /** A machine without any disk content, but for a disk that all share. */
   newMachine(): string {
     const name = `m${++this.#machines}`;
-    this.disks.set(name, this.#newDisk(name));
+    const shared = this.walKind === 'shared';
+    this.disks.set(name, shared ? this.disks.get(this.machine)! : this.#newDisk(name));
     return name;
   }
 
@@ -191,8 +193,8 @@ export class Simulation {
     return broker.start(this.shape, concerns.lives + this.lives, options);
   }
 
-  get hasDisk(): boolean {
-    return this.shape.wal.kind === 'files';
+  get walKind(): Shape['wal']['kind'] {
+    return this.shape.wal.kind;
   }
 
   /**
