@@ -345,9 +345,10 @@ export class Consumer extends Client {
     if (placed.length === 0) return;
     const { timestamp } = this.random.pick(placed);
     const before = log.offsetAt(timestamp, log.start);
-    const start = Math.max(log.start, log.startAsked);
     const offset = await listOffset(connection, topic.name, index, timestamp);
     if (topic.deleted || topic.doubtful || offset < -1) return;
+    // As of now: records may have been deleted while the lookup was under way.
+    const start = Math.max(log.start, log.startAsked);
     // Batches that nobody has seen yet may be the first; a log start on its way may hide some.
     if (before >= 0 && offset === -1 && before >= start && log.retained)
       this.cluster.world.fail(`${log.name}: no record from ${timestamp} on, though ${before} is`);
