@@ -76,6 +76,8 @@ export interface ObjectsReport {
   readonly orphans: Sum;
   /** Some of their keys. */
   readonly orphanKeys: readonly string[];
+  /** Named by the metadata, and holding the newest state of producers whose records are below a log start. */
+  readonly leftovers: Sum;
 }
 
 export interface WalLeftovers {

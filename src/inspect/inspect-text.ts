@@ -80,6 +80,7 @@ function objectLines(report: BucketReport): string[] {
     `  several streams each       ${sum(objects.streamSet)}`,
     `  one stream each            ${sum(objects.stream)}`,
     `  named by manifests         ${sum(objects.manifest)}`,
+    `  kept for producers, too    ${sum(objects.leftovers)}`,
     `  on the way out             ${sum(objects.dropped)}, of which ${objects.due} are due`,
     `  named by nothing           ${sum(objects.orphans)}`,
     ...objects.orphanKeys.map((key) => `    ${key}`),

@@ -198,9 +198,17 @@ async function inspectObjects(
       due,
       orphans: orphans!,
       orphanKeys,
+      leftovers: leftoversOf(image),
     },
     foreign: foreign!,
   };
+}
+
+/** Objects that stay for producers whose records are below the log start. */
+function leftoversOf(image: ClusterImage | null): Tally {
+  const tally = new Tally();
+  for (const objectId of image?.leftoverObjects.keys() ?? []) tally.add(image!.objects.get(objectId)!.size);
+  return tally;
 }
 
 async function inspectManifests(

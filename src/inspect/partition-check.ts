@@ -1,4 +1,7 @@
-/** Whether a partition's ranges follow each other from its log start to its end, and its line in the report. */
+/**
+ * Whether a partition's ranges follow each other from its log start to its end, and from the newest state of producers on,
+ * and its line in the report.
+ */
 import type { ClusterImage, PartitionImage } from '../metadata/metadata-store.ts';
 import type { Manifest } from '../stream/manifest/manifest.ts';
 import type { PartitionReport, Problems } from './inspect-report.ts';
@@ -26,6 +29,14 @@ export function inspectPartition(
       problems.add(name, `object ${objectId} holds again what another holds`, null, twice);
     }
     at = Math.max(at, endOffset);
+  }
+  const known = Math.max(summary?.endOffset ?? 0, partition.stateOffset);
+  const [behind] = [...partition.leftovers, ...partition.objects].filter(
+    ({ endOffset }) => endOffset > known,
+  );
+  if (behind !== undefined && behind.baseOffset > known) {
+    const what = 'nothing says what producers did here: after a crash retries may be taken for new';
+    problems.add(name, what, null, `${name} offsets ${known} to ${behind.baseOffset - 1}`);
   }
   const unwritten = image.wals.get(partition.wal)?.state === 'open';
   if (

@@ -63,7 +63,8 @@ function uploadedBytes({ manifest, objects }: PartitionImage): number {
 }
 
 function uploadedEnd({ manifest, objects, startOffset }: PartitionImage): number {
-  return objects.at(-1)?.endOffset ?? manifest?.endOffset ?? startOffset;
+  // What lies below the log start is not counted, wherever it still is.
+  return Math.max(startOffset, objects.at(-1)?.endOffset ?? manifest?.endOffset ?? 0);
 }
 
 export function describeLogDirsHandler(
