@@ -35,9 +35,9 @@ describe('a write stuck in the kernel', { timeout: 120_000, skip: noHangingWrite
     const [host, port] = broker.bootstrap.split(':');
     connection = await RawConnection.connect({ host: host!, port: Number(port) });
   };
-  const begin = async (native: string): Promise<void> => {
+  const begin = async (native: string, waitMs = timeoutMs): Promise<void> => {
     broker = await BrokerProcess.start({
-      settings: { native, 'wal.write.timeout.ms': timeoutMs, 'wal.capacity': '64MiB' },
+      settings: { native, 'wal.write.timeout.ms': waitMs, 'wal.capacity': '64MiB' },
       env: writes.env,
     });
     await connect();
@@ -107,6 +107,17 @@ describe('a write stuck in the kernel', { timeout: 120_000, skip: noHangingWrite
       await again();
     });
   }
+
+  test('a stop before the time-out waits for it, then uploads what was acknowledged', async () => {
+    await begin(builds[0]!, 3_000);
+    writes.hanging = true;
+    const waiting = offer().catch(() => ErrorCode.NETWORK_EXCEPTION);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    const { code, signal } = await broker.stop();
+    assert.ok(code === 0 || signal === 'SIGTERM', broker.errors);
+    assert.notEqual(await waiting, ErrorCode.NONE);
+    await again();
+  });
 
   test('kill -9 meanwhile: nothing acknowledged is lost', async () => {
     await begin(builds[0]!);
