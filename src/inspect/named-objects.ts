@@ -43,7 +43,11 @@ export class NamedObjects {
   addImage(image: ClusterImage, wanted: (topicId: string) => boolean): void {
     for (const { objectId, size, ranges } of image.objects.values()) {
       if (image.dropped.has(objectId)) continue;
-      const ofInterest = ranges.some(({ topicId }) => wanted(topicId)) || image.stateObjects.has(objectId);
+      // Without ranges: states, also those that a newer one has replaced and the sweep has not dropped yet.
+      const ofInterest =
+        ranges.length === 0 ||
+        ranges.some(({ topicId }) => wanted(topicId)) ||
+        image.stateObjects.has(objectId);
       if (!ofInterest) continue;
       this.objects.set(objectId, { objectId, size, by: 'image', ranges: [...ranges], found: false });
     }
