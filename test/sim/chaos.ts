@@ -17,7 +17,8 @@ const fencedMsMax = 60_000;
 export class Chaos {
   readonly #sim: Simulation;
   readonly #random: SeededRandom;
-  #zombies = 0;
+  /** Brokers that somebody took over from and that do not know it yet, or have not ended. */
+  readonly #zombies = new Set<SimBroker>();
 
   constructor(simulation: Simulation) {
     this.#sim = simulation;
@@ -52,7 +53,7 @@ export class Chaos {
     bucket.mood = 'calm';
     for (const disk of disks.values())
       Object.assign(disk.faults, { slow: 1, failing: 0, hangMs: 0, full: false });
-    while (this.#zombies > 0 && world.violation === null) await world.sleep(1_000);
+    while (this.#zombies.size > 0 && world.violation === null) await world.sleep(1_000);
     if (world.violation !== null) return;
     const { current } = cluster;
     // A WAL whose epoch has ended refuses writes until the next start; so that the end is the same for all, one more.
@@ -234,7 +235,7 @@ export class Chaos {
       disks.set(machine, disk);
     }
     this.#sim.machine = machine;
-    this.#zombies++;
+    this.#zombies.add(zombie);
     world.after(this.#random.below(this.#random.chance(0.5) ? 500 : 30_000), () => {
       world.trace(`${zombie.life.name} wakes up`);
       zombie.life.resume();
@@ -251,7 +252,7 @@ export class Chaos {
     cluster.close();
     first.superseded = true;
     this.#sim.machine = this.#sim.newMachine();
-    this.#zombies++;
+    this.#zombies.add(first);
     void this.#outlive(first);
     await this.#bringUp(true);
   }
@@ -272,7 +273,7 @@ export class Chaos {
       await Promise.race([zombie.broker.abort(), world.sleep(5_000)]);
     }
     zombie.end();
-    this.#zombies--;
+    this.#zombies.delete(zombie);
   }
 
   /** Two brokers on one bucket: the second one must refuse, and write nothing. */
@@ -350,6 +351,8 @@ export class Chaos {
       .filter(({ state }) => state === 'open')
       .map(({ logId }) => logId);
     if (isLost) {
+      // With the log its fences are gone: whoever gives it up has to see that nobody writes to it any more.
+      for (const zombie of this.#zombies) zombie.end();
       this.#sim.machine = this.#sim.newMachine();
       if (walKind === 'objects') for (const logId of logs) bucket.loseWal(logId);
       if (walKind === 'shared') broker.disk.files.clear();
