@@ -3,21 +3,11 @@
  * makes perf-reports/README.md anew. Without names every scenario runs (about half an hour). The name storage-costs
  * stands for itself: it counts what storage costs (storage-costs.ts) and writes below perf-reports/storage-costs.
  * The name storage-paths measures what bytes to and from S3 cost (storage-paths.ts).
- *
- *   --list       print the scenarios' names
- *   --quick      the scenarios with floors only, a few seconds each
- *   --kafka      Apache Kafka's scenarios too (needs Java and its jars; see test/support/clients)
- *   --no-micro, --no-starts, --no-brokers   leave a part out
- *   --no-fill    leave free memory as it is (see fill-memory.ts)
- *   --threads N  shards of the broker (default: cores - 1)
- *   --gb X       bytes of the measured part of large batches (default 2; small requests: half, at most --seconds)
- *   --seconds S  the measured part of a scenario ends here at the latest (default 30)
- *   --out FILE   another file for the report; '-' prints the tables only
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { commandLine } from '../tools/command-line.ts';
 import { runScenario } from './broker-bench.ts';
 import { environment } from './environment.ts';
 import { fillMemory } from './fill-memory.ts';
@@ -42,22 +32,30 @@ const GB = 1e9;
 /** More than the log cache of the start profile: every segment of the arena has been used once. */
 const warmGb = 1.6;
 
-const { values: flags, positionals: names } = parseArgs({
-  allowPositionals: true,
-  allowNegative: true,
-  options: {
-    list: { type: 'boolean', default: false },
-    quick: { type: 'boolean', default: false },
-    kafka: { type: 'boolean', default: false },
-    micro: { type: 'boolean', default: true },
-    starts: { type: 'boolean', default: true },
-    brokers: { type: 'boolean', default: true },
-    fill: { type: 'boolean', default: true },
-    threads: { type: 'string', default: String(Math.max(1, availableParallelism() - 1)) },
-    gb: { type: 'string', default: '2' },
-    seconds: { type: 'string', default: '30' },
-    out: { type: 'string' },
-  },
+const usage = `npm run bench -- [options] [part of a scenario's name ... | storage-costs | storage-paths]
+
+  --list       print the scenarios' names
+  --quick      the scenarios with floors only, a few seconds each
+  --kafka      Apache Kafka's scenarios too (needs Java and its jars; see test/support/clients)
+  --no-micro, --no-starts, --no-brokers   leave a part out
+  --no-fill    leave free memory as it is (see fill-memory.ts)
+  --threads N  shards of the broker (default: cores - 1)
+  --gb X       bytes of the measured part of large batches (default 2; small requests: half, at most --seconds)
+  --seconds S  the measured part of a scenario ends here at the latest (default 30)
+  --out FILE   another file for the report; '-' prints the tables only`;
+
+const { values: flags, positionals: names } = commandLine(usage, {
+  list: { type: 'boolean', default: false },
+  quick: { type: 'boolean', default: false },
+  kafka: { type: 'boolean', default: false },
+  micro: { type: 'boolean', default: true },
+  starts: { type: 'boolean', default: true },
+  brokers: { type: 'boolean', default: true },
+  fill: { type: 'boolean', default: true },
+  threads: { type: 'string', default: String(Math.max(1, availableParallelism() - 1)) },
+  gb: { type: 'string', default: '2' },
+  seconds: { type: 'string', default: '30' },
+  out: { type: 'string' },
 });
 
 const say = (line: string) => process.stdout.write(`${line}\n`);

@@ -1,13 +1,13 @@
 /**
- * `npm run test:long -- [--seed N] [--kills N] NAME ...`: runs long scripts one after the other and writes
+ * `npm run test:long -- [options] NAME ...`: runs long scripts one after the other and writes
  * test/results/<NAME>.json and .txt with commit, date and machine. Without names it lists what there is; `all` runs
  * everything. Exit code 1 when one fails; what a machine cannot offer is skipped by name.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { environment } from '../bench/environment.ts';
+import { commandLine } from '../tools/command-line.ts';
 import { abuse } from './long/abuse.ts';
 import { coldReaders } from './long/cold-readers.ts';
 import { drainScript } from './long/drain.ts';
@@ -38,19 +38,27 @@ const scripts: readonly LongScript[] = [
 ];
 const resultsDir = 'test/results';
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    seed: { type: 'string' },
-    kills: { type: 'string' },
-    gb: { type: 'string' },
-    store: { type: 'string' },
-    seeds: { type: 'string' },
-    minutes: { type: 'string' },
-    only: { type: 'string' },
-    judges: { type: 'string' },
-    list: { type: 'boolean' },
-  },
+const usage = `npm run test:long -- [options] NAME ...   (no name: what there is; all: everything)
+
+  --list         print the names
+  --gb X         10⁹ bytes to produce (replay, cold-readers, s3-moves)
+  --kills N      times to end a broker (kills)
+  --store NAME   one store only: file or s3 (cold-readers)
+  --seeds N, --minutes M   how much to simulate (sim); seeds for each planted bug (mutants)
+  --seed N       what is random begins here (abuse, kills); replay one seed with its trace (sim)
+  --only TEXT    planted bugs whose name has this; leaves no result (mutants)
+  --judges last  ask seeds before the test that a planted bug names (mutants)`;
+
+const { values, positionals } = commandLine(usage, {
+  seed: { type: 'string' },
+  kills: { type: 'string' },
+  gb: { type: 'string' },
+  store: { type: 'string' },
+  seeds: { type: 'string' },
+  minutes: { type: 'string' },
+  only: { type: 'string' },
+  judges: { type: 'string' },
+  list: { type: 'boolean' },
 });
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
