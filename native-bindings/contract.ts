@@ -102,7 +102,6 @@ export interface NativeBindings extends FileCalls, ChecksumCalls {
   listenTcp(host: string, port: number, backlog: number): { fd: number; port: number };
   /** Takes over the listening descriptor and accepts in this thread's loop. */
   createAcceptor(listenFd: number, onConnection: OnConnection, onShortage: OnShortage): Acceptor;
-  setNoDelay(fd: number): void;
   closeFd(fd: number): void;
   createEventFd(): number;
   /** May be called from any thread. */

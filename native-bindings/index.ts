@@ -45,7 +45,6 @@ interface Addon {
   exitNow(code: number): void;
   listenTcp(host: string, port: number, backlog: number): number;
   localPort(fd: number): number;
-  setNoDelay(fd: number): number;
   watchListener(fd: number, callback: (fd: number, address: string, last: number) => void): number;
   setPaused(watcher: number, paused: boolean): number;
   createEventFd(): number;
@@ -233,11 +232,6 @@ class CheckedBindings implements NativeBindings {
       else onShortage(systemErrorCode(fd), last);
     });
     return new NativeWatcher(this.#addon, checked('poll', id));
-  }
-
-  setNoDelay(fd: number): void {
-    checkFd(fd);
-    checked('setsockopt', this.#addon.setNoDelay(fd));
   }
 
   createEventFd(): number {

@@ -9,7 +9,6 @@
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -82,13 +81,6 @@ napi_value localPort(napi_env env, napi_callback_info info) {
   if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) < 0) return number(env, -errno);
   // Both families keep the port in the same place.
   return number(env, ntohs(reinterpret_cast<sockaddr_in*>(&address)->sin_port));
-}
-
-napi_value setNoDelay(napi_env env, napi_callback_info info) {
-  const Call<1> call(env, info);
-  const int on = 1;
-  const int fd = static_cast<int>(integerOf(env, call[0]));
-  return number(env, setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) == 0 ? 0 : -errno);
 }
 
 bool isShortage(int error) { return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM; }
@@ -198,8 +190,10 @@ napi_value setPaused(napi_env env, napi_callback_info info) {
 }
 
 constexpr Function kFunctions[] = {
-    {"listenTcp", listenTcp},         {"localPort", localPort}, {"setNoDelay", setNoDelay},
-    {"watchListener", watchListener}, {"setPaused", setPaused},
+    {"listenTcp", listenTcp},
+    {"localPort", localPort},
+    {"watchListener", watchListener},
+    {"setPaused", setPaused},
 };
 
 }  // namespace

@@ -33,7 +33,6 @@ test('many connections are accepted, each once, with their addresses', async (t)
   const seen = new Map<number, number>();
   const { port } = serve(t, (fd, address, remotePort) => {
     assert.equal(address, '127.0.0.1');
-    native.setNoDelay(fd);
     seen.set(remotePort, fd);
   });
   const sockets = await Promise.all(Array.from({ length: 300 }, () => dial(port)));
