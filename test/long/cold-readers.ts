@@ -3,7 +3,10 @@
  * producer's acknowledgements, and how many bytes come from the store for each byte that readers get. On the file store
  * and on an S3 server; readers that start together, and one after the other.
  *
- *   fill ─► stop, start (nothing in the log cache) ─► alone ─► ten together ─► ten staggered ─► alone again
+ *   fill ─► stop, start (nothing in the log cache) ─► alone ─► ten together ─► ten staggered ─► ten paced ─► alone again
+ *
+ * Readers without a pace take all the processor time that a small machine has: what they do to the producer is then the
+ * system's scheduling. Paced ones leave some, and what is left is the broker's doing.
  *
  * Bound on memory: the arena (512 MiB, both caches in it) and 512 MiB for heaps, threads and code.
  */
@@ -31,6 +34,8 @@ const producedPerSecond = 20e6;
 const pacedBatchBytes = 60_000;
 const aloneMs = 12_000;
 const staggerMs = 300;
+/** Of each reader: together fifteen times what is produced. */
+const pacedPerSecond = 30e6;
 /** Bytes from the store per byte served, of readers that start together. */
 const sharedMax = 0.35;
 const replayMsMax = 240_000;
@@ -224,6 +229,8 @@ async function runOn(store: Store, context: LongContext, gb: number): Promise<Ru
     const together = await run.phase('ten together', () => run.replay(plan, digests));
     context.say(`${store.name}: ten together in ${together.seconds.toFixed(1)} s`);
     await run.phase('ten staggered', () => run.replay({ ...plan, staggerMs }, digests));
+    const paced = { ...plan, bytesPerSecond: pacedPerSecond };
+    await run.phase('ten paced', () => run.replay(paced, digests));
     await run.phase('alone again', alone);
     await producer.stop();
     if (producer.failure !== null) run.faults.push(`the producer failed: ${producer.failure.message}`);
@@ -287,7 +294,7 @@ async function run(context: LongContext): Promise<LongOutcome> {
   const only = context.option('store');
   const faults: string[] = [];
   const summary: string[] = [];
-  const data: Record<string, unknown> = { gb, readers, producedPerSecond, staggerMs };
+  const data: Record<string, unknown> = { gb, readers, producedPerSecond, pacedPerSecond, staggerMs };
   const measure = async (store: Store): Promise<void> => {
     const result = await runOn(store, context, gb);
     faults.push(...result.faults.map((fault) => `${store.name}: ${fault}`));

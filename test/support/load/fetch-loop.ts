@@ -16,6 +16,8 @@ export interface FetchLoopOptions {
   readonly maxWaitMs?: number;
   readonly partitionMaxBytes?: number;
   readonly maxBytes?: number;
+  /** Reads no faster than this on average: the next fetch waits. */
+  readonly bytesPerSecond?: number;
   /** Asks again for what the broker could not read from its store in time, as stock clients do; counted in `late`. */
   readonly patient?: boolean;
   /** Whole batches of one partition from one answer, in order, valid during the call. */
@@ -39,6 +41,7 @@ export class FetchLoop {
   /** Partitions to name in the next fetch: their offset moved. */
   #changed: Set<number>;
   #stopped = false;
+  readonly #begunAt = performance.now();
   #finish!: (error?: Error) => void;
 
   private constructor(options: FetchLoopOptions, connection: RawConnection) {
@@ -117,10 +120,22 @@ export class FetchLoop {
             }
           }
         }
-        this.#fetch();
+        this.#fetchInTime();
       },
       (error) => this.#finish(error),
     );
+  }
+
+  #fetchInTime(): void {
+    const { bytesPerSecond } = this.#options;
+    const aheadMs =
+      bytesPerSecond === undefined
+        ? 0
+        : (this.bytes / bytesPerSecond) * 1000 - (performance.now() - this.#begunAt);
+    if (aheadMs < 1) return this.#fetch();
+    setTimeout(() => {
+      if (!this.#stopped) this.#fetch();
+    }, aheadMs);
   }
 
   #restartSession(): void {

@@ -18,6 +18,8 @@ export interface ReplayPlan {
   /** Between the starts of two readers. */
   readonly staggerMs: number;
   readonly timeoutMs: number;
+  /** Of each reader; as fast as they can without. */
+  readonly bytesPerSecond?: number;
 }
 
 export interface ReplayResult {
@@ -56,6 +58,7 @@ async function replayOne(plan: ReplayPlan): Promise<{ digests: string[]; seconds
     address: plan.address,
     topic: plan.topic,
     partitions: new Map(plan.ends.map((_, partition) => [partition, 0])),
+    ...(plan.bytesPerSecond === undefined ? {} : { bytesPerSecond: plan.bytesPerSecond }),
     onRecords: (partition, records) => {
       const view = new DataView(records.buffer, records.byteOffset, records.byteLength);
       let last = -1;
