@@ -526,6 +526,12 @@ export class RunningBroker {
     this.aborted = true;
     const letGo = keepAlive();
     this.listeners.close();
+    // What they have under way fails with the store below them; nothing of theirs begins any more.
+    const services: (BackgroundService | UploadCoordinator | undefined)[] = [
+      this.uploads,
+      ...this.background,
+    ];
+    for (const service of services) service?.stop().catch(() => {});
     await this.release(false);
     letGo();
   }
