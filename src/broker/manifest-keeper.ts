@@ -10,10 +10,11 @@
  * streams in a pass, the rest in the next one. A crash repeats at most a look.
  */
 import type { ClusterImage, MetadataStore, StreamObject } from '../metadata/metadata-store.ts';
-import type { Clock, Timer } from '../ports/clock.ts';
+import type { Clock } from '../ports/clock.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { ManifestWriter } from '../stream/manifest/manifest-writer.ts';
 import type { BackgroundService } from './background.ts';
+import { Passes } from './passes.ts';
 
 export interface ManifestKeeperDeps {
   readonly metadata: MetadataStore;
@@ -52,23 +53,17 @@ export function finishedRanges(
 
 export class ManifestKeeper implements BackgroundService {
   private readonly deps: ManifestKeeperDeps;
-  private timer: Timer | null = null;
-  private running: Promise<void> = Promise.resolve();
-  private stopped = false;
+  private readonly passes: Passes;
   /** Objects handed over. */
   adopted = 0;
 
   constructor(deps: ManifestKeeperDeps) {
     this.deps = deps;
+    this.passes = new Passes(deps.clock, () => this.pass().then(() => deps.intervalMs));
   }
 
   start(): void {
-    const { clock, intervalMs } = this.deps;
-    this.timer = clock.after(intervalMs, () => {
-      this.running = this.pass().finally(() => {
-        if (!this.stopped) this.start();
-      });
-    });
+    this.passes.start(this.deps.intervalMs);
   }
 
   /** Never rejects. */
@@ -79,7 +74,7 @@ export class ManifestKeeper implements BackgroundService {
     for (const topic of [...metadata.image.topicsById.values()]) {
       for (const { topicId, partition, objects } of [...topic.partitions]) {
         if (++turn % partitionsPerTurn === 0) await new Promise<void>((resolve) => clock.soon(resolve));
-        if (this.stopped || steps >= stepsPerPass) return;
+        if (this.passes.stopped || steps >= stepsPerPass) return;
         if (objects.length < batchMin) continue;
         if (finishedRanges(objects, metadata.image, doneBytesMin).length < batchMin) continue;
         steps++;
@@ -122,8 +117,6 @@ export class ManifestKeeper implements BackgroundService {
   }
 
   async stop(): Promise<void> {
-    this.stopped = true;
-    this.timer?.cancel();
-    await this.running;
+    await this.passes.stop();
   }
 }

@@ -12,13 +12,14 @@
  * before it ends within seconds.
  */
 import type { ManifestName, MetadataStore } from '../metadata/metadata-store.ts';
-import type { Clock, Timer } from '../ports/clock.ts';
+import type { Clock } from '../ports/clock.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { hasCode } from '../store/store-errors.ts';
 import { manifestKey, manifestPrefix, parseManifestKey } from '../stream/manifest/manifest.ts';
 import type { ManifestCache } from '../stream/manifest/manifest-cache.ts';
 import { objectKey } from '../stream/objects/object-format.ts';
+import { Passes } from './passes.ts';
 
 export interface SweepDeps {
   readonly metadata: MetadataStore;
@@ -41,29 +42,24 @@ const retiredMax = 200;
 
 export class ObjectSweep {
   private readonly deps: SweepDeps;
-  private timer: Timer | null = null;
-  private running: Promise<void> = Promise.resolve();
-  private stopped = false;
+  private readonly passes: Passes;
   /** Objects and manifest files. */
   deleted = 0;
 
   constructor(deps: SweepDeps) {
     this.deps = deps;
+    this.passes = new Passes(deps.clock, () => this.pass().then(() => everyMs));
   }
 
   start(): void {
-    this.timer = this.deps.clock.after(everyMs, () => {
-      this.running = this.pass().finally(() => {
-        if (!this.stopped) this.start();
-      });
-    });
+    this.passes.start(everyMs);
   }
 
   /** Puts on the way out what nothing names, and deletes what is due now. Never rejects. */
   async pass(): Promise<void> {
     await this.drop();
     await this.retire();
-    for (let batch = 0; batch < batchesMax && !this.stopped; batch++)
+    for (let batch = 0; batch < batchesMax && !this.passes.stopped; batch++)
       if ((await this.delete()) < passMax) return;
   }
 
@@ -120,7 +116,7 @@ export class ObjectSweep {
     const { metadata, logger } = this.deps;
     const last = [...metadata.image.deletedManifests.values()].slice(0, retiredMax);
     for (const name of last) {
-      if (this.stopped) return;
+      if (this.passes.stopped) return;
       try {
         await this.retireOne(name);
       } catch (error) {
@@ -182,8 +178,6 @@ export class ObjectSweep {
   }
 
   async stop(): Promise<void> {
-    this.stopped = true;
-    this.timer?.cancel();
-    await this.running;
+    await this.passes.stop();
   }
 }

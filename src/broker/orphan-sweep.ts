@@ -19,7 +19,7 @@
  * Bounds: `requestsPerPass` reads and listings in a pass, one page of names in memory; ids as in object-id-set.ts.
  */
 import type { ClusterImage, ManifestName, MetadataStore } from '../metadata/metadata-store.ts';
-import type { Clock, Timer } from '../ports/clock.ts';
+import type { Clock } from '../ports/clock.ts';
 import type { Logger } from '../ports/logger.ts';
 import { streamKey } from '../ports/stream-id.ts';
 import type { ObjectInfo, ObjectStore } from '../store/object-store.ts';
@@ -29,6 +29,7 @@ import type { ManifestCache } from '../stream/manifest/manifest-cache.ts';
 import { objectKey } from '../stream/objects/object-format.ts';
 import type { BackgroundService } from './background.ts';
 import { ObjectIdSet } from './object-id-set.ts';
+import { Passes } from './passes.ts';
 
 export interface OrphanSweepDeps {
   readonly metadata: MetadataStore;
@@ -68,10 +69,8 @@ const storeSkewMs = 60_000;
 export class OrphanSweep implements BackgroundService {
   private readonly deps: OrphanSweepDeps;
   private readonly beganAt: number;
-  private timer: Timer | null = null;
-  private running: Promise<void> = Promise.resolve();
+  private readonly passes: Passes;
   private passing: Promise<boolean> | null = null;
-  private stopped = false;
   private round: Round | null = null;
   rounds = 0;
   failures = 0;
@@ -82,20 +81,14 @@ export class OrphanSweep implements BackgroundService {
 
   constructor(deps: OrphanSweepDeps) {
     this.deps = deps;
+    this.passes = new Passes(deps.clock, async () =>
+      (await this.pass()) ? Math.min(passPauseMs, deps.intervalMs) : deps.intervalMs,
+    );
     this.beganAt = deps.clock.monotonic();
   }
 
   start(): void {
-    this.schedule(this.deps.intervalMs);
-  }
-
-  private schedule(delayMs: number): void {
-    this.timer = this.deps.clock.after(delayMs, () => {
-      this.running = this.pass().then((more) => {
-        if (!this.stopped)
-          this.schedule(more ? Math.min(passPauseMs, this.deps.intervalMs) : this.deps.intervalMs);
-      });
-    });
+    this.passes.start(this.deps.intervalMs);
   }
 
   /** True when the round goes on. Never rejects: a round that fails is begun anew. Joins the pass under way. */
@@ -130,9 +123,7 @@ export class OrphanSweep implements BackgroundService {
   }
 
   async stop(): Promise<void> {
-    this.stopped = true;
-    this.timer?.cancel();
-    await this.running;
+    await this.passes.stop();
   }
 
   private begin(): Round {
@@ -151,18 +142,18 @@ export class OrphanSweep implements BackgroundService {
   /** Goes on with the round as far as the requests of one pass reach; true when it is over. */
   private async work(round: Round): Promise<boolean> {
     let requests = 0;
-    while (round.phase === 'names' && requests < requestsPerPass && !this.stopped) {
+    while (round.phase === 'names' && requests < requestsPerPass && !this.passes.stopped) {
       const batch = round.unread.splice(0, manifestsAtOnce);
       requests += batch.length;
       await Promise.all(batch.map((stream) => this.readNames(round, stream)));
       if (round.unread.length === 0) round.phase = 'data';
     }
-    if (requests >= requestsPerPass || this.stopped) return false;
+    if (requests >= requestsPerPass || this.passes.stopped) return false;
     const nowMs = await this.storeNow();
     // What this life wrote is not older than the life itself.
     const lifeMs = nowMs - (this.deps.clock.monotonic() - this.beganAt) - storeSkewMs;
     const olderThan = nowMs - this.deps.graceMs;
-    for (; requests < requestsPerPass && !this.stopped; requests++) {
+    for (; requests < requestsPerPass && !this.passes.stopped; requests++) {
       if (round.phase === 'data') await this.sweepObjects(round, olderThan);
       else if (round.phase === 'manifest') await this.sweepManifests(round, Math.min(olderThan, lifeMs));
       else if (await this.sweepUploads(round, olderThan)) return true;

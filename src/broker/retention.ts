@@ -11,13 +11,14 @@
  * between any two steps repeats at most the look.
  */
 import type { MetadataStore, PartitionImage, TopicImage } from '../metadata/metadata-store.ts';
-import type { Clock, Timer } from '../ports/clock.ts';
+import type { Clock } from '../ports/clock.ts';
 import type { Logger } from '../ports/logger.ts';
 import { streamKey } from '../ports/stream-id.ts';
 import { hasCode } from '../store/store-errors.ts';
 import type { ManifestCache } from '../stream/manifest/manifest-cache.ts';
 import type { ManifestStep, ManifestWriter, StreamView } from '../stream/manifest/manifest-writer.ts';
 import type { BackgroundService } from './background.ts';
+import { Passes } from './passes.ts';
 import { type RetainedPart, type RetentionRules, retainedFrom } from './retention-plan.ts';
 
 export interface RetentionDeps {
@@ -61,9 +62,7 @@ function oldestOf(parts: readonly RetainedPart[], startOffset: number): number {
 
 export class Retention implements BackgroundService {
   private readonly deps: RetentionDeps;
-  private timer: Timer | null = null;
-  private running: Promise<void> = Promise.resolve();
-  private stopped = false;
+  private readonly passes: Passes;
   private readonly seen = new Map<string, Seen>();
   /** Log starts moved, and objects taken out of manifests. */
   moves = 0;
@@ -71,18 +70,11 @@ export class Retention implements BackgroundService {
 
   constructor(deps: RetentionDeps) {
     this.deps = deps;
+    this.passes = new Passes(deps.clock, async () => ((await this.pass()) ? soonMs : deps.intervalMs));
   }
 
   start(): void {
-    this.schedule(this.deps.intervalMs);
-  }
-
-  private schedule(delayMs: number): void {
-    this.timer = this.deps.clock.after(delayMs, () => {
-      this.running = this.pass().then((more) => {
-        if (!this.stopped) this.schedule(more ? soonMs : this.deps.intervalMs);
-      });
-    });
+    this.passes.start(this.deps.intervalMs);
   }
 
   /** True when the bound ended it and there is more to do. Never rejects. */
@@ -107,14 +99,14 @@ export class Retention implements BackgroundService {
         objects: this.dropped - before.dropped,
         ms: Math.round(clock.monotonic() - began),
       });
-    if (this.moves > before.moves && !this.stopped) await this.deps.keepStates?.();
+    if (this.moves > before.moves && !this.passes.stopped) await this.deps.keepStates?.();
     return !whole;
   }
 
   private async moveAll(moves: readonly Move[], atOnce: number): Promise<void> {
     let next = 0;
     const lane = async (): Promise<void> => {
-      while (next < moves.length && !this.stopped) {
+      while (next < moves.length && !this.passes.stopped) {
         const { partition, rules } = moves[next++]!;
         await this.move(partition, rules).catch((error: unknown) => {
           this.deps.logger.warn('old records could not be let go; the next pass tries again', {
@@ -137,7 +129,7 @@ export class Retention implements BackgroundService {
       const rules = rulesOf(topic);
       for (const partition of [...topic.partitions]) {
         if (++turn % partitionsPerTurn === 0) await new Promise<void>((resolve) => clock.soon(resolve));
-        if (this.stopped) return true;
+        if (this.passes.stopped) return true;
         if (partition.manifest !== null) alive.add(streamKey(topic.topicId, partition.partition));
         if (!this.isDue(partition, rules)) continue;
         if (moves.length >= movesPerPass) return false;
@@ -234,8 +226,6 @@ export class Retention implements BackgroundService {
   }
 
   async stop(): Promise<void> {
-    this.stopped = true;
-    this.timer?.cancel();
-    await this.running;
+    await this.passes.stop();
   }
 }

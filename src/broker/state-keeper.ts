@@ -11,7 +11,7 @@
  * names, for the sweep of orphans.
  */
 import type { MetadataChange, MetadataStore } from '../metadata/metadata-store.ts';
-import type { Clock, Timer } from '../ports/clock.ts';
+import type { Clock } from '../ports/clock.ts';
 import { errorFromWire } from '../ports/errors.ts';
 import type { Logger } from '../ports/logger.ts';
 import { hasCode } from '../store/store-errors.ts';
@@ -19,6 +19,7 @@ import { stateBytes } from '../stream/objects/object-sections.ts';
 import type { StreamState, UploadPlan, UploadResult } from '../stream/objects/objects.ts';
 import type { BackgroundService } from './background.ts';
 import type { ObjectIds } from './object-ids.ts';
+import { Passes } from './passes.ts';
 import type { StreamName } from './shard-api.ts';
 
 export interface StateKeeperDeps {
@@ -47,24 +48,18 @@ type Named = Extract<MetadataChange, { type: 'states' }>['streams'][number];
 
 export class StateKeeper implements BackgroundService {
   private readonly deps: StateKeeperDeps;
-  private timer: Timer | null = null;
-  private running: Promise<void> = Promise.resolve();
+  private readonly passes: Passes;
   private current: Promise<void> | null = null;
-  private stopped = false;
   /** States stored since the start. */
   stored = 0;
 
   constructor(deps: StateKeeperDeps) {
     this.deps = deps;
+    this.passes = new Passes(deps.clock, () => this.pass().then(() => deps.intervalMs));
   }
 
   start(): void {
-    const { clock, intervalMs } = this.deps;
-    this.timer = clock.after(intervalMs, () => {
-      this.running = this.pass().finally(() => {
-        if (!this.stopped) this.start();
-      });
-    });
+    this.passes.start(this.deps.intervalMs);
   }
 
   /** Joins the pass under way, if any. Never rejects. */
@@ -80,7 +75,7 @@ export class StateKeeper implements BackgroundService {
     let states: StreamState[] = [];
     let bytes = 0;
     try {
-      for (let at = 0; at < due.length && !this.stopped; at += streamsPerCall) {
+      for (let at = 0; at < due.length && !this.passes.stopped; at += streamsPerCall) {
         const some = due.slice(at, at + streamsPerCall);
         for (const shard of this.deps.shards) {
           for (const state of await shard.states(some)) {
@@ -93,7 +88,7 @@ export class StateKeeper implements BackgroundService {
         states = [];
         bytes = 0;
       }
-      if (states.length > 0 && !this.stopped) await this.store(states);
+      if (states.length > 0 && !this.passes.stopped) await this.store(states);
     } catch (error) {
       this.deps.logger.warn('states of producers could not be stored; the next pass tries again', {
         streams: due.length,
@@ -160,9 +155,7 @@ export class StateKeeper implements BackgroundService {
   }
 
   async stop(): Promise<void> {
-    this.stopped = true;
-    this.timer?.cancel();
-    await this.running;
+    await this.passes.stop();
     await this.current;
   }
 }

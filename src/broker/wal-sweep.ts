@@ -17,7 +17,7 @@
  * Bounds: names of one log at a time in memory; 16 replaced numbers per seal of the log.
  */
 import type { MetadataStore, WalRecord } from '../metadata/metadata-store.ts';
-import type { Clock, Timer } from '../ports/clock.ts';
+import type { Clock } from '../ports/clock.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { Random } from '../ports/random.ts';
 import type { Crc32c } from '../protocol/records/crc32c.ts';
@@ -28,6 +28,7 @@ import { sequencedHeaderBytes } from '../store/sequenced-object.ts';
 import { ObjectWalRecovery } from '../stream/wal/object-wal-recovery.ts';
 import { storeClock } from '../stream/wal/sign-of-life.ts';
 import type { BackgroundService } from './background.ts';
+import { Passes } from './passes.ts';
 
 export interface WalSweepDeps {
   readonly metadata: MetadataStore;
@@ -62,9 +63,7 @@ interface Names {
 
 export class WalSweep implements BackgroundService {
   private readonly deps: WalSweepDeps;
-  private timer: Timer | null = null;
-  private running: Promise<void> = Promise.resolve();
-  private stopped = false;
+  private readonly passes: Passes;
   /** Logs that could not be swept the last time: said once, not every round. */
   private readonly failing = new Set<string>();
   failures = 0;
@@ -72,30 +71,21 @@ export class WalSweep implements BackgroundService {
 
   constructor(deps: WalSweepDeps) {
     this.deps = deps;
+    this.passes = new Passes(deps.clock, () => this.pass().then(() => deps.intervalMs));
   }
 
   start(): void {
-    this.schedule(Math.min(firstMs, this.deps.intervalMs));
-  }
-
-  private schedule(delayMs: number): void {
-    this.timer = this.deps.clock.after(delayMs, () => {
-      this.running = this.pass().then(() => {
-        if (!this.stopped) this.schedule(this.deps.intervalMs);
-      });
-    });
+    this.passes.start(Math.min(firstMs, this.deps.intervalMs));
   }
 
   async stop(): Promise<void> {
-    this.stopped = true;
-    this.timer?.cancel();
-    await this.running;
+    await this.passes.stop();
   }
 
   /** One look at every log that is not in use. Never rejects: what fails is tried again in the next round. */
   async pass(): Promise<void> {
     for (const wal of [...this.deps.metadata.image.wals.values()]) {
-      if (this.stopped) return;
+      if (this.passes.stopped) return;
       if (wal.kind !== 'object' || wal.state === 'open') continue;
       try {
         await this.sweep(wal);
