@@ -11,8 +11,8 @@ import type { RecoveredBatches } from '../stream/wal/recovered-batches.ts';
 import { recoverWal } from '../stream/wal/recovery.ts';
 import type { WalConfig } from './broker-config.ts';
 import { committedEnd } from './recovery.ts';
-import { sharedPath } from './shared-volume.ts';
-import { locationKind, type VolumeDeps } from './volume.ts';
+import { pathOf } from './shared-volume.ts';
+import type { VolumeDeps } from './volume.ts';
 
 /** Partitions named; the rest is counted. */
 const linesMax = 1_000;
@@ -69,7 +69,7 @@ async function readLog(
     if (url !== null) await store.close();
     return batches;
   }
-  const path = locationKind(wal.location) === 'shared' ? sharedPath(wal.location) : wal.location;
+  const path = pathOf(wal.location);
   if (wal.kind !== 'block' || !files.exists(path)) return null;
   const device = files.open(path, { create: false });
   try {

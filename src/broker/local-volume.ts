@@ -17,7 +17,7 @@ import type { WalRecord } from '../metadata/metadata-store.ts';
 import { readFence } from '../stream/wal/fence-page.ts';
 import { readSuperblock } from '../stream/wal/recovery.ts';
 import type { WalConfig } from './broker-config.ts';
-import { newLogId, refused, type Volume, type VolumeDeps } from './volume.ts';
+import { blockVolume, newLogId, refused, type Volume, type VolumeDeps } from './volume.ts';
 import { isWalFile, refuseOld, refuseStrangers, refuseUsed } from './wal-files.ts';
 
 type Lock = Extract<LockAttempt, { readonly release: () => void }>;
@@ -124,25 +124,12 @@ async function openAt(
   deps: VolumeDeps,
   lock: Lock,
 ): Promise<Volume> {
-  const { path, record, predecessors } = at;
+  const { path, record } = at;
   try {
     const existed = deps.files.exists(path);
     if (existed && record === null) await refuseUsed(path, clusterId, deps);
     const device = existed ? deps.files.open(path, { create: false }) : null;
-    const volume: Volume = {
-      ...at,
-      kind: 'block',
-      device,
-      bytes: null,
-      recovered: null,
-      objects: null,
-      fence: null,
-      release() {
-        void volume.device?.close();
-        lock.release();
-        for (const predecessor of predecessors) predecessor.release();
-      },
-    };
+    const volume = blockVolume(at, device, () => lock.release());
     if (device !== null && record?.state === 'open') {
       try {
         await refuseOld(record, path, device, deps);

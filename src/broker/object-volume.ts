@@ -47,7 +47,7 @@ export async function openObjectVolume(
       }
     }
     if (record?.state === 'open' && !deps.takeOver) await awaitSilence(entries, { ...deps, logId });
-    return {
+    const volume: Volume = {
       index,
       config,
       kind: 'object',
@@ -62,8 +62,10 @@ export async function openObjectVolume(
       predecessors: [],
       release() {
         if (!own) void store.close().catch(() => {});
+        for (const predecessor of volume.predecessors) predecessor.release();
       },
     };
+    return volume;
   } catch (error) {
     if (!own) await store.close().catch(() => {});
     throw error;

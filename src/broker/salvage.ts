@@ -19,8 +19,8 @@ import { type RecoveredWal, recoverWal } from '../stream/wal/recovery.ts';
 import { storeUrlOf } from './abandoned-offsets.ts';
 import type { WalConfig } from './broker-config.ts';
 import { claimObjectVolume, openObjectVolume, recoverObjectVolume } from './object-volume.ts';
-import { claimPredecessor, openPredecessor, sharedPath } from './shared-volume.ts';
-import { locationKind, missingWal, refused, type Volume, type VolumeDeps } from './volume.ts';
+import { claimPredecessor, openPredecessor, pathOf } from './shared-volume.ts';
+import { blockVolume, locationKind, missingWal, refused, type Volume, type VolumeDeps } from './volume.ts';
 import type { VolumeFiles } from './volume-files.ts';
 
 /**
@@ -80,16 +80,12 @@ function recordOf(logId: string, recorded: readonly WalRecord[], abandon: Readon
   throw refused('WAL_SALVAGE', `there is no write-ahead log ${logId} to salvage; in use: ${known}`);
 }
 
-function pathOf({ location }: WalRecord): string {
-  return locationKind(location) === 'shared' ? sharedPath(location) : resolve(location);
-}
-
 /** Why no volume takes a log that is in use: it is not there, or other logs in use have its place. */
 export function notTaken(wal: WalRecord, open: readonly WalRecord[], files: VolumeFiles): MillraceError {
   const placeOf = (record: WalRecord): string =>
-    record.kind === 'object' ? record.location : dirname(pathOf(record));
+    record.kind === 'object' ? record.location : dirname(pathOf(record.location));
   const here = open.filter((record) => placeOf(record) === placeOf(wal));
-  const gone = here.some((record) => record.kind === 'block' && !files.exists(pathOf(record)));
+  const gone = here.some((record) => record.kind === 'block' && !files.exists(pathOf(record.location)));
   if (gone || here.length < 2) return missingWal(wal);
   const ids = here.map(({ logId }) => logId).join(', ');
   return refused(
@@ -105,8 +101,7 @@ function placeOf(record: WalRecord, configs: readonly WalConfig[]): number {
     if (record.kind === 'object') return location === record.location;
     const kind = locationKind(location);
     if (kind !== locationKind(record.location)) return false;
-    if (kind === 'shared') return sharedPath(location) === dirname(sharedPath(record.location));
-    return resolve(location) === dirname(resolve(record.location));
+    return pathOf(location) === dirname(pathOf(record.location));
   });
   return Math.max(0, index);
 }
@@ -145,24 +140,13 @@ function openBlock(
     throw refused('WAL_IN_USE', `the write-ahead log ${path} is in use by ${lock.heldBy}; stop that broker`);
   try {
     const device = files.open(path, { create: false });
-    return {
-      index,
-      config,
-      kind: 'block',
-      logId: record.logId,
-      path,
-      record,
+    const volume = blockVolume(
+      { index, config, logId: record.logId, path, record, predecessors: [] },
       device,
-      bytes: device,
-      recovered: null,
-      objects: null,
-      fence: null,
-      predecessors: [],
-      release() {
-        void device.close();
-        lock.release();
-      },
-    };
+      () => lock.release(),
+    );
+    volume.bytes = device;
+    return volume;
   } catch (error) {
     lock.release();
     throw error;
@@ -218,14 +202,4 @@ export async function claimSalvaged(
   else await claimPredecessor(volume, clusterId, deps);
   // Fencing looks at commits, not at the payload of all.
   if (volume.recovered!.state !== 'damaged') volume.recovered = withDamage(volume.recovered!, reasons);
-}
-
-/** From now on the log belongs to the volume in whose place it lies. */
-export function adopt(volume: Volume, salvaged: Volume): void {
-  const { release } = volume;
-  volume.predecessors.push(salvaged);
-  volume.release = () => {
-    release.call(volume);
-    salvaged.release();
-  };
 }

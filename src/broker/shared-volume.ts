@@ -15,6 +15,7 @@ import { readSuperblock, recoverWal } from '../stream/wal/recovery.ts';
 import type { WalDevice } from '../stream/wal/wal-device.ts';
 import type { WalConfig } from './broker-config.ts';
 import {
+  blockVolume,
   judgeRecovered,
   locationKind,
   missingWal,
@@ -35,9 +36,14 @@ export function isShared(volume: Volume): boolean {
   return locationKind(volume.path) === 'shared';
 }
 
+/** Path of a block log's file, device or directory, wherever its location says that it lies. */
+export function pathOf(location: string): string {
+  return locationKind(location) === 'shared' ? sharedPath(location) : resolve(location);
+}
+
 /** Path of a block volume's file or device. */
 export function volumePath(volume: Volume): string {
-  return isShared(volume) ? sharedPath(volume.path) : volume.path;
+  return pathOf(volume.path);
 }
 
 /** What the metadata records of this directory. */
@@ -76,26 +82,9 @@ export async function openSharedVolume(
     const path = join(directory, `${logId}.wal`);
     const lock = deps.files.lock(path);
     if ('heldBy' in lock) throw inUse(path, lock.heldBy);
-    const volume: Volume = {
-      index,
-      config,
-      kind: 'block',
-      logId,
-      path: `${scheme}${path}`,
-      record: reusable,
-      device: reusable === null ? null : openDirect(path, deps, false),
-      bytes: null,
-      recovered: null,
-      objects: null,
-      fence: null,
-      predecessors,
-      release() {
-        void volume.device?.close();
-        lock.release();
-        for (const predecessor of predecessors) predecessor.release();
-      },
-    };
-    return volume;
+    const device = reusable === null ? null : openDirect(path, deps, false);
+    const at = { index, config, logId, path: `${scheme}${path}`, record: reusable, predecessors };
+    return blockVolume(at, device, () => lock.release());
   } catch (error) {
     for (const predecessor of predecessors) predecessor.release();
     throw error;
@@ -122,24 +111,9 @@ export async function openPredecessor(
   const unlock = 'heldBy' in lock ? () => {} : lock.release;
   try {
     const device = openDirect(path, deps, false);
-    const volume: Volume = {
-      index,
-      config,
-      kind: 'block',
-      logId: record.logId,
-      path: record.location,
-      record,
-      device,
-      bytes: device,
-      recovered: null,
-      objects: null,
-      fence: null,
-      predecessors: [],
-      release() {
-        void device.close();
-        unlock();
-      },
-    };
+    const at = { index, config, logId: record.logId, path: record.location, record, predecessors: [] };
+    const volume = blockVolume(at, device, unlock);
+    volume.bytes = device;
     if (!deps.takeOver) await refuseOtherMachine(volume, deps);
     return volume;
   } catch (error) {
@@ -213,7 +187,7 @@ export function removeRetired(
   const here = new Set(volumes.filter(isInDirectory).map((volume) => dirname(volumePath(volume))));
   return [...image.wals.values()].filter((record) => {
     if (record.state !== 'empty' || record.kind !== 'block') return false;
-    const path = record.location.startsWith(scheme) ? sharedPath(record.location) : resolve(record.location);
+    const path = pathOf(record.location);
     if (!here.has(dirname(path)) || volumes.some(({ logId }) => logId === record.logId)) return false;
     if (deps.files.remove === undefined) return false;
     try {

@@ -69,6 +69,32 @@ export interface Volume {
   release(): void;
 }
 
+/**
+ * A block volume with its file or device, null where none is made yet. Letting it go closes that and unlocks it, its
+ * predecessors with it.
+ */
+export function blockVolume(
+  at: Pick<Volume, 'index' | 'config' | 'logId' | 'path' | 'record' | 'predecessors'>,
+  device: WalDevice | null,
+  unlock: () => void,
+): Volume {
+  const volume: Volume = {
+    ...at,
+    kind: 'block',
+    device,
+    bytes: null,
+    recovered: null,
+    objects: null,
+    fence: null,
+    release() {
+      void volume.device?.close();
+      unlock();
+      for (const predecessor of volume.predecessors) predecessor.release();
+    },
+  };
+  return volume;
+}
+
 export function refused(code: string, message: string): MillraceError {
   return new MillraceError('invalid', code, message);
 }

@@ -6,7 +6,7 @@
  * second file may, and it must be as new as the metadata know it (`refuseOld`). A copy made while its broker ran, and before
  * that broker's next upload, cannot be told from the log itself.
  */
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { WalRecord } from '../metadata/metadata-store.ts';
 import { MillraceError } from '../ports/errors.ts';
 import { hasCode } from '../store/store-errors.ts';
@@ -15,13 +15,8 @@ import { readSuperblock, recoverWal } from '../stream/wal/recovery.ts';
 import type { WalDevice } from '../stream/wal/wal-device.ts';
 import type { Superblock } from '../stream/wal/wal-format.ts';
 import type { WalConfig } from './broker-config.ts';
-import { sharedPath } from './shared-volume.ts';
+import { pathOf } from './shared-volume.ts';
 import { locationKind, refused, type VolumeDeps } from './volume.ts';
-
-/** Path of a block log's file or device. */
-export function pathOf(location: string): string {
-  return locationKind(location) === 'shared' ? sharedPath(location) : resolve(location);
-}
 
 /** Whether a location names the file or device itself, not a directory. */
 export function isWalFile(path: string, deps: VolumeDeps): boolean {

@@ -13,7 +13,7 @@ import {
   openObjectVolume,
   recoverObjectVolume,
 } from './object-volume.ts';
-import { adopt, claimSalvaged, notTaken, openSalvaged } from './salvage.ts';
+import { claimSalvaged, notTaken, openSalvaged } from './salvage.ts';
 import {
   claimPredecessor,
   fenceOwn,
@@ -45,7 +45,7 @@ export async function openVolumes(
     }
     while (salvaged.length > 0) {
       const log = salvaged.pop()!;
-      adopt(volumes[log.index]!, log);
+      volumes[log.index]!.predecessors.push(log);
     }
     for (const wal of open) {
       if (!isTaken(wal, volumes)) throw notTaken(wal, open, deps.files);
@@ -105,7 +105,9 @@ function memoryVolume(index: number, config: WalConfig, deps: VolumeDeps): Volum
     objects: null,
     fence: null,
     predecessors: [],
-    release() {},
+    release() {
+      for (const predecessor of this.predecessors) predecessor.release();
+    },
   };
 }
 
