@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { ConditionChecker } from '../../src/metadata/conditions.ts';
 import { ImageBuilder } from '../../src/metadata/image-builder.ts';
-import type { MetadataChange, ObjectRecord } from '../../src/metadata/metadata-store.ts';
+import type { ClusterImage, MetadataChange, ObjectRecord } from '../../src/metadata/metadata-store.ts';
 import { MillraceError } from '../../src/ports/errors.ts';
 import { streamKey } from '../../src/ports/stream-id.ts';
 import { batchBytesOf, lastOffsetOf } from '../../src/protocol/records/batch-header.ts';
@@ -152,17 +152,7 @@ export class CompactionWorld {
 
   /** Stores that nobody wrote whom one would have to remember, in place of what is below log starts. */
   keepStates(): void {
-    const streams = [...this.image.topicsById.values()].flatMap(({ partitions }) =>
-      partitions
-        .filter(({ leftovers }) => leftovers.length > 0)
-        .map(({ topicId, partition, startOffset }) => ({
-          topicId,
-          partition,
-          offset: startOffset,
-          stateObject: '',
-        })),
-    );
-    this.commit([{ type: 'states', objects: [], streams }]);
+    this.commit([{ type: 'states', objects: [], streams: emptyStates(this.image) }]);
   }
 
   commit(changes: readonly MetadataChange[]): void {
@@ -345,3 +335,17 @@ export function shapesOf(random: SeededRandom, bytes: number, epoch = 0): BatchS
 }
 
 export { compactionLimits };
+
+/** For each stream with something kept below its log start: that there is nobody to remember. */
+export function emptyStates(image: ClusterImage) {
+  return [...image.topicsById.values()].flatMap(({ partitions }) =>
+    partitions
+      .filter(({ leftovers }) => leftovers.length > 0)
+      .map(({ topicId, partition, startOffset }) => ({
+        topicId,
+        partition,
+        offset: startOffset,
+        stateObject: '',
+      })),
+  );
+}

@@ -8,6 +8,7 @@ import { type LogFields, type Logger, silentLogger } from '../../../src/ports/lo
 import type { ObjectStore, PutOptions } from '../../../src/store/object-store.ts';
 import { manifestKey } from '../../../src/stream/manifest/manifest.ts';
 import { objectKey } from '../../../src/stream/objects/object-format.ts';
+import { emptyStates } from '../../support/compaction-world.ts';
 import { PassingStore } from '../../support/fault-store.ts';
 import { settle } from '../../support/store-fixtures.ts';
 import { id, logStart, oid } from '../metadata/fixtures.ts';
@@ -46,16 +47,7 @@ class World extends ManifestWorld {
   /** Stands in for the state keeper: nobody has written whom one would have to remember. */
   async keepStates(): Promise<void> {
     const { metadata } = this;
-    const streams = [...metadata.image.topicsById.values()].flatMap(({ partitions }) =>
-      partitions
-        .filter(({ leftovers }) => leftovers.length > 0)
-        .map(({ topicId, partition, startOffset }) => ({
-          topicId,
-          partition,
-          offset: startOffset,
-          stateObject: '',
-        })),
-    );
+    const streams = emptyStates(metadata.image);
     if (streams.length > 0) await metadata.commit([{ type: 'states', objects: [], streams }]);
   }
 
