@@ -96,7 +96,7 @@ export function createWalStats(): SharedArrayBuffer {
   return new SharedArrayBuffer(walStatDoubles * Float64Array.BYTES_PER_ELEMENT);
 }
 
-/** Control calls; the thread polls for them between commits, so main rings the doorbell after posting. */
+/** Control calls; the thread takes them between commits and before it sleeps, so main rings the doorbell after posting. */
 export type WalCall =
   | { readonly id: number; readonly method: 'status' }
   | { readonly id: number; readonly method: 'trim'; readonly cut: WalCut }

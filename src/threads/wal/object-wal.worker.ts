@@ -51,7 +51,6 @@ const sources = data.lanes.map((lane) => {
     new Ring(lane.appends),
     new Ring(lane.completions),
     attachDoorbell(lane.shardBell, native),
-    true,
   );
   pump.addSource(source);
   return source;
@@ -68,6 +67,7 @@ let timer: Timer | null = null;
 function turn(): void {
   let behind = false;
   for (const source of sources) {
+    source.look();
     source.tell();
     behind ||= source.behind;
   }

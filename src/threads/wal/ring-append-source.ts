@@ -8,27 +8,30 @@ export class RingAppendSource implements AppendSource {
   private readonly completions: RingProducer;
   private readonly bell: Doorbell;
   private through = 0;
-  readonly #pipelined: boolean;
-  /** What waiting() last said, less what was consumed since. */
+  /** What look() found, less what was consumed since. */
   #known = 0;
   /** Commits not yet told because the shard's ring was full: (through, sequence) pairs, sequence 0 = failed. */
   private readonly untold: number[] = [];
 
-  /** @param pipelined the writer takes more while commits are under way, so new appends must show behind those. */
-  constructor(appends: RingConsumer, completions: RingProducer, bell: Doorbell, pipelined = false) {
-    this.#pipelined = pipelined;
+  constructor(appends: RingConsumer, completions: RingProducer, bell: Doorbell) {
     this.appends = appends;
     this.completions = completions;
     this.bell = bell;
   }
 
-  waiting(): number {
-    if (!this.#pipelined) return this.appends.available();
+  /**
+   * Reads the ring anew and notes what is there: once a turn, before the writer looks, so that what comes later is fresh.
+   * A writer that takes more while commits are under way finds new appends behind those only through this.
+   */
+  look(): void {
     this.#known = this.appends.availableNow();
-    return this.#known;
   }
 
-  /** True when appends have come since waiting() was last asked. */
+  waiting(): number {
+    return this.appends.available();
+  }
+
+  /** True when appends have come since look(). */
   get fresh(): boolean {
     return this.appends.availableNow() > this.#known;
   }

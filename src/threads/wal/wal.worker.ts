@@ -1,7 +1,4 @@
-/**
- * Entry of a WAL thread: a blocking loop around one WalWriter. Takes appends from the shards' rings, answers control
- * calls between commits, sleeps on its doorbell when there is nothing to write.
- */
+/** Entry of a WAL thread: makes one WalWriter over the volume's file and runs the thread's loop around it (wal-loop.ts). */
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { threadNative } from '../../broker/thread-native.ts';
 import { DelayedWalDevice } from '../../stream/wal/delayed-wal-device.ts';
@@ -17,6 +14,7 @@ import { Ring } from '../memory/ring.ts';
 import { BlockingWaiter } from '../memory/waiter.ts';
 import type { WalCall, WalWorkerData } from './contract.ts';
 import { RingAppendSource } from './ring-append-source.ts';
+import { WalLoop } from './wal-loop.ts';
 import { WalPort } from './wal-port.ts';
 import { WatchedWrites } from './write-watch.ts';
 
@@ -71,35 +69,19 @@ const sources = data.lanes.map((lane) => {
   writer.addSource(source);
   return source;
 });
-const waiter = new BlockingWaiter(data.bell);
-const calls: WalCall[] = [];
 let stopping = false;
-
 const answers = new WalPort(port, writer, data.stats, () => {
   stopping = true;
   void file.close();
 });
-const pending = (): boolean => sources.some((source) => source.waiting() > 0);
+const loop = new WalLoop({
+  pump: writer,
+  sources,
+  waiter: new BlockingWaiter(data.bell),
+  clock,
+  takeCall: () => receiveMessageOnPort(port)?.message as WalCall | undefined,
+  answers,
+  watch,
+});
 
-while (!stopping) {
-  for (
-    let message = receiveMessageOnPort(port);
-    message !== undefined;
-    message = receiveMessageOnPort(port)
-  ) {
-    calls.push(message.message as WalCall);
-  }
-  let behind = false;
-  for (const source of sources) {
-    source.tell();
-    behind ||= source.behind;
-  }
-  // A cut given to an upload must not hold commits that a shard has not been told of.
-  if (!behind) watch.publish(writer.status);
-  for (let left = behind ? 0 : calls.length; left > 0; left--) answers.serve(calls.shift()!);
-  const more = writer.nudge();
-  answers.publish();
-  if (more || stopping) continue;
-  const sleep = Math.min(writer.wakeAt - clock.monotonic(), behind ? 1 : 1000);
-  if (sleep > 0) waiter.wait(() => pending() && writer.wakeAt === Number.POSITIVE_INFINITY, sleep);
-}
+while (!stopping) loop.turn(() => stopping);
