@@ -388,6 +388,9 @@ export class PartitionLog implements PartitionHandle {
   moveStart(startOffset: number): void {
     if (startOffset <= this.startOffset) return;
     this.startOffset = startOffset;
+    // Epochs that lie below the start as a whole are forgotten here as in the metadata.
+    const covering = this.epochs.findLastIndex((epoch) => epoch.startOffset <= startOffset);
+    if (covering > 0) this.epochs.splice(0, covering);
     this.touch();
   }
 
@@ -413,20 +416,17 @@ export class PartitionLog implements PartitionHandle {
     return this.highWatermark;
   }
 
-  /** KIP-320: largest epoch ≤ asked and the offset where it ended; −1/−1 when there is none. */
+  /**
+   * KIP-320: the largest epoch ≤ asked and the offset where it ended. An epoch older than all that are known ended where
+   * the first of them begins: its records are deleted, or it wrote none. −1/−1 for an epoch that is yet to come.
+   */
   endOffsetForEpoch(epoch: number): { epoch: number; endOffset: number } {
+    if (epoch < 0 || epoch > this.leaderEpoch) return { epoch: -1, endOffset: -1 };
     if (epoch === this.leaderEpoch) return { epoch, endOffset: this.highWatermark };
-    if (epoch > this.leaderEpoch) return { epoch: -1, endOffset: -1 };
-    for (let i = this.epochs.length - 1; i >= 0; i--) {
-      const candidate = this.epochs[i]!;
-      if (candidate.epoch > epoch) continue;
-      const next = this.epochs[i + 1];
-      return {
-        epoch: candidate.epoch,
-        endOffset: next === undefined ? this.highWatermark : next.startOffset,
-      };
-    }
-    return { epoch: -1, endOffset: -1 };
+    const at = this.epochs.findLastIndex((known) => known.epoch <= epoch);
+    const next = this.epochs[at + 1];
+    const endOffset = next === undefined ? this.highWatermark : Math.max(next.startOffset, this.startOffset);
+    return { epoch: at < 0 ? epoch : this.epochs[at]!.epoch, endOffset };
   }
 
   /** Epoch that wrote the offset, for ListOffsets answers. */

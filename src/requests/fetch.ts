@@ -72,6 +72,11 @@ function failed(error: number): ReadResult {
   return { ...emptyResult, error };
 }
 
+function withoutRecords(handle: PartitionHandle): ReadResult {
+  const { highWatermark, lastStableOffset, startOffset } = handle;
+  return { error: 0, highWatermark, lastStableOffset, startOffset, records: null };
+}
+
 class FetchCall implements ReadSink {
   private readonly deps: FetchDeps;
   private readonly context: RequestContext;
@@ -203,7 +208,12 @@ class FetchCall implements ReadSink {
     const reserve = limit;
     this.reserved += reserve;
     this.reserves[index] = reserve;
-    if (partition.lastFetchedEpoch >= 0 && partition.lastFetchedEpoch !== handle.leaderEpoch) {
+    // Within the epoch in force histories can part only at the end of the log.
+    const { fetchOffset, lastFetchedEpoch } = partition;
+    if (
+      lastFetchedEpoch >= 0 &&
+      (lastFetchedEpoch !== handle.leaderEpoch || fetchOffset > handle.highWatermark)
+    ) {
       this.checkDivergence(partition, handle, index, () =>
         handle.read(partition.fetchOffset, limit, atLeastOne, readBy, this, index),
       );
@@ -214,32 +224,42 @@ class FetchCall implements ReadSink {
 
   private readonly reserves: number[] = [];
 
-  /** KIP-320: compares the epoch of the client's last record with our history. */
+  /**
+   * KIP-320: compares the epoch of the client's last record with our history. As in Kafka an offset below the log start
+   * is out of range whether or not the histories diverge, and so is an epoch that was never heard of.
+   */
   private checkDivergence(
     partition: SessionPartition,
     handle: PartitionHandle,
     index: number,
     go: () => void,
   ): void {
-    handle.query(offsetQuery.epochEnd, partition.lastFetchedEpoch, (error, endOffset, _timestamp, epoch) => {
+    const { fetchOffset, lastFetchedEpoch } = partition;
+    handle.query(offsetQuery.epochEnd, lastFetchedEpoch, (error, endOffset, _timestamp, epoch) => {
       if (error !== 0 || epoch < 0) {
         this.onRead(index, failed(error !== 0 ? error : ErrorCode.OFFSET_OUT_OF_RANGE));
-      } else if (epoch < partition.lastFetchedEpoch || endOffset < partition.fetchOffset) {
-        this.onRead(
-          index,
-          {
-            error: 0,
-            highWatermark: handle.highWatermark,
-            lastStableOffset: handle.lastStableOffset,
-            startOffset: handle.startOffset,
-            records: null,
-          },
-          { epoch, endOffset },
-        );
-      } else {
+      } else if (epoch === lastFetchedEpoch && endOffset >= fetchOffset) {
         go();
+      } else if (handle.refresh === undefined) {
+        this.onDiverged(index, handle, { epoch, endOffset });
+      } else {
+        handle.refresh((failure) => {
+          if (failure !== 0) this.onRead(index, failed(failure));
+          else this.onDiverged(index, handle, { epoch, endOffset });
+        });
       }
     });
+  }
+
+  /** The client truncates to where the histories part and fetches again; `handle` is up to date. */
+  private onDiverged(
+    index: number,
+    handle: PartitionHandle,
+    diverging: NonNullable<Outcome['diverging']>,
+  ): void {
+    const below = this.reading[index]!.fetchOffset < handle.startOffset;
+    if (below) this.onRead(index, failed(ErrorCode.OFFSET_OUT_OF_RANGE));
+    else this.onRead(index, withoutRecords(handle), diverging);
   }
 
   caller(): ReadCaller {
@@ -367,17 +387,7 @@ class FetchCall implements ReadSink {
     const { handle } = partition;
     if (handle === null)
       return this.render({ partition, result: failed(this.resolve(partition)), diverging: null })!;
-    return this.render({
-      partition,
-      result: {
-        error: 0,
-        highWatermark: handle.highWatermark,
-        lastStableOffset: handle.lastStableOffset,
-        startOffset: handle.startOffset,
-        records: null,
-      },
-      diverging: null,
-    })!;
+    return this.render({ partition, result: withoutRecords(handle), diverging: null })!;
   }
 
   /** One partition of the answer, or null when an incremental answer may leave it out. */

@@ -1,9 +1,10 @@
 /**
  * OffsetForLeaderEpoch (key 23), versions 0–4.
  *
- * Per partition the largest epoch that is not above the asked one and its end offset; −1/−1 when there is none or the
- * asked one is newer than ours. v0 leaves the epoch out of the answer. From v2 the client's own leader epoch is compared:
- * FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH. Omitted: replicas (ReplicaId is ignored).
+ * Per partition the largest epoch that is not above the asked one and its end offset; for one older than all that are
+ * known, itself and the offset where they begin; −1/−1 when the asked one is newer than ours. v0 leaves the epoch out of
+ * the answer. From v2 the client's own leader epoch is compared: FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH.
+ * Omitted: replicas (ReplicaId is ignored).
  */
 import { offsetQuery } from '../log/partition-handle.ts';
 import {

@@ -2,6 +2,7 @@
  * Bugs to plant, one at a time, in a copy of the compiled product: each is a change of text in one file. The text must be
  * there exactly once, or the suite fails: whoever changes the code that a mutant changes, adapts the mutant.
  */
+import { requestMutants } from './request-mutants.ts';
 import { storageMutants } from './storage-mutants.ts';
 import { walMutants } from './wal-mutants.ts';
 
@@ -15,4 +16,4 @@ export interface Mutant {
   readonly judge?: string;
 }
 
-export const mutants: readonly Mutant[] = [...walMutants, ...storageMutants];
+export const mutants: readonly Mutant[] = [...walMutants, ...storageMutants, ...requestMutants];

@@ -51,6 +51,26 @@ describe('write-ahead log trouble', { timeout: 240_000 }, () => {
     await bed.assertNoStrays();
   });
 
+  test('a write fails while retries of its batch wait with it: all of them are answered', async () => {
+    bed = new TroubleBed();
+    await bed.begin();
+    await bed.offer();
+    const [device] = bed.devices;
+    await until(() => device!.writing === 0);
+    device!.held = [];
+    const { next } = bed.producer;
+    const batches = async (): Promise<number> =>
+      (await bed.broker.metrics()).shards.reduce((sum, shard) => sum + shard.producedBatches!, 0);
+    const before = await batches();
+    const connections = [bed.connection, await bed.connect(), await bed.connect()];
+    const sent = connections.map((connection) => bed.producer.send(connection, next, 2));
+    while ((await batches()) < before + 3) await new Promise(setImmediate);
+    device!.failing = new Error('EIO: i/o error');
+    device!.release();
+    for (const answer of sent) assert.deepEqual(await answer, [KAFKA_STORAGE_ERROR, -1]);
+    await readBack();
+  });
+
   test('a write that failed and landed all the same stays given up behind the end of a clean stop', async () => {
     bed = new TroubleBed();
     await bed.begin();

@@ -160,6 +160,18 @@ test('a duplicate joins its original and is answered with its offset, once durab
   );
 });
 
+test('duplicates that joined a batch fail with it, each answered once', () => {
+  const { wal, outcomes, append } = setup();
+  append(2, { id: 9, sequence: 0 });
+  append(2, { id: 9, sequence: 0 });
+  append(2, { id: 9, sequence: 0 });
+  wal.onFailed(new Error('device gone'), false);
+  assert.deepEqual(
+    outcomes.map(({ index, error }) => [index, error]),
+    [0, 1, 2].map((index) => [index, ErrorCode.KAFKA_STORAGE_ERROR]),
+  );
+});
+
 test('a failed volume refuses what was pending and everything after, and keeps what is durable', () => {
   const { wal, log, outcomes, append, read } = setup();
   append(1);
@@ -339,6 +351,26 @@ test('epoch history answers KIP-320 questions', () => {
   ];
   assert.deepEqual(log.endOffsetForEpoch(3), { epoch: 3, endOffset: 4 });
   assert.deepEqual(log.endOffsetForEpoch(2), { epoch: 1, endOffset: 2 });
-  assert.deepEqual(log.endOffsetForEpoch(0), { epoch: -1, endOffset: -1 });
-  assert.deepEqual(log.endOffsetForEpoch(4), { epoch: -1, endOffset: -1 });
+  assert.deepEqual(log.endOffsetForEpoch(1), { epoch: 1, endOffset: 2 });
+  assert.deepEqual(log.endOffsetForEpoch(0), { epoch: 0, endOffset: 0 }, 'older than all: the first start');
+  assert.deepEqual(log.endOffsetForEpoch(4), { epoch: -1, endOffset: -1 }, 'yet to come');
+  assert.deepEqual(log.endOffsetForEpoch(-1), { epoch: -1, endOffset: -1 }, 'none');
+});
+
+test('epochs below the log start are forgotten, and end where the log begins', () => {
+  const { log, wal, append } = setup();
+  append(9);
+  wal.onDurable(1, 1);
+  log.epochs = [
+    { epoch: 0, startOffset: 0 },
+    { epoch: 1, startOffset: 2 },
+    { epoch: 3, startOffset: 6 },
+  ];
+  log.moveStart(4);
+  assert.deepEqual(log.endOffsetForEpoch(0), { epoch: 0, endOffset: 4 }, 'not below the log start');
+  assert.deepEqual(log.endOffsetForEpoch(1), { epoch: 1, endOffset: 6 });
+  log.moveStart(6);
+  assert.deepEqual(log.epochs, [{ epoch: 3, startOffset: 6 }]);
+  assert.deepEqual(log.endOffsetForEpoch(1), { epoch: 1, endOffset: 6 });
+  assert.deepEqual(log.endOffsetForEpoch(2), { epoch: 2, endOffset: 6 });
 });

@@ -72,10 +72,10 @@ export class FakePartition implements PartitionHandle {
 
   #answer(kind: number, argument: number, answer: OffsetAnswer): void {
     if (kind === offsetQuery.epochEnd) {
-      const at =
-        argument > this.leaderEpoch ? -1 : this.epochs.findLastIndex(({ epoch }) => epoch <= argument);
+      const unheard = argument > this.leaderEpoch;
+      const at = this.epochs.findLastIndex(({ epoch }) => epoch <= argument);
       const end = this.epochs[at + 1]?.startOffset ?? this.highWatermark;
-      answer(0, at < 0 ? -1 : end, -1, this.epochs[at]?.epoch ?? -1);
+      answer(0, unheard ? -1 : end, -1, unheard ? -1 : (this.epochs[at]?.epoch ?? argument));
       return;
     }
     const time = kind === offsetQuery.maxTimestamp ? Math.max(...this.timestamps) : argument;

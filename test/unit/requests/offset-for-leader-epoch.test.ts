@@ -15,7 +15,7 @@ function rig() {
   return { ask, partition: topics.partition(id, 0)! };
 }
 
-test('the largest epoch not above the asked one and its end; none before the first or after the last', async () => {
+test('the largest epoch not above the asked one and its end; the first start for older ones, none for newer', async () => {
   const { ask } = rig();
   for (let version = 0; version <= 4; version++) {
     const found = [];
@@ -25,7 +25,7 @@ test('the largest epoch not above the asked one and its end; none before the fir
       found.push(version === 0 ? endOffset : [epoch, endOffset]);
     }
     const expected = [
-      [-1, -1],
+      [0, 0],
       [1, 6],
       [1, 6],
       [3, 10],
