@@ -10,11 +10,10 @@
  * The data of large objects are forgotten and their CRCs taken over their first bytes only (see sparse-store.ts); what a
  * compaction would read is kept and checked in full.
  */
-import { Compaction } from '../src/broker/compaction.ts';
-import { ObjectIds } from '../src/broker/object-ids.ts';
-import { ObjectSweep } from '../src/broker/object-sweep.ts';
+
 import { EmbeddedMetadataStore } from '../src/metadata/embedded-metadata-store.ts';
 import type { ObjectRecord } from '../src/metadata/metadata-store.ts';
+import { ObjectIds } from '../src/ownership/object-ids.ts';
 import type { Logger } from '../src/ports/logger.ts';
 import { currentMagic, headerField, writeInt64 } from '../src/protocol/records/batch-header.ts';
 import { type Crc32c, portableCrc32c } from '../src/protocol/records/crc32c.ts';
@@ -25,6 +24,8 @@ import type { StreamDelta } from '../src/stream/objects/objects.ts';
 import { planObjects } from '../src/stream/upload/plan-objects.ts';
 import { StagingPool } from '../src/stream/upload/staging-pool.ts';
 import { uploadObject } from '../src/stream/upload/upload-object.ts';
+import { Compaction } from '../src/upkeep/compaction.ts';
+import { ObjectSweep } from '../src/upkeep/object-sweep.ts';
 import { HeapArena } from '../test/support/heap-arena.ts';
 import { SeededRandom } from '../test/support/seeded-random.ts';
 import { VirtualClock } from '../test/support/virtual-clock.ts';

@@ -2,9 +2,9 @@
  * The rooms of the source tree and what each may lean on, read by layering.ts. Changing a line here changes the
  * architecture: say why in docs/decisions.
  *
- * Two names are not folders. *compose* is the composition root: src/broker, and the roles of src/threads (shard, wal,
- * pool), whose workers put the same parts together inside a thread. *threads* is the rest of src/threads: shared memory,
- * doorbells, links and the system's clocks, which know no broker.
+ * A room is a folder of src, with one exception: src/threads is three rooms. *threads* is shared memory, doorbells and links;
+ * *adapters* (src/threads/adapters) is the outside as one thread has it: clocks, native functions, the guarded store;
+ * *roles* (src/threads/{shard,wal,pool,main}) are the entries of the threads, with their contracts and clients.
  */
 
 /** A room, or only its types. */
@@ -14,14 +14,20 @@ const common = ['ports', 'protocol', 'config', 'observe', 'native-bindings'] as 
 
 /** What each room may import besides itself. */
 export const rooms: Readonly<Record<string, readonly Allowance[]>> = {
-  main: ['cli', 'embedded', 'inspect', 'threads', ...common],
-  cli: ['embedded', 'inspect', 'threads', ...common],
-  embedded: ['compose', 'threads', 'coordinator', ...common],
-  compose: [
+  main: ['cli', 'embedded', 'inspect', 'threads', 'adapters', ...common],
+  cli: ['embedded', 'inspect', 'threads', 'adapters', ...common],
+  embedded: ['broker', 'threads', 'adapters', 'coordinator', 'store', ...common],
+  broker: [
+    'roles',
+    'upkeep',
+    'ownership',
+    'volumes',
+    'shard',
+    'cluster',
+    'adapters',
     'threads',
     'net',
     'requests',
-    'cluster',
     'coordinator',
     'log',
     'stream',
@@ -29,6 +35,24 @@ export const rooms: Readonly<Record<string, readonly Allowance[]>> = {
     'metadata',
     ...common,
   ],
+  // Entries of threads put the parts of a shard, a volume's writer or a pool together; only the broker starts them.
+  roles: ['shard', 'adapters', 'threads', 'net', 'requests', 'log', 'stream', 'store', 'metadata', ...common],
+  upkeep: ['ownership', 'volumes', 'shard', 'requests', 'stream', 'store', 'metadata', ...common],
+  ownership: ['net', 'volumes', 'shard', 'requests', 'log', 'stream', 'store', 'metadata', ...common],
+  volumes: ['stream', 'store', 'metadata', ...common],
+  shard: [
+    'adapters',
+    'threads',
+    'net',
+    'requests',
+    'coordinator',
+    'log',
+    'stream',
+    'store',
+    'metadata',
+    ...common,
+  ],
+  adapters: ['threads', 'store', ...common],
   threads: ['ports', 'native-bindings'],
   // Requests and logs say what they need as interfaces; the control plane implements what requests ask of it.
   cluster: ['requests', 'metadata', ...common],
@@ -49,11 +73,44 @@ export const rooms: Readonly<Record<string, readonly Allowance[]>> = {
   ports: [],
 };
 
-/** Folders of src/threads that belong to the composition root. */
+/** Folders of src/threads that are roles. */
 export const roleRooms: readonly string[] = ['shard', 'wal', 'pool', 'main'];
 
-/** Files of a thread role that may import from src/broker. */
-export const roleFiles = /^(.+\.worker|client|contract|assemble|peers|peer-.+|remote-.+)\.ts$/;
+/** A bound of its own, and why. */
+interface OwnBound {
+  readonly reason: string;
+}
+
+/** How large rooms and files may grow before they are divided. Generated files do not count. */
+export const sizes: {
+  readonly filesMax: number;
+  readonly linesMax: number;
+  readonly rooms: Readonly<Record<string, OwnBound & { readonly filesMax: number }>>;
+  readonly files: Readonly<Record<string, OwnBound & { readonly linesMax: number }>>;
+} = {
+  filesMax: 30,
+  linesMax: 490,
+  rooms: {
+    stream: { filesMax: 100, reason: 'a folder for each noun of the design, and no folder above 30 files' },
+    requests: { filesMax: 100, reason: 'one file for each Kafka request' },
+    coordinator: { filesMax: 80, reason: 'a folder for each kind of coordinator' },
+    protocol: { filesMax: 40, reason: 'records, compression and schema' },
+    store: { filesMax: 40, reason: 'three stores, and the sequenced log over them' },
+  },
+  files: {
+    'src/config/setting-table.ts': { linesMax: 650, reason: 'one table' },
+    'src/metadata/image-builder.ts': { linesMax: 600, reason: 'one fold, a method for each kind of change' },
+    'src/stream/wal/wal-writer.ts': { linesMax: 600, reason: 'one state machine of a volume' },
+    'src/broker/broker.ts': {
+      linesMax: 600,
+      reason: 'a start and a stop, to be divided into values made one after the other',
+    },
+    'src/shard/shard.ts': {
+      linesMax: 600,
+      reason: 'to be divided: connections, the image, and what main asks',
+    },
+  },
+};
 
 /** The one file that imports each third-party package. */
 export const packageImporters: Readonly<Record<string, string>> = {
@@ -75,7 +132,8 @@ export const builtinRooms: Readonly<Record<string, readonly string[]>> = {
   events: ['src/threads/shard/shard.worker.ts'],
   fs: [
     'store',
-    'compose',
+    'broker',
+    'volumes',
     'cli',
     'main',
     'native-bindings',
@@ -88,10 +146,11 @@ export const builtinRooms: Readonly<Record<string, readonly string[]>> = {
   http: ['observe', 'store'],
   https: ['store'],
   module: ['protocol', 'native-bindings'],
-  net: ['compose', 'net', 'observe', 'store'],
-  os: ['compose', 'embedded', 'cli', 'main', 'native-bindings'],
+  net: ['broker', 'shard', 'net', 'observe', 'store'],
+  os: ['broker', 'volumes', 'embedded', 'cli', 'main', 'native-bindings'],
   path: [
-    'compose',
+    'broker',
+    'volumes',
     'config',
     'cli',
     'main',
@@ -103,9 +162,9 @@ export const builtinRooms: Readonly<Record<string, readonly string[]>> = {
   perf_hooks: ['threads', 'observe', 'native-bindings'],
   stream: ['store'],
   timers: [],
-  tls: ['compose', 'net'],
-  url: ['compose', 'embedded', 'config', 'cli', 'store', 'native-bindings'],
-  util: ['compose', 'cli', 'stream', 'native-bindings'],
+  tls: ['broker', 'shard', 'net'],
+  url: ['broker', 'volumes', 'roles', 'embedded', 'config', 'cli', 'store', 'native-bindings'],
+  util: ['broker', 'volumes', 'ownership', 'shard', 'cli', 'stream', 'native-bindings'],
   worker_threads: ['src/threads/', 'native-bindings'],
   zlib: ['protocol'],
 };

@@ -1,14 +1,17 @@
 /**
  * Checks how the rooms of src and native-bindings lean on each other, with TypeScript's own reading of imports:
  *
- *   main, cli → embedded → compose → net, threads, requests, cluster, … → log → stream → store, metadata → ports
+ *   main, cli → embedded → broker → roles, upkeep, ownership, volumes, shard → requests, coordinator → log → stream → store,
+ *   metadata → ports
  *
  * The rules stand in the tables of layering-rules.ts. Prints every violation and ends with 1 if there is one:
  *
- *     npm run build && node dist/tools/layering.js
+ *     npm run build && node dist/tools/layering.js [--rooms]
+ *
+ * With --rooms it prints a table of rooms with their sizes and doors first.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { basename, dirname, join, posix, resolve } from 'node:path';
+import { dirname, join, posix, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 import {
@@ -19,10 +22,10 @@ import {
   forbiddenCalls,
   forbiddenObjects,
   packageImporters,
-  roleFiles,
   roleRooms,
   rooms,
   sharedMemoryNames,
+  sizes,
 } from './layering-rules.ts';
 
 export interface Violation {
@@ -53,8 +56,8 @@ export function roomOf(path: string): string | null {
   const [top, room, role] = path.split('/');
   if (top !== 'src' || room === undefined) return null;
   if (!path.slice('src/'.length).includes('/')) return room === 'main.ts' ? 'main' : null;
-  if (room === 'broker') return 'compose';
-  if (room === 'threads' && role !== undefined && roleRooms.includes(role)) return 'compose';
+  if (room === 'threads' && role === 'adapters') return 'adapters';
+  if (room === 'threads' && role !== undefined && roleRooms.includes(role)) return 'roles';
   return room;
 }
 
@@ -142,16 +145,6 @@ function checkImports(facts: SourceFacts, report: (rule: string, message: string
     else if (targetRoom !== room && !allowed(rooms[room]!, targetRoom, typesOnly)) {
       report('direction', `${room} may not import from ${targetRoom} (${target})`);
     }
-    if (
-      path.startsWith('src/threads/') &&
-      target.startsWith('src/broker/') &&
-      !roleFiles.test(basename(path))
-    ) {
-      report(
-        'role',
-        `only a thread's entry, client, contract, assembly and peers may import from src/broker (${target})`,
-      );
-    }
   }
 }
 
@@ -223,33 +216,117 @@ function checkShape(facts: SourceFacts, report: (rule: string, message: string) 
     report('barrel', 'only passes on what other files export; import from those');
 }
 
-/** Rooms that reach themselves by the imports there are, whatever the table says. */
-function checkCycles(all: readonly SourceFacts[]): Violation[] {
-  const edges = new Map<string, Map<string, string>>();
+/** The strongly connected parts of a graph that hold more than one node (Tarjan 1972), each in the order found. */
+function circlesOf(edges: ReadonlyMap<string, ReadonlySet<string>>): string[][] {
+  const index = new Map<string, number>();
+  const low = new Map<string, number>();
+  const open: string[] = [];
+  const circles: string[][] = [];
+  const visit = (node: string): void => {
+    index.set(node, index.size);
+    low.set(node, index.get(node)!);
+    open.push(node);
+    for (const next of edges.get(node) ?? []) {
+      if (!index.has(next)) visit(next);
+      if (open.includes(next)) low.set(node, Math.min(low.get(node)!, low.get(next)!));
+    }
+    if (low.get(node) !== index.get(node)) return;
+    const part = open.splice(open.indexOf(node));
+    if (part.length > 1) circles.push(part);
+  };
+  for (const node of edges.keys()) if (!index.has(node)) visit(node);
+  return circles;
+}
+
+/** Rooms, and files, that reach themselves by the imports there are, types included, whatever the table says. */
+function checkCircles(all: readonly SourceFacts[]): Violation[] {
+  const files = new Map<string, Set<string>>();
+  const byRoom = new Map<string, Set<string>>();
+  const paths = new Map<string, string>();
   for (const { path, room, imports } of all) {
-    for (const { target, typesOnly } of imports) {
+    const near = imports.filter(({ relative }) => relative).map(({ target }) => target);
+    files.set(path, new Set(near));
+    const far = byRoom.get(room) ?? new Set<string>();
+    byRoom.set(room, far);
+    for (const target of near) {
       const to = roomOf(target);
-      if (to === null || to === room || typesOnly) continue;
-      const from = edges.get(room) ?? new Map<string, string>();
-      edges.set(room, from.has(to) ? from : from.set(to, path));
+      if (to === null || to === room) continue;
+      far.add(to);
+      if (!paths.has(`${room} ${to}`)) paths.set(`${room} ${to}`, path);
     }
   }
-  const reaches = (from: string, goal: string, seen: Set<string>): boolean => {
-    for (const next of edges.get(from)?.keys() ?? []) {
-      if (next === goal) return true;
-      if (!seen.has(next) && reaches(next, goal, seen.add(next))) return true;
-    }
-    return false;
-  };
   const violations: Violation[] = [];
-  for (const [room, targets] of edges) {
-    for (const [target, file] of targets) {
-      if (reaches(target, room, new Set([target]))) {
-        violations.push({ rule: 'cycle', file, message: `${room} → ${target} closes a cycle between rooms` });
+  for (const circle of circlesOf(files)) {
+    violations.push({
+      rule: 'circle',
+      file: circle[0]!,
+      message: `imports itself by way of ${circle.slice(1).join(', ')}`,
+    });
+  }
+  for (const circle of circlesOf(byRoom)) {
+    for (const room of circle) {
+      for (const to of byRoom.get(room)!) {
+        if (!circle.includes(to)) continue;
+        violations.push({
+          rule: 'cycle',
+          file: paths.get(`${room} ${to}`)!,
+          message: `${room} → ${to} closes a cycle between rooms`,
+        });
       }
     }
   }
   return violations;
+}
+
+function lineCount(source: ts.SourceFile): number {
+  return source.getLineStarts().length - 1;
+}
+
+/** Rooms with too many files, and files with too many lines, by the table of sizes. */
+function checkSizes(all: readonly SourceFacts[]): Violation[] {
+  const violations: Violation[] = [];
+  const filesIn = new Map<string, string[]>();
+  for (const { path, room, source } of all) {
+    if (path.includes('/generated/')) continue;
+    filesIn.set(room, [...(filesIn.get(room) ?? []), path]);
+    const linesMax = sizes.files[path]?.linesMax ?? sizes.linesMax;
+    const lines = lineCount(source);
+    if (lines > linesMax)
+      violations.push({ rule: 'size', file: path, message: `has ${lines} lines of at most ${linesMax}` });
+  }
+  for (const [room, paths] of filesIn) {
+    const filesMax = sizes.rooms[room]?.filesMax ?? sizes.filesMax;
+    if (paths.length > filesMax) {
+      violations.push({
+        rule: 'size',
+        file: paths[0]!,
+        message: `the room ${room} has ${paths.length} files of at most ${filesMax}`,
+      });
+    }
+  }
+  return violations;
+}
+
+/** A row for each room: files, lines, and its doors, which are the files that other rooms import. */
+export function roomTable(root: string): { room: string; files: number; lines: number; doors: number }[] {
+  const all = listSources(root).map((path) => readSource(root, path));
+  const doors = new Map<string, Set<string>>();
+  for (const { room, imports } of all) {
+    for (const { target, relative } of imports) {
+      const to = relative ? roomOf(target) : null;
+      if (to !== null && to !== room) doors.set(to, (doors.get(to) ?? new Set()).add(target));
+    }
+  }
+  const own = all.filter(({ path }) => !path.includes('/generated/'));
+  return [...new Set(own.map(({ room }) => room))].sort().map((room) => {
+    const facts = own.filter((each) => each.room === room);
+    return {
+      room,
+      files: facts.length,
+      lines: facts.reduce((sum, { source }) => sum + lineCount(source), 0),
+      doors: doors.get(room)?.size ?? 0,
+    };
+  });
 }
 
 /** Everything wrong below a root that holds src and native-bindings, in the order of the files. */
@@ -268,7 +345,7 @@ export function checkLayering(root: string): Violation[] {
     checkGlobals(facts, report);
     checkShape(facts, report);
   }
-  return [...violations, ...checkCycles(all)];
+  return [...violations, ...checkSizes(all), ...checkCircles(all)];
 }
 
 export function formatViolation({ rule, file, message }: Violation): string {
@@ -276,6 +353,14 @@ export function formatViolation({ rule, file, message }: Violation): string {
 }
 
 if (process.argv[1] !== undefined && resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  if (process.argv.includes('--rooms')) {
+    const rows = roomTable(process.cwd());
+    process.stdout.write('room              files   lines  doors\n');
+    for (const { room, files, lines, doors } of rows) {
+      const cells = [files, lines, doors].map((cell) => String(cell).padStart(7));
+      process.stdout.write(`${room.padEnd(16)}${cells.join('')}\n`);
+    }
+  }
   const violations = checkLayering(process.cwd());
   for (const violation of violations) process.stdout.write(`${formatViolation(violation)}\n`);
   process.exitCode = violations.length > 0 ? 1 : 0;

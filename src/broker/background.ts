@@ -5,27 +5,28 @@
 import { KafkaConfigCatalog } from '../config/config-catalog.ts';
 import type { EmbeddedMetadataStore } from '../metadata/embedded-metadata-store.ts';
 import type { MetadataStore } from '../metadata/metadata-store.ts';
+import { ObjectIds } from '../ownership/object-ids.ts';
 import type { Crc32c } from '../protocol/records/crc32c.ts';
-import { topicConfigValue } from '../requests/config-catalog.ts';
+import { topicConfigValue } from '../requests/support/config-catalog.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { compactionDefaults } from '../stream/compaction/compaction-policy.ts';
 import { ManifestCache } from '../stream/manifest/manifest-cache.ts';
 import { ManifestWriter } from '../stream/manifest/manifest-writer.ts';
 import { objectKey } from '../stream/objects/object-format.ts';
 import { ObjectReader } from '../stream/read/object-reader.ts';
-import { storeUrlOf } from './abandoned-offsets.ts';
-import type { BrokerPorts } from './broker.ts';
+import type { BackgroundService } from '../upkeep/background-service.ts';
+import { Compaction } from '../upkeep/compaction.ts';
+import { ManifestKeeper } from '../upkeep/manifest-keeper.ts';
+import { ObjectSweep } from '../upkeep/object-sweep.ts';
+import { OrphanSweep } from '../upkeep/orphan-sweep.ts';
+import { Retention } from '../upkeep/retention.ts';
+import { retentionRules } from '../upkeep/retention-plan.ts';
+import { StateKeeper } from '../upkeep/state-keeper.ts';
+import { WalSweep } from '../upkeep/wal-sweep.ts';
+import { storeUrlOf } from '../volumes/abandoned-offsets.ts';
 import type { BrokerConfig } from './broker-config.ts';
-import { Compaction } from './compaction.ts';
-import type { Deployment } from './deploy.ts';
-import { ManifestKeeper } from './manifest-keeper.ts';
-import { ObjectIds } from './object-ids.ts';
-import { ObjectSweep } from './object-sweep.ts';
-import { OrphanSweep } from './orphan-sweep.ts';
-import { Retention } from './retention.ts';
-import { retentionRules } from './retention-plan.ts';
-import { StateKeeper } from './state-keeper.ts';
-import { WalSweep } from './wal-sweep.ts';
+import type { BrokerPorts } from './broker-ports.ts';
+import type { Deployment } from './deployment.ts';
 
 /** Objects handed to a manifest at once, at least: a step writes the whole file, 48 bytes an object. */
 const manifestBatchMin = 8;
@@ -33,12 +34,6 @@ const manifestBatchMin = 8;
 /** DeleteRecords needs a state now and then, retention one after each pass that moved log starts. */
 const uploadsPerState = 5;
 const stateIntervalMsMax = 300_000;
-
-export interface BackgroundService {
-  start(): void;
-  /** Resolves when no pass is under way; none begins after it. */
-  stop(): Promise<void>;
-}
 
 export interface BackgroundDeps {
   readonly config: BrokerConfig;

@@ -1,9 +1,9 @@
 /** What a broker tells of all its threads, for the metrics page. */
 import type { MetricsSnapshot } from '../observe/metrics.ts';
 import type { StoreStats } from '../store/store-stats.ts';
+import type { CompactionNumbers } from '../upkeep/compaction.ts';
+import type { OrphanSweep } from '../upkeep/orphan-sweep.ts';
 import type { HousekeepingNumbers } from './background.ts';
-import type { CompactionNumbers } from './compaction.ts';
-import type { OrphanSweep } from './orphan-sweep.ts';
 
 export interface BrokerNumbers {
   readonly shards: readonly Readonly<Record<string, number>>[];

@@ -12,76 +12,45 @@ import { TopicAdmin } from '../cluster/topic-admin.ts';
 import { KafkaConfigCatalog } from '../config/config-catalog.ts';
 import { EmbeddedMetadataStore } from '../metadata/embedded-metadata-store.ts';
 import type { MetadataChange, WalRecord } from '../metadata/metadata-store.ts';
-import type { Clock, Timer } from '../ports/clock.ts';
+import { closeChanges } from '../ownership/close-changes.ts';
+import { ObjectIds } from '../ownership/object-ids.ts';
+import { foldProducers, openAll, volumeIndex } from '../ownership/recovery.ts';
+import { restoreVolume } from '../ownership/restore-volume.ts';
+import { UploadCoordinator } from '../ownership/upload-coordinator.ts';
+import type { Timer } from '../ports/clock.ts';
 import { MillraceError } from '../ports/errors.ts';
-import type { Logger } from '../ports/logger.ts';
-import type { Random } from '../ports/random.ts';
 import { streamKey } from '../ports/stream-id.ts';
+import { AloneWatch } from '../shard/alone-watch.ts';
+import { volumeFor } from '../shard/placement.ts';
 import type { ObjectStore } from '../store/object-store.ts';
-import type { CompactionPolicy } from '../stream/compaction/compaction-policy.ts';
-import type { CompactionLimits } from '../stream/compaction/compaction-task.ts';
 import { ManifestCache } from '../stream/manifest/manifest-cache.ts';
 import { objectKey } from '../stream/objects/object-format.ts';
 import { ObjectReader } from '../stream/read/object-reader.ts';
-import type { PlanLimits } from '../stream/upload/plan-objects.ts';
-import type { UploadSettings } from '../stream/upload/upload-object.ts';
-import type { WalDevice } from '../stream/wal/wal-device.ts';
 import { keepAlive } from '../threads/adapters/keep-alive.ts';
+import { type ThreadNative, threadNative } from '../threads/adapters/thread-native.ts';
+import { guardedStore, storeBoardFor, storeStats } from '../threads/adapters/thread-store.ts';
 import { StoreBoard, type StoreBoardMemory } from '../threads/memory/store-board.ts';
 import type { SpawnedShard } from '../threads/shard/client.ts';
-import { tellAbandoned } from './abandoned-offsets.ts';
-import { AloneWatch } from './alone-watch.ts';
-import { type BackgroundService, backgroundServices, housekeepingNumbers } from './background.ts';
+import type { BackgroundService } from '../upkeep/background-service.ts';
+import { Compaction } from '../upkeep/compaction.ts';
+import { OrphanSweep } from '../upkeep/orphan-sweep.ts';
+import { tellAbandoned } from '../volumes/abandoned-offsets.ts';
+import { type Volume, type VolumeDeps, volumeEpoch } from '../volumes/volume.ts';
+import { SystemVolumeFiles, type VolumeFiles } from '../volumes/volume-files.ts';
+import { retirePredecessors, walRecords } from '../volumes/wal-records.ts';
+import { claimVolumes, formatNew, openVolumes, recoverVolumes } from '../volumes/wal-volumes.ts';
+import { backgroundServices, housekeepingNumbers } from './background.ts';
 import type { BrokerConfig } from './broker-config.ts';
 import type { BrokerNumbers } from './broker-numbers.ts';
-import { guardedStore, storeBoardFor, storeStats } from './broker-store.ts';
-import { closeChanges } from './close-changes.ts';
-import { Compaction } from './compaction.ts';
-import { checkDeployment, type Deployment, deploy, poolThreads, spawn } from './deploy.ts';
+import type { BrokerPorts } from './broker-ports.ts';
+import { checkDeployment, deploy, spawn } from './deploy.ts';
+import { type Deployment, poolThreads } from './deployment.ts';
 import { inTime } from './in-time.ts';
 import { type BrokerListeners, Listeners } from './listeners.ts';
 import { MetadataDistributor } from './metadata-distributor.ts';
-import { ObjectIds } from './object-ids.ts';
-import { OrphanSweep } from './orphan-sweep.ts';
-import { volumeFor } from './placement.ts';
-import { foldProducers, openAll, type ShardDoor, volumeIndex } from './recovery.ts';
-import { restoreVolume } from './restore-volume.ts';
 import { StopProgress } from './stop-progress.ts';
 import { StoreHealth } from './store-health.ts';
-import { type ThreadNative, threadNative } from './thread-native.ts';
 import { readTlsMaterial } from './tls-material.ts';
-import { UploadCoordinator } from './upload-coordinator.ts';
-import { type Volume, type VolumeDeps, volumeEpoch } from './volume.ts';
-import { SystemVolumeFiles, type VolumeFiles } from './volume-files.ts';
-import { retirePredecessors, walRecords } from './wal-records.ts';
-import { claimVolumes, formatNew, openVolumes, recoverVolumes } from './wal-volumes.ts';
-
-export interface BrokerPorts {
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly logger: Logger;
-  /** What stands between a broker and its storage: faults, measurements. WAL devices of inline deployments only. */
-  readonly storage?: StorageLayers;
-  /** Instead of sockets; inline deployments only. */
-  readonly listeners?: BrokerListeners;
-}
-
-export interface StorageLayers {
-  store?(store: ObjectStore): ObjectStore;
-  walDevice?(device: WalDevice): WalDevice;
-  /** Instead of the system's files, and of its name. */
-  readonly volumeFiles?: VolumeFiles;
-  readonly host?: string;
-  /** How the WALs of a small volume begin and grow, in bytes. */
-  readonly walGrowth?: { readonly initial: number; readonly chunk: number; readonly slice: number };
-  /** Journal entries after which the metadata take a snapshot. */
-  readonly snapshotEntries?: number;
-  /** Sizes of puts and parts, and from which size on a stream has an object of its own. */
-  readonly upload?: UploadSettings;
-  readonly planLimits?: PlanLimits;
-  /** When objects are compacted, and the sizes that the work goes by. */
-  readonly compaction?: { readonly policy: CompactionPolicy; readonly limits: CompactionLimits };
-}
 
 const housekeepingMs = 30_000;
 /** A device that answers nothing must not hold up an end. */
@@ -596,4 +565,3 @@ export class RunningBroker {
 
 export { storeOperations } from '../store/store-decorators.ts';
 export { storeErrorCodes } from '../store/store-stats.ts';
-export type { ShardDoor };

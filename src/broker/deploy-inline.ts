@@ -1,4 +1,7 @@
 /** Everything in the caller's thread: shard, WALs, uploads and compaction. */
+
+import { composeShard } from '../shard/compose-shard.ts';
+import { ShardHost } from '../shard/shard-host.ts';
 import { runCompaction } from '../stream/compaction/compact-objects.ts';
 import { CompactionPace } from '../stream/compaction/compaction-pace.ts';
 import { compactionLimits } from '../stream/compaction/compaction-task.ts';
@@ -10,13 +13,11 @@ import { MemoryWal } from '../stream/wal/memory-wal.ts';
 import type { WalControl } from '../stream/wal/wal.ts';
 import { histogramBuckets } from '../stream/wal/wal-stats.ts';
 import type { SharedArena } from '../threads/memory/arena.ts';
-import { composeShard } from './compose-shard.ts';
-import type { Deployment, DeployParts } from './deploy.ts';
+import { isShared, volumePath } from '../volumes/shared-volume.ts';
+import type { Volume } from '../volumes/volume.ts';
 import { createArena, localDoor, objectSettings, seedOf, tlsListeners } from './deploy-parts.ts';
+import type { Deployment, DeployParts } from './deployment.ts';
 import { LateWal } from './late-wal.ts';
-import { ShardHost } from './shard-host.ts';
-import { isShared, volumePath } from './shared-volume.ts';
-import type { Volume } from './volume.ts';
 
 export async function deployInline(parts: DeployParts): Promise<Deployment> {
   const { config, ports, native, store } = parts;

@@ -1,12 +1,12 @@
 /** What the deployments share: a shard's seed from the configuration, sizes, the door to a shard in the caller's thread. */
+
+import type { ShardSeed } from '../shard/compose-shard.ts';
+import type { ShardApi, ShardDoor } from '../shard/shard-api.ts';
 import type { ObjectWalSettings } from '../stream/wal/object-wal-writer.ts';
 import { SharedArena } from '../threads/memory/arena.ts';
+import type { Volume } from '../volumes/volume.ts';
 import type { BrokerConfig } from './broker-config.ts';
-import type { ShardSeed } from './compose-shard.ts';
-import type { DeployParts } from './deploy.ts';
-import type { ShardDoor } from './recovery.ts';
-import type { ShardApi } from './shard-api.ts';
-import type { Volume } from './volume.ts';
+import type { DeployParts } from './deployment.ts';
 
 export function seedOf(parts: DeployParts, index: number, shards: number): ShardSeed {
   const { config } = parts;

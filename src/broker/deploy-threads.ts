@@ -1,13 +1,15 @@
 /** Shards, WALs and the object pool in threads of their own; in the portable build the one shard stays in main. */
 import type { Clock, Timer } from '../ports/clock.ts';
+import { peerSlots, peerSlotWords } from '../shard/peers/peers.ts';
+import type { ShardHost } from '../shard/shard-host.ts';
 import type { WalControl } from '../stream/wal/wal.ts';
+import type { ThreadNative } from '../threads/adapters/thread-native.ts';
 import { createLinkMemory } from '../threads/link.ts';
 import { attachDoorbell, createDoorbellMemory, type DoorbellMemory } from '../threads/memory/doorbell.ts';
 import { createRingMemory } from '../threads/memory/ring.ts';
 import { ObjectPool } from '../threads/pool/client.ts';
 import { ShardThread, SpawnedShard } from '../threads/shard/client.ts';
 import type { ShardWorkerData } from '../threads/shard/contract.ts';
-import { peerSlots, peerSlotWords } from '../threads/shard/peers.ts';
 import { WalThread } from '../threads/wal/client.ts';
 import {
   appendSlots,
@@ -21,13 +23,11 @@ import {
   type WalWorkerData,
 } from '../threads/wal/contract.ts';
 import { createWriteWatch } from '../threads/wal/write-watch.ts';
+import { isShared, volumePath } from '../volumes/shared-volume.ts';
+import type { Volume } from '../volumes/volume.ts';
 import type { BrokerConfig } from './broker-config.ts';
-import { type Deployment, type DeployParts, poolThreads } from './deploy.ts';
 import { createArena, localDoor, objectSettings, seedOf, tlsListeners } from './deploy-parts.ts';
-import type { ShardHost } from './shard-host.ts';
-import { isShared, volumePath } from './shared-volume.ts';
-import type { ThreadNative } from './thread-native.ts';
-import type { Volume } from './volume.ts';
+import { type Deployment, type DeployParts, poolThreads } from './deployment.ts';
 
 /** Copies of small batches on their way out, per uploading thread: a part of an upload is no larger (decision 0021). */
 const stagingBytesMax = 104 * 1024 * 1024;

@@ -8,9 +8,9 @@ import type { Acceptor, NativeBindings } from '../../native-bindings/contract.ts
 import type { Clock } from '../ports/clock.ts';
 import { MillraceError } from '../ports/errors.ts';
 import type { Logger } from '../ports/logger.ts';
+import type { ShardDoor } from '../shard/shard-api.ts';
+import type { ShardHost } from '../shard/shard-host.ts';
 import type { ListenerConfig } from './broker-config.ts';
-import type { ShardDoor } from './recovery.ts';
-import type { ShardHost } from './shard-host.ts';
 
 interface BoundListener {
   readonly config: ListenerConfig;

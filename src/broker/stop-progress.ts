@@ -2,9 +2,10 @@
  * Says once a second what a stop is waiting for, and in the end how long it took: an operator who sees nothing kills the
  * process. Main thread.
  */
+
+import type { UploadProgress } from '../ownership/upload-coordinator.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import type { Logger } from '../ports/logger.ts';
-import type { UploadProgress } from './upload-coordinator.ts';
 
 const everyMs = 1_000;
 

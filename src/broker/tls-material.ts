@@ -1,8 +1,8 @@
 /** The certificate, key and authorities of the TLS listener, read once at start and tried before anything is opened. */
 import { readFileSync } from 'node:fs';
 import { MillraceError } from '../ports/errors.ts';
+import { secureContext, type TlsMaterial } from '../shard/shard-host.ts';
 import type { TlsFiles } from './broker-config.ts';
-import { secureContext, type TlsMaterial } from './shard-host.ts';
 
 /** Null without TLS. @throws TLS_FILE (invalid) for what cannot be used. */
 export function readTlsMaterial(files: TlsFiles | null): TlsMaterial | null {

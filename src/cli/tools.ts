@@ -4,7 +4,7 @@
  */
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import type { Settings } from '../config/settings.ts';
+import type { Settings } from '../config/setting-keys.ts';
 import { storeUrlOf } from '../config/store-url.ts';
 import type { DoctorReport } from '../inspect/doctor.ts';
 import type { BucketReport, InspectOptions } from '../inspect/inspect.ts';

@@ -21,9 +21,9 @@ import type {
   ControlResult,
   TopicCreated,
   TopicSpec,
-} from '../requests/control-plane.ts';
-import { collisionMessage } from '../requests/topic-creation.ts';
-import { collisionKey, topicNameProblem } from '../requests/topic-names.ts';
+} from '../requests/support/control-plane.ts';
+import { collisionMessage } from '../requests/support/topic-creation.ts';
+import { collisionKey, topicNameProblem } from '../requests/support/topic-names.ts';
 
 export interface LogStartMove {
   readonly topicId: string;

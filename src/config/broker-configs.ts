@@ -3,8 +3,9 @@
  * restart), what topics inherit (changeable at run time, on the broker or the cluster default), and a few fixed facts
  * that tools look for. What Millrace has no counterpart of is not told.
  */
+
+import { type SettingKey, type Settings, settingKeys, settingSpec } from './setting-keys.ts';
 import type { KafkaType } from './setting-spec.ts';
-import { type SettingKey, type Settings, settingKeys, settingSpec } from './settings.ts';
 import { topicConfigs } from './topic-configs.ts';
 import { plainText } from './values.ts';
 

@@ -1,6 +1,8 @@
 /** The settings part of --help: every setting with its value on this machine, at most 100 columns. */
+
+import { type Settings, settingKeys, settingSpec } from './setting-keys.ts';
 import { settingGroups } from './setting-spec.ts';
-import { rangeText, type Settings, settingKeys, settingSpec } from './settings.ts';
+import { rangeText } from './settings.ts';
 import { humanText } from './values.ts';
 
 export const helpColumns = 100;

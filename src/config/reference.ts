@@ -1,7 +1,8 @@
 /** Text of docs/reference/configuration.md, from the tables; a test compares the page with it. */
 import { brokerConfigs } from './broker-configs.ts';
+import { type SettingKey, settingKeys, settingSpec } from './setting-keys.ts';
 import { type AnySpec, settingGroups } from './setting-spec.ts';
-import { environmentName, rangeText, type SettingKey, settingKeys, settingSpec } from './settings.ts';
+import { environmentName, rangeText } from './settings.ts';
 import { topicConfigs } from './topic-configs.ts';
 import { humanText } from './values.ts';
 

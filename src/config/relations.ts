@@ -2,7 +2,7 @@
 import { parseListener } from './addresses.ts';
 import { receiveBudgetBytes, segmentsMin } from './derive.ts';
 import type { SettingProblem } from './setting-error.ts';
-import type { SettingKey, Settings } from './settings.ts';
+import type { SettingKey, Settings } from './setting-keys.ts';
 import { bytesText, durationText, plainText } from './values.ts';
 
 export type RelationProblem = Omit<SettingProblem, 'origin' | 'setting'> & { readonly setting: SettingKey };

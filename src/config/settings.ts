@@ -5,27 +5,9 @@
 import type { Machine, Profile } from './derive.ts';
 import { relationProblems } from './relations.ts';
 import { SettingError, type SettingProblem } from './setting-error.ts';
+import { type SettingKey, type Settings, settingKeys, settingSpec } from './setting-keys.ts';
 import type { AnySpec, DefaultContext } from './setting-spec.ts';
-import { settingTable } from './setting-table.ts';
 import { Expected, humanText, numberText, parseValue, type SettingValue } from './values.ts';
-
-export type SettingKey = keyof typeof settingTable;
-type ValueOf<Spec> = Spec extends { readonly oneOf: readonly (infer Choice)[] }
-  ? Choice
-  : Spec extends { readonly type: 'boolean' }
-    ? boolean
-    : Spec extends { readonly type: 'list' }
-      ? readonly string[]
-      : Spec extends { readonly type: 'string' | 'password' }
-        ? string
-        : number;
-export type Settings = { readonly [Key in SettingKey]: ValueOf<(typeof settingTable)[Key]> };
-
-export const settingKeys = Object.keys(settingTable) as SettingKey[];
-
-export function settingSpec(key: SettingKey): AnySpec {
-  return settingTable[key] as unknown as AnySpec;
-}
 
 export function isSecret(spec: AnySpec): boolean {
   return spec.type === 'password';

@@ -2,7 +2,7 @@
  * The store's URL with the settings of its adapter in it, so that one text is all that threads need to open it. What the
  * URL itself says wins: it is the more particular of the two.
  */
-import type { Settings } from './settings.ts';
+import type { Settings } from './setting-keys.ts';
 
 export function storeUrlOf(settings: Settings, text: string = settings['store.url']): string {
   if (!text.startsWith('s3:')) return text;

@@ -1,5 +1,5 @@
 /** CONTRACT between those who start a broker (command line, tests) and the broker itself. */
-import type { Settings } from '../config/settings.ts';
+import type { Settings } from '../config/setting-keys.ts';
 import type { Logger } from '../ports/logger.ts';
 
 export interface BrokerOptions {

@@ -8,7 +8,8 @@
  */
 import { availableParallelism, hostname, totalmem } from 'node:os';
 import { RunningBroker } from '../broker/broker.ts';
-import { type GivenSetting, resolveSettings, type Settings } from '../config/settings.ts';
+import type { Settings } from '../config/setting-keys.ts';
+import { type GivenSetting, resolveSettings } from '../config/settings.ts';
 import { silentLogger } from '../ports/logger.ts';
 import { SystemClock } from '../threads/adapters/system-clock.ts';
 import { SystemRandom } from '../threads/adapters/system-random.ts';

@@ -4,7 +4,7 @@ import type { BrokerConfig, ListenerConfig } from '../broker/broker-config.ts';
 import { parseListener } from '../config/addresses.ts';
 import { staticBrokerConfigs } from '../config/broker-configs.ts';
 import { deriveLimits } from '../config/derive.ts';
-import type { Settings } from '../config/settings.ts';
+import type { Settings } from '../config/setting-keys.ts';
 import { storeUrlOf } from '../config/store-url.ts';
 import { defaultGroupSettings } from '../coordinator/group/group-settings.ts';
 

@@ -13,8 +13,8 @@
  * refused with a retriable error after the throttle.
  */
 import type { Arena } from '../ports/arena.ts';
+import type { StreamId } from '../ports/stream-id.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
-import type { PartitionLog } from './partition-log.ts';
 
 /** A ring as full as this takes no more appends: what is on its way, headers and padding need the rest. */
 const ringFull = 0.9;
@@ -28,6 +28,18 @@ export interface AppendWaiter {
     logAppendTime: number,
     logStartOffset: number,
   ): void;
+}
+
+/** What the journal asks of the log whose batches it keeps. */
+export interface JournaledLog {
+  readonly stream: StreamId;
+  readonly startOffset: number;
+  /** Its entries in the journal, oldest first. */
+  readonly tail: { dropNewest(): void; dropOldest(): void };
+  /** Everything below `end` is durable. */
+  onDurable(end: number): void;
+  /** The time that a produce answer states: the broker's for LogAppendTime, else -1. */
+  logAppendTimeOf(maxTimestamp: number): number;
 }
 
 export class AppendJournal {
@@ -46,7 +58,7 @@ export class AppendJournal {
   readonly leaderEpoch: Int32Array;
   /** WAL commit that made the entry durable. */
   readonly commit: Float64Array;
-  readonly partition: (PartitionLog | null)[];
+  readonly partition: (JournaledLog | null)[];
   readonly waiter: (AppendWaiter | null)[];
   readonly waiterIndex: Int32Array;
   /** Oldest entry still held; entries are [head, tail). */
@@ -96,7 +108,7 @@ export class AppendJournal {
     this.maxTimestamp = new Float64Array(capacity);
     this.leaderEpoch = new Int32Array(capacity);
     this.commit = new Float64Array(capacity);
-    this.partition = new Array<PartitionLog | null>(capacity).fill(null);
+    this.partition = new Array<JournaledLog | null>(capacity).fill(null);
     this.waiter = new Array<AppendWaiter | null>(capacity).fill(null);
     this.waiterIndex = new Int32Array(capacity);
   }
@@ -133,7 +145,7 @@ export class AppendJournal {
 
   /** Records an entry at the tail and takes its arena references. The caller has asked `makeRoom()`. */
   append(
-    partition: PartitionLog,
+    partition: JournaledLog,
     position: number,
     length: number,
     baseOffset: number,

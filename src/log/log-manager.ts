@@ -14,7 +14,8 @@ import type { ProducerEntry, StreamDelta, StreamState } from '../stream/objects/
 import type { Wal } from '../stream/wal/wal.ts';
 import { AppendJournal } from './append-journal.ts';
 import { deltaProducers } from './delta-producers.ts';
-import { type ColdPath, type LogSettings, PartitionLog } from './partition-log.ts';
+import type { LogSettings } from './log-settings.ts';
+import { type ColdPath, PartitionLog } from './partition-log.ts';
 
 export interface LogManagerOptions {
   readonly arena: Arena;
@@ -210,8 +211,9 @@ export class LogManager {
     const byLog = new Map<PartitionLog, number[]>();
     let bytes = 0;
     for (let entry = journal.uploaded; entry < end; entry++) {
-      const log = journal.partition[journal.slot(entry)]!;
-      if (this.logs.get(streamKey(log.stream.topicId, log.stream.partition)) !== log) continue;
+      const { stream } = journal.partition[journal.slot(entry)]!;
+      const log = this.logs.get(streamKey(stream.topicId, stream.partition));
+      if (log === undefined || log !== journal.partition[journal.slot(entry)]) continue;
       bytes += journal.length[journal.slot(entry)]!;
       const list = byLog.get(log);
       if (list === undefined) byLog.set(log, [entry]);

@@ -4,7 +4,7 @@
  */
 import type { Arena } from '../ports/arena.ts';
 import type { AppendWaiter } from './append-journal.ts';
-import type { LogSettings } from './partition-log.ts';
+import type { LogSettings } from './log-settings.ts';
 
 /** A view and an iovec cost about as much as copying this many bytes (80–260 ns at 0.24 CPU-s/GB ≈ 1 KiB; warm: 4). */
 const copyBelowBytes = 2048;

@@ -29,6 +29,7 @@ import {
 import { isLost } from '../protocol/records/lost-batch.ts';
 import type { Wal } from '../stream/wal/wal.ts';
 import type { AppendJournal, AppendWaiter } from './append-journal.ts';
+import type { LogSettings } from './log-settings.ts';
 import {
   type OffsetAnswer,
   offsetQuery,
@@ -53,15 +54,6 @@ export interface ColdPath {
   ): void;
   /** First record with timestamp ≥ t (byTime) or the record with the largest timestamp, over objects and memory. */
   lookup(log: PartitionLog, kind: number, argument: number, answer: OffsetAnswer): void;
-}
-
-/** Topic settings that the append and read path consult. */
-export interface LogSettings {
-  readonly maxMessageBytes: number;
-  readonly logAppendTime: boolean;
-  readonly compacted: boolean;
-  readonly timestampBeforeMaxMs: number;
-  readonly timestampAfterMaxMs: number;
 }
 
 export interface PartitionLogDeps {

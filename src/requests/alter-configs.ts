@@ -16,8 +16,8 @@ import {
   alterConfigs,
   type EntriesOf,
   invalidRequest,
-} from './config-edits.ts';
-import type { RequestHandler } from './handler.ts';
+} from './support/config-edits.ts';
+import type { RequestHandler } from './support/handler.ts';
 
 export function alterConfigsHandler(
   deps: AlterConfigsDeps,

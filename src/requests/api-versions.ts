@@ -13,8 +13,8 @@ import {
 } from '../protocol/generated/api-versions.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
 import { Dispatcher, type ServedRange } from './dispatcher.ts';
-import type { AnyRequestHandler, RequestHandler } from './handler.ts';
-import type { TopicDirectory } from './topic-directory.ts';
+import type { AnyRequestHandler, RequestHandler } from './support/handler.ts';
+import type { TopicDirectory } from './support/topic-directory.ts';
 
 /** A feature that this version serves, at its finalized level. */
 export interface ServedFeature {

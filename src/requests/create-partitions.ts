@@ -14,12 +14,12 @@ import {
   type CreatePartitionsTopic,
 } from '../protocol/generated/create-partitions.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
-import type { ControlPlane } from './control-plane.ts';
 import { partitionsMax } from './create-topics.ts';
-import type { RequestHandler } from './handler.ts';
-import { replicasProblem } from './manual-assignment.ts';
-import { type LimitDeps, withinLimit } from './time-limit.ts';
-import type { TopicDirectory } from './topic-directory.ts';
+import type { ControlPlane } from './support/control-plane.ts';
+import type { RequestHandler } from './support/handler.ts';
+import { replicasProblem } from './support/manual-assignment.ts';
+import { type LimitDeps, withinLimit } from './support/time-limit.ts';
+import type { TopicDirectory } from './support/topic-directory.ts';
 
 export interface CreatePartitionsDeps extends LimitDeps {
   readonly topics: TopicDirectory;

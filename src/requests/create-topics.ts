@@ -22,14 +22,14 @@ import {
   type CreateTopicsResponseInput,
 } from '../protocol/generated/create-topics.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
-import { type ConfigCatalog, configLayers, configSource } from './config-catalog.ts';
-import type { ControlPlane, TopicSpec } from './control-plane.ts';
-import type { RequestHandler } from './handler.ts';
-import { assignmentsProblem } from './manual-assignment.ts';
-import { type LimitDeps, withinLimit } from './time-limit.ts';
-import { collisionMessage, NameRules } from './topic-creation.ts';
-import type { TopicDirectory } from './topic-directory.ts';
-import { collisionKey, isInternalTopic } from './topic-names.ts';
+import { type ConfigCatalog, configLayers, configSource } from './support/config-catalog.ts';
+import type { ControlPlane, TopicSpec } from './support/control-plane.ts';
+import type { RequestHandler } from './support/handler.ts';
+import { assignmentsProblem } from './support/manual-assignment.ts';
+import { type LimitDeps, withinLimit } from './support/time-limit.ts';
+import { collisionMessage, NameRules } from './support/topic-creation.ts';
+import type { TopicDirectory } from './support/topic-directory.ts';
+import { collisionKey, isInternalTopic } from './support/topic-names.ts';
 
 export interface CreateTopicsDeps extends LimitDeps {
   readonly topics: TopicDirectory;

@@ -10,7 +10,7 @@ import {
   type DeleteGroupsResponseDeletableGroupResultInput,
   type DeleteGroupsResponseInput,
 } from '../protocol/generated/delete-groups.ts';
-import type { RequestHandler } from './handler.ts';
+import type { RequestHandler } from './support/handler.ts';
 
 export function deleteGroupsHandler(
   services: GroupServices,

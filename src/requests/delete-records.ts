@@ -12,12 +12,12 @@ import {
   type DeleteRecordsResponseInput,
 } from '../protocol/generated/delete-records.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
-import { type ConfigCatalog, topicConfigValue } from './config-catalog.ts';
-import type { ControlPlane } from './control-plane.ts';
-import type { RequestHandler } from './handler.ts';
-import { findPartition } from './partition-lookup.ts';
-import { type LimitDeps, withinLimit } from './time-limit.ts';
-import type { TopicDirectory } from './topic-directory.ts';
+import { type ConfigCatalog, topicConfigValue } from './support/config-catalog.ts';
+import type { ControlPlane } from './support/control-plane.ts';
+import type { RequestHandler } from './support/handler.ts';
+import { findPartition } from './support/partition-lookup.ts';
+import { type LimitDeps, withinLimit } from './support/time-limit.ts';
+import type { TopicDirectory } from './support/topic-directory.ts';
 
 export interface DeleteRecordsDeps extends LimitDeps {
   readonly topics: TopicDirectory;

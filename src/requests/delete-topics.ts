@@ -15,10 +15,10 @@ import {
 } from '../protocol/generated/delete-topics.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
 import { ZERO_UUID } from '../protocol/primitives.ts';
-import type { ControlPlane } from './control-plane.ts';
-import type { RequestHandler } from './handler.ts';
-import { type LimitDeps, withinLimit } from './time-limit.ts';
-import type { TopicDirectory } from './topic-directory.ts';
+import type { ControlPlane } from './support/control-plane.ts';
+import type { RequestHandler } from './support/handler.ts';
+import { type LimitDeps, withinLimit } from './support/time-limit.ts';
+import type { TopicDirectory } from './support/topic-directory.ts';
 
 export interface DeleteTopicsDeps extends LimitDeps {
   readonly topics: TopicDirectory;

@@ -11,9 +11,9 @@ import {
   type DescribeClusterResponseInput,
 } from '../protocol/generated/describe-cluster.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
-import { clusterOperations, operationsNotAsked } from './authorized-operations.ts';
-import type { RequestHandler } from './handler.ts';
 import type { MetadataDeps } from './metadata.ts';
+import { clusterOperations, operationsNotAsked } from './support/authorized-operations.ts';
+import type { RequestHandler } from './support/handler.ts';
 
 const endpointType = { broker: 1, controller: 2 } as const;
 

@@ -21,10 +21,10 @@ import {
   type ConfigLayer,
   configLayers,
   configSource,
-} from './config-catalog.ts';
-import { isRefusal, type ResolvedResource, resolveResource } from './config-resources.ts';
-import type { RequestHandler } from './handler.ts';
-import type { TopicDirectory } from './topic-directory.ts';
+} from './support/config-catalog.ts';
+import { isRefusal, type ResolvedResource, resolveResource } from './support/config-resources.ts';
+import type { RequestHandler } from './support/handler.ts';
+import type { TopicDirectory } from './support/topic-directory.ts';
 
 export interface DescribeConfigsDeps {
   readonly topics: TopicDirectory;

@@ -12,7 +12,7 @@ import {
   type DescribeGroupsResponseInput,
 } from '../protocol/generated/describe-groups.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
-import type { RequestHandler } from './handler.ts';
+import type { RequestHandler } from './support/handler.ts';
 
 const notFoundVersion = 6;
 /** Bits READ 3, DELETE 6, DESCRIBE 8, DESCRIBE_CONFIGS 10, ALTER_CONFIGS 11: all that there are for a group. */

@@ -17,8 +17,8 @@ import {
   type DescribeLogDirsResponseInput,
   type DescribeLogDirsTopicInput,
 } from '../protocol/generated/describe-log-dirs.ts';
-import type { RequestHandler } from './handler.ts';
-import type { TopicDirectory } from './topic-directory.ts';
+import type { RequestHandler } from './support/handler.ts';
+import type { TopicDirectory } from './support/topic-directory.ts';
 
 export interface DescribeLogDirsDeps {
   readonly topics: TopicDirectory;

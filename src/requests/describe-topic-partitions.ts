@@ -13,11 +13,11 @@ import {
   type DescribeTopicPartitionsResponseTopicInput,
 } from '../protocol/generated/describe-topic-partitions.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
-import { topicOperations } from './authorized-operations.ts';
-import type { RequestHandler } from './handler.ts';
 import type { MetadataDeps } from './metadata.ts';
-import { partitionsOf } from './metadata-pieces.ts';
-import { isInternalTopic, topicNameProblem } from './topic-names.ts';
+import { topicOperations } from './support/authorized-operations.ts';
+import type { RequestHandler } from './support/handler.ts';
+import { partitionsOf } from './support/metadata-pieces.ts';
+import { isInternalTopic, topicNameProblem } from './support/topic-names.ts';
 
 const pagePartitionsMax = 2_000;
 

@@ -11,7 +11,7 @@ import { ProtocolDecodeError } from '../protocol/codec-errors.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
 import { Reader } from '../protocol/reader.ts';
 import { type RecordsHole, Writer } from '../protocol/writer.ts';
-import type { AnyRequestHandler, CallerContext, RequestContext } from './handler.ts';
+import type { AnyRequestHandler, CallerContext, RequestContext } from './support/handler.ts';
 
 export const apiVersionsKey = 18;
 

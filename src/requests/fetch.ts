@@ -28,9 +28,14 @@ import {
   type FetchResponsePartitionDataInput,
 } from '../protocol/generated/fetch.ts';
 import { ZERO_UUID } from '../protocol/primitives.ts';
-import { FetchSession, type FetchSessionCache, SessionPartition, sessionKey } from './fetch-session.ts';
-import type { RequestContext, RequestHandler } from './handler.ts';
-import type { TopicDirectory } from './topic-directory.ts';
+import {
+  FetchSession,
+  type FetchSessionCache,
+  SessionPartition,
+  sessionKey,
+} from './support/fetch-session.ts';
+import type { RequestContext, RequestHandler } from './support/handler.ts';
+import type { TopicDirectory } from './support/topic-directory.ts';
 
 export interface FetchDeps {
   readonly topics: TopicDirectory;

@@ -17,7 +17,7 @@ import {
   type FindCoordinatorResponseCoordinatorInput,
   type FindCoordinatorResponseInput,
 } from '../protocol/generated/find-coordinator.ts';
-import type { RequestHandler } from './handler.ts';
+import type { RequestHandler } from './support/handler.ts';
 
 const manyKeysVersion = 4;
 const shareVersion = 6;

@@ -7,7 +7,7 @@ import {
   type HeartbeatRequest,
   type HeartbeatResponseInput,
 } from '../protocol/generated/heartbeat.ts';
-import type { RequestHandler } from './handler.ts';
+import type { RequestHandler } from './support/handler.ts';
 
 export function heartbeatHandler(
   services: GroupServices,

@@ -12,7 +12,7 @@ import {
   type IncrementalAlterConfigsRequest,
   type IncrementalAlterConfigsResponseInput,
 } from '../protocol/generated/incremental-alter-configs.ts';
-import { configType } from './config-catalog.ts';
+import { configType } from './support/config-catalog.ts';
 import {
   type AlterConfigsDeps,
   alterable,
@@ -20,8 +20,8 @@ import {
   type EntriesOf,
   invalidConfig,
   invalidRequest,
-} from './config-edits.ts';
-import type { RequestHandler } from './handler.ts';
+} from './support/config-edits.ts';
+import type { RequestHandler } from './support/handler.ts';
 
 const operation = { set: 0, delete: 1, append: 2, subtract: 3 } as const;
 const operationNames = ['SET', 'DELETE', 'APPEND', 'SUBTRACT'] as const;

@@ -15,8 +15,8 @@ import {
   type InitProducerIdRequest,
   type InitProducerIdResponseInput,
 } from '../protocol/generated/init-producer-id.ts';
-import type { ControlPlane } from './control-plane.ts';
-import type { RequestHandler } from './handler.ts';
+import type { ControlPlane } from './support/control-plane.ts';
+import type { RequestHandler } from './support/handler.ts';
 
 const blockSize = 1000;
 /** The next block is on its way while this many ids are left. */

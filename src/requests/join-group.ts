@@ -10,7 +10,7 @@ import {
   type JoinGroupRequest,
   type JoinGroupResponseInput,
 } from '../protocol/generated/join-group.ts';
-import type { RequestHandler } from './handler.ts';
+import type { RequestHandler } from './support/handler.ts';
 
 export function joinGroupHandler(
   services: GroupServices,

@@ -10,7 +10,7 @@ import {
   type LeaveGroupRequest,
   type LeaveGroupResponseInput,
 } from '../protocol/generated/leave-group.ts';
-import type { RequestHandler } from './handler.ts';
+import type { RequestHandler } from './support/handler.ts';
 
 export function leaveGroupHandler(
   services: GroupServices,

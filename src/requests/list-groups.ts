@@ -11,7 +11,7 @@ import {
   type ListGroupsRequest,
   type ListGroupsResponseInput,
 } from '../protocol/generated/list-groups.ts';
-import type { RequestHandler } from './handler.ts';
+import type { RequestHandler } from './support/handler.ts';
 
 const groupType = 'classic';
 

@@ -20,9 +20,9 @@ import {
   type ListOffsetsRequest,
   type ListOffsetsResponseInput,
 } from '../protocol/generated/list-offsets.ts';
-import type { RequestContext, RequestHandler } from './handler.ts';
-import { findPartition } from './partition-lookup.ts';
-import type { TopicDirectory } from './topic-directory.ts';
+import type { RequestContext, RequestHandler } from './support/handler.ts';
+import { findPartition } from './support/partition-lookup.ts';
+import type { TopicDirectory } from './support/topic-directory.ts';
 
 export interface ListOffsetsDeps {
   readonly topics: TopicDirectory;

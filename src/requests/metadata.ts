@@ -15,12 +15,12 @@ import type {
   MetadataResponseTopicInput,
 } from '../protocol/generated/metadata.ts';
 import { ZERO_UUID } from '../protocol/primitives.ts';
-import { clusterOperations } from './authorized-operations.ts';
-import type { RequestHandler } from './handler.ts';
-import { type MetadataAnswer, metadataAnswerCodec, TopicPieces } from './metadata-pieces.ts';
-import type { AutoTopics } from './topic-creation.ts';
-import type { TopicDirectory } from './topic-directory.ts';
-import { isInternalTopic, topicNameProblem } from './topic-names.ts';
+import { clusterOperations } from './support/authorized-operations.ts';
+import type { RequestHandler } from './support/handler.ts';
+import { type MetadataAnswer, metadataAnswerCodec, TopicPieces } from './support/metadata-pieces.ts';
+import type { AutoTopics } from './support/topic-creation.ts';
+import type { TopicDirectory } from './support/topic-directory.ts';
+import { isInternalTopic, topicNameProblem } from './support/topic-names.ts';
 
 export interface Endpoint {
   readonly nodeId: number;

@@ -12,7 +12,7 @@ import {
   type OffsetCommitRequest,
   type OffsetCommitResponseInput,
 } from '../protocol/generated/offset-commit.ts';
-import type { RequestHandler } from './handler.ts';
+import type { RequestHandler } from './support/handler.ts';
 
 const topicIdVersion = 10;
 

@@ -10,7 +10,7 @@ import {
   type OffsetDeleteRequest,
   type OffsetDeleteResponseInput,
 } from '../protocol/generated/offset-delete.ts';
-import type { RequestHandler } from './handler.ts';
+import type { RequestHandler } from './support/handler.ts';
 
 export function offsetDeleteHandler(
   services: GroupServices,

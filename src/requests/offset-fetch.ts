@@ -17,7 +17,7 @@ import {
   type OffsetFetchResponsePartitionsInput,
   type OffsetFetchResponseTopicsInput,
 } from '../protocol/generated/offset-fetch.ts';
-import type { RequestHandler } from './handler.ts';
+import type { RequestHandler } from './support/handler.ts';
 
 const manyGroupsVersion = 8;
 const topicIdVersion = 10;

@@ -12,9 +12,9 @@ import {
   type OffsetForLeaderEpochRequest,
   type OffsetForLeaderEpochResponseInput,
 } from '../protocol/generated/offset-for-leader-epoch.ts';
-import type { RequestHandler } from './handler.ts';
-import { findPartition } from './partition-lookup.ts';
-import type { TopicDirectory } from './topic-directory.ts';
+import type { RequestHandler } from './support/handler.ts';
+import { findPartition } from './support/partition-lookup.ts';
+import type { TopicDirectory } from './support/topic-directory.ts';
 
 export function offsetForLeaderEpochHandler(deps: {
   readonly topics: TopicDirectory;

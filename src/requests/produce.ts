@@ -33,8 +33,8 @@ import {
   validateBatch,
   verdictTable,
 } from '../protocol/records/validate.ts';
-import type { RequestContext, RequestHandler } from './handler.ts';
-import type { TopicDirectory } from './topic-directory.ts';
+import type { RequestContext, RequestHandler } from './support/handler.ts';
+import type { TopicDirectory } from './support/topic-directory.ts';
 
 export interface ProduceDeps {
   readonly topics: TopicDirectory;

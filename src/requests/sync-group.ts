@@ -9,7 +9,7 @@ import {
   type SyncGroupRequest,
   type SyncGroupResponseInput,
 } from '../protocol/generated/sync-group.ts';
-import type { RequestHandler } from './handler.ts';
+import type { RequestHandler } from './support/handler.ts';
 
 export function syncGroupHandler(
   services: GroupServices,

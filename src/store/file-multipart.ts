@@ -6,7 +6,6 @@
  */
 import { type FileHandle, open, unlink } from 'node:fs/promises';
 import { fromSystem, readAll, writeAll } from './file-io.ts';
-import type { FileStore } from './file-store.ts';
 import type { MultipartUpload } from './object-store.ts';
 import { bodyLength, checkKey, checkRange, misuse } from './store-errors.ts';
 
@@ -20,10 +19,18 @@ interface Part {
   done: boolean;
 }
 
+/** What an upload needs of the store that it ends in. */
+export interface MultipartHome {
+  temporaryPath(key: string): string;
+  /** Reads an object that must not change meanwhile. */
+  withObject<T>(key: string, use: (file: FileHandle) => Promise<T>): Promise<T>;
+  publish(file: FileHandle, path: string, key: string, ifAbsent: boolean): Promise<void>;
+}
+
 type Write = (file: FileHandle, position: number) => Promise<void>;
 
 export class FileMultipart implements MultipartUpload {
-  readonly #store: FileStore;
+  readonly #store: MultipartHome;
   readonly #key: string;
   readonly #path: string;
   readonly #file: Promise<FileHandle>;
@@ -32,7 +39,7 @@ export class FileMultipart implements MultipartUpload {
   readonly #starts: number[] = [0, 0];
   #open = true;
 
-  constructor(store: FileStore, key: string) {
+  constructor(store: MultipartHome, key: string) {
     this.#store = store;
     this.#key = key;
     this.#path = store.temporaryPath(key);

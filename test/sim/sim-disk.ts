@@ -11,10 +11,10 @@
  */
 
 import type { LockAttempt } from '../../native-bindings/portable/lock-file.ts';
-import type { VolumeFiles } from '../../src/broker/volume-files.ts';
 import { MillraceError } from '../../src/ports/errors.ts';
 import { fencePosition } from '../../src/stream/wal/fence-page.ts';
 import type { WalDevice, WritePlan } from '../../src/stream/wal/wal-device.ts';
+import type { VolumeFiles } from '../../src/volumes/volume-files.ts';
 import type { SeededRandom } from '../support/seeded-random.ts';
 import type { Life, SimWorld } from './world.ts';
 

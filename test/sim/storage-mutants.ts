@@ -5,20 +5,20 @@ export const storageMutants: readonly Mutant[] = [
   // ── Upload ───────────────────────────────────────────────────────────────────────────────────────────────────────
   {
     name: 'a commit is left out of the upload that frees it',
-    file: 'broker/upload-coordinator.js',
+    file: 'ownership/upload-coordinator.js',
     find: 'shard.collect(index, cut.sequence, withStates)',
     replace: 'shard.collect(index, Math.max(0, cut.sequence - 1), withStates)',
   },
   {
     name: 'the WAL is trimmed before the metadata name the objects',
-    file: 'broker/upload-coordinator.js',
+    file: 'ownership/upload-coordinator.js',
     find: 'const collected = await Promise.all(shards.map((shard) => shard.collect(index, cut.sequence, withStates)));',
     replace:
       'const collected = await Promise.all(shards.map((shard) => shard.collect(index, cut.sequence, withStates))); await this.trim(volume, cut);',
   },
   {
     name: 'batches may be evicted before their objects are named',
-    file: 'broker/upload-coordinator.js',
+    file: 'ownership/upload-coordinator.js',
     find: '        const stored = await this.store(collected);',
     replace:
       '        await Promise.all(shards.map((shard, i) => shard.uploaded(index, collected[i].end))); const stored = await this.store(collected);',
@@ -26,7 +26,7 @@ export const storageMutants: readonly Mutant[] = [
   },
   {
     name: 'object ids are granted without being recorded',
-    file: 'broker/object-ids.js',
+    file: 'ownership/object-ids.js',
     find: "await this.metadata.commit([{ type: 'idBlock', kind: 'object', next: first + blockIds }]);",
     replace: '',
   },
@@ -100,14 +100,14 @@ export const storageMutants: readonly Mutant[] = [
   // ── Recovery ─────────────────────────────────────────────────────────────────────────────────────────────────────
   {
     name: "an epoch's start is taken for the committed end",
-    file: 'broker/recovery.js',
+    file: 'ownership/recovery.js',
     find: 'return Math.max(partition.startOffset, partition.manifest?.endOffset ?? 0, last?.endOffset ?? 0);',
     replace:
       'return Math.max(partition.startOffset, partition.manifest?.endOffset ?? 0, last?.endOffset ?? 0, partition.epochs.at(-1)?.startOffset ?? 0);',
   },
   {
     name: 'the log start is not applied',
-    file: 'broker/recovery.js',
+    file: 'ownership/recovery.js',
     find: 'startOffset: partition.startOffset,',
     replace: 'startOffset: 0,',
   },
@@ -120,13 +120,13 @@ export const storageMutants: readonly Mutant[] = [
   },
   {
     name: 'the state object is forgotten at close',
-    file: 'broker/close-changes.js',
+    file: 'ownership/close-changes.js',
     find: "stateObject: stateObjects.get(key) ?? '',",
     replace: "stateObject: '',",
   },
   {
     name: 'a closed partition ends one offset early',
-    file: 'broker/close-changes.js',
+    file: 'ownership/close-changes.js',
     find: 'endOffset: ends.get(key),',
     replace: 'endOffset: Math.max(0, ends.get(key) - 1),',
   },
@@ -157,10 +157,10 @@ export const storageMutants: readonly Mutant[] = [
   },
   {
     name: 'what leaves memory while objects are searched by time is not searched',
-    file: 'broker/cold-path.js',
+    file: 'shard/cold-path.js',
     find: 'while (searched < log.tailStart) {',
     replace: 'for (let once = 0; once < 1; once++) {',
-    judge: 'test/unit/broker/cold-path.test.ts',
+    judge: 'test/unit/shard/cold-path.test.ts',
   },
   {
     name: 'the CRC of a block that is read is not compared',
@@ -185,10 +185,10 @@ export const storageMutants: readonly Mutant[] = [
   },
   {
     name: 'a search by time ends at a block whose records are all too early',
-    file: 'broker/cold-path.js',
+    file: 'shard/cold-path.js',
     find: 'offset = batch.nextOffset;',
     replace: 'return null;',
-    judge: 'test/unit/broker/cold-path.test.ts',
+    judge: 'test/unit/shard/cold-path.test.ts',
   },
   {
     name: 'a duplicate is answered before its original is durable',
@@ -200,7 +200,7 @@ export const storageMutants: readonly Mutant[] = [
   // ── What is deleted, merged and kept ─────────────────────────────────────────────────────────────────────────────
   {
     name: 'dropped objects are deleted without a grace period',
-    file: 'broker/object-sweep.js',
+    file: 'upkeep/object-sweep.js',
     find: 'if (dueMs <= now && objectIds.length < passMax)',
     replace: 'if (objectIds.length < passMax)',
   },
@@ -218,7 +218,7 @@ export const storageMutants: readonly Mutant[] = [
   },
   {
     name: 'records are retained half a minute less than they should',
-    file: 'broker/retention-plan.js',
+    file: 'upkeep/retention-plan.js',
     find: 'if (maxTimestamp >= oldest)',
     replace: 'if (maxTimestamp >= oldest + 30_000)',
   },
@@ -261,13 +261,13 @@ export const storageMutants: readonly Mutant[] = [
   },
   {
     name: 'objects below the log start are kept and not looked at',
-    file: 'broker/recovery.js',
+    file: 'ownership/recovery.js',
     find: 'of [...partition.leftovers, ...partition.objects]',
     replace: 'of partition.objects',
   },
   {
     name: 'producers of records that a write-ahead log holds below the log start are forgotten',
-    file: 'broker/recovery.js',
+    file: 'ownership/recovery.js',
     find: 'foldBelowStart(image, batches, folded);',
     replace: '',
     judge: 'test/storage/broker/deleted-records.test.ts',
@@ -302,38 +302,38 @@ export const storageMutants: readonly Mutant[] = [
   },
   {
     name: 'retention by size takes one object too many',
-    file: 'broker/retention-plan.js',
+    file: 'upkeep/retention-plan.js',
     find: 'if (excess < bytes)',
     replace: 'if (excess <= 0)',
-    judge: 'test/unit/broker/retention-plan.test.ts',
+    judge: 'test/unit/upkeep/retention-plan.test.ts',
   },
   {
     name: 'a manifest lets go of the object that holds the log start',
-    file: 'broker/retention.js',
+    file: 'upkeep/retention.js',
     find: 'manifest.objects.filter(({ endOffset }) => endOffset > startOffset)',
     replace: 'manifest.objects.filter(({ baseOffset }) => baseOffset >= startOffset)',
-    judge: 'test/unit/broker/retention.test.ts',
+    judge: 'test/unit/upkeep/retention.test.ts',
   },
   {
     name: 'what manifests name is taken for orphans',
-    file: 'broker/orphan-sweep.js',
+    file: 'upkeep/orphan-sweep.js',
     find: 'round.named.add(objectId);',
     replace: '',
-    judge: 'test/unit/broker/orphan-sweep.test.ts',
+    judge: 'test/unit/upkeep/orphan-sweep.test.ts',
   },
   {
     name: 'what this life has stored and not yet named is taken for orphans',
-    file: 'broker/orphan-sweep.js',
+    file: 'upkeep/orphan-sweep.js',
     find: 'Number.parseInt(objectId, 16) >= this.deps.firstObjectId)',
     replace: 'false)',
-    judge: 'test/unit/broker/orphan-sweep.test.ts',
+    judge: 'test/unit/upkeep/orphan-sweep.test.ts',
   },
   {
     name: 'a broker that was taken over sweeps on',
-    file: 'broker/orphan-sweep.js',
+    file: 'upkeep/orphan-sweep.js',
     find: 'await this.deps.metadata.commit([]);',
     replace: '',
-    judge: 'test/unit/broker/orphan-sweep.test.ts',
+    judge: 'test/unit/upkeep/orphan-sweep.test.ts',
   },
   // ── Groups ──────────────────────────────────────────────────────────────────────────────────────────────────────
   {

@@ -5,13 +5,13 @@
  */
 import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
-import { Compaction } from '../../src/broker/compaction.ts';
-import { ObjectSweep } from '../../src/broker/object-sweep.ts';
 import { inspectStore } from '../../src/inspect/inspect.ts';
 import type { PartRule } from '../../src/store/object-store.ts';
 import { compactionDefaults } from '../../src/stream/compaction/compaction-policy.ts';
 import { compactionLimits } from '../../src/stream/compaction/compaction-task.ts';
 import { objectKey } from '../../src/stream/objects/object-format.ts';
+import { Compaction } from '../../src/upkeep/compaction.ts';
+import { ObjectSweep } from '../../src/upkeep/object-sweep.ts';
 import { BrokerBed } from '../support/inline-broker.ts';
 import { InsistingStore } from '../support/insisting-store.ts';
 import { crc32c } from '../support/load/batches.ts';

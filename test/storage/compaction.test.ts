@@ -4,9 +4,9 @@
  */
 import assert from 'node:assert/strict';
 import { afterEach, describe, test } from 'node:test';
-import { Compaction } from '../../src/broker/compaction.ts';
-import { ObjectSweep } from '../../src/broker/object-sweep.ts';
 import { objectKey } from '../../src/stream/objects/object-format.ts';
+import { Compaction } from '../../src/upkeep/compaction.ts';
+import { ObjectSweep } from '../../src/upkeep/object-sweep.ts';
 import { smallLimits, smallPolicy } from '../support/compaction-world.ts';
 import { BrokerBed, readAll } from '../support/inline-broker.ts';
 import type { RawConnection } from '../support/raw-client.ts';

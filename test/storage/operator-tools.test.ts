@@ -1,13 +1,13 @@
 /** Doctor, inspect and the orphan sweep on what real servers and real brokers leave. */
 import assert from 'node:assert/strict';
 import { after, afterEach, describe, it, test } from 'node:test';
-import { OrphanSweep } from '../../src/broker/orphan-sweep.ts';
 import { examine } from '../../src/inspect/doctor.ts';
 import { doctorText } from '../../src/inspect/doctor-text.ts';
 import { type BucketReport, inspectStore } from '../../src/inspect/inspect.ts';
 import { openStore } from '../../src/store/open-store.ts';
 import { SystemClock } from '../../src/threads/adapters/system-clock.ts';
 import { SystemRandom } from '../../src/threads/adapters/system-random.ts';
+import { OrphanSweep } from '../../src/upkeep/orphan-sweep.ts';
 import { BrokerBed, readAll } from '../support/inline-broker.ts';
 import { s3ServerNames } from '../support/s3-programs.ts';
 import { startS3 } from '../support/s3-server.ts';

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { checkLayering, formatViolation, type Violation } from '../../tools/layering.ts';
-import { rooms } from '../../tools/layering-rules.ts';
+import { rooms, sizes } from '../../tools/layering-rules.ts';
 
 function checkTree(files: Readonly<Record<string, string>>): Violation[] {
   const root = mkdtempSync(join(tmpdir(), 'millrace-layering-'));
@@ -88,7 +88,7 @@ const planted: readonly (readonly [rule: string, title: string, files: Readonly<
     [
       'room',
       'a test imported by the product',
-      { 'src/store/bad.ts': "import '../../test/support/fault-store.ts';\nexport const bad = 1;\n" },
+      { 'src/store/bad.ts': "import '../support/fault-store.ts';\nexport const bad = 1;\n" },
     ],
     [
       'package',
@@ -127,12 +127,11 @@ const planted: readonly (readonly [rule: string, title: string, files: Readonly<
     ],
     ['worker', 'a worker outside the threads', { 'src/stream/pack.worker.ts': 'export const pack = 1;\n' }],
     [
-      'role',
+      'direction',
       'shared memory that knows the broker',
       {
-        'src/broker/shard.ts': 'export const shard = 1;\n',
-        'src/threads/wal/ring.ts':
-          "import { shard } from '../../broker/shard.ts';\nexport const s = shard;\n",
+        'src/shard/shard.ts': 'export const shard = 1;\n',
+        'src/threads/wal/ring.ts': "import { shard } from '../../shard/shard.ts';\nexport const s = shard;\n",
       },
     ],
     ['ambient', 'the wall clock', { 'src/log/bad.ts': 'export const now = () => Date.now();\n' }],
@@ -156,6 +155,27 @@ const planted: readonly (readonly [rule: string, title: string, files: Readonly<
     ['console', 'a line on the console', { 'src/log/bad.ts': "console.log('here');\n" }],
     ['barrel', 'a barrel file', { 'src/store/index.ts': "export * from './object-store.ts';\n" }],
     [
+      'circle',
+      'two files of a room that need each other, one of them for a type only',
+      {
+        'src/store/one.ts': "import type { Two } from './two.ts';\nexport type One = Two;\n",
+        'src/store/two.ts':
+          "import { type One } from './one.ts';\nexport const two = (one: One) => one;\nexport type Two = typeof two;\n",
+      },
+    ],
+    [
+      'size',
+      'a file that has grown too long',
+      { 'src/store/long.ts': 'export {};\n'.repeat(sizes.linesMax + 1) },
+    ],
+    [
+      'size',
+      'a room with too many files',
+      Object.fromEntries(
+        Array.from({ length: sizes.filesMax + 1 }, (_, i) => [`src/log/part-${i}.ts`, 'export {};\n']),
+      ),
+    ],
+    [
       'cycle',
       'two rooms that need each other',
       {
@@ -172,8 +192,9 @@ for (const [rule, title, files] of planted) {
       found.some((violation) => violation.rule === rule),
       `${rule} not among: ${found.map(formatViolation).join('; ')}`,
     );
-    // A cycle is made of an import upward; every other case breaks its one rule.
-    if (rule !== 'cycle') assert.deepEqual([...new Set(found.map((violation) => violation.rule))], [rule]);
+    // Files or rooms in a circle import upward, too; every other case breaks its one rule.
+    if (rule !== 'cycle' && rule !== 'circle')
+      assert.deepEqual([...new Set(found.map((violation) => violation.rule))], [rule]);
   });
 }
 

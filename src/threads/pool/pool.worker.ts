@@ -1,7 +1,5 @@
 /** Entry of an object pool worker (piscina): one context for its life, one function for its tasks. */
 import { workerData } from 'node:worker_threads';
-import { guardedStore } from '../../broker/broker-store.ts';
-import { threadNative } from '../../broker/thread-native.ts';
 import { CompactionPace } from '../../stream/compaction/compaction-pace.ts';
 import { ObjectReader } from '../../stream/read/object-reader.ts';
 import { type ObjectTask, type ObjectTaskResult, runObjectTask } from '../../stream/upload/object-pool.ts';
@@ -9,6 +7,8 @@ import { StagingPool } from '../../stream/upload/staging-pool.ts';
 import { SystemClock } from '../adapters/system-clock.ts';
 import { SystemRandom } from '../adapters/system-random.ts';
 import { nameThread } from '../adapters/thread-name.ts';
+import { threadNative } from '../adapters/thread-native.ts';
+import { guardedStore } from '../adapters/thread-store.ts';
 import { SharedArena } from '../memory/arena.ts';
 import { StoreBoard } from '../memory/store-board.ts';
 import type { PoolWorkerData } from './contract.ts';

@@ -3,14 +3,15 @@
  * the shard's doorbell. Used by the shard thread, and by main where main is the only shard (portable path).
  */
 
-import { composeShard } from '../../broker/compose-shard.ts';
-import { ShardHost } from '../../broker/shard-host.ts';
-import type { ThreadNative } from '../../broker/thread-native.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Logger } from '../../ports/logger.ts';
 import type { Random } from '../../ports/random.ts';
-import type { ControlPlane } from '../../requests/control-plane.ts';
+import type { ControlPlane } from '../../requests/support/control-plane.ts';
+import { composeShard } from '../../shard/compose-shard.ts';
+import { LinkPeers } from '../../shard/peers/peers.ts';
+import { ShardHost } from '../../shard/shard-host.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
+import type { ThreadNative } from '../adapters/thread-native.ts';
 import { attachLink, LinkPump } from '../link.ts';
 import type { SharedArena } from '../memory/arena.ts';
 import { attachDoorbell } from '../memory/doorbell.ts';
@@ -19,7 +20,6 @@ import { LoopWaiter, wakeSource } from '../memory/waiter.ts';
 import { RingWal } from '../wal/ring-wal.ts';
 import type { BlockReads, ShardWorkerData } from './contract.ts';
 import { eventFdNative } from './event-fd.ts';
-import { LinkPeers } from './peers.ts';
 
 export interface AssembleParts {
   readonly data: ShardWorkerData;

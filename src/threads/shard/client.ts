@@ -1,9 +1,8 @@
 /** Main's handle on one shard thread: its door, and word of its death. Main thread. */
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
-import type { ShardDoor } from '../../broker/recovery.ts';
-import type { ShardApi } from '../../broker/shard-api.ts';
 import { MillraceError } from '../../ports/errors.ts';
-import type { ControlPlane } from '../../requests/control-plane.ts';
+import type { ControlPlane } from '../../requests/support/control-plane.ts';
+import type { ShardApi, ShardDoor } from '../../shard/shard-api.ts';
 import { PortRpc } from '../rpc.ts';
 import type { BlockReads, ShardWorkerData } from './contract.ts';
 

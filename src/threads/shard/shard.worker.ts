@@ -1,15 +1,15 @@
 /** Entry of a shard thread. Its code is loaded before it knows what it is: that comes as the first message of a port. */
 import { once } from 'node:events';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
-import { guardedStore } from '../../broker/broker-store.ts';
-import type { ShardApi } from '../../broker/shard-api.ts';
-import { threadNative } from '../../broker/thread-native.ts';
 import { collectLoopDelay, systemLoopDelay } from '../../observe/event-loop-delay.ts';
 import { createLogger } from '../../observe/logger.ts';
-import type { ControlPlane } from '../../requests/control-plane.ts';
+import type { ControlPlane } from '../../requests/support/control-plane.ts';
+import type { ShardApi } from '../../shard/shard-api.ts';
 import { SystemClock } from '../adapters/system-clock.ts';
 import { SystemRandom } from '../adapters/system-random.ts';
 import { nameThread } from '../adapters/thread-name.ts';
+import { threadNative } from '../adapters/thread-native.ts';
+import { guardedStore } from '../adapters/thread-store.ts';
 import { SharedArena } from '../memory/arena.ts';
 import { StoreBoard } from '../memory/store-board.ts';
 import { PortRpc } from '../rpc.ts';

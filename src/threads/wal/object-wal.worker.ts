@@ -3,8 +3,6 @@
  * Woken by its doorbell, by answers of the store, by main's calls, and by the writer's own times.
  */
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
-import { guardedStore } from '../../broker/broker-store.ts';
-import { threadNative } from '../../broker/thread-native.ts';
 import { createLogger } from '../../observe/logger.ts';
 import type { Timer } from '../../ports/clock.ts';
 import { SequencedEntries } from '../../store/sequenced-entries.ts';
@@ -12,6 +10,8 @@ import { ObjectWalWriter } from '../../stream/wal/object-wal-writer.ts';
 import { SystemClock } from '../adapters/system-clock.ts';
 import { SystemRandom } from '../adapters/system-random.ts';
 import { nameThread } from '../adapters/thread-name.ts';
+import { threadNative } from '../adapters/thread-native.ts';
+import { guardedStore } from '../adapters/thread-store.ts';
 import { SharedArena } from '../memory/arena.ts';
 import { attachDoorbell } from '../memory/doorbell.ts';
 import { Ring } from '../memory/ring.ts';

@@ -1,6 +1,5 @@
 /** Entry of a WAL thread: makes one WalWriter over the volume's file and runs the thread's loop around it (wal-loop.ts). */
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
-import { threadNative } from '../../broker/thread-native.ts';
 import { DelayedWalDevice } from '../../stream/wal/delayed-wal-device.ts';
 import { FileWalDevice } from '../../stream/wal/file-wal-device.ts';
 import { RecoveredBatches } from '../../stream/wal/recovered-batches.ts';
@@ -8,6 +7,7 @@ import type { RecoveredWal } from '../../stream/wal/recovery.ts';
 import { WalWriter } from '../../stream/wal/wal-writer.ts';
 import { SystemClock } from '../adapters/system-clock.ts';
 import { nameThread } from '../adapters/thread-name.ts';
+import { threadNative } from '../adapters/thread-native.ts';
 import { SharedArena } from '../memory/arena.ts';
 import { attachDoorbell } from '../memory/doorbell.ts';
 import { Ring } from '../memory/ring.ts';

@@ -1,10 +1,10 @@
 /** A log of objects that was given up while its owner slept: deleted from the bucket, and still no trap when it wakes. */
 import assert from 'node:assert/strict';
 import { afterEach, describe, test } from 'node:test';
-import { WalSweep } from '../../../src/broker/wal-sweep.ts';
 import { MemoryStore } from '../../../src/store/memory-store.ts';
 import { sequencedHeaderBytes } from '../../../src/store/sequenced-object.ts';
 import { unavailable } from '../../../src/store/store-errors.ts';
+import { WalSweep } from '../../../src/upkeep/wal-sweep.ts';
 import { BrokerBed, readAll, until } from '../../support/inline-broker.ts';
 import { HandClock } from '../../support/store-fixtures.ts';
 import { CountingProducer, values } from './kafka-calls.ts';

@@ -5,9 +5,9 @@
  */
 import assert from 'node:assert/strict';
 import { afterEach, describe, test } from 'node:test';
-import { ObjectSweep } from '../../../src/broker/object-sweep.ts';
-import { Retention } from '../../../src/broker/retention.ts';
-import { StateKeeper } from '../../../src/broker/state-keeper.ts';
+import { ObjectSweep } from '../../../src/upkeep/object-sweep.ts';
+import { Retention } from '../../../src/upkeep/retention.ts';
+import { StateKeeper } from '../../../src/upkeep/state-keeper.ts';
 import { BrokerBed, readAll } from '../../support/inline-broker.ts';
 import type { RawConnection } from '../../support/raw-client.ts';
 import { CountingProducer, deleteRecords, values } from './kafka-calls.ts';

@@ -4,14 +4,14 @@
  */
 import assert from 'node:assert/strict';
 import { afterEach, describe, test } from 'node:test';
-import { ObjectSweep } from '../../../src/broker/object-sweep.ts';
-import { Retention } from '../../../src/broker/retention.ts';
-import { StateKeeper } from '../../../src/broker/state-keeper.ts';
 import { ErrorCode } from '../../../src/protocol/generated/errors.ts';
 import { ListOffsetsCodec } from '../../../src/protocol/generated/list-offsets.ts';
 import { ManifestCache } from '../../../src/stream/manifest/manifest-cache.ts';
 import { ManifestWriter } from '../../../src/stream/manifest/manifest-writer.ts';
 import { ObjectReader } from '../../../src/stream/read/object-reader.ts';
+import { ObjectSweep } from '../../../src/upkeep/object-sweep.ts';
+import { Retention } from '../../../src/upkeep/retention.ts';
+import { StateKeeper } from '../../../src/upkeep/state-keeper.ts';
 import { BrokerBed, readAll } from '../../support/inline-broker.ts';
 import { crc32c, sequencedBatch } from '../../support/load/batches.ts';
 import type { RawConnection } from '../../support/raw-client.ts';

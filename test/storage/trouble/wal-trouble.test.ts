@@ -1,10 +1,11 @@
 /** The write-ahead log's device in trouble: docs/operations/failures.md has the table. */
 import assert from 'node:assert/strict';
 import { afterEach, describe, test } from 'node:test';
-import type { BrokerConfig, WalConfig } from '../../../src/broker/broker-config.ts';
+import type { BrokerConfig } from '../../../src/broker/broker-config.ts';
 import { ErrorCode } from '../../../src/protocol/generated/errors.ts';
 import { ProduceCodec } from '../../../src/protocol/generated/produce.ts';
 import type { WalDevice } from '../../../src/stream/wal/wal-device.ts';
+import type { WalConfig } from '../../../src/volumes/wal-config.ts';
 import { readAll, until } from '../../support/inline-broker.ts';
 import { rawVersions } from '../../support/raw-client.ts';
 import { CountingProducer, values } from '../broker/kafka-calls.ts';

@@ -7,7 +7,7 @@ import { MillraceError } from '../../../src/ports/errors.ts';
 import { silentLogger } from '../../../src/ports/logger.ts';
 import type { Random } from '../../../src/ports/random.ts';
 import { ErrorCode } from '../../../src/protocol/generated/errors.ts';
-import type { TopicSpec } from '../../../src/requests/control-plane.ts';
+import type { TopicSpec } from '../../../src/requests/support/control-plane.ts';
 import { MemoryStore } from '../../../src/store/memory-store.ts';
 import { crc32cForTests, HandClock, seededRandom } from '../../support/store-fixtures.ts';
 import { oid, range, upload, wal } from '../metadata/fixtures.ts';

@@ -6,7 +6,7 @@ import { KafkaConfigCatalog } from '../../../src/config/config-catalog.ts';
 import { kafkaTypes } from '../../../src/config/setting-spec.ts';
 import { resolveSettings } from '../../../src/config/settings.ts';
 import { topicConfigs, validateTopicConfigs } from '../../../src/config/topic-configs.ts';
-import { type ConfigCatalog, configType } from '../../../src/requests/config-catalog.ts';
+import { type ConfigCatalog, configType } from '../../../src/requests/support/config-catalog.ts';
 
 interface Fact {
   readonly type: string;

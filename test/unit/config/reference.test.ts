@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { helpColumns, settingsHelp, wrap } from '../../../src/config/help.ts';
 import { configurationReference } from '../../../src/config/reference.ts';
-import { isSecret, resolveSettings, settingKeys, settingSpec } from '../../../src/config/settings.ts';
+import { settingKeys, settingSpec } from '../../../src/config/setting-keys.ts';
+import { isSecret, resolveSettings } from '../../../src/config/settings.ts';
 import { humanText } from '../../../src/config/values.ts';
 
 test('docs/reference/configuration.md is what the tables say (node dist/tools/generate-reference.js writes it)', () => {

@@ -2,14 +2,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseProperties } from '../../../src/config/properties-file.ts';
 import { SettingError } from '../../../src/config/setting-error.ts';
+import { settingKeys, settingSpec } from '../../../src/config/setting-keys.ts';
 import {
   environmentName,
   type GivenSetting,
   nearestName,
   type ResolvedSettings,
   resolveSettings,
-  settingKeys,
-  settingSpec,
 } from '../../../src/config/settings.ts';
 import { longMax, plainText } from '../../../src/config/values.ts';
 

@@ -16,15 +16,15 @@ import {
   type ConfigDefinition,
   type ConfigScope,
   configType,
-} from '../../../src/requests/config-catalog.ts';
+} from '../../../src/requests/support/config-catalog.ts';
 import type {
   ConfigEdit,
   ControlPlane,
   ControlResult,
   TopicSpec,
-} from '../../../src/requests/control-plane.ts';
-import type { RequestContext, RequestHandler } from '../../../src/requests/handler.ts';
-import type { TopicDirectory } from '../../../src/requests/topic-directory.ts';
+} from '../../../src/requests/support/control-plane.ts';
+import type { RequestContext, RequestHandler } from '../../../src/requests/support/handler.ts';
+import type { TopicDirectory } from '../../../src/requests/support/topic-directory.ts';
 
 export const nodeId = 7;
 export const endpoint = () => ({ nodeId, host: 'broker.example', port: 9092, rack: null });

@@ -16,13 +16,13 @@ import { describeClusterHandler } from '../../../src/requests/describe-cluster.t
 import { describeConfigsHandler } from '../../../src/requests/describe-configs.ts';
 import { describeTopicPartitionsHandler } from '../../../src/requests/describe-topic-partitions.ts';
 import { Dispatcher } from '../../../src/requests/dispatcher.ts';
-import type { AnyRequestHandler } from '../../../src/requests/handler.ts';
 import { incrementalAlterConfigsHandler } from '../../../src/requests/incremental-alter-configs.ts';
 import { initProducerIdHandler } from '../../../src/requests/init-producer-id.ts';
 import { listOffsetsHandler } from '../../../src/requests/list-offsets.ts';
 import { metadataHandler } from '../../../src/requests/metadata.ts';
 import { offsetForLeaderEpochHandler } from '../../../src/requests/offset-for-leader-epoch.ts';
-import { AutoTopics } from '../../../src/requests/topic-creation.ts';
+import type { AnyRequestHandler } from '../../../src/requests/support/handler.ts';
+import { AutoTopics } from '../../../src/requests/support/topic-creation.ts';
 import { HandClock } from '../../support/store-fixtures.ts';
 import { call, endpoint, FakeControl, FakeTopics, nodeId } from './admin-fixtures.ts';
 

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ApiVersionsCodec } from '../../../src/protocol/generated/api-versions.ts';
 import { apiVersionsHandler, type ServedFeature } from '../../../src/requests/api-versions.ts';
-import type { AnyRequestHandler } from '../../../src/requests/handler.ts';
 import { listOffsetsHandler } from '../../../src/requests/list-offsets.ts';
+import type { AnyRequestHandler } from '../../../src/requests/support/handler.ts';
 import { HandClock } from '../../support/store-fixtures.ts';
 import { call, ErrorCode, FakeTopics, nodeId } from './admin-fixtures.ts';
 

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import type { WalRecord } from '../../../src/metadata/metadata-store.ts';
 import { DescribeLogDirsCodec } from '../../../src/protocol/generated/describe-log-dirs.ts';
 import { describeLogDirsHandler } from '../../../src/requests/describe-log-dirs.ts';
-import { answerOf, ShardGroup, topicId, topicName } from '../threads/shard/shard-group.ts';
+import { answerOf, ShardGroup, topicId, topicName } from '../shard/peers/shard-group.ts';
 import { call, FakeTopics, nodeId } from './admin-fixtures.ts';
 
 const storeUrl = 's3://bucket/here?endpoint=http://127.0.0.1:1&region=x';

@@ -4,8 +4,12 @@ import { silentLogger } from '../../../src/ports/logger.ts';
 import { MetadataCodec, type MetadataRequestInput } from '../../../src/protocol/generated/metadata.ts';
 import { Writer } from '../../../src/protocol/writer.ts';
 import { metadataHandler } from '../../../src/requests/metadata.ts';
-import { metadataAnswerCodec, partitionsOf, TopicPieces } from '../../../src/requests/metadata-pieces.ts';
-import { AutoTopics } from '../../../src/requests/topic-creation.ts';
+import {
+  metadataAnswerCodec,
+  partitionsOf,
+  TopicPieces,
+} from '../../../src/requests/support/metadata-pieces.ts';
+import { AutoTopics } from '../../../src/requests/support/topic-creation.ts';
 import { settle } from '../../support/store-fixtures.ts';
 import { call, ErrorCode, endpoint, FakeControl, FakeTopics, nodeId, topicId } from './admin-fixtures.ts';
 

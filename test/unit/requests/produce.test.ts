@@ -12,9 +12,9 @@ import {
 } from '../../../src/protocol/records/batch-builder.ts';
 import { javascriptCrc32c } from '../../../src/protocol/records/crc32c.ts';
 import { portableRecordWalk } from '../../../src/protocol/records/record-walk.ts';
-import type { RequestContext } from '../../../src/requests/handler.ts';
 import { produceHandler } from '../../../src/requests/produce.ts';
-import type { TopicDirectory } from '../../../src/requests/topic-directory.ts';
+import type { RequestContext } from '../../../src/requests/support/handler.ts';
+import type { TopicDirectory } from '../../../src/requests/support/topic-directory.ts';
 import { HeapArena } from '../../support/heap-arena.ts';
 import { VirtualClock } from '../../support/virtual-clock.ts';
 

@@ -3,7 +3,7 @@ import type { CoordinatorPlace, GroupServices } from '../../../../src/coordinato
 import type { ApiCodec } from '../../../../src/protocol/codec.ts';
 import { Reader } from '../../../../src/protocol/reader.ts';
 import { Writer } from '../../../../src/protocol/writer.ts';
-import type { RequestContext, RequestHandler } from '../../../../src/requests/handler.ts';
+import type { RequestContext, RequestHandler } from '../../../../src/requests/support/handler.ts';
 import { Answer, type Rig } from './fixtures.ts';
 
 export const topicIds: Readonly<Record<string, string>> = {

@@ -1,0 +1,137 @@
+/**
+ * From metadata to shards that know every stream's end and producers: opens all partitions at what committed objects
+ * hold, and folds producer state. What the WALs hold follows (restore-volume.ts). Main thread; nothing is served yet.
+ */
+import type { OpenPartition } from '../log/log-manager.ts';
+import { committedEnd } from '../metadata/committed-end.ts';
+import type { ClusterImage, PartitionImage } from '../metadata/metadata-store.ts';
+import { streamKey } from '../ports/stream-id.ts';
+import type { ConfigCatalog } from '../requests/support/config-catalog.ts';
+import { ownerShard, topicLogSettings, volumeFor } from '../shard/placement.ts';
+import type { ShardDoor } from '../shard/shard-api.ts';
+import type { ManifestCache } from '../stream/manifest/manifest-cache.ts';
+import { cutProducer, type FoldBase, foldBase, foldInto } from '../stream/manifest/producer-fold.ts';
+import type { ProducerEntry } from '../stream/objects/objects.ts';
+import type { ObjectReader } from '../stream/read/object-reader.ts';
+import type { Volume } from '../volumes/volume.ts';
+import { foldBelowStart } from './producers-below-start.ts';
+
+/** Index of the volume a partition is pinned to; a partition of a volume that is gone moves to another. */
+export function volumeIndex(partition: PartitionImage, volumes: readonly Volume[]): number {
+  const pinned = volumes.findIndex(
+    ({ logId, predecessors }) =>
+      logId === partition.wal || predecessors.some((predecessor) => predecessor.logId === partition.wal),
+  );
+  return pinned >= 0 ? pinned : volumeFor(partition.topicId, partition.partition, volumes.length);
+}
+
+/** Manifests read at a time. */
+const manifestReadsMax = 16;
+
+/**
+ * Producers of every stream as of what committed objects hold, and what WALs hold below log starts: from the newest base
+ * (named state, or manifest) over later objects, those below the log start (leftovers) included. Each object's section is
+ * read once for all streams; what must be read is what was uploaded since the last state, compaction or stop, however long
+ * the broker ran.
+ */
+export async function foldProducers(
+  image: ClusterImage,
+  reader: ObjectReader,
+  manifests: ManifestCache,
+  volumes: readonly Pick<Volume, 'recovered' | 'predecessors'>[] = [],
+): Promise<Map<string, Map<number, ProducerEntry>>> {
+  const folded = new Map<string, Map<number, ProducerEntry>>();
+  const wantedStates = new Set<string>();
+  const wantedManifests: PartitionImage[] = [];
+  const bases = new Map<string, FoldBase>();
+  /** Offset where each object's part of a stream begins, for those behind the stream's base. */
+  const wantedObjects = new Map<string, Map<string, number>>();
+  for (const topic of image.topicsById.values()) {
+    for (const partition of topic.partitions) {
+      const key = streamKey(topic.topicId, partition.partition);
+      const base = foldBase(partition, Number.POSITIVE_INFINITY);
+      bases.set(key, base);
+      if (base.from === 'state') wantedStates.add(partition.stateObject);
+      if (base.from === 'manifest') wantedManifests.push(partition);
+      for (const { objectId, baseOffset, endOffset } of [...partition.leftovers, ...partition.objects]) {
+        if (endOffset <= base.offset) continue;
+        const streams = wantedObjects.get(objectId) ?? new Map<string, number>();
+        wantedObjects.set(objectId, streams.set(key, baseOffset));
+      }
+    }
+  }
+  for (const objectId of wantedStates) {
+    for (const state of await reader.states(await reader.open(objectId))) {
+      const partition = image.topicsById.get(state.topicId)?.partitions[state.partition];
+      const key = streamKey(state.topicId, state.partition);
+      if (partition?.stateObject !== objectId || bases.get(key)?.from !== 'state') continue;
+      const known = new Map<number, ProducerEntry>();
+      for (const producer of state.producers) {
+        // What lies behind the committed end comes from the WAL.
+        const kept = cutProducer(producer, committedEnd(partition));
+        if (kept !== null) known.set(producer.producerId, kept);
+      }
+      folded.set(key, known);
+    }
+  }
+  for (let at = 0; at < wantedManifests.length; at += manifestReadsMax) {
+    const some = wantedManifests.slice(at, at + manifestReadsMax);
+    const read = some.map(({ topicId, partition, manifest }) =>
+      manifests.get(topicId, partition, manifest!.version),
+    );
+    for (const { topicId, partition, producers } of await Promise.all(read)) {
+      const known = new Map(producers.map((producer) => [producer.producerId, producer]));
+      folded.set(streamKey(topicId, partition), known);
+    }
+  }
+  const parts = new Map<string, { baseOffset: number; producers: readonly ProducerEntry[] }[]>();
+  for (const [objectId, streams] of wantedObjects) {
+    for (const { topicId, partition, producers } of await reader.producers(await reader.open(objectId))) {
+      const key = streamKey(topicId, partition);
+      const baseOffset = streams.get(key);
+      if (baseOffset === undefined) continue;
+      const list = parts.get(key) ?? [];
+      list.push({ baseOffset, producers });
+      parts.set(key, list);
+    }
+  }
+  for (const [key, list] of parts) {
+    const known = folded.get(key) ?? new Map<number, ProducerEntry>();
+    folded.set(key, known);
+    list.sort((a, b) => a.baseOffset - b.baseOffset);
+    for (const { producers } of list) foldInto(known, producers, bases.get(key)!.offset);
+  }
+  const logs = volumes.flatMap((volume) => [...volume.predecessors, volume]);
+  const batches = logs.flatMap(({ recovered }) => (recovered === null ? [] : [recovered.batches]));
+  foldBelowStart(image, batches, folded);
+  return folded;
+}
+
+export async function openAll(
+  image: ClusterImage,
+  producers: ReadonlyMap<string, ReadonlyMap<number, ProducerEntry>>,
+  volumes: readonly Volume[],
+  shards: readonly ShardDoor[],
+  catalog: ConfigCatalog,
+  nodeId: number,
+): Promise<void> {
+  const lists: OpenPartition[][] = shards.map(() => []);
+  for (const topic of image.topicsById.values()) {
+    const settings = topicLogSettings(topic, image, catalog, nodeId);
+    for (const partition of topic.partitions) {
+      lists[ownerShard(topic.name, topic.topicId, partition.partition, shards.length)]!.push({
+        name: topic.name,
+        topicId: topic.topicId,
+        partition: partition.partition,
+        settings,
+        leaderEpoch: partition.leaderEpoch,
+        epochs: partition.epochs,
+        startOffset: partition.startOffset,
+        endOffset: committedEnd(partition),
+        volume: volumeIndex(partition, volumes),
+        producers: [...(producers.get(streamKey(topic.topicId, partition.partition))?.values() ?? [])],
+      });
+    }
+  }
+  await Promise.all(shards.map((shard, i) => shard.openPartitions(lists[i]!)));
+}

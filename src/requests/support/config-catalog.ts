@@ -1,0 +1,117 @@
+/**
+ * What the config requests need to know of the settings that exist, and how an effective value comes about:
+ *
+ *   topic or group entry ─► broker:<node> entry ─► cluster entry ─► static setting ─► built-in default
+ *
+ * The entries lie in the cluster image, definitions and static settings come from the catalog. A topic or group config
+ * inherits from its `brokerName`; without one it has an own entry or its default.
+ */
+import type { ClusterImage } from '../../metadata/metadata-store.ts';
+
+/** ConfigType of the wire. */
+export const configType = {
+  boolean: 1,
+  string: 2,
+  int: 3,
+  short: 4,
+  long: 5,
+  double: 6,
+  list: 7,
+  class: 8,
+  password: 9,
+} as const;
+
+/** ConfigSource of the wire. */
+export const configSource = {
+  topic: 1,
+  dynamicBroker: 2,
+  dynamicDefaultBroker: 3,
+  staticBroker: 4,
+  default: 5,
+  group: 8,
+} as const;
+
+export type ConfigScope = 'topic' | 'broker' | 'group';
+
+export interface ConfigDefinition {
+  readonly name: string;
+  /** A value of `configType`. */
+  readonly type: number;
+  /** Null = no value. */
+  readonly defaultValue: string | null;
+  readonly readOnly: boolean;
+  /** The value is never told. */
+  readonly sensitive: boolean;
+  readonly documentation: string | null;
+  /** Broker config that a topic or group config inherits from, null = none. */
+  readonly brokerName: string | null;
+}
+
+export interface ConfigCatalog {
+  definitions(scope: ConfigScope): readonly ConfigDefinition[];
+  definition(scope: ConfigScope, name: string): ConfigDefinition | undefined;
+  /** Broker setting given at start (file, environment, flag), undefined when it was not. */
+  staticValue(brokerName: string): string | undefined;
+  /** What is wrong with the value of a known config, or null. */
+  valueProblem(scope: ConfigScope, name: string, value: string): string | null;
+  /** What is wrong between the explicit entries of one resource taken together, or null. */
+  relationProblem(scope: ConfigScope, entries: Readonly<Record<string, string>>): string | null;
+}
+
+export interface ConfigLayer {
+  readonly name: string;
+  readonly value: string | null;
+  readonly source: number;
+}
+
+const nothing: Readonly<Record<string, string>> = {};
+
+/** Entries of one resource: the topic's or group's own, or the broker's (then `own` is null). */
+export interface ConfigPlace {
+  readonly scope: ConfigScope;
+  readonly own: Readonly<Record<string, string>> | null;
+  readonly nodeId: number;
+  readonly image: ClusterImage;
+}
+
+/** Where a value comes from, best source first; never empty. */
+export function configLayers(
+  catalog: ConfigCatalog,
+  definition: ConfigDefinition,
+  place: ConfigPlace,
+): ConfigLayer[] {
+  const { scope, own, nodeId, image } = place;
+  const layers: ConfigLayer[] = [];
+  const push = (name: string, value: string | undefined, source: number): void => {
+    if (value !== undefined) layers.push({ name, value: definition.sensitive ? null : value, source });
+  };
+  const ownSource = scope === 'group' ? configSource.group : configSource.topic;
+  if (own !== null) push(definition.name, own[definition.name], ownSource);
+  const inherited = scope === 'broker' ? definition.name : definition.brokerName;
+  if (inherited !== null) {
+    const broker = image.configs.get(`broker:${nodeId}`) ?? nothing;
+    push(inherited, broker[inherited], configSource.dynamicBroker);
+    push(inherited, (image.configs.get('cluster:') ?? nothing)[inherited], configSource.dynamicDefaultBroker);
+    push(inherited, catalog.staticValue(inherited), configSource.staticBroker);
+  }
+  const { defaultValue, sensitive } = definition;
+  layers.push({
+    name: inherited ?? definition.name,
+    value: sensitive ? null : defaultValue,
+    source: configSource.default,
+  });
+  return layers;
+}
+
+/** Value that a topic follows for one of its configs; '' when there is none. */
+export function topicConfigValue(
+  catalog: ConfigCatalog,
+  image: ClusterImage,
+  nodeId: number,
+  own: Readonly<Record<string, string>>,
+  name: string,
+): string {
+  const definition = catalog.definition('topic', name);
+  if (definition === undefined) return own[name] ?? '';
+  return configLayers(catalog, definition, { scope: 'topic', own, nodeId, image })[0]!.value ?? '';
+}

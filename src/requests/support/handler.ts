@@ -1,0 +1,63 @@
+/**
+ * CONTRACT of a request handler. One file per Kafka request; a handler knows nothing of sockets, threads or stores,
+ * only of its decoded request and the services it was built with. Handlers run on the shard that owns the connection,
+ * except those with `groupOf`, which run on the shard that leads the group's `__consumer_offsets` partition (the frame
+ * travels there and the encoded answer comes back).
+ */
+import type { ApiDescription } from '../../protocol/codec.ts';
+import type { Reader } from '../../protocol/reader.ts';
+import type { Writer } from '../../protocol/writer.ts';
+
+/** What travels with a request to another shard. */
+export interface CallerContext {
+  readonly apiVersion: number;
+  readonly clientId: string | null;
+  /** Peer address as Kafka prints it: "/127.0.0.1". */
+  readonly clientHost: string;
+  /** Unique over the broker's life. */
+  readonly connectionId: number;
+  /** Listener the request came in on; Metadata answers with this listener's advertised address. */
+  readonly listener: string;
+}
+
+/** Everything a handler may know of the caller. */
+export interface RequestContext extends CallerContext {
+  /** Ends the connection, for requests that failed and have no answer to say so. */
+  close(reason: string): void;
+  /**
+   * For a request whose answer may wait long (a parked fetch): `over` runs at most once, while it is not answered, when
+   * a request behind it on the connection waits for its answer (`gone` false: answer now with what there is), or when
+   * the connection has closed (`gone` true: let go of everything, nobody reads an answer).
+   */
+  whileParked(over: (gone: boolean) => void): void;
+}
+
+/** The part of a generated codec that serving needs; a generated `XCodec` fits. */
+export interface ServedCodec<Request, ResponseInput> {
+  readonly api: ApiDescription;
+  decodeRequest(reader: Reader, version: number): Request;
+  encodeResponse(writer: Writer, input: ResponseInput, version: number): void;
+}
+
+export interface RequestHandler<Request, ResponseInput> {
+  readonly codec: ServedCodec<Request, ResponseInput>;
+  /** Versions served and advertised, where narrower than the codec's. */
+  readonly minVersion?: number;
+  readonly maxVersion?: number;
+  /** Lowest version advertised where that is below what is served (Produce advertises 0 as Kafka does). */
+  readonly advertisedMin?: number;
+  /** Its requests wait for each other's parked answers; those of all other kinds end the waiting of parked ones. */
+  readonly patient?: boolean;
+  /** Group id of the request; present on handlers that run at the group's coordinator. */
+  readonly groupOf?: (request: Request) => string;
+  /**
+   * Serves one request and calls `respond` exactly once, now or later; null sends no answer (Produce with acks=0).
+   * Bytes fields of the request are views into the frame: they stay valid as long as they are referenced, except in
+   * Produce, whose frame lies in the arena only while `handle` runs. A handler that throws costs the connection.
+   */
+  handle(context: RequestContext, request: Request, respond: (response: ResponseInput | null) => void): void;
+}
+
+/** A handler whose types are known only to itself, as the dispatch table holds it. */
+// biome-ignore lint/suspicious/noExplicitAny: the table pairs each handler with its own codec
+export type AnyRequestHandler = RequestHandler<any, any>;

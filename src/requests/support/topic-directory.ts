@@ -1,0 +1,13 @@
+/**
+ * Topics and partitions as handlers see them on one shard: the folded metadata image plus the partitions' handles.
+ */
+import type { PartitionHandle } from '../../log/partition-handle.ts';
+import type { ClusterImage, TopicImage } from '../../metadata/metadata-store.ts';
+
+export interface TopicDirectory {
+  readonly image: ClusterImage;
+  topicByName(name: string): TopicImage | undefined;
+  topicById(topicId: string): TopicImage | undefined;
+  /** Handle of a partition that this broker serves, on whatever shard; undefined when it is not (yet) open. */
+  partition(topicId: string, partition: number): PartitionHandle | undefined;
+}

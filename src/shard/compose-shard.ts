@@ -1,0 +1,153 @@
+/**
+ * Builds a Shard from what its thread has: native or portable functions, a store of its own for cold reads, and every
+ * request handler. Runs on the shard's thread.
+ */
+
+import { KafkaConfigCatalog } from '../config/config-catalog.ts';
+import type { CoordinatorPlace, GroupServices } from '../coordinator/group/group-services.ts';
+import { coordinatorPartition } from '../coordinator/group/offsets-partition.ts';
+import type { Arena } from '../ports/arena.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Logger } from '../ports/logger.ts';
+import type { Random } from '../ports/random.ts';
+import { createCodecs } from '../protocol/compression/codecs.ts';
+import { ErrorCode } from '../protocol/generated/errors.ts';
+import type { ControlPlane } from '../requests/support/control-plane.ts';
+import type { ObjectStore } from '../store/object-store.ts';
+import { BlockCache } from '../stream/cache/block-cache.ts';
+import { LocalBudget } from '../stream/cache/block-slabs.ts';
+import { ReadBudget, type ReadBudgetLimits } from '../stream/cache/read-budget.ts';
+import { ManifestCache } from '../stream/manifest/manifest-cache.ts';
+import { collectColdReads } from '../stream/read/cold-metrics.ts';
+import { ColdReader, DirectBlockLoader } from '../stream/read/cold-reader.ts';
+import { ObjectReader } from '../stream/read/object-reader.ts';
+import { type BlocksRead, PooledBlockLoader, type ReadBlocksTask } from '../stream/upload/object-pool.ts';
+import type { Wal } from '../stream/wal/wal.ts';
+import type { ThreadNative } from '../threads/adapters/thread-native.ts';
+import { type AloneMemory, mayAcknowledge } from './alone-watch.ts';
+import { offsetsTopic } from './placement.ts';
+import { type HandlerSettings, offsetsTopicSpec, requestHandlers } from './request-handlers.ts';
+import { Shard, type ShardPeers, type ShardServices, type ShardSettings } from './shard.ts';
+
+export interface ShardSeed {
+  readonly settings: ShardSettings;
+  readonly handlers: HandlerSettings;
+  readonly image: Buffer;
+  readonly blockCacheBytes: number;
+  /** This shard's share. */
+  readonly coldReads: ReadBudgetLimits;
+  /** Broker configs under Kafka's names that were set at start. */
+  readonly staticConfigs: Readonly<Record<string, string>>;
+}
+
+export interface ShardThread {
+  readonly arena: Arena;
+  readonly wals: readonly Wal[];
+  readonly alone: AloneMemory;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly native: ThreadNative;
+  readonly store: ObjectStore;
+  readonly control: ControlPlane;
+  /** Has another thread fetch and check blocks; without it this one does. */
+  readonly readBlocks?: (task: ReadBlocksTask) => Promise<BlocksRead>;
+  readonly peers: ShardPeers | null;
+}
+
+export function composeShard(seed: ShardSeed, thread: ShardThread): Shard {
+  const { arena, clock, native, store, readBlocks } = thread;
+  const catalog = new KafkaConfigCatalog(seed.staticConfigs);
+  let shard: Shard | null = null;
+  const readBudget = new ReadBudget(clock, seed.coldReads);
+  const manifests = new ManifestCache({
+    store,
+    crc32c: native.crc32c,
+    clusterId: () => shard?.image.clusterId ?? '',
+  });
+  const reader = new ObjectReader({
+    store,
+    crc32c: native.crc32c,
+    sizeOf: (objectId) => shard?.image.objects.get(objectId)?.size ?? manifests.sizeOf(objectId),
+    charge: (bytes) => readBudget.take(bytes),
+    pause: () => new Promise((resolve) => clock.soon(resolve)),
+  });
+  const cache = new BlockCache({
+    arena,
+    budget: new LocalBudget(seed.blockCacheBytes),
+    budgetBytes: seed.blockCacheBytes,
+    loader:
+      readBlocks === undefined
+        ? new DirectBlockLoader(reader, arena)
+        : new PooledBlockLoader(readBlocks, reader),
+    clock,
+    readBudget,
+  });
+  const coldReader = new ColdReader({
+    arena,
+    reader,
+    cache,
+    clock,
+    // A few readers' windows and answers fit the cache together.
+    readAheadBytesMax: Math.min(16 << 20, Math.floor(seed.blockCacheBytes / 16)),
+    readBytesMax: Math.min(8 << 20, Math.max(1 << 20, Math.floor(seed.blockCacheBytes / 8))),
+  });
+  shard = new Shard({
+    settings: seed.settings,
+    image: Buffer.from(seed.image),
+    arena,
+    wals: thread.wals,
+    mayAcknowledge: mayAcknowledge(thread.alone, clock),
+    clock,
+    random: thread.random,
+    logger: thread.logger,
+    codecs: createCodecs(),
+    crc32c: native.crc32c,
+    crc32cAt: native.crc32cAt(arena),
+    walk: native.walk,
+    coldReader,
+    manifests,
+    control: thread.control,
+    catalog,
+    handlers: (services) => requestHandlers(services, groupServices(services), catalog, seed.handlers),
+    peers: thread.peers,
+  });
+  collectColdReads(shard.counters.metrics, { coldReader, cache, reader });
+  return shard;
+}
+
+/** The group handlers' view of the shard: the internal topic is made when the first group asks for its coordinator. */
+function groupServices(services: ShardServices): GroupServices {
+  const { topics, control, coordinator, settings, logger } = services;
+  let making: Promise<unknown> | null = null;
+  const makeTopic = (): void => {
+    if (making !== null) return;
+    making = control
+      .createTopics([offsetsTopicSpec(settings.group.offsetsPartitions)])
+      .catch((error: unknown) => logger.warn('the offsets topic could not be made', { error: String(error) }))
+      .finally(() => {
+        making = null;
+      });
+  };
+  return {
+    topics: {
+      idOf: (name) => topics.topicByName(name)?.topicId ?? null,
+      nameOf: (topicId) => topics.topicById(topicId)?.name ?? null,
+    },
+    coordinatorFor: () => coordinator,
+    coordinators: () => [coordinator],
+    findCoordinator(kind, key, listener, done) {
+      const { nodeId, host, port } = services.endpoint(listener);
+      const place = (errorCode: number): CoordinatorPlace =>
+        errorCode === 0 ? { errorCode, nodeId, host, port } : { errorCode, nodeId: -1, host: '', port: -1 };
+      if (kind !== 'group') {
+        done(place(ErrorCode.COORDINATOR_NOT_AVAILABLE));
+        return;
+      }
+      const topic = topics.topicByName(offsetsTopic);
+      const partition = coordinatorPartition(key, settings.group.offsetsPartitions);
+      if (topic === undefined) makeTopic();
+      done(place(topic?.partitions[partition]?.state === 'open' ? 0 : ErrorCode.COORDINATOR_NOT_AVAILABLE));
+    },
+  };
+}

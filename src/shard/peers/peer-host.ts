@@ -1,0 +1,16 @@
+/** What the doors to other shards need of their own shard; Shard fits. */
+import type { LogManager } from '../../log/log-manager.ts';
+import type { LogSettings } from '../../log/log-settings.ts';
+import type { ClusterImage, TopicImage } from '../../metadata/metadata-store.ts';
+import type { Slab } from '../../net/slab.ts';
+import type { Clock } from '../../ports/clock.ts';
+import type { Dispatcher } from '../../requests/dispatcher.ts';
+
+export interface PeerHost {
+  readonly clock: Pick<Clock, 'monotonic' | 'soon'>;
+  readonly image: ClusterImage;
+  logSettings(topic: TopicImage): LogSettings;
+  readonly logs: Pick<LogManager, 'get'>;
+  readonly pool: { readonly slab: Slab };
+  readonly dispatcher: Pick<Dispatcher, 'serveForwarded'>;
+}

@@ -1,0 +1,161 @@
+/**
+ * A partition that another shard of this broker owns, as requests on this shard see it. Reads, appends and questions
+ * go to the owner; the offsets are a mirror, refreshed by every answer and, while somebody watches, by the owner's
+ * changes. They only grow, and are −1 until the first of either. Owned by the shard of the connection.
+ */
+
+import type { AppendWaiter } from '../../log/append-journal.ts';
+import type { LogSettings } from '../../log/log-settings.ts';
+import type {
+  OffsetAnswer,
+  PartitionHandle,
+  PartitionWatcher,
+  ReadSink,
+} from '../../log/partition-handle.ts';
+import type { PartitionImage, TopicImage } from '../../metadata/metadata-store.ts';
+import type { PeerHost } from './peer-host.ts';
+import { numberAt, stateQuery } from './peer-messages.ts';
+
+/** The asking half of the link to the partition's owner (peer-client.ts). */
+export interface PartitionLink {
+  append(
+    remote: RemotePartition,
+    position: number,
+    length: number,
+    waiter: AppendWaiter | null,
+    index: number,
+  ): void;
+  read(
+    remote: RemotePartition,
+    offset: number,
+    maxBytes: number,
+    atLeastOne: boolean,
+    deadline: number,
+    sink: ReadSink,
+    index: number,
+  ): void;
+  query(remote: RemotePartition, kind: number, argument: number, answer: OffsetAnswer): void;
+  watch(remote: RemotePartition): void;
+  unwatchLater(remote: RemotePartition): void;
+}
+
+export class RemotePartition implements PartitionHandle {
+  readonly topicId: string;
+  readonly partition: number;
+  /** Names the partition on the link. */
+  readonly number: number;
+  /** Calls that are not answered, or whose bytes are not released. */
+  openCalls = 0;
+  /** The owner has been asked for changes. */
+  watching = false;
+  /** Off the link for good: the topic is deleted. */
+  retired = false;
+  highWatermark = -1;
+  lastStableOffset = -1;
+  private readonly client: PartitionLink;
+  private readonly host: PeerHost;
+  private readonly watchers = new Set<PartitionWatcher>();
+  private ownerLive = true;
+  private ownerStart = -1;
+  private ownerEpoch = -1;
+  private settingsRevision: number;
+  private settingsNow: LogSettings;
+
+  constructor(
+    client: PartitionLink,
+    number: number,
+    topicId: string,
+    partition: number,
+    topic: TopicImage,
+    host: PeerHost,
+  ) {
+    this.client = client;
+    this.number = number;
+    this.topicId = topicId;
+    this.partition = partition;
+    this.host = host;
+    this.settingsRevision = host.image.revision;
+    this.settingsNow = host.logSettings(topic);
+  }
+
+  /** Follows the image, which every shard folds; looked up once per revision. */
+  get settings(): LogSettings {
+    const { image } = this.host;
+    if (image.revision !== this.settingsRevision) {
+      const topic = image.topicsById.get(this.topicId);
+      if (topic !== undefined) this.settingsNow = this.host.logSettings(topic);
+      this.settingsRevision = image.revision;
+    }
+    return this.settingsNow;
+  }
+
+  get leaderEpoch(): number {
+    return Math.max(this.ownerEpoch, this.inImage()?.leaderEpoch ?? -1);
+  }
+
+  get startOffset(): number {
+    return Math.max(this.ownerStart, this.inImage()?.startOffset ?? -1);
+  }
+
+  get live(): boolean {
+    return !this.retired && this.ownerLive && this.host.image.topicsById.has(this.topicId);
+  }
+
+  get watched(): boolean {
+    return this.watchers.size > 0;
+  }
+
+  private inImage(): PartitionImage | undefined {
+    return this.host.image.topicsById.get(this.topicId)?.partitions[this.partition];
+  }
+
+  append(position: number, length: number, waiter: AppendWaiter | null, index: number): void {
+    this.client.append(this, position, length, waiter, index);
+  }
+
+  read(
+    offset: number,
+    maxBytes: number,
+    atLeastOne: boolean,
+    deadline: number,
+    sink: ReadSink,
+    index: number,
+  ): void {
+    this.client.read(this, offset, maxBytes, atLeastOne, deadline, sink, index);
+  }
+
+  query(kind: number, argument: number, answer: OffsetAnswer): void {
+    this.client.query(this, kind, argument, answer);
+  }
+
+  refresh(done: (error: number) => void): void {
+    this.client.query(this, stateQuery, 0, done);
+  }
+
+  /** Asks before any read that follows, so that what comes after that read is announced. */
+  watch(watcher: PartitionWatcher): void {
+    this.watchers.add(watcher);
+    this.client.watch(this);
+  }
+
+  unwatch(watcher: PartitionWatcher): void {
+    if (this.watchers.delete(watcher) && this.watchers.size === 0) this.client.unwatchLater(this);
+  }
+
+  /** Takes the state that an answer carries in its words 3 to 8. */
+  mirror(words: Int32Array, at: number): void {
+    const highWatermark = numberAt(words, at + 3);
+    if (highWatermark < 0) return;
+    this.ownerLive = true;
+    this.highWatermark = Math.max(this.highWatermark, highWatermark);
+    this.lastStableOffset = Math.max(this.lastStableOffset, numberAt(words, at + 5));
+    this.ownerStart = Math.max(this.ownerStart, numberAt(words, at + 7));
+  }
+
+  changed(words: Int32Array, at: number, live: boolean): void {
+    this.mirror(words, at);
+    this.ownerEpoch = Math.max(this.ownerEpoch, words[at + 2]!);
+    this.ownerLive = live;
+    for (const watcher of this.watchers) watcher.onPartitionChanged(this);
+  }
+}

@@ -1,0 +1,54 @@
+/**
+ * Where things live inside one broker: which shard owns a partition, which volume takes its writes, and the settings
+ * that a log follows. Pure functions, the same on every thread.
+ */
+import type { LogSettings } from '../log/log-settings.ts';
+import type { ClusterImage, TopicImage } from '../metadata/metadata-store.ts';
+import { type ConfigCatalog, topicConfigValue } from '../requests/support/config-catalog.ts';
+
+export const offsetsTopic = '__consumer_offsets';
+
+/** FNV-1a over the stream's identity: stable across restarts and versions. */
+export function streamHash(topicId: string, partition: number): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < topicId.length; i++) hash = Math.imul(hash ^ topicId.charCodeAt(i), 0x01000193);
+  hash = Math.imul(hash ^ (partition & 0xff), 0x01000193);
+  hash = Math.imul(hash ^ (partition >>> 8), 0x01000193);
+  hash ^= hash >>> 15;
+  return hash >>> 0;
+}
+
+/**
+ * Consecutive partitions of a topic go around the shards, so that each topic's load is spread. All coordinators live on
+ * shard 0, so that listing and describing groups needs no fan-out.
+ */
+export function ownerShard(topicName: string, topicId: string, partition: number, shards: number): number {
+  return topicName === offsetsTopic ? 0 : (streamHash(topicId, 0) + partition) % shards;
+}
+
+/** Consecutive partitions of a topic alternate between volumes. */
+export function volumeFor(topicId: string, partition: number, volumes: number): number {
+  return (streamHash(topicId, 0) + partition) % volumes;
+}
+
+/** Topic configs that the log follows: own entry, broker's dynamic ones, static setting, default. */
+export function topicLogSettings(
+  topic: TopicImage,
+  image: ClusterImage,
+  catalog: ConfigCatalog,
+  nodeId: number,
+): LogSettings {
+  const read = (name: string): string => topicConfigValue(catalog, image, nodeId, topic.configs, name);
+  return {
+    maxMessageBytes: Number(read('max.message.bytes')),
+    logAppendTime: read('message.timestamp.type') === 'LogAppendTime',
+    compacted: read('cleanup.policy').includes('compact'),
+    timestampBeforeMaxMs: unlimited(read('message.timestamp.before.max.ms')),
+    timestampAfterMaxMs: unlimited(read('message.timestamp.after.max.ms')),
+  };
+}
+
+function unlimited(value: string): number {
+  const number = Number(value);
+  return number > Number.MAX_SAFE_INTEGER ? Number.POSITIVE_INFINITY : number;
+}

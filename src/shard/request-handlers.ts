@@ -1,0 +1,117 @@
+/** Every request that this broker serves, in one list: what is here is what ApiVersions advertises. Shard thread. */
+import type { GroupServices } from '../coordinator/group/group-services.ts';
+import { alterConfigsHandler } from '../requests/alter-configs.ts';
+import { apiVersionsHandler } from '../requests/api-versions.ts';
+import { createPartitionsHandler } from '../requests/create-partitions.ts';
+import { createTopicsHandler } from '../requests/create-topics.ts';
+import { deleteGroupsHandler } from '../requests/delete-groups.ts';
+import { deleteRecordsHandler } from '../requests/delete-records.ts';
+import { deleteTopicsHandler } from '../requests/delete-topics.ts';
+import { describeClusterHandler } from '../requests/describe-cluster.ts';
+import { describeConfigsHandler } from '../requests/describe-configs.ts';
+import { describeGroupsHandler } from '../requests/describe-groups.ts';
+import { describeLogDirsHandler } from '../requests/describe-log-dirs.ts';
+import { describeTopicPartitionsHandler } from '../requests/describe-topic-partitions.ts';
+import { fetchHandler } from '../requests/fetch.ts';
+import { findCoordinatorHandler } from '../requests/find-coordinator.ts';
+import { heartbeatHandler } from '../requests/heartbeat.ts';
+import { incrementalAlterConfigsHandler } from '../requests/incremental-alter-configs.ts';
+import { initProducerIdHandler } from '../requests/init-producer-id.ts';
+import { joinGroupHandler } from '../requests/join-group.ts';
+import { leaveGroupHandler } from '../requests/leave-group.ts';
+import { listGroupsHandler } from '../requests/list-groups.ts';
+import { listOffsetsHandler } from '../requests/list-offsets.ts';
+import { metadataHandler } from '../requests/metadata.ts';
+import { offsetCommitHandler } from '../requests/offset-commit.ts';
+import { offsetDeleteHandler } from '../requests/offset-delete.ts';
+import { offsetFetchHandler } from '../requests/offset-fetch.ts';
+import { offsetForLeaderEpochHandler } from '../requests/offset-for-leader-epoch.ts';
+import { produceHandler } from '../requests/produce.ts';
+import type { ConfigCatalog } from '../requests/support/config-catalog.ts';
+import type { TopicSpec } from '../requests/support/control-plane.ts';
+import type { AnyRequestHandler } from '../requests/support/handler.ts';
+import { AutoTopics } from '../requests/support/topic-creation.ts';
+import { syncGroupHandler } from '../requests/sync-group.ts';
+import { offsetsTopic } from './placement.ts';
+import type { ShardServices } from './shard.ts';
+
+/** Structured-cloneable. */
+export interface HandlerSettings {
+  readonly autoCreateTopics: boolean;
+  readonly defaultPartitions: number;
+  readonly deleteTopics: boolean;
+  readonly storeUrl: string;
+}
+
+/** The offsets topic as Kafka makes it. */
+export function offsetsTopicSpec(partitions: number): TopicSpec {
+  return {
+    name: offsetsTopic,
+    partitions,
+    configs: { 'cleanup.policy': 'compact', 'compression.type': 'producer', 'segment.bytes': '104857600' },
+    internal: true,
+  };
+}
+
+export function requestHandlers(
+  services: ShardServices,
+  groups: GroupServices,
+  catalog: ConfigCatalog,
+  settings: HandlerSettings,
+): readonly AnyRequestHandler[] {
+  const { topics, arena, clock, logger, crc32c, walk, endpoint, observe, control, sessions } = services;
+  const { nodeId, fetchBytesMax, group } = services.settings;
+  const autoTopics = new AutoTopics({
+    topics,
+    control,
+    logger,
+    enabled: settings.autoCreateTopics,
+    specOf: (name) =>
+      name === offsetsTopic
+        ? offsetsTopicSpec(group.offsetsPartitions)
+        : { name, partitions: settings.defaultPartitions, configs: {}, internal: false },
+  });
+  const admin = { topics, catalog, control, nodeId, clock, logger };
+  const handlers: AnyRequestHandler[] = [
+    apiVersionsHandler({ handlers: () => handlers, features: [], topics, nodeId }),
+    metadataHandler({ topics, autoTopics, endpoint }),
+    describeClusterHandler({ topics, endpoint }),
+    describeTopicPartitionsHandler({ topics, endpoint }),
+    produceHandler({
+      topics,
+      arena,
+      clock,
+      crc32c,
+      walk,
+      codecs: services.codecs,
+      congestion: services.congestion,
+      observe,
+      endpoint,
+      batchBytesMax: services.settings.batchBytesMax,
+    }),
+    fetchHandler({ topics, sessions, clock, fetchBytesMax, nodeId, endpoint, observe }),
+    listOffsetsHandler({ topics, clock }),
+    offsetForLeaderEpochHandler({ topics }),
+    initProducerIdHandler({ control, logger }),
+    createTopicsHandler({ ...admin, defaultPartitions: settings.defaultPartitions }),
+    deleteTopicsHandler({ ...admin, enabled: settings.deleteTopics }),
+    createPartitionsHandler(admin),
+    deleteRecordsHandler(admin),
+    describeConfigsHandler({ topics, catalog, nodeId }),
+    describeLogDirsHandler({ topics, nodeId, storeUrl: settings.storeUrl }),
+    alterConfigsHandler(admin),
+    incrementalAlterConfigsHandler(admin),
+    findCoordinatorHandler(groups),
+    joinGroupHandler(groups),
+    syncGroupHandler(groups),
+    heartbeatHandler(groups),
+    leaveGroupHandler(groups),
+    offsetCommitHandler(groups),
+    offsetFetchHandler(groups),
+    offsetDeleteHandler(groups),
+    describeGroupsHandler(groups),
+    listGroupsHandler(groups),
+    deleteGroupsHandler(groups),
+  ];
+  return handlers;
+}

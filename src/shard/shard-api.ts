@@ -1,0 +1,69 @@
+/**
+ * CONTRACT between main and a shard: direct calls when the shard runs in main's thread, MessagePort calls when it has
+ * a thread of its own. All values are structured-cloneable.
+ */
+import type { CollectedDelta, OpenPartition } from '../log/log-manager.ts';
+import type { MetadataChange } from '../metadata/metadata-store.ts';
+import type { MetricsSnapshot } from '../observe/metrics.ts';
+import type { StreamState } from '../stream/objects/objects.ts';
+import type { RemoteApi } from '../threads/rpc.ts';
+
+/** Batches that recovery loaded into the arena, in log order; the shard takes over their references. */
+export interface RestoredBatches {
+  readonly volume: number;
+  readonly topicIds: readonly string[];
+  /** Index into topicIds, per batch. */
+  readonly topic: Int32Array;
+  readonly partition: Int32Array;
+  readonly position: Float64Array;
+  readonly length: Uint32Array;
+  readonly commit: Float64Array;
+}
+
+export interface StreamName {
+  readonly topicId: string;
+  readonly partition: number;
+}
+
+export interface StreamEnd {
+  readonly topicId: string;
+  readonly partition: number;
+  readonly endOffset: number;
+}
+
+export interface IncomingConnection {
+  readonly fd: number;
+  readonly host: string;
+  readonly listener: string;
+}
+
+export interface ShardApi {
+  /** Opens streams during recovery, before anything is served. */
+  openPartitions(partitions: readonly OpenPartition[]): void;
+  /** Takes recovered batches; returns how many were dropped (committed already, unknown stream, behind a gap). */
+  restore(batches: RestoredBatches): number;
+  /** Ends of all streams that this shard has opened. */
+  ends(): StreamEnd[];
+  /** Recovery is over: appends go to the WALs. */
+  beginServing(): void;
+  /** Folds committed changes; resolves when the shard acts on them. */
+  applyChanges(revision: number, changes: readonly MetadataChange[]): void;
+  connect(connection: IncomingConnection): void;
+  collect(volume: number, commit: number, withStates: boolean): CollectedDelta;
+  uploaded(volume: number, end: number): void;
+  /** What producers have done in those of the streams that this shard owns, as of what is durable. */
+  states(streams: readonly StreamName[]): StreamState[];
+  /** A topic's or broker's settings changed: handled by applyChanges; metrics of this shard. */
+  metrics(): Readonly<Record<string, number>>;
+  /** Series by request, for the metrics page. */
+  snapshot(): MetricsSnapshot;
+  /** Slow chores: forgets idle producers. */
+  maintain(): void;
+  /** Ends every connection once its answers are out, at most after `timeoutMs`; resolves when none is left. */
+  drain(timeoutMs: number): Promise<void>;
+  /** Waits until every append is durable or failed. */
+  quiesce(): Promise<void>;
+}
+
+/** A shard as main calls it: every answer is awaited. */
+export type ShardDoor = RemoteApi<ShardApi>;

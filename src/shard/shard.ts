@@ -1,0 +1,564 @@
+/**
+ * One shard put together: connections, request handlers, partition logs, the group coordinator and the cold path, over
+ * whatever links and WALs it is given. The same class runs in a thread of its own, in main's thread (portable path) and
+ * inline inside a host process (`threads: 0`). Owns everything it creates; `ShardApi` is the only door for main.
+ */
+import { GroupCoordinatorShard } from '../coordinator/group/group-coordinator.ts';
+import type { GroupSettings } from '../coordinator/group/group-settings.ts';
+import { type CollectedDelta, LogManager, type OpenPartition } from '../log/log-manager.ts';
+import type { LogSettings } from '../log/log-settings.ts';
+import type { PartitionHandle } from '../log/partition-handle.ts';
+import type { PartitionLog } from '../log/partition-log.ts';
+import type { ImageBuilder } from '../metadata/image-builder.ts';
+import { decodeImage } from '../metadata/image-codec.ts';
+import type { ClusterImage, MetadataChange, TopicImage } from '../metadata/metadata-store.ts';
+import { Connection, type ConnectionSettings, type Transport } from '../net/connection.ts';
+import { type ReceivePool, scratchBytes } from '../net/frame-receiver.ts';
+import { Slab } from '../net/slab.ts';
+import type { MetricsSnapshot } from '../observe/metrics.ts';
+import type { Arena } from '../ports/arena.ts';
+import type { Clock } from '../ports/clock.ts';
+import { MillraceError } from '../ports/errors.ts';
+import type { Logger } from '../ports/logger.ts';
+import type { Random } from '../ports/random.ts';
+import { streamKey } from '../ports/stream-id.ts';
+import type { Codecs } from '../protocol/compression/codecs.ts';
+import { baseOffsetOf, batchBytesOf, leaderEpochOf } from '../protocol/records/batch-header.ts';
+import type { Crc32c } from '../protocol/records/crc32c.ts';
+import type { RecordWalk } from '../protocol/records/record-walk.ts';
+import { Dispatcher, type GroupRouter } from '../requests/dispatcher.ts';
+import type { ConfigCatalog } from '../requests/support/config-catalog.ts';
+import type { ControlPlane } from '../requests/support/control-plane.ts';
+import { FetchSessionCache } from '../requests/support/fetch-session.ts';
+import type { AnyRequestHandler } from '../requests/support/handler.ts';
+import type { TopicDirectory } from '../requests/support/topic-directory.ts';
+import type { ManifestCache } from '../stream/manifest/manifest-cache.ts';
+import type { StreamState } from '../stream/objects/objects.ts';
+import type { ColdReader } from '../stream/read/cold-reader.ts';
+import type { Wal } from '../stream/wal/wal.ts';
+import { ObjectColdPath } from './cold-path.ts';
+import { PartitionOffsetsLog } from './partition-offsets-log.ts';
+import { offsetsTopic, ownerShard, topicLogSettings } from './placement.ts';
+import type { RestoredBatches, ShardApi, StreamEnd, StreamName } from './shard-api.ts';
+import { ShardCounters } from './shard-counters.ts';
+
+/** Plain numbers and strings a shard runs by; structured-cloneable. */
+export interface ShardSettings {
+  readonly index: number;
+  readonly shards: number;
+  readonly nodeId: number;
+  readonly clusterId: string;
+  readonly rack: string | null;
+  readonly journalCapacity: number;
+  /** Largest batch that fits every WAL volume and the log cache. */
+  readonly batchBytesMax: number;
+  readonly logCacheBytes: number;
+  /** Bytes of batches that this shard may have in one volume's ring. */
+  readonly ringBytes: number;
+  readonly receiveBytes: number;
+  readonly fetchBytesMax: number;
+  readonly sessionSlots: number;
+  readonly producerExpirationMs: number;
+  readonly connection: ConnectionSettings;
+  readonly connectionsMax: number;
+  readonly group: GroupSettings;
+  /** Advertised address by listener name. */
+  readonly endpoints: Readonly<Record<string, { readonly host: string; readonly port: number }>>;
+}
+
+export interface ShardParts {
+  readonly settings: ShardSettings;
+  /** Encoded image to start from. */
+  readonly image: Buffer;
+  readonly arena: Arena;
+  readonly wals: readonly Wal[];
+  readonly mayAcknowledge: () => boolean;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly codecs: Codecs;
+  readonly crc32c: Crc32c;
+  readonly crc32cAt: (position: number, length: number) => number;
+  readonly walk: RecordWalk;
+  readonly coldReader: ColdReader;
+  readonly manifests: ManifestCache;
+  readonly control: ControlPlane;
+  readonly catalog: ConfigCatalog;
+  /** Handlers beyond what the shard itself knows; given the shard's services. */
+  readonly handlers: (services: ShardServices) => readonly AnyRequestHandler[];
+  /** Partitions of other shards, and coordinators that live there; null when this shard is alone. */
+  readonly peers: ShardPeers | null;
+}
+
+/** Doors to the other shards. */
+export interface ShardPeers {
+  partition(owner: number, topicId: string, partition: number, topic: TopicImage): PartitionHandle;
+  readonly router: GroupRouter;
+  /** The shard's own ends, for what arrives from its peers. */
+  attach(shard: Shard): void;
+  flush(): void;
+}
+
+export interface ShardServices {
+  readonly settings: ShardSettings;
+  readonly topics: TopicDirectory;
+  readonly arena: Arena;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly crc32c: Crc32c;
+  readonly walk: RecordWalk;
+  readonly codecs: Codecs;
+  readonly congestion: () => number;
+  readonly sessions: FetchSessionCache;
+  readonly control: ControlPlane;
+  readonly coordinator: GroupCoordinatorShard;
+  readonly endpoint: (listener: string) => {
+    nodeId: number;
+    host: string;
+    port: number;
+    rack: string | null;
+  };
+  readonly observe: ShardCounters;
+}
+
+/** A fetch session may make place for another once it was unused for this long (KIP-227). */
+const sessionEvictionMs = 120_000;
+
+const flushNowBytes = 128 * 1024;
+
+export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
+  readonly settings: ShardSettings;
+  readonly logs: LogManager;
+  readonly dispatcher: Dispatcher;
+  readonly coordinator: GroupCoordinatorShard;
+  readonly counters = new ShardCounters();
+  readonly sessions: FetchSessionCache;
+  readonly pool: ReceivePool;
+  readonly clock: Clock;
+  private readonly parts: ShardParts;
+  private readonly builder: ImageBuilder;
+  private readonly connections = new Map<number, Connection>();
+  private readonly starved = new Set<Connection>();
+  private readonly remote = new Map<string, PartitionHandle>();
+  private nextConnection: number;
+  private serving = false;
+  private draining: (() => void) | null = null;
+  private feeding = false;
+  private flushQueued = false;
+  private flushedBytes = 0;
+
+  constructor(parts: ShardParts) {
+    this.parts = parts;
+    this.settings = parts.settings;
+    this.clock = parts.clock;
+    this.builder = decodeImage(parts.image);
+    this.nextConnection = parts.settings.index;
+    const { arena, clock, logger, settings } = parts;
+    const cold = new ObjectColdPath({
+      arena,
+      reader: parts.coldReader,
+      manifests: parts.manifests,
+      image: () => this.image,
+      logger,
+      codecs: parts.codecs,
+      lookupBytes: 1 << 20,
+      monotonic: () => clock.monotonic(),
+    });
+    this.logs = new LogManager({
+      arena,
+      wals: parts.wals,
+      clock,
+      logger,
+      crc32c: parts.crc32cAt,
+      journalCapacity: settings.journalCapacity,
+      logCacheBytes: settings.logCacheBytes,
+      ringBytes: settings.ringBytes,
+      mayAcknowledge: parts.mayAcknowledge,
+      cold,
+    });
+    const slab = new Slab(arena, (segments) => this.logs.reclaim(segments));
+    this.pool = {
+      arena,
+      slab,
+      scratch: Buffer.allocUnsafeSlow(scratchBytes),
+      chunkBytes: 0,
+      chunkBytesMax: settings.receiveBytes,
+    };
+    this.coordinator = new GroupCoordinatorShard({
+      clock,
+      random: parts.random,
+      logger,
+      settings: settings.group,
+      log: new PartitionOffsetsLog({
+        arena,
+        slab,
+        clock,
+        codecs: parts.codecs,
+        crc32c: parts.crc32c,
+        partition: (index) => {
+          const topic = this.topicByName(offsetsTopic);
+          return topic === undefined ? undefined : this.logs.get(topic.topicId, index);
+        },
+        flush: () => this.flush(),
+        moveStart: async (topicId, partition, startOffset) => {
+          const [result] = await parts.control.moveLogStarts([{ topicId, partition, startOffset }]);
+          return result!.error;
+        },
+        logger,
+      }),
+    });
+    this.sessions = new FetchSessionCache(settings.sessionSlots, sessionEvictionMs, clock, parts.random);
+    const services: ShardServices = {
+      settings,
+      topics: this,
+      arena,
+      clock,
+      random: parts.random,
+      logger,
+      crc32c: parts.crc32c,
+      walk: parts.walk,
+      codecs: parts.codecs,
+      congestion: () => this.logs.congestion(),
+      sessions: this.sessions,
+      control: parts.control,
+      coordinator: this.coordinator,
+      endpoint: (listener) => {
+        const { host, port } = settings.endpoints[listener]!;
+        return { nodeId: settings.nodeId, host, port, rack: settings.rack };
+      },
+      observe: this.counters,
+    };
+    this.dispatcher = new Dispatcher({
+      arena,
+      logger,
+      handlers: parts.handlers(services),
+      router: parts.peers?.router ?? null,
+      monotonic: () => clock.monotonic(),
+      observe: this.counters,
+    });
+    parts.peers?.attach(this);
+  }
+
+  // ── TopicDirectory ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  get image(): ClusterImage {
+    return this.builder.image;
+  }
+
+  topicByName(name: string): TopicImage | undefined {
+    return this.builder.image.topicsByName.get(name);
+  }
+
+  topicById(topicId: string): TopicImage | undefined {
+    return this.builder.image.topicsById.get(topicId);
+  }
+
+  partition(topicId: string, partition: number): PartitionHandle | undefined {
+    const local = this.logs.get(topicId, partition);
+    if (local !== undefined) return local;
+    const { peers } = this.parts;
+    if (peers === null) return undefined;
+    const topic = this.topicById(topicId);
+    if (topic === undefined || topic.partitions[partition]?.state !== 'open') return undefined;
+    const owner = this.ownerOf(topic, partition);
+    if (owner === this.settings.index) return undefined;
+    const key = streamKey(topicId, partition);
+    let handle = this.remote.get(key);
+    if (handle === undefined) {
+      handle = peers.partition(owner, topicId, partition, topic);
+      this.remote.set(key, handle);
+    }
+    return handle;
+  }
+
+  /** Settings that the topic's logs follow as of the image. */
+  logSettings(topic: TopicImage): LogSettings {
+    return topicLogSettings(topic, this.image, this.parts.catalog, this.settings.nodeId);
+  }
+
+  ownerOf(topic: TopicImage, partition: number): number {
+    return ownerShard(topic.name, topic.topicId, partition, this.settings.shards);
+  }
+
+  // ── Connections ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Registers a connection over a transport; null when the limit is reached or the shard is leaving. */
+  accept(host: string, listener: string, transport: Transport): Connection {
+    const id = this.nextConnection;
+    this.nextConnection += this.settings.shards;
+    const connection = new Connection(id, host, listener, transport, {
+      pool: this.pool,
+      handler: this.dispatcher,
+      clock: this.clock,
+      settings: this.settings.connection,
+      onStarved: (starved) => this.onStarved(starved),
+      onDelivered: () => this.flushSoon(),
+      onClosed: (closed, reason) => this.onClosed(closed, reason),
+    });
+    this.connections.set(id, connection);
+    this.counters.connectionsOpened++;
+    if (this.connections.size > this.settings.connectionsMax) connection.close('too many connections');
+    return connection;
+  }
+
+  onStarved(connection: Connection): void {
+    this.starved.add(connection);
+    this.scheduleFeed();
+  }
+
+  onClosed(connection: Connection, reason: string): void {
+    this.connections.delete(connection.id);
+    this.starved.delete(connection);
+    this.counters.connectionsClosed++;
+    this.parts.logger.debug('connection closed', {
+      connection: connection.id,
+      host: connection.host,
+      reason,
+    });
+    if (this.connections.size === 0) this.draining?.();
+  }
+
+  /** Memory comes back with uploads and finished sends, neither of which is announced: look again soon. */
+  private scheduleFeed(): void {
+    if (this.feeding) return;
+    this.feeding = true;
+    this.clock.after(5, () => {
+      this.feeding = false;
+      if (this.starved.size === 0) return;
+      this.logs.reclaim(2);
+      const waiting = [...this.starved];
+      this.starved.clear();
+      for (const connection of waiting) connection.feed();
+    });
+  }
+
+  /**
+   * One wake-up for all that the sockets of this loop turn brought: waking a sleeping thread costs more than a small
+   * append. Large appends go at once, since the WAL can write them while more is received.
+   */
+  private flushSoon(): void {
+    if (this.counters.producedBytes - this.flushedBytes >= flushNowBytes) {
+      this.flush();
+      return;
+    }
+    if (this.flushQueued) return;
+    this.flushQueued = true;
+    this.clock.soon(() => {
+      this.flushQueued = false;
+      this.flush();
+    });
+  }
+
+  /** Tells the WALs and the other shards of what this turn queued for them. */
+  flush(): void {
+    this.flushedBytes = this.counters.producedBytes;
+    for (const wal of this.parts.wals) wal.flush();
+    this.parts.peers?.flush();
+  }
+
+  // ── ShardApi ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  openPartitions(partitions: readonly OpenPartition[]): void {
+    for (const spec of partitions) this.logs.open(spec);
+  }
+
+  restore(batches: RestoredBatches): number {
+    const { arena } = this.parts;
+    let dropped = 0;
+    for (let i = 0; i < batches.position.length; i++) {
+      const position = batches.position[i]!;
+      const length = batches.length[i]!;
+      const log = this.logs.get(batches.topicIds[batches.topic[i]!]!, batches.partition[i]!);
+      // Recovery loads no more than fits; a batch must never be left out for want of room.
+      if (log?.journal.entriesFull())
+        throw new MillraceError('internal', 'JOURNAL_FULL', 'more recovered batches than the journal holds');
+      // To the first gap: what is committed already, or lies behind an offset that is not there, is not this log's.
+      if (log === undefined) dropped++;
+      else if (!log.follows(position)) {
+        dropped++;
+        this.reportGap(log, baseOffsetOf(arena.view, position));
+      } else log.restore(position, batchBytesOf(arena.view, position), batches.commit[i]!);
+      arena.releaseRange(position, length);
+    }
+    return dropped;
+  }
+
+  private readonly gaps = new Set<PartitionLog>();
+
+  /** Batches between the committed end and what the WAL holds are missing: never to happen, and never in silence. */
+  private reportGap(log: PartitionLog, found: number): void {
+    if (found <= log.nextOffset || this.gaps.has(log)) return;
+    this.gaps.add(log);
+    this.parts.logger.error(
+      'records are missing between the objects and the write-ahead log; what follows is given up',
+      {
+        topic: log.name,
+        partition: log.partition,
+        end: log.nextOffset,
+        found,
+      },
+    );
+  }
+
+  ends(): StreamEnd[] {
+    return [...this.logs.all()].map((log) => ({
+      topicId: log.topicId,
+      partition: log.partition,
+      endOffset: log.nextOffset,
+    }));
+  }
+
+  beginServing(): void {
+    this.logs.beginAppends();
+    this.serving = true;
+    const topic = this.topicByName(offsetsTopic);
+    for (const partition of topic?.partitions ?? []) this.loadCoordinator(topic!, partition.partition);
+  }
+
+  private loadCoordinator(topic: TopicImage, partition: number): void {
+    if (topic.name !== offsetsTopic || this.logs.get(topic.topicId, partition) === undefined) return;
+    void this.coordinator.load(partition);
+  }
+
+  applyChanges(_revision: number, changes: readonly MetadataChange[]): void {
+    for (const change of changes) {
+      if (change.type !== 'topicDeleted') continue;
+      const topic = this.topicById(change.topicId);
+      for (const partition of topic?.partitions ?? []) {
+        if (topic!.name === offsetsTopic) this.coordinator.unload(partition.partition);
+        this.logs.remove(change.topicId, partition.partition);
+        this.remote.delete(streamKey(change.topicId, partition.partition));
+      }
+    }
+    this.builder.apply(changes);
+    for (const change of changes) {
+      switch (change.type) {
+        case 'open':
+          this.onOpen(change.topicId, change.partition);
+          break;
+        case 'logStart':
+          this.logs.get(change.topicId, change.partition)?.moveStart(change.startOffset);
+          break;
+        case 'config':
+          this.refreshSettings(change.resource === 'topic' ? change.name : null);
+          break;
+        default:
+      }
+    }
+  }
+
+  private onOpen(topicId: string, partition: number): void {
+    const topic = this.topicById(topicId);
+    const image = topic?.partitions[partition];
+    if (topic === undefined || image === undefined || this.ownerOf(topic, partition) !== this.settings.index)
+      return;
+    this.logs.open({
+      name: topic.name,
+      topicId,
+      partition,
+      settings: this.logSettings(topic),
+      leaderEpoch: image.leaderEpoch,
+      epochs: image.epochs,
+      startOffset: image.startOffset,
+      endOffset: this.logs.get(topicId, partition)?.nextOffset ?? image.startOffset,
+      volume: this.volumeOf(image.wal),
+      producers: [],
+    });
+    if (this.serving) this.loadCoordinator(topic, partition);
+  }
+
+  private volumeOf(logId: string): number {
+    const index = this.parts.wals.findIndex((wal) => wal.logId === logId);
+    return index < 0 ? 0 : index;
+  }
+
+  private refreshSettings(topicName: string | null): void {
+    for (const log of this.logs.all()) {
+      if (topicName !== null && log.name !== topicName) continue;
+      const topic = this.topicById(log.topicId);
+      if (topic !== undefined) log.settings = this.logSettings(topic);
+    }
+  }
+
+  collect(volume: number, commit: number, withStates: boolean): CollectedDelta {
+    return this.logs.collect(volume, commit, withStates);
+  }
+
+  uploaded(volume: number, end: number): void {
+    this.logs.uploaded(volume, end);
+    if (this.starved.size > 0) this.scheduleFeed();
+  }
+
+  states(streams: readonly StreamName[]): StreamState[] {
+    return this.logs.states(streams);
+  }
+
+  snapshot(): MetricsSnapshot {
+    return this.counters.metrics.snapshot(this.clock.monotonic());
+  }
+
+  metrics(): Readonly<Record<string, number>> {
+    let delta = 0;
+    let pending = 0;
+    let held = 0;
+    for (const journal of this.logs.journals) {
+      delta += journal.deltaBytes;
+      pending += journal.pendingBytes;
+      held += journal.heldBytes;
+    }
+    return {
+      requestBytes: this.counters.requestBytes,
+      failedRequests: this.counters.failedRequests,
+      producedBytes: this.counters.producedBytes,
+      producedRecords: this.counters.producedRecords,
+      producedBatches: this.counters.producedBatches,
+      refusedBatches: this.counters.refusedBatches,
+      fetchedBytes: this.counters.fetchedBytes,
+      connections: this.connections.size,
+      connectionsOpened: this.counters.connectionsOpened,
+      starvedConnections: this.starved.size,
+      partitions: this.logs.count,
+      fetchSessions: this.sessions.size,
+      deltaBytes: delta,
+      congestion: this.logs.congestion(),
+      pendingBytes: pending,
+      logCacheBytes: held,
+      receiveChunkBytes: this.pool.chunkBytes,
+    };
+  }
+
+  maintain(): void {
+    const olderThan = this.clock.now() - this.settings.producerExpirationMs;
+    for (const log of this.logs.all()) log.producers.expire(olderThan);
+  }
+
+  async drain(timeoutMs: number): Promise<void> {
+    this.coordinator.close();
+    for (const connection of [...this.connections.values()]) connection.leave();
+    if (this.connections.size === 0) return;
+    await new Promise<void>((resolve) => {
+      const timer = this.clock.after(timeoutMs, () => {
+        for (const connection of [...this.connections.values()]) connection.close('the broker stops');
+        resolve();
+      });
+      this.draining = () => {
+        timer.cancel();
+        resolve();
+      };
+    });
+  }
+
+  async quiesce(): Promise<void> {
+    this.flush();
+    for (const journal of this.logs.journals) {
+      while (journal.durable < journal.tail)
+        await new Promise<void>((resolve) => this.clock.after(1, resolve));
+    }
+  }
+
+  /** Epoch of a restored batch, for the history that recovery rebuilds. */
+  epochOf(position: number): number {
+    return leaderEpochOf(this.parts.arena.view, position);
+  }
+}

@@ -1,0 +1,186 @@
+/** Which objects a read of older data goes by: the manifest's, the image's, and the newest ones after a stale look. */
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { PartitionLog } from '../../../src/log/partition-log.ts';
+import type { ClusterImage } from '../../../src/metadata/metadata-store.ts';
+import { MillraceError } from '../../../src/ports/errors.ts';
+import { silentLogger } from '../../../src/ports/logger.ts';
+import { createCodecs } from '../../../src/protocol/compression/codecs.ts';
+import { ErrorCode } from '../../../src/protocol/generated/errors.ts';
+import { buildBatch } from '../../../src/protocol/records/batch-builder.ts';
+import { lastOffsetOf } from '../../../src/protocol/records/batch-header.ts';
+import { ObjectColdPath } from '../../../src/shard/cold-path.ts';
+import type { Manifest } from '../../../src/stream/manifest/manifest.ts';
+import type { ManifestCache } from '../../../src/stream/manifest/manifest-cache.ts';
+import type { ColdReader, ColdRequest } from '../../../src/stream/read/cold-reader.ts';
+import { HeapArena } from '../../support/heap-arena.ts';
+import { settle } from '../../support/store-fixtures.ts';
+import { crc32c } from '../../support/stream-deltas.ts';
+import { id } from '../metadata/fixtures.ts';
+import { sample } from '../stream/manifest/manifests.ts';
+
+const gone = (code: string) => new MillraceError('unavailable', code, 'gone');
+const part = (objectId: string, baseOffset: number, endOffset: number, maxTimestamp = 1) => ({
+  objectId,
+  size: 100,
+  baseOffset,
+  endOffset,
+  maxTimestamp,
+  bytes: 50,
+});
+
+function rig() {
+  const manifests: Record<number, Manifest> = {
+    1: { ...sample, version: 1, endOffset: 20, objects: [part('m1', 0, 10), part('m2', 10, 20)] },
+    2: { ...sample, version: 2, endOffset: 30, objects: [part('n1', 0, 30, 9)] },
+  };
+  const partition = {
+    topicId: id(1),
+    partition: 0,
+    manifest: { version: 1, endOffset: 20 },
+    objects: [part('o3', 20, 30), part('o4', 30, 40)],
+  };
+  const asked: string[] = [];
+  /** What the next reads answer; nothing = no records. */
+  const failures: Error[] = [];
+  const arena = new HeapArena({ segmentBytes: 4_096, segmentCount: 1 });
+  /** What the next searches by time find; nothing = no batch. */
+  const batches: Buffer[] = [];
+  /** What happens during the next searches by time. */
+  const whileSearching: (() => void)[] = [];
+  const names = ({ objects }: ColdRequest): string => objects.map(({ objectId }) => objectId).join();
+  const empty = { ranges: [], bytes: 0, nextOffset: 0, release: () => {} };
+  const reader = {
+    async readCold(request: ColdRequest) {
+      asked.push(`${request.offset}: ${names(request)}`);
+      const failure = failures.shift();
+      if (failure !== undefined) throw failure;
+      return empty;
+    },
+    async findSince(request: ColdRequest, time: number) {
+      asked.push(`${request.offset}@${time}: ${names(request)}`);
+      whileSearching.shift()?.();
+      const batch = batches.shift();
+      if (batch === undefined) return null;
+      batch.copy(arena.buffer);
+      const range = { position: 0, length: batch.length };
+      return { ...empty, ranges: [range], nextOffset: lastOffsetOf(arena.view, 0) + 1 };
+    },
+  };
+  const versions: number[] = [];
+  const cache = {
+    async get(_topicId: string, _partition: number, version: number) {
+      versions.push(version);
+      const failure = failures.shift();
+      if (failure !== undefined) throw failure;
+      return manifests[version]!;
+    },
+  };
+  const path = new ObjectColdPath({
+    arena,
+    reader: reader as unknown as ColdReader,
+    manifests: cache as unknown as ManifestCache,
+    image: () => ({ topicsById: new Map([[id(1), { partitions: [partition] }]]) }) as unknown as ClusterImage,
+    logger: silentLogger,
+    codecs: createCodecs(),
+    lookupBytes: 1_000,
+    monotonic: () => 0,
+  });
+  const log = {
+    topicId: id(1),
+    partition: 0,
+    name: 'a',
+    startOffset: 0,
+    tailStart: 40,
+    highWatermark: 40,
+    tail: { count: 0 },
+    journal: { durable: 0 },
+    epochAt: () => 3,
+  } as unknown as PartitionLog;
+  const read = async (offset: number): Promise<number> => {
+    let result = -2;
+    path.read(log, offset, 1_000, 1e9, (error) => {
+      result = error;
+    });
+    await settle();
+    return result;
+  };
+  const lookup = async (kind: number, time: number): Promise<number[]> => {
+    let result: number[] = [];
+    path.lookup(log, kind, time, (...answer) => {
+      result = answer;
+    });
+    await settle();
+    return result;
+  };
+  const advance = (): void => {
+    partition.manifest = { version: 2, endOffset: 30 };
+    partition.objects = [part('o4', 30, 40)];
+  };
+  return { read, lookup, asked, failures, versions, advance, partition, log, batches, whileSearching };
+}
+
+describe('reads of older data', () => {
+  it('go by the manifest up to its end, and by the image behind it', async () => {
+    const { read, asked, versions } = rig();
+    for (const offset of [0, 19, 20, 39]) assert.equal(await read(offset), 0);
+    assert.deepEqual(asked, ['0: m1,m2', '19: m1,m2', '20: o3,o4', '39: o3,o4']);
+    assert.deepEqual(versions, [1, 1]);
+  });
+
+  it('look once more when an object or the manifest is gone, and then say so', async () => {
+    for (const code of ['OBJECT_GONE', 'MANIFEST_GONE']) {
+      const { read, asked, failures, advance } = rig();
+      failures.push(gone(code));
+      const reading = read(5);
+      advance();
+      assert.equal(await reading, 0);
+      assert.equal(asked.at(-1), '5: n1');
+      failures.push(gone(code), gone(code));
+      assert.equal(await read(5), ErrorCode.KAFKA_STORAGE_ERROR);
+      failures.push(new MillraceError('corrupt', 'MANIFEST_CORRUPT', 'damaged'));
+      assert.equal(await read(5), ErrorCode.CORRUPT_MESSAGE);
+    }
+  });
+
+  it('by time look through both', async () => {
+    const { lookup, asked } = rig();
+    assert.deepEqual(await lookup(0, 5), [0, -1, -1, -1]);
+    assert.deepEqual(asked, ['0@5: m1,m2', '20@5: o3,o4']);
+  });
+
+  it('by time look as well through what leaves memory meanwhile, until nothing does', async () => {
+    const { lookup, asked, partition, log, whileSearching } = rig();
+    const leaves = (objectId: string, end: number) => () => {
+      partition.objects = [...partition.objects, part(objectId, log.tailStart, end)];
+      Object.assign(log, { tailStart: end, highWatermark: end });
+    };
+    // Nothing happens while the manifest is searched, then twice something while the image is.
+    whileSearching.push(() => {}, leaves('o5', 50), leaves('o6', 60));
+    assert.deepEqual(await lookup(0, 5), [0, -1, -1, -1]);
+    assert.deepEqual(asked, ['0@5: m1,m2', '20@5: o3,o4', '40@5: o3,o4,o5', '50@5: o3,o4,o5,o6']);
+  });
+
+  it('by time go on behind a batch whose late record lies below the log start', async () => {
+    const { lookup, asked, log, batches } = rig();
+    Object.assign(log, { startOffset: 1 });
+    const record = (timestamp: number) => ({ timestamp, key: null, value: Buffer.from('x') });
+    batches.push(
+      buildBatch([record(9), record(4)], { baseOffset: 0 }, crc32c),
+      buildBatch([record(5), record(7), record(8)], { baseOffset: 2 }, crc32c),
+    );
+    assert.deepEqual(await lookup(0, 6), [0, 3, 7, 3]);
+    assert.deepEqual(asked, ['1@6: m1,m2', '2@6: m1,m2']);
+  });
+
+  it('by the newest timestamp compare both', async () => {
+    const { lookup, asked, advance, partition } = rig();
+    advance();
+    await lookup(1, 0);
+    assert.equal(asked[0], '0@9: n1');
+    partition.objects = [part('o4', 30, 40, 12)];
+    asked.length = 0;
+    await lookup(1, 0);
+    assert.deepEqual(asked, ['0@12: n1', '30@12: o4']);
+  });
+});
