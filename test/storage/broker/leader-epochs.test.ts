@@ -4,9 +4,9 @@
  */
 import assert from 'node:assert/strict';
 import { afterEach, describe, test } from 'node:test';
-import { Retention } from '../../../src/broker/retention.ts';
 import { ErrorCode } from '../../../src/protocol/generated/errors.ts';
 import { FetchCodec } from '../../../src/protocol/generated/fetch.ts';
+import { Retention } from '../../../src/upkeep/retention.ts';
 import { BrokerBed } from '../../support/inline-broker.ts';
 import { sequencedBatch } from '../../support/load/batches.ts';
 import { type RawConnection, rawVersions } from '../../support/raw-client.ts';

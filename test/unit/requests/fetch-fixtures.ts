@@ -10,9 +10,9 @@ import {
 import type { FetchResponseInput } from '../../../src/protocol/generated/fetch.ts';
 import { ZERO_UUID } from '../../../src/protocol/primitives.ts';
 import { fetchHandler } from '../../../src/requests/fetch.ts';
-import { FetchSessionCache } from '../../../src/requests/fetch-session.ts';
-import type { RequestContext } from '../../../src/requests/handler.ts';
-import type { TopicDirectory } from '../../../src/requests/topic-directory.ts';
+import { FetchSessionCache } from '../../../src/requests/support/fetch-session.ts';
+import type { RequestContext } from '../../../src/requests/support/handler.ts';
+import type { TopicDirectory } from '../../../src/requests/support/topic-directory.ts';
 import { HeapArena } from '../../support/heap-arena.ts';
 import { SeededRandom } from '../../support/seeded-random.ts';
 import { VirtualClock } from '../../support/virtual-clock.ts';
