@@ -1,3 +1,4 @@
+/** Up to where objects hold a stream, as the metadata say. */
 import type { PartitionImage } from './metadata-store.ts';
 
 /** End of what committed objects hold of a stream. */
