@@ -2,9 +2,9 @@
  * CreatePartitions (key 37), versions 0–3; made by the control plane, answered when every shard knows the partitions.
  *
  * Counts are totals. Not more than there are: INVALID_PARTITIONS; unknown topic: UNKNOWN_TOPIC_OR_PARTITION; a topic twice:
- * INVALID_REQUEST; manual assignments must name this broker once for each new partition, else
- * INVALID_REPLICA_ASSIGNMENT; more than `partitionsMax` new partitions in one request: POLICY_VIOLATION.
- * Validate only is served. Omitted: quotas (THROTTLING_QUOTA_EXCEEDED).
+ * INVALID_REQUEST, answered once; a time-out of zero or less: REQUEST_TIMED_OUT, nothing is looked at; manual assignments
+ * must name this broker once for each new partition, else INVALID_REPLICA_ASSIGNMENT; more than `partitionsMax` new
+ * partitions in one request: POLICY_VIOLATION. Validate only is served. Omitted: quotas (THROTTLING_QUOTA_EXCEEDED).
  */
 
 import {
@@ -18,7 +18,8 @@ import { partitionsMax } from './create-topics.ts';
 import type { ControlPlane } from './support/control-plane.ts';
 import type { RequestHandler } from './support/handler.ts';
 import { replicasProblem } from './support/manual-assignment.ts';
-import { type LimitDeps, withinLimit } from './support/time-limit.ts';
+import { namedTwice, onceEach } from './support/named-twice.ts';
+import { expired, type LimitDeps, withinLimit } from './support/time-limit.ts';
 import type { TopicDirectory } from './support/topic-directory.ts';
 
 export interface CreatePartitionsDeps extends LimitDeps {
@@ -64,14 +65,19 @@ export function createPartitionsHandler(
   return {
     codec: CreatePartitionsCodec,
     handle(_context, request, respond) {
-      const count = new Map<string, number>();
-      for (const { name } of request.topics) count.set(name, (count.get(name) ?? 0) + 1);
+      const asked = onceEach(request.topics, ({ name }) => name);
+      if (expired(request.timeoutMs)) {
+        const errorCode = ErrorCode.REQUEST_TIMED_OUT;
+        respond({ results: asked.map(({ name }) => ({ name, errorCode, errorMessage: null })) });
+        return;
+      }
+      const twice = namedTwice(request.topics.map(({ name }) => name));
       const growth: { topicId: string; partitions: number }[] = [];
       const places: number[] = [];
       let left = partitionsMax;
-      const results = request.topics.map((wanted, place) => {
+      const results = asked.map((wanted, place) => {
         const { name } = wanted;
-        if (count.get(name) !== 1) {
+        if (twice.has(name)) {
           const errorMessage = 'A topic may appear only once in a request.';
           return { name, errorCode: ErrorCode.INVALID_REQUEST as number, errorMessage };
         }

@@ -2,7 +2,8 @@
  * CreateTopics (key 19), versions 0–7; checked on the connection's shard, made by the control plane, answered when
  * every shard knows the topics. Topics are made one by one: one refusal does not touch the others.
  *
- *   INVALID_REQUEST a name twice; manual assignments together with counts
+ *   REQUEST_TIMED_OUT a time-out of zero or less: nothing is looked at
+ *   INVALID_REQUEST a name twice (answered once); manual assignments together with counts
  *   INVALID_TOPIC_EXCEPTION 17 illegal or colliding name     TOPIC_ALREADY_EXISTS 36
  *   INVALID_REPLICATION_FACTOR 38 zero or below −1           INVALID_PARTITIONS 37 zero or below −1
  *   INVALID_REPLICA_ASSIGNMENT 39 other brokers, gaps        INVALID_CONFIG 40
@@ -26,7 +27,8 @@ import { type ConfigCatalog, configLayers, configSource } from './support/config
 import type { ControlPlane, TopicSpec } from './support/control-plane.ts';
 import type { RequestHandler } from './support/handler.ts';
 import { assignmentsProblem } from './support/manual-assignment.ts';
-import { type LimitDeps, withinLimit } from './support/time-limit.ts';
+import { namedTwice, onceEach } from './support/named-twice.ts';
+import { expired, type LimitDeps, withinLimit } from './support/time-limit.ts';
 import { collisionMessage, NameRules } from './support/topic-creation.ts';
 import type { TopicDirectory } from './support/topic-directory.ts';
 import { collisionKey, isInternalTopic } from './support/topic-names.ts';
@@ -106,14 +108,16 @@ export function createTopicsHandler(
   }
 
   /** Refusals that depend on the other topics of the request. */
-  function planAll(request: CreateTopicsRequest): (TopicSpec | Refusal)[] {
-    const count = new Map<string, number>();
-    for (const { name } of request.topics) count.set(name, (count.get(name) ?? 0) + 1);
+  function planAll(
+    request: CreateTopicsRequest,
+    each: readonly CreateTopicsRequestCreatableTopic[],
+  ): (TopicSpec | Refusal)[] {
+    const twice = namedTwice(request.topics.map(({ name }) => name));
     const byKey = new Map<string, string>();
     let partitions = 0;
-    return request.topics.map((wanted) => {
+    return each.map((wanted) => {
       const { name } = wanted;
-      if (count.get(name) !== 1) {
+      if (twice.has(name)) {
         return { error: ErrorCode.INVALID_REQUEST, message: 'A topic may appear only once in a request.' };
       }
       const planned = plan(wanted);
@@ -163,7 +167,12 @@ export function createTopicsHandler(
   return {
     codec: CreateTopicsCodec,
     handle(context, request, respond) {
-      const plans = planAll(request);
+      const wanted = onceEach(request.topics, ({ name }) => name);
+      if (expired(request.timeoutMs)) {
+        respond({ topics: wanted.map(({ name }) => refused(name, ErrorCode.REQUEST_TIMED_OUT, null)) });
+        return;
+      }
+      const plans = planAll(request, wanted);
       let inherited: CreateTopicsResponseCreatableTopicConfigsInput[] | null = null;
       const configsTold = (spec: TopicSpec) => {
         if (context.apiVersion < configsVersion) return [];
@@ -182,9 +191,7 @@ export function createTopicsHandler(
       const answer = (result: (spec: TopicSpec) => CreateTopicsResponseCreatableTopicResultInput): void =>
         respond({
           topics: plans.map((planned, i) =>
-            'error' in planned
-              ? refused(request.topics[i]!.name, planned.error, planned.message)
-              : result(planned),
+            'error' in planned ? refused(wanted[i]!.name, planned.error, planned.message) : result(planned),
           ),
         });
       if (request.validateOnly || specs.length === 0) {

@@ -3,11 +3,13 @@
  *
  * Offset −1 is the high watermark; beyond it, or any other negative one: OFFSET_OUT_OF_RANGE; at or below the log start:
  * nothing to do. A topic whose cleanup policy does not delete: POLICY_VIOLATION; an internal topic:
- * INVALID_TOPIC_EXCEPTION. Made by the control plane, answered when the shards serve by the new starts.
+ * INVALID_TOPIC_EXCEPTION. A partition named twice counts as it was named last. Made by the control plane, answered when
+ * the shards serve by the new starts; the time-out, which says how long to wait for other replicas, does not matter.
  */
 
 import {
   DeleteRecordsCodec,
+  type DeleteRecordsPartition,
   type DeleteRecordsRequest,
   type DeleteRecordsResponseInput,
 } from '../protocol/generated/delete-records.ts';
@@ -15,8 +17,9 @@ import { ErrorCode } from '../protocol/generated/errors.ts';
 import { type ConfigCatalog, topicConfigValue } from './support/config-catalog.ts';
 import type { ControlPlane } from './support/control-plane.ts';
 import type { RequestHandler } from './support/handler.ts';
+import { lastOfEach, type NamedPartitions } from './support/named-twice.ts';
 import { findPartition } from './support/partition-lookup.ts';
-import { type LimitDeps, withinLimit } from './support/time-limit.ts';
+import { begunMsMin, type LimitDeps, withinLimit } from './support/time-limit.ts';
 import type { TopicDirectory } from './support/topic-directory.ts';
 
 export interface DeleteRecordsDeps extends LimitDeps {
@@ -37,6 +40,8 @@ interface Move {
   readonly partition: number;
   readonly startOffset: number;
 }
+
+type Asked = NamedPartitions<DeleteRecordsPartition>;
 
 const toHighWatermark = -1;
 
@@ -79,13 +84,13 @@ export function deleteRecordsHandler(
   }
 
   /** Calls `then` when the offsets of all partitions named are up to date, those of other shards too. */
-  function refreshed(request: DeleteRecordsRequest, then: () => void): void {
+  function refreshed(asked: readonly Asked[], then: () => void): void {
     let open = 1;
     const settle = (): void => {
       open--;
       if (open === 0) then();
     };
-    for (const { name, partitions } of request.topics) {
+    for (const { name, partitions } of asked) {
       for (const { partitionIndex } of partitions) {
         const found = findPartition(topics, name, partitionIndex);
         if (typeof found === 'number' || found.refresh === undefined) continue;
@@ -97,12 +102,12 @@ export function deleteRecordsHandler(
   }
 
   function serve(
-    request: DeleteRecordsRequest,
+    asked: readonly Asked[],
     respond: (response: DeleteRecordsResponseInput | null) => void,
   ): void {
     const moves: Move[] = [];
     const moving: Result[] = [];
-    const answers = request.topics.map(({ name, partitions }) => {
+    const answers = asked.map(({ name, partitions }) => {
       const topicRefusal = topicError(name);
       return {
         name,
@@ -121,7 +126,7 @@ export function deleteRecordsHandler(
       respond({ topics: answers });
       return;
     }
-    withinLimit(deps, request.timeoutMs, deps.control.moveLogStarts(moves), (outcomes, failure) => {
+    withinLimit(deps, begunMsMin, deps.control.moveLogStarts(moves), (outcomes, failure) => {
       for (const [i, result] of moving.entries()) {
         result.errorCode = outcomes?.[i]?.error ?? failure;
         if (result.errorCode !== ErrorCode.NONE) result.lowWatermark = -1;
@@ -132,6 +137,9 @@ export function deleteRecordsHandler(
 
   return {
     codec: DeleteRecordsCodec,
-    handle: (_context, request, respond) => refreshed(request, () => serve(request, respond)),
+    handle(_context, request, respond) {
+      const asked = lastOfEach(request.topics);
+      refreshed(asked, () => serve(asked, respond));
+    },
   };
 }

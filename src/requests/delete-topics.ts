@@ -2,8 +2,9 @@
  * DeleteTopics (key 20), versions 0–6; made by the control plane and answered when every shard has dropped the topics.
  *
  * v6: by name or by id. Unknown name: UNKNOWN_TOPIC_OR_PARTITION; unknown id: UNKNOWN_TOPIC_ID with a null name; neither
- * or both, or the same topic twice in whatever way: INVALID_REQUEST. With `delete.topic.enable` off all are
- * TOPIC_DELETION_DISABLED (before v3 INVALID_REQUEST). Topics are deleted one by one.
+ * or both, or the same topic twice in whatever way: INVALID_REQUEST (a name or id given twice is answered once). With
+ * `delete.topic.enable` off all are TOPIC_DELETION_DISABLED (before v3 INVALID_REQUEST). A time-out of zero or less:
+ * REQUEST_TIMED_OUT, nothing is looked at. Topics are deleted one by one.
  */
 
 import type { TopicImage } from '../metadata/metadata-store.ts';
@@ -17,7 +18,8 @@ import { ErrorCode } from '../protocol/generated/errors.ts';
 import { ZERO_UUID } from '../protocol/primitives.ts';
 import type { ControlPlane } from './support/control-plane.ts';
 import type { RequestHandler } from './support/handler.ts';
-import { type LimitDeps, withinLimit } from './support/time-limit.ts';
+import { namedTwice, onceEach } from './support/named-twice.ts';
+import { expired, type LimitDeps, withinLimit } from './support/time-limit.ts';
 import type { TopicDirectory } from './support/topic-directory.ts';
 
 export interface DeleteTopicsDeps extends LimitDeps {
@@ -33,6 +35,9 @@ interface Result {
   errorCode: number;
   errorMessage: string | null;
 }
+
+/** Names hold no colon, so a name and an id are never taken for each other. */
+const keyOf = ({ name, topicId }: DeleteTopicsRequestDeleteTopicState): string => `${name ?? ''}:${topicId}`;
 
 const byIdVersion = 6;
 const disabledVersion = 3;
@@ -65,35 +70,36 @@ export function deleteTopicsHandler(
     codec: DeleteTopicsCodec,
     handle(context, request, respond) {
       const version = context.apiVersion;
-      const wanted =
+      const named =
         version >= byIdVersion
           ? request.topics
           : request.topicNames.map((name) => ({ name, topicId: ZERO_UUID }));
+      const wanted = onceEach(named, keyOf);
       if (!deps.enabled) {
         const errorCode =
           version >= disabledVersion ? ErrorCode.TOPIC_DELETION_DISABLED : ErrorCode.INVALID_REQUEST;
         respond({ responses: wanted.map(({ name, topicId }) => ({ name, topicId, errorCode })) });
         return;
       }
-      const found = wanted.map(find);
-      const count = new Map<TopicImage, number>();
-      for (const topic of found) {
-        if (topic !== undefined) count.set(topic, (count.get(topic) ?? 0) + 1);
+      if (expired(request.timeoutMs)) {
+        const errorCode = ErrorCode.REQUEST_TIMED_OUT;
+        respond({ responses: wanted.map(({ name, topicId }) => ({ name, topicId, errorCode })) });
+        return;
       }
+      const found = wanted.map(find);
+      const twice = namedTwice(named.map((each) => find(each)?.topicId ?? keyOf(each)));
       const places: number[] = [];
       const results = wanted.map((each, i): Result => {
         const topic = found[i];
         const result = { name: each.name, topicId: each.topicId, errorCode: 0, errorMessage: null };
-        check(each, topic, result);
-        if (topic !== undefined && result.errorCode === ErrorCode.NONE) {
-          if (count.get(topic) === 1) {
-            places.push(i);
-            return { ...result, name: topic.name, topicId: topic.topicId };
-          }
+        if (twice.has(topic?.topicId ?? keyOf(each))) {
           const errorMessage = 'A topic may appear only once in a request.';
           return { ...result, errorCode: ErrorCode.INVALID_REQUEST, errorMessage };
         }
-        return result;
+        check(each, topic, result);
+        if (topic === undefined || result.errorCode !== ErrorCode.NONE) return result;
+        places.push(i);
+        return { ...result, name: topic.name, topicId: topic.topicId };
       });
       if (places.length === 0) {
         respond({ responses: results });

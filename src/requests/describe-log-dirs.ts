@@ -82,9 +82,15 @@ export function describeLogDirsHandler(
       }
     };
     if (named === null) for (const topic of topics.image.topicsByName.values()) take(topic, null);
+    const indexes = new Map<string, Set<number>>();
     for (const { topic: name, partitions } of named ?? []) {
+      const of = indexes.get(name) ?? new Set();
+      for (const partition of partitions) of.add(partition);
+      indexes.set(name, of);
+    }
+    for (const [name, of] of indexes) {
       const topic = topics.topicByName(name);
-      if (topic !== undefined) take(topic, new Set(partitions));
+      if (topic !== undefined) take(topic, of);
     }
     return found;
   }

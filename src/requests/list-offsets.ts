@@ -7,8 +7,8 @@
  *
  * A time asks for the first record with that timestamp or a later one; −1/−1/−1 = none. A special timestamp too new for
  * the version, or unknown, is UNSUPPORTED_VERSION. Leader epochs from v4 (KIP-320). A partition named twice is
- * INVALID_REQUEST. Questions that need older data run side by side; what is not answered within the time-out (the
- * request's from v10, else 30 s) is REQUEST_TIMED_OUT.
+ * INVALID_REQUEST, once. Questions that need older data run side by side; what is not answered within the time-out (the
+ * request's from v10 where it states one, else 30 s) is REQUEST_TIMED_OUT.
  * Omitted: replicas (ReplicaId is ignored); there is no storage tier apart from the log, so −4 is −2.
  */
 import { offsetQuery, type PartitionHandle } from '../log/partition-handle.ts';
@@ -21,6 +21,7 @@ import {
   type ListOffsetsResponseInput,
 } from '../protocol/generated/list-offsets.ts';
 import type { RequestContext, RequestHandler } from './support/handler.ts';
+import { lastOfEach, namedTwice } from './support/named-twice.ts';
 import { findPartition } from './support/partition-lookup.ts';
 import type { TopicDirectory } from './support/topic-directory.ts';
 
@@ -79,15 +80,19 @@ class ListOffsetsCall {
   }
 
   start(): void {
-    const named = namedTwice(this.request);
-    for (const { name, partitions } of this.request.topics) {
+    const keys = this.request.topics.flatMap(({ name, partitions }) =>
+      partitions.map(({ partitionIndex }) => `${name}/${partitionIndex}`),
+    );
+    const twice = namedTwice(keys);
+    const asked = twice.size === 0 ? this.request.topics : lastOfEach(this.request.topics);
+    for (const { name, partitions } of asked) {
       const outcomes: Outcome[] = [];
       this.answers.push({ name, partitions: outcomes });
       for (const wanted of partitions) {
         const { partitionIndex } = wanted;
         const outcome = { partitionIndex, errorCode: 0, timestamp: -1, offset: -1, leaderEpoch: -1 };
         outcomes.push(outcome);
-        if (named.has(`${name}/${partitionIndex}`)) outcome.errorCode = ErrorCode.INVALID_REQUEST;
+        if (twice.has(`${name}/${partitionIndex}`)) outcome.errorCode = ErrorCode.INVALID_REQUEST;
         else this.ask(name, wanted, outcome);
       }
     }
@@ -96,8 +101,9 @@ class ListOffsetsCall {
       this.answer();
       return;
     }
-    const asked = this.context.apiVersion >= timeoutVersion ? this.request.timeoutMs : waitMsDefault;
-    this.timer = this.deps.clock.after(Math.min(Math.max(1, asked), waitMsMax), () => this.expire());
+    const stated = this.context.apiVersion >= timeoutVersion ? this.request.timeoutMs : 0;
+    const waitMs = stated > 0 ? Math.min(stated, waitMsMax) : waitMsDefault;
+    this.timer = this.deps.clock.after(waitMs, () => this.expire());
   }
 
   private ask(topicName: string, wanted: ListOffsetsPartition, outcome: Outcome): void {
@@ -182,19 +188,6 @@ class ListOffsetsCall {
     this.timer?.cancel();
     this.respond({ topics: this.answers });
   }
-}
-
-function namedTwice(request: ListOffsetsRequest): ReadonlySet<string> {
-  const seen = new Set<string>();
-  const twice = new Set<string>();
-  for (const { name, partitions } of request.topics) {
-    for (const { partitionIndex } of partitions) {
-      const key = `${name}/${partitionIndex}`;
-      if (seen.has(key)) twice.add(key);
-      seen.add(key);
-    }
-  }
-  return twice;
 }
 
 export function listOffsetsHandler(

@@ -3,7 +3,8 @@
  *
  * Each batch is validated in place (header, CRC, counts, sizes, timestamps, and the native walk over uncompressed
  * records), appended, and answered when it is durable: acks=1 and acks=all both wait for that, acks=0 gets no answer.
- * A request that times out is answered REQUEST_TIMED_OUT for the partitions still open; their appends stand.
+ * A request that times out is answered REQUEST_TIMED_OUT for the partitions still open; their appends stand. A partition
+ * named more than once takes every batch, in order, and is answered as often: what is acknowledged is kept.
  * Omitted: transactions (TransactionalId is refused with INVALID_TXN_STATE), deep checks of compressed batches.
  */
 import type { AppendWaiter } from '../log/append-journal.ts';
@@ -139,7 +140,7 @@ class ProduceCall implements AppendWaiter {
   started(clock: Clock): void {
     this.countDown();
     if (!this.answered && this.request.acks !== 0) {
-      this.timer = clock.after(Math.max(1, this.request.timeoutMs), () => this.expire());
+      this.timer = clock.after(Math.max(writeMsMin, this.request.timeoutMs), () => this.expire());
     }
   }
 
@@ -171,6 +172,9 @@ class ProduceCall implements AppendWaiter {
     });
   }
 }
+
+/** In Kafka the time-out is for other replicas, never for the leader's own write: ours gets this long at least. */
+const writeMsMin = 1_000;
 
 /** Most bytes the records of one batch may take when plain (`max.decompressed.message.bytes`). */
 const decompressedBytesMax = 64 * 1024 * 1024;

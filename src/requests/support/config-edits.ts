@@ -9,7 +9,7 @@ import { ErrorCode } from '../../protocol/generated/errors.ts';
 import type { ConfigCatalog, ConfigDefinition } from './config-catalog.ts';
 import { isRefusal, type Refusal, type ResolvedResource, resolveResource } from './config-resources.ts';
 import type { ConfigEdit, ControlPlane } from './control-plane.ts';
-import { withinLimit } from './time-limit.ts';
+import { begunMsMin, withinLimit } from './time-limit.ts';
 import type { TopicDirectory } from './topic-directory.ts';
 
 export interface AlterConfigsDeps {
@@ -22,9 +22,6 @@ export interface AlterConfigsDeps {
   /** Operator's veto over a resource's explicit entries as they would be: a text refuses with POLICY_VIOLATION. */
   readonly alterPolicy?: (edit: ConfigEdit) => string | null;
 }
-
-/** Neither request states a time limit; this is the request time-out of Kafka's admin client. */
-const limitMs = 30_000;
 
 export interface AlterRequestResource {
   readonly resourceType: number;
@@ -133,7 +130,7 @@ export function alterConfigs<R extends AlterRequestResource>(
     respond(results);
     return;
   }
-  withinLimit(deps, limitMs, deps.control.alterConfigs(edits), (outcomes, failure) => {
+  withinLimit(deps, begunMsMin, deps.control.alterConfigs(edits), (outcomes, failure) => {
     for (const [i, place] of places.entries()) {
       results[place]!.errorCode = outcomes?.[i]?.error ?? failure;
       results[place]!.errorMessage = outcomes?.[i]?.message ?? null;

@@ -1,12 +1,21 @@
 /**
- * Waits for the control plane no longer than a request allows. A change whose request timed out may still be made, as
- * in Kafka; its late outcome is dropped.
+ * How long administrative requests wait for the control plane. As in Kafka the time-out of a request says how long its
+ * change may wait to be begun: what has no time left is refused and nothing is done (KRaft's controller drops events
+ * whose deadline is over). Here a change is begun at once, so any positive time is enough for that, and what has begun
+ * is waited for `begunMsMin` at least, the time-out of the hop from broker to controller there. A change whose request
+ * timed out may still be made; its late outcome is dropped.
  */
 import type { Clock } from '../../ports/clock.ts';
 import type { Logger } from '../../ports/logger.ts';
 import { ErrorCode } from '../../protocol/generated/errors.ts';
 
+export const begunMsMin = 30_000;
 const limitMsMax = 300_000;
+
+/** Whether a request of that time-out is refused with REQUEST_TIMED_OUT before anything is looked at. */
+export function expired(timeoutMs: number): boolean {
+  return timeoutMs <= 0;
+}
 
 export interface LimitDeps {
   readonly clock: Clock;
@@ -27,7 +36,7 @@ export function withinLimit<T>(
     timer.cancel();
     done(outcome, error);
   };
-  const limit = Math.min(Math.max(1, limitMs), limitMsMax);
+  const limit = Math.min(Math.max(begunMsMin, limitMs), limitMsMax);
   const timer = clock.after(limit, () => finish(null, ErrorCode.REQUEST_TIMED_OUT));
   work.then(
     (outcome) => finish(outcome, ErrorCode.NONE),

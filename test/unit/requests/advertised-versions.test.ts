@@ -79,7 +79,7 @@ const bodies: Record<number, object> = {
   33: {
     resources: [{ resourceType: 2, resourceName: 't', configs: [{ name: 'retention.ms', value: '5' }] }],
   },
-  37: { topics: [{ name: 't', count: 3, assignments: null }] },
+  37: { topics: [{ name: 't', count: 3, assignments: null }], timeoutMs: 1_000 },
   44: {
     resources: [
       {
@@ -105,7 +105,9 @@ for (const { apiKey, minVersion, maxVersion } of Dispatcher.ranges(handlers)) {
     for (let version = minVersion; version <= maxVersion; version++) {
       const software =
         apiKey === 18 && version >= 3 ? { clientSoftwareName: 'c', clientSoftwareVersion: '1' } : {};
-      const deleted = version >= 6 ? { topics: [{ name: 't' }] } : { topicNames: ['t'] };
+      const timeoutMs = 1_000;
+      const deleted =
+        version >= 6 ? { topics: [{ name: 't' }], timeoutMs } : { topicNames: ['t'], timeoutMs };
       const body = apiKey === 20 ? deleted : { ...bodies[apiKey], ...software };
       const answer = await call(handler, codec, version, body);
       const refused = JSON.stringify(answer)

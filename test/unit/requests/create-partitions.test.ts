@@ -17,7 +17,11 @@ function rig() {
     nodeId,
   });
   const ask = async (version: number, wanted: object[], more = {}) => {
-    const request = { topics: wanted.map((each) => ({ name: 't', assignments: null, ...each })), ...more };
+    const request = {
+      topics: wanted.map((each) => ({ name: 't', assignments: null, ...each })),
+      timeoutMs: 1_000,
+      ...more,
+    };
     const { results } = await call(handler, CreatePartitionsCodec, version, request);
     return results.map(({ errorCode }) => errorCode);
   };
@@ -36,9 +40,18 @@ test('as many or fewer is 37, an unknown topic 3, a topic twice 42', async () =>
   assert.deepEqual(await ask(3, [{ count: 1 }]), [ErrorCode.INVALID_PARTITIONS]);
   assert.deepEqual(await ask(3, [{ count: -1 }]), [ErrorCode.INVALID_PARTITIONS]);
   assert.deepEqual(await ask(3, [{ name: 'x', count: 3 }]), [ErrorCode.UNKNOWN_TOPIC_OR_PARTITION]);
-  const twice = [ErrorCode.INVALID_REQUEST, ErrorCode.INVALID_REQUEST];
-  assert.deepEqual(await ask(3, [{ count: 3 }, { count: 4 }]), twice);
+  assert.deepEqual(await ask(3, [{ count: 3 }, { count: 4 }]), [ErrorCode.INVALID_REQUEST], 'once');
   assert.deepEqual(control.grown, []);
+});
+
+test('without time left nothing is looked at; any time is enough to begin', async () => {
+  const { control, ask } = rig();
+  const late = [ErrorCode.REQUEST_TIMED_OUT, ErrorCode.REQUEST_TIMED_OUT];
+  for (const timeoutMs of [0, -1]) {
+    assert.deepEqual(await ask(3, [{ count: 5 }, { name: 'x', count: 1 }], { timeoutMs }), late);
+  }
+  assert.deepEqual(control.grown, []);
+  assert.deepEqual(await ask(3, [{ count: 5 }], { timeoutMs: 1 }), [0]);
 });
 
 test('assignments name this broker once for each new partition', async () => {

@@ -64,7 +64,7 @@ test('names: illegal 17, colliding 17 also within the request, existing 36, twic
   assert.equal(await code({ name: 'a_b' }), ErrorCode.INVALID_TOPIC_EXCEPTION);
   assert.equal(await code({ name: 'a.b' }), ErrorCode.TOPIC_ALREADY_EXISTS);
   const pair = await ask(7, [{ name: 'c.d' }, { name: 'c_d' }, { name: 'e' }, { name: 'e' }]);
-  const codes = [0, ErrorCode.INVALID_TOPIC_EXCEPTION, ErrorCode.INVALID_REQUEST, ErrorCode.INVALID_REQUEST];
+  const codes = [0, ErrorCode.INVALID_TOPIC_EXCEPTION, ErrorCode.INVALID_REQUEST];
   assert.deepEqual(
     pair.map(({ errorCode }) => errorCode),
     codes,
@@ -176,9 +176,22 @@ test('what the control plane says is answered; its silence is 7, its failure -1'
     [ErrorCode.TOPIC_ALREADY_EXISTS, 'somebody was faster'],
   );
   control.gate = new Promise(() => {});
-  const silent = ask(7, [{ name: 't' }], { timeoutMs: 1_000 });
-  clock.advance(1_000);
+  const silent = ask(7, [{ name: 't' }], { timeoutMs: 31_000 });
+  clock.advance(31_000);
   assert.equal((await silent)[0]!.errorCode, ErrorCode.REQUEST_TIMED_OUT);
   control.gate = Promise.reject(new Error('broken'));
   assert.equal((await ask(7, [{ name: 't' }]))[0]!.errorCode, ErrorCode.UNKNOWN_SERVER_ERROR);
+});
+
+test('without time left nothing is looked at; any time is enough to begin', async () => {
+  const { ask, control } = rig();
+  for (const more of [{ timeoutMs: 0 }, { timeoutMs: -1 }, { timeoutMs: 0, validateOnly: true }]) {
+    const late = await ask(7, [{ name: 't' }, { name: 'x y' }, { name: 't' }], more);
+    assert.deepEqual(
+      late.map(({ name, errorCode }) => [name, errorCode]),
+      ['t', 'x y'].map((name) => [name, ErrorCode.REQUEST_TIMED_OUT]),
+    );
+  }
+  assert.deepEqual(control.created, []);
+  assert.equal((await ask(7, [{ name: 't' }], { timeoutMs: 1 }))[0]!.errorCode, 0);
 });

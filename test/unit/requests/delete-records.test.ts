@@ -17,7 +17,7 @@ function rig() {
     const { errorCode, lowWatermark } = answers[0]!.partitions[0]!;
     return [errorCode, lowWatermark];
   };
-  return { topics, control, ask };
+  return { topics, control, handler, clock, ask };
 }
 
 test('every version moves the log start; -1 is the high watermark', async () => {
@@ -70,4 +70,46 @@ test('what the control plane refuses has no low watermark', async () => {
   topics.add('t');
   control.answer = { error: ErrorCode.NOT_CONTROLLER, message: null };
   assert.deepEqual(await ask(2, 5), [ErrorCode.NOT_CONTROLLER, -1]);
+});
+
+test('the time-out is for other replicas: the one there is takes what it needs', async () => {
+  const { topics, control, handler, clock } = rig();
+  topics.add('t');
+  for (const timeoutMs of [0, -1, 1]) {
+    let open = (_: unknown): void => {};
+    control.gate = new Promise((resolve) => {
+      open = resolve;
+    });
+    const request = { topics: [{ name: 't', partitions: [{ partitionIndex: 0, offset: 5 }] }], timeoutMs };
+    const answer = call(handler, DeleteRecordsCodec, 2, request);
+    clock.advance(20_000);
+    open(null);
+    const { errorCode, lowWatermark } = (await answer).topics[0]!.partitions[0]!;
+    assert.deepEqual([errorCode, lowWatermark], [0, 5]);
+  }
+});
+
+test('a partition named twice counts as it was named last, and is answered once', async () => {
+  const { topics, control, handler } = rig();
+  const topicId = topics.add('t', 2);
+  const at = (partitionIndex: number, offset: number) => ({ partitionIndex, offset });
+  const answer = await call(handler, DeleteRecordsCodec, 2, {
+    topics: [
+      { name: 't', partitions: [at(0, 3), at(0, 4), at(1, 3)] },
+      { name: 't', partitions: [at(1, 5)] },
+    ],
+  });
+  assert.deepEqual(
+    answer.topics.map(({ partitions }) => partitions.map((one) => [one.partitionIndex, one.lowWatermark])),
+    [
+      [
+        [0, 4],
+        [1, 5],
+      ],
+    ],
+  );
+  assert.deepEqual(control.moves, [
+    { topicId, partition: 0, startOffset: 4 },
+    { topicId, partition: 1, startOffset: 5 },
+  ]);
 });

@@ -17,7 +17,7 @@ function rig(enabled = true) {
     enabled,
   });
   const ask = async (version: number, input: object) => {
-    const { responses } = await call(handler, DeleteTopicsCodec, version, input);
+    const { responses } = await call(handler, DeleteTopicsCodec, version, { timeoutMs: 1_000, ...input });
     return responses.map(({ name, topicId: id, errorCode }) => [name, version >= 6 ? id : '', errorCode]);
   };
   return { topics, control, ask };
@@ -54,6 +54,10 @@ test('neither or both, or the same topic in two ways, is 42', async () => {
   assert.deepEqual(await codes({ name: null }), [refused]);
   assert.deepEqual(await codes({ name: 'a', topicId: id }), [refused]);
   assert.deepEqual(await codes({ name: 'a' }, { name: null, topicId: id }), [refused, refused]);
+  assert.deepEqual(await codes({ name: 'a' }, { name: 'a' }, { name: 'x' }, { name: 'x' }), [
+    refused,
+    refused,
+  ]);
   assert.deepEqual(control.deleted, []);
 });
 
@@ -75,4 +79,17 @@ test('who loses a race by name is told about the name', async () => {
   assert.deepEqual(await ask(6, { topics: [{ name: null, topicId: id }] }), [
     ['t', id, ErrorCode.UNKNOWN_TOPIC_ID],
   ]);
+});
+
+test('without time left nothing is looked at; any time is enough to begin', async () => {
+  const { topics, control, ask } = rig();
+  topics.add('t');
+  for (const timeoutMs of [0, -1]) {
+    assert.deepEqual(await ask(5, { topicNames: ['t', 'x'], timeoutMs }), [
+      ['t', '', ErrorCode.REQUEST_TIMED_OUT],
+      ['x', '', ErrorCode.REQUEST_TIMED_OUT],
+    ]);
+  }
+  assert.deepEqual(control.deleted, []);
+  assert.deepEqual(await ask(5, { topicNames: ['t'], timeoutMs: 1 }), [['t', '', 0]]);
 });

@@ -62,6 +62,7 @@ function setup(options: { compacted?: boolean; maxMessageBytes?: number } = {}) 
     records: readonly BatchRecord[] | null,
     more: {
       acks?: number;
+      timeoutMs?: number;
       version?: number;
       fields?: BatchFields;
       topic?: string;
@@ -78,7 +79,7 @@ function setup(options: { compacted?: boolean; maxMessageBytes?: number } = {}) 
     const request: ProduceRequest = {
       transactionalId: null,
       acks: more.acks ?? -1,
-      timeoutMs: 1000,
+      timeoutMs: more.timeoutMs ?? 1000,
       topicData: [
         { name: more.topic ?? 't', topicId: partition.topicId, partitionData: [{ index: 0, records: view }] },
       ],
@@ -110,6 +111,21 @@ const unkeyed: BatchRecord[] = [
   ...keyed,
   { key: null, value: Buffer.from('v'), timestamp: 1_700_000_000_000 },
 ];
+
+test('a small time-out leaves the write its second: it is for other replicas, and there are none', () => {
+  for (const timeoutMs of [0, -1, 1]) {
+    const { produce, appended, clock } = setup();
+    const { answers, only } = produce(keyed, { timeoutMs });
+    clock.advance(999);
+    assert.equal(answers.length, 0);
+    appended[0]!.waiter.onAppended(appended[0]!.index, 0, 41, -1, 7);
+    assert.equal(only().errorCode, 0);
+  }
+  const { produce, clock } = setup();
+  const { only } = produce(keyed, { timeoutMs: 0 });
+  clock.advance(1_000);
+  assert.equal(only().errorCode, ErrorCode.REQUEST_TIMED_OUT);
+});
 
 test('the answer waits for durability, for acks=1 as for acks=all', () => {
   for (const acks of [1, -1]) {
