@@ -162,7 +162,7 @@ export const builtinRooms: Readonly<Record<string, readonly string[]>> = {
   perf_hooks: ['threads', 'observe', 'native-bindings'],
   stream: ['store'],
   timers: [],
-  tls: ['broker', 'shard', 'net'],
+  tls: ['net'],
   url: ['broker', 'volumes', 'roles', 'embedded', 'config', 'cli', 'store', 'native-bindings'],
   util: ['broker', 'volumes', 'ownership', 'shard', 'cli', 'stream', 'native-bindings'],
   worker_threads: ['src/threads/', 'native-bindings'],
@@ -186,11 +186,6 @@ export const forbiddenObjects: readonly string[] = ['setTimeout', 'setInterval',
 export const ambientExceptions: Readonly<
   Record<string, { readonly names: readonly string[]; readonly reason: string }>
 > = {
-  'src/net/socket-transport.ts': {
-    names: ['setTimeout'],
-    reason:
-      'the adapter over node:tls: the limit on a handshake belongs to the socket, before there is a connection',
-  },
   'src/store/s3-store.ts': {
     names: ['process.env'],
     reason:

@@ -22,6 +22,7 @@ import { MillraceError } from '../ports/errors.ts';
 import { streamKey } from '../ports/stream-id.ts';
 import { AloneWatch } from '../shard/alone-watch.ts';
 import { volumeFor } from '../shard/placement.ts';
+import { directoryMode } from '../store/file-io.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { ManifestCache } from '../stream/manifest/manifest-cache.ts';
 import { objectKey } from '../stream/objects/object-format.ts';
@@ -132,8 +133,9 @@ export class RunningBroker {
     const { clock, random, logger } = ports;
     const { native, crc32c } = this.threadNative;
     checkDeployment(config);
+    const tls = readTlsMaterial(config.tls, random);
     if (config.dataDir !== null) {
-      mkdirSync(config.dataDir, { recursive: true });
+      mkdirSync(config.dataDir, { recursive: true, mode: directoryMode });
       const lock = acquireLock(join(config.dataDir, 'lock'), native);
       if ('heldBy' in lock) {
         throw new MillraceError(
@@ -226,7 +228,7 @@ export class RunningBroker {
       image: embedded.encodedImage(),
       clusterId: image.clusterId,
       endpoints: this.listeners.endpoints(),
-      tls: readTlsMaterial(config.tls),
+      tls,
       control: admin,
       logIds: this.volumes.map(({ logId }) => logId),
       files: this.files,

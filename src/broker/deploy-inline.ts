@@ -94,7 +94,7 @@ export async function deployInline(parts: DeployParts): Promise<Deployment> {
     async close(clean) {
       // A volume may be stuck: clients are told that it is over all the same.
       const closing = controls.map((control) => control.close({ clean }).catch(() => {}));
-      await shard.drain(0);
+      await host.drain(0);
       await Promise.all(closing);
     },
   };

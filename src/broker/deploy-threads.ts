@@ -163,6 +163,8 @@ export async function deployThreads(parts: DeployParts): Promise<Deployment> {
     compact: (task) => pool.compact(task),
     stopCompaction: () => pool.stopCompaction(),
     async close(clean) {
+      // Sockets of a thread end with it, but this one lives on.
+      await local?.drain(0);
       for (const wal of wals) {
         if (clean)
           await wal

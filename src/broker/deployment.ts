@@ -1,9 +1,10 @@
 /** What every deployment is made of, and what the broker may ask of one. */
+import type { TlsMaterial } from '../net/tls-handshake.ts';
 import type { ControlPlane } from '../requests/support/control-plane.ts';
 import type { AloneMemory } from '../shard/alone-watch.ts';
 import type { ShardSeed } from '../shard/compose-shard.ts';
 import type { ShardDoor } from '../shard/shard-api.ts';
-import type { ShardHost, TlsMaterial } from '../shard/shard-host.ts';
+import type { ShardHost } from '../shard/shard-host.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import type { CompactionResult, CompactionTask } from '../stream/compaction/compaction-task.ts';
 import type { UploadPlan, UploadResult } from '../stream/objects/objects.ts';

@@ -27,6 +27,18 @@ export interface Transport {
   bytesSent(): number;
 }
 
+/** Who is on the other end. */
+export interface Peer {
+  /** Address as Kafka prints it: "/127.0.0.1". */
+  readonly host: string;
+  /** Name of the listener that the connection came in on. */
+  readonly listener: string;
+  /** As Kafka prints it: "User:ANONYMOUS", or "User:" and the client certificate's subject. */
+  readonly principal: string;
+}
+
+export const anonymous = 'User:ANONYMOUS';
+
 /** One request's place in the answer order. */
 export interface Reply {
   /** Answers with these chunks (size prefix included); `sent` runs once when they need no longer live. */
@@ -123,8 +135,7 @@ class PendingReply implements Reply {
 
 export class Connection implements FrameSink {
   readonly id: number;
-  readonly host: string;
-  readonly listener: string;
+  readonly peer: Peer;
   readonly receiver: FrameReceiver;
   /** Requests whose answer may take long. */
   parked = 0;
@@ -145,10 +156,9 @@ export class Connection implements FrameSink {
   private leaving = false;
   private readonly timer: { current: Timer };
 
-  constructor(id: number, host: string, listener: string, transport: Transport, owner: ConnectionOwner) {
+  constructor(id: number, peer: Peer, transport: Transport, owner: ConnectionOwner) {
     this.id = id;
-    this.host = host;
-    this.listener = listener;
+    this.peer = peer;
     this.transport = transport;
     this.owner = owner;
     this.receiver = new FrameReceiver(owner.pool, this, owner.settings.frameBytesMax);

@@ -1,7 +1,6 @@
 /** A Transport over Node's sockets: plain ones receive straight into the arena, TLS ones copy once. Shard thread. */
 import net from 'node:net';
-import tls from 'node:tls';
-import type { Connection, Transport } from './connection.ts';
+import type { Connection, Peer, Transport } from './connection.ts';
 
 class SocketTransport implements Transport {
   private readonly socket: net.Socket;
@@ -48,7 +47,7 @@ class SocketTransport implements Transport {
   }
 }
 
-export type ConnectionFactory = (host: string, transport: Transport) => Connection;
+export type ConnectionFactory = (peer: Peer, transport: Transport) => Connection;
 
 function observe(socket: net.Socket, connection: Connection): void {
   socket.on('end', () => connection.onEnd());
@@ -60,7 +59,7 @@ function observe(socket: net.Socket, connection: Connection): void {
 const firstReadBytes = 4096;
 
 /** Takes over a connected descriptor (native accept): the kernel writes into the slices that the connection names. */
-export function openPlain(fd: number, host: string, create: ConnectionFactory): void {
+export function openPlain(fd: number, peer: Peer, create: ConnectionFactory): void {
   let connection: Connection | null = null;
   const scratch = Buffer.allocUnsafe(firstReadBytes);
   const socket = new net.Socket({
@@ -77,66 +76,15 @@ export function openPlain(fd: number, host: string, create: ConnectionFactory): 
       },
     },
   } as net.SocketConstructorOpts);
-  connection = create(host, new SocketTransport(socket));
+  connection = create(peer, new SocketTransport(socket));
   observe(socket, connection);
 }
 
-/** A socket accepted by a JavaScript server (portable path): its data events are copied into place. */
-export function openAccepted(socket: net.Socket, host: string, create: ConnectionFactory): void {
-  const connection = create(host, new SocketTransport(socket));
+/** A socket accepted by a JavaScript server (portable path), or decrypted: its data events are copied into place. */
+export function openAccepted(socket: net.Socket, peer: Peer, create: ConnectionFactory): void {
+  const connection = create(peer, new SocketTransport(socket));
   socket.on('data', (data: Buffer) => connection.onData(data));
   observe(socket, connection);
-}
-
-export interface TlsSettings {
-  readonly context: tls.SecureContext;
-  /** none, requested or required client certificates. */
-  readonly clientAuth: 'none' | 'requested' | 'required';
-  readonly handshakeTimeoutMs: number;
-}
-
-/** Wraps a connection in TLS as server; a failed handshake closes it and is reported. */
-export function openTls(
-  raw: net.Socket,
-  host: string,
-  settings: TlsSettings,
-  create: ConnectionFactory,
-  onFailed: (reason: string) => void,
-): void {
-  const socket = new tls.TLSSocket(raw, {
-    isServer: true,
-    secureContext: settings.context,
-    requestCert: settings.clientAuth !== 'none',
-    rejectUnauthorized: settings.clientAuth === 'required',
-  });
-  const timer = setTimeout(() => {
-    onFailed('the TLS handshake took too long');
-    socket.destroy();
-  }, settings.handshakeTimeoutMs);
-  timer.unref();
-  const failed = (error: Error): void => {
-    clearTimeout(timer);
-    onFailed(error.message);
-    socket.destroy();
-  };
-  socket.once('error', failed);
-  socket.once('close', () => clearTimeout(timer));
-  socket.once('secure', () => {
-    clearTimeout(timer);
-    const refused =
-      settings.clientAuth === 'required'
-        ? socket.getPeerCertificate().raw === undefined
-          ? 'no client certificate'
-          : socket.authorizationError
-        : null;
-    if (refused !== null && refused !== undefined) {
-      onFailed(`client certificate refused: ${String(refused)}`);
-      socket.destroy();
-      return;
-    }
-    socket.removeListener('error', failed);
-    openAccepted(socket, host, create);
-  });
 }
 
 export function rawSocket(fd: number): net.Socket {

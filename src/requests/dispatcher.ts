@@ -11,6 +11,7 @@ import { ProtocolDecodeError } from '../protocol/codec-errors.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
 import { Reader } from '../protocol/reader.ts';
 import { type RecordsHole, Writer } from '../protocol/writer.ts';
+import type { Authorizer } from './support/authorizer.ts';
 import type { AnyRequestHandler, CallerContext, RequestContext } from './support/handler.ts';
 
 export const apiVersionsKey = 18;
@@ -39,6 +40,7 @@ export interface DispatcherDeps {
   readonly logger: Logger;
   readonly handlers: readonly AnyRequestHandler[];
   readonly router: GroupRouter | null;
+  readonly authorizer: Authorizer;
   readonly monotonic: () => number;
   readonly observe: {
     request(apiKey: number, version: number, bytes: number): void;
@@ -103,12 +105,16 @@ export class Dispatcher implements FrameHandler {
       const clientId = reader.nullableString(false);
       if (flexible) reader.skipTags();
       const request = handler.codec.decodeRequest(reader, apiVersion);
+      const { host: clientHost, listener, principal } = connection.peer;
+      const { authorizer } = this.deps;
       const context: RequestContext = {
         apiVersion,
         clientId,
-        clientHost: connection.host,
+        clientHost,
         connectionId: connection.id,
-        listener: connection.listener,
+        listener,
+        principal,
+        may: (operation, resource) => authorizer.may(context, operation, resource),
         close: (reason) => connection.close(reason),
         whileParked: (over) => reply.whileParked(over),
       };
@@ -160,7 +166,12 @@ export class Dispatcher implements FrameHandler {
   /** Serves a request that another shard forwarded; `done` gets the whole answer frame, or null when it failed. */
   serveForwarded(caller: CallerContext, frame: Buffer, done: (answer: Buffer | null) => void): void {
     // Only Produce with acks=0 closes its connection, and it is never forwarded as a frame.
-    const context: RequestContext = { ...caller, close() {}, whileParked() {} };
+    const context: RequestContext = {
+      ...caller,
+      may: (operation, resource) => this.deps.authorizer.may(caller, operation, resource),
+      close() {},
+      whileParked() {},
+    };
     const handler = this.table[frame.readInt16BE(0)]!;
     const { api } = handler.codec;
     const correlationId = frame.readInt32BE(4);

@@ -2,44 +2,33 @@
  * A shard with its sockets: opens accepted descriptors or sockets as plain or TLS connections. Shard thread.
  */
 import type net from 'node:net';
-import tls from 'node:tls';
 import type { CollectedDelta, OpenPartition } from '../log/log-manager.ts';
 import type { MetadataChange } from '../metadata/metadata-store.ts';
-import { openAccepted, openPlain, openTls, rawSocket } from '../net/socket-transport.ts';
+import { anonymous, type Connection, type Peer, type Transport } from '../net/connection.ts';
+import { openAccepted, openPlain, rawSocket } from '../net/socket-transport.ts';
+import {
+  type Handshake,
+  openTls,
+  secureContext,
+  type TlsMaterial,
+  type TlsSettings,
+} from '../net/tls-handshake.ts';
 import type { MetricsSnapshot } from '../observe/metrics.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { StreamState } from '../stream/objects/objects.ts';
 import type { Shard } from './shard.ts';
 import type { IncomingConnection, RestoredBatches, ShardApi, StreamEnd, StreamName } from './shard-api.ts';
 
-/** PEM texts; structured-cloneable. */
-export interface TlsMaterial {
-  readonly cert: string;
-  readonly key: string;
-  readonly ca: string | null;
-  readonly clientAuth: 'none' | 'requested' | 'required';
-}
-
-/** Throws for PEM texts that are none, or that do not fit each other. */
-export function secureContext(material: TlsMaterial): tls.SecureContext {
-  return tls.createSecureContext({
-    cert: material.cert,
-    key: material.key,
-    ...(material.ca === null ? {} : { ca: material.ca }),
-    minVersion: 'TLSv1.2',
-  });
-}
-
 const handshakeTimeoutMs = 10_000;
 
 export class ShardHost implements ShardApi {
   readonly shard: Shard;
   private readonly logger: Logger;
-  private readonly tls: {
-    readonly context: tls.SecureContext;
-    readonly clientAuth: TlsMaterial['clientAuth'];
-  } | null;
+  private readonly tls: TlsSettings | null;
   private readonly tlsListeners: ReadonlySet<string>;
+  /** Sockets on their way to be connections. */
+  private readonly handshakes = new Set<Handshake>();
+  private leaving = false;
 
   constructor(shard: Shard, material: TlsMaterial | null, tlsListeners: readonly string[], logger: Logger) {
     this.shard = shard;
@@ -51,29 +40,39 @@ export class ShardHost implements ShardApi {
         : {
             context: secureContext(material),
             clientAuth: material.clientAuth,
+            handshakeTimeoutMs,
+            clock: shard.clock,
           };
   }
 
   connect({ fd, host, listener }: IncomingConnection): void {
-    if (this.tlsListeners.has(listener)) this.secure(rawSocket(fd), host, listener);
-    else openPlain(fd, host, (peer, transport) => this.shard.accept(peer, listener, transport));
+    if (this.leaving) rawSocket(fd).destroy();
+    else if (this.tlsListeners.has(listener)) this.secure(rawSocket(fd), host, listener);
+    else openPlain(fd, { host, listener, principal: anonymous }, this.accept);
   }
 
   /** A socket that a JavaScript server accepted in this thread. */
   connectSocket(socket: net.Socket, listener: string): void {
-    const host = `/${socket.remoteAddress ?? 'unknown'}`;
-    if (this.tlsListeners.has(listener)) this.secure(socket, host, listener);
-    else openAccepted(socket, host, (peer, transport) => this.shard.accept(peer, listener, transport));
+    const host = hostText(socket.remoteAddress);
+    if (this.leaving) socket.destroy();
+    else if (this.tlsListeners.has(listener)) this.secure(socket, host, listener);
+    else openAccepted(socket, { host, listener, principal: anonymous }, this.accept);
   }
 
+  private readonly accept = (peer: Peer, transport: Transport): Connection =>
+    this.shard.accept(peer, transport);
+
   private secure(socket: net.Socket, host: string, listener: string): void {
-    openTls(
-      socket,
-      host,
-      { context: this.tls!.context, clientAuth: this.tls!.clientAuth, handshakeTimeoutMs },
-      (peer, transport) => this.shard.accept(peer, listener, transport),
-      (reason) => this.logger.info('a TLS handshake failed', { host, reason }),
-    );
+    // A client that stops in the middle of a handshake has a connection as much as any other.
+    if (this.shard.connectionCount + this.handshakes.size >= this.shard.settings.connectionsMax) {
+      socket.on('error', () => {}).destroy();
+      return;
+    }
+    const handshake = openTls(socket, { host, listener }, this.tls!, this.accept, {
+      onOver: (over) => this.handshakes.delete(over),
+      onFailed: (reason) => this.logger.info('a TLS handshake failed', { host, reason }),
+    });
+    this.handshakes.add(handshake);
   }
 
   openPartitions(partitions: readonly OpenPartition[]): void {
@@ -121,10 +120,17 @@ export class ShardHost implements ShardApi {
   }
 
   drain(timeoutMs: number): Promise<void> {
+    this.leaving = true;
+    for (const handshake of [...this.handshakes]) handshake.abort();
     return this.shard.drain(timeoutMs);
   }
 
   quiesce(): Promise<void> {
     return this.shard.quiesce();
   }
+}
+
+/** An IPv4 client of an IPv6 socket is shown as the IPv4 address it has. */
+function hostText(remote: string | undefined): string {
+  return `/${(remote ?? 'unknown').replace(/^::ffff:(?=\d+\.)/i, '')}`;
 }

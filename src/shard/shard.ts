@@ -12,7 +12,7 @@ import type { PartitionLog } from '../log/partition-log.ts';
 import type { ImageBuilder } from '../metadata/image-builder.ts';
 import { decodeImage } from '../metadata/image-codec.ts';
 import type { ClusterImage, MetadataChange, TopicImage } from '../metadata/metadata-store.ts';
-import { Connection, type ConnectionSettings, type Transport } from '../net/connection.ts';
+import { Connection, type ConnectionSettings, type Peer, type Transport } from '../net/connection.ts';
 import { type ReceivePool, scratchBytes } from '../net/frame-receiver.ts';
 import { Slab } from '../net/slab.ts';
 import type { MetricsSnapshot } from '../observe/metrics.ts';
@@ -27,6 +27,7 @@ import { baseOffsetOf, batchBytesOf, leaderEpochOf } from '../protocol/records/b
 import type { Crc32c } from '../protocol/records/crc32c.ts';
 import type { RecordWalk } from '../protocol/records/record-walk.ts';
 import { Dispatcher, type GroupRouter } from '../requests/dispatcher.ts';
+import { allowAll } from '../requests/support/authorizer.ts';
 import type { ConfigCatalog } from '../requests/support/config-catalog.ts';
 import type { ControlPlane } from '../requests/support/control-plane.ts';
 import { FetchSessionCache } from '../requests/support/fetch-session.ts';
@@ -234,6 +235,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
       logger,
       handlers: parts.handlers(services),
       router: parts.peers?.router ?? null,
+      authorizer: allowAll,
       monotonic: () => clock.monotonic(),
       observe: this.counters,
     });
@@ -283,11 +285,15 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
 
   // ── Connections ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Registers a connection over a transport; null when the limit is reached or the shard is leaving. */
-  accept(host: string, listener: string, transport: Transport): Connection {
+  get connectionCount(): number {
+    return this.connections.size;
+  }
+
+  /** Registers a connection over a transport; it is closed at once where there are too many. */
+  accept(peer: Peer, transport: Transport): Connection {
     const id = this.nextConnection;
     this.nextConnection += this.settings.shards;
-    const connection = new Connection(id, host, listener, transport, {
+    const connection = new Connection(id, peer, transport, {
       pool: this.pool,
       handler: this.dispatcher,
       clock: this.clock,
@@ -313,7 +319,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
     this.counters.connectionsClosed++;
     this.parts.logger.debug('connection closed', {
       connection: connection.id,
-      host: connection.host,
+      host: connection.peer.host,
       reason,
     });
     if (this.connections.size === 0) this.draining?.();

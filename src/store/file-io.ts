@@ -9,6 +9,10 @@ import { alreadyExists, forbidden, misuse, notFound, unavailable } from './store
 /** Vectors of one call; the kernel's IOV_MAX is 1,024. */
 const vectorsMax = 1000;
 
+/** Records are nobody else's to read: files for owner and group, as those of the write-ahead log. */
+export const fileMode = 0o640;
+export const directoryMode = 0o750;
+
 /** Writes the whole body at the position, however short the kernel's writes are. */
 export async function writeAll(
   file: FileHandle,

@@ -5,7 +5,7 @@
  * Limit: 10,000 parts, as in S3.
  */
 import { type FileHandle, open, unlink } from 'node:fs/promises';
-import { fromSystem, readAll, writeAll } from './file-io.ts';
+import { fileMode, fromSystem, readAll, writeAll } from './file-io.ts';
 import type { MultipartUpload } from './object-store.ts';
 import { bodyLength, checkKey, checkRange, misuse } from './store-errors.ts';
 
@@ -43,7 +43,7 @@ export class FileMultipart implements MultipartUpload {
     this.#store = store;
     this.#key = key;
     this.#path = store.temporaryPath(key);
-    this.#file = open(this.#path, 'wx+');
+    this.#file = open(this.#path, 'wx+', fileMode);
     // Reported by the first call that awaits it.
     this.#file.catch(() => undefined);
   }
@@ -149,7 +149,7 @@ export class FileMultipart implements MultipartUpload {
 }
 
 async function writeAside(path: string, write: Write): Promise<void> {
-  const file = await open(path, 'w');
+  const file = await open(path, 'w', fileMode);
   try {
     await write(file, 0);
   } finally {

@@ -16,7 +16,15 @@ import { dirname, join, resolve, sep } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Clock } from '../ports/clock.ts';
 import type { Random } from '../ports/random.ts';
-import { fromSystem, isMissing, readAll, syncDirectory, writeAll } from './file-io.ts';
+import {
+  directoryMode,
+  fileMode,
+  fromSystem,
+  isMissing,
+  readAll,
+  syncDirectory,
+  writeAll,
+} from './file-io.ts';
 import { listTree } from './file-listing.ts';
 import { FileMultipart } from './file-multipart.ts';
 import { listLimitDefault, uploadPage } from './memory-store.ts';
@@ -66,7 +74,7 @@ export class FileStore implements ObjectStore {
         await readdir(store.root);
         return store;
       }
-      await mkdir(store.#temporaryDirectory, { recursive: true });
+      await mkdir(store.#temporaryDirectory, { recursive: true, mode: directoryMode });
       await syncDirectory(dirname(store.root));
       await store.#sweep(options.clock.now() - temporaryAgeMs);
     } catch (error) {
@@ -79,7 +87,7 @@ export class FileStore implements ObjectStore {
     checkKey(key);
     const temporary = this.temporaryPath();
     try {
-      const file = await open(temporary, 'wx');
+      const file = await open(temporary, 'wx', fileMode);
       try {
         await writeAll(file, body, 0);
         await file.sync();
@@ -232,7 +240,7 @@ export class FileStore implements ObjectStore {
    */
   async #ensureDirectory(path: string): Promise<void> {
     if (this.#durableDirectories.has(path)) return;
-    await mkdir(path, { recursive: true });
+    await mkdir(path, { recursive: true, mode: directoryMode });
     for (let at = path; at.startsWith(this.root + sep); at = dirname(at)) await syncDirectory(dirname(at));
     if (this.#durableDirectories.size >= durableDirectoriesMax) this.#durableDirectories.clear();
     this.#durableDirectories.add(path);

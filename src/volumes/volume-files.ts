@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { FileCalls, NativeBindings } from '../../native-bindings/contract.ts';
 import { acquireLock, type LockAttempt } from '../../native-bindings/portable/lock-file.ts';
+import { directoryMode } from '../store/file-io.ts';
 import { AsyncFileWalDevice } from '../stream/wal/async-file-wal-device.ts';
 import { FileWalDevice } from '../stream/wal/file-wal-device.ts';
 import type { WalDevice } from '../stream/wal/wal-device.ts';
@@ -48,7 +49,7 @@ export class SystemVolumeFiles implements VolumeFiles {
   }
 
   makeDirectory(path: string): void {
-    mkdirSync(path, { recursive: true });
+    mkdirSync(path, { recursive: true, mode: directoryMode });
   }
 
   remove(path: string): void {

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import net from 'node:net';
 import { test } from 'node:test';
-import type { Connection } from '../../src/net/connection.ts';
+import { anonymous, type Connection } from '../../src/net/connection.ts';
 import { type ConnectionFactory, openAccepted, openPlain } from '../../src/net/socket-transport.ts';
 import { requireNative } from './support.ts';
 
@@ -46,8 +46,9 @@ test('descriptors and accepted sockets alike', async (t) => {
   t.after(() => {
     for (const socket of dialled) socket.destroy();
   });
-  openPlain(await taken, 'client', create('descriptor'));
-  openAccepted((await accepted)[0] as net.Socket, 'client', create('accepted'));
+  const peer = { host: '/client', listener: 'plain', principal: anonymous };
+  openPlain(await taken, peer, create('descriptor'));
+  openAccepted((await accepted)[0] as net.Socket, peer, create('accepted'));
   assert.deepEqual(
     [...opened],
     [

@@ -75,7 +75,10 @@ export class SimConnection implements Transport {
     const { takers } = listeners;
     if (takers === null || listeners.closed || life.dead || life.paused)
       throw new ConnectionLost('nobody listens');
-    this.#peer = takers.local!.shard.accept('/simulated', 'plain', this);
+    this.#peer = takers.local!.shard.accept(
+      { host: '/simulated', listener: 'plain', principal: 'User:ANONYMOUS' },
+      this,
+    );
     life.died.then(() => this.#lose('the broker died'));
   }
 

@@ -148,11 +148,7 @@ const planted: readonly (readonly [rule: string, title: string, files: Readonly<
       { 'src/log/bad.ts': 'export const later = (f: () => void) => setTimeout(f, 1);\n' },
     ],
     ['ambient', 'the environment', { 'src/log/bad.ts': 'export const home = process.env.HOME;\n' }],
-    [
-      'exception',
-      'an exception no longer needed',
-      { 'src/net/socket-transport.ts': 'export const transport = 1;\n' },
-    ],
+    ['exception', 'an exception no longer needed', { 'src/observe/http.ts': 'export const http = 1;\n' }],
     ['console', 'a line on the console', { 'src/log/bad.ts': "console.log('here');\n" }],
     ['barrel', 'a barrel file', { 'src/store/index.ts': "export * from './object-store.ts';\n" }],
     [

@@ -7,13 +7,12 @@
 import type { ApiDescription } from '../../protocol/codec.ts';
 import type { Reader } from '../../protocol/reader.ts';
 import type { Writer } from '../../protocol/writer.ts';
+import type { AclOperation, Caller, Resource } from './authorizer.ts';
 
 /** What travels with a request to another shard. */
-export interface CallerContext {
+export interface CallerContext extends Caller {
   readonly apiVersion: number;
   readonly clientId: string | null;
-  /** Peer address as Kafka prints it: "/127.0.0.1". */
-  readonly clientHost: string;
   /** Unique over the broker's life. */
   readonly connectionId: number;
   /** Listener the request came in on; Metadata answers with this listener's advertised address. */
@@ -22,6 +21,8 @@ export interface CallerContext {
 
 /** Everything a handler may know of the caller. */
 export interface RequestContext extends CallerContext {
+  /** Whether the caller may do this; what depends on it is never kept for others. */
+  may(operation: AclOperation, resource: Resource): boolean;
   /** Ends the connection, for requests that failed and have no answer to say so. */
   close(reason: string): void;
   /**

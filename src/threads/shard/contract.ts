@@ -1,6 +1,6 @@
 /** What main gives a shard thread at its start; calls go over its MessagePort (rpc.ts): ShardApi in, ControlPlane out. */
+import type { TlsMaterial } from '../../net/tls-handshake.ts';
 import type { ShardSeed } from '../../shard/compose-shard.ts';
-import type { TlsMaterial } from '../../shard/shard-host.ts';
 import type { BlocksRead, ReadBlocksTask } from '../../stream/upload/object-pool.ts';
 import type { LinkMemory } from '../link.ts';
 import type { ArenaHandle } from '../memory/arena.ts';

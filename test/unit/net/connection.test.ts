@@ -82,7 +82,12 @@ function setup(options: { segments?: number; segmentBytes?: number; chunkBytesMa
     onClosed: (_connection, reason) => closed.push(reason),
   };
   const transport = new FakeTransport();
-  const connection = new Connection(1, '/test', 'plain', transport, owner);
+  const connection = new Connection(
+    1,
+    { host: '/test', listener: 'plain', principal: 'User:ANONYMOUS' },
+    transport,
+    owner,
+  );
   return { arena, clock, pool, frames, closed, starved, transport, connection };
 }
 

@@ -246,6 +246,8 @@ export const context = (apiVersion: number): RequestContext => ({
   clientHost: '/127.0.0.1',
   connectionId: 1,
   listener: 'PLAINTEXT',
+  principal: 'User:ANONYMOUS',
+  may: () => true,
   close() {},
   whileParked() {},
 });

@@ -79,6 +79,8 @@ function setUp() {
       clientHost: '/here',
       connectionId: 77,
       listener: 'plain',
+      principal: 'User:ANONYMOUS',
+      may: () => true,
       close: () => {},
       whileParked: (over: (gone: boolean) => void) => {
         parked = over;

@@ -90,6 +90,8 @@ function setup(options: { compacted?: boolean; maxMessageBytes?: number } = {}) 
       clientHost: '/h',
       connectionId: 1,
       listener: 'plain',
+      principal: 'User:ANONYMOUS',
+      may: () => true,
       close: (reason) => closed.push(reason),
       whileParked() {},
     };

@@ -35,13 +35,17 @@ export function send<Req, ReqInput, Res, ResInput>(
   const writer = new Writer();
   codec.encodeRequest(writer, input, version);
   const request = codec.decodeRequest(new Reader(Buffer.from(writer.written)), version);
-  const context = {
+  const context: RequestContext = {
     apiVersion: version,
     clientId: 'client',
     clientHost: '/127.0.0.1',
     connectionId: 1,
     listener: 'plain',
-  } as RequestContext;
+    principal: 'User:ANONYMOUS',
+    may: () => true,
+    close() {},
+    whileParked() {},
+  };
   const answer = new Answer<Res>();
   handler.handle(context, request, (response) => {
     if (response === null) throw new Error('no group request goes unanswered');

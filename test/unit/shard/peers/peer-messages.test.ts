@@ -27,6 +27,7 @@ test('a request travels with its context, and its copy outlives the memory it ca
       clientHost: '/fe80::1',
       connectionId: 2 ** 40 + 3,
       listener: 'TLS-außen',
+      principal: 'User:CN=schreiber-ä,O=Millrace',
       close: () => {},
     };
     const bytes = parcelBytes(context, 16);

@@ -67,22 +67,25 @@ export class TestClient {
   private correlationId = 0;
 
   constructor(shard: Shard) {
-    this.connection = shard.accept('/10.0.0.1', 'PLAINTEXT', {
-      write: (chunks, sent) => {
-        this.received = Buffer.concat([this.received, ...chunks]);
-        sent();
-        this.take();
+    this.connection = shard.accept(
+      { host: '/10.0.0.1', listener: 'PLAINTEXT', principal: 'User:ANONYMOUS' },
+      {
+        write: (chunks, sent) => {
+          this.received = Buffer.concat([this.received, ...chunks]);
+          sent();
+          this.take();
+        },
+        pause: () => {},
+        resume: () => {},
+        end: () => {
+          this.closed = true;
+        },
+        destroy: () => {
+          this.closed = true;
+        },
+        bytesSent: () => 0,
       },
-      pause: () => {},
-      resume: () => {},
-      end: () => {
-        this.closed = true;
-      },
-      destroy: () => {
-        this.closed = true;
-      },
-      bytesSent: () => 0,
-    });
+    );
   }
 
   private take(): void {
