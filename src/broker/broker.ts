@@ -485,9 +485,9 @@ export class RunningBroker {
       for (const end of await shard.ends()) ends.set(streamKey(end.topicId, end.partition), end.endOffset);
     for (const [i, volume] of this.volumes.entries()) {
       if (this.closed.has(i)) continue;
-      this.uploads.closes = (stateObjects, cut) =>
-        closeChanges(this.metadata.image, volume.logId, ends, stateObjects, cut);
-      await this.uploads.upload(i, true);
+      await this.uploads.close(i, (stateObjects, cut) =>
+        closeChanges(this.metadata.image, volume.logId, ends, stateObjects, cut),
+      );
       this.closed.add(i);
     }
   }

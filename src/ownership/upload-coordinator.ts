@@ -11,7 +11,7 @@
 import type { CollectedDelta } from '../log/log-manager.ts';
 import type { MetadataChange, MetadataStore, ObjectRecord, WalRecord } from '../metadata/metadata-store.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
-import { errorFromWire } from '../ports/errors.ts';
+import { errorFromWire, MillraceError } from '../ports/errors.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { Random } from '../ports/random.ts';
 import { streamKey } from '../ports/stream-id.ts';
@@ -69,6 +69,9 @@ export interface UploadCoordinatorDeps {
   readonly logCacheBytes: number;
   readonly ageMs: number;
 }
+
+/** The changes that close streams, given the object that holds each stream's state. */
+export type Closes = (stateObjects: ReadonlyMap<string, string>, cut: WalCut) => MetadataChange[];
 
 export interface UploadProgress {
   readonly storedBytes: number;
@@ -139,7 +142,10 @@ export class UploadCoordinator {
   private async tick(): Promise<void> {
     const { clock, volumes } = this.deps;
     try {
-      this.estimate(await this.deps.load());
+      const load = await this.deps.load();
+      // The stop did not wait for this answer, and what it uploads now must be its own.
+      if (this.stopped) return;
+      this.estimate(load);
       this.setRate();
       const now = clock.monotonic();
       for (const volume of volumes) {
@@ -152,7 +158,7 @@ export class UploadCoordinator {
           this.load.deltaBytes >= this.deps.logCacheBytes / 2 ||
           this.load.congestion >= 0.5 ||
           (used > 0 && now - state.lastMs >= this.deps.ageMs);
-        if (due) void this.upload(volume.index, false).catch(() => {});
+        if (due) void this.upload(volume.index).catch(() => {});
       }
     } catch (error) {
       this.deps.logger.error('the upload loop failed', {
@@ -215,10 +221,28 @@ export class UploadCoordinator {
   }
 
   /** Uploads what is durable now; joins the upload under way, if any. Rejects when it failed. */
-  upload(index: number, withStates: boolean): Promise<void> {
+  upload(index: number): Promise<void> {
+    return this.states[index]!.busy ?? this.begin(index, null);
+  }
+
+  /**
+   * Uploads what is left with the producers' states, and records what `closes` makes of them in the same commit. After
+   * stop(): an upload that began meanwhile would carry no states.
+   */
+  async close(index: number, closes: Closes): Promise<void> {
+    if (!this.stopped || this.states[index]!.busy !== null) {
+      throw new MillraceError(
+        'internal',
+        'UPLOAD_NOT_STOPPED',
+        'streams are closed once uploads have stopped',
+      );
+    }
+    await this.begin(index, closes);
+  }
+
+  private begin(index: number, closes: Closes | null): Promise<void> {
     const state = this.states[index]!;
-    if (state.busy !== null) return withStates ? state.busy.then(() => this.upload(index, true)) : state.busy;
-    const run = this.run(index, withStates).then(
+    const run = this.run(index, closes).then(
       () => this.succeeded(state),
       (error: unknown) => this.failed(index, state, error),
     );
@@ -260,18 +284,14 @@ export class UploadCoordinator {
     throw error;
   }
 
-  /** Streams closed with this upload: their state object, once the upload has committed. */
-  closes: ((stateObjects: ReadonlyMap<string, string>, cut: WalCut) => MetadataChange[]) | null = null;
-
-  private async run(index: number, withStates: boolean): Promise<void> {
+  private async run(index: number, closes: Closes | null): Promise<void> {
     const { clock, metadata, shards, logger } = this.deps;
     const volume = this.deps.volumes[index]!;
     const state = this.states[index]!;
     const began = clock.monotonic();
     const { cut, trimmed, failed } = await volume.control.status();
-    const { closes } = this;
     const collected = await Promise.all(
-      shards.map((shard) => shard.collect(index, cut.sequence, withStates)),
+      shards.map((shard) => shard.collect(index, cut.sequence, closes !== null)),
     );
     const stored = await this.store(collected);
     const freed = Math.max(trimmed.sequence, state.freed);

@@ -6,15 +6,31 @@ export const storageMutants: readonly Mutant[] = [
   {
     name: 'a commit is left out of the upload that frees it',
     file: 'ownership/upload-coordinator.js',
-    find: 'shard.collect(index, cut.sequence, withStates)',
-    replace: 'shard.collect(index, Math.max(0, cut.sequence - 1), withStates)',
+    find: 'shard.collect(index, cut.sequence, closes !== null)',
+    replace: 'shard.collect(index, Math.max(0, cut.sequence - 1), closes !== null)',
+  },
+  {
+    name: 'an upload begins after uploads have stopped',
+    file: 'ownership/upload-coordinator.js',
+    find: `            if (this.stopped)
+                return;
+            this.estimate(load);`,
+    replace: '            this.estimate(load);',
+    judge: 'test/unit/ownership/upload-coordinator.test.ts',
+  },
+  {
+    name: 'streams are closed without their states',
+    file: 'ownership/upload-coordinator.js',
+    find: 'await this.begin(index, closes);',
+    replace: 'await this.begin(index, (_states, cut) => closes(new Map(), cut));',
+    judge: 'test/unit/ownership/upload-coordinator.test.ts',
   },
   {
     name: 'the WAL is trimmed before the metadata name the objects',
     file: 'ownership/upload-coordinator.js',
-    find: 'const collected = await Promise.all(shards.map((shard) => shard.collect(index, cut.sequence, withStates)));',
+    find: 'const collected = await Promise.all(shards.map((shard) => shard.collect(index, cut.sequence, closes !== null)));',
     replace:
-      'const collected = await Promise.all(shards.map((shard) => shard.collect(index, cut.sequence, withStates))); await this.trim(volume, cut);',
+      'const collected = await Promise.all(shards.map((shard) => shard.collect(index, cut.sequence, closes !== null))); await this.trim(volume, cut);',
   },
   {
     name: 'batches may be evicted before their objects are named',

@@ -328,7 +328,7 @@ export class BrokerBed {
 
   /** Uploads all that is durable now. */
   upload(volume = 0): Promise<void> {
-    return this.broker['uploads'].upload(volume, false);
+    return this.broker['uploads'].upload(volume);
   }
 
   /** Starts an upload that its broker will not live to finish; resolves when a gate was cut. */

@@ -1,0 +1,137 @@
+/** The end of uploads: what a stop leaves under way, and that streams are closed with their states or not at all. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { UploadCoordinator } from '../../../src/ownership/upload-coordinator.ts';
+import type { MetadataChange, MetadataStore } from '../../../src/metadata/metadata-store.ts';
+import { silentLogger } from '../../../src/ports/logger.ts';
+import { streamKey } from '../../../src/ports/stream-id.ts';
+import type { StreamState } from '../../../src/stream/objects/objects.ts';
+import type { WalStatus } from '../../../src/stream/wal/wal.ts';
+import { SeededRandom } from '../../support/seeded-random.ts';
+import { VirtualClock } from '../../support/virtual-clock.ts';
+import { id, oid } from '../metadata/fixtures.ts';
+import { producer } from '../stream/manifest/manifests.ts';
+
+const topicId = id(1);
+const cut = { sequence: 7, position: 28_672, chainCrc: 1 };
+const status: WalStatus = {
+  logId: 'w1',
+  cut,
+  trimmed: { sequence: 0, position: 0, chainCrc: 0 },
+  usedBytes: 28_672,
+  capacityBytes: 1 << 20,
+  writtenBytes: 1 << 20,
+  failed: null,
+};
+
+/** One volume and one shard with a full ring; what the shard reports and where the log stands comes when let go. */
+function world() {
+  const clock = new VirtualClock();
+  const state: StreamState = {
+    topicId,
+    partition: 0,
+    endOffset: 10,
+    lastStableOffset: 10,
+    producers: [producer(1, 9)],
+  };
+  const commits: MetadataChange[][] = [];
+  const held: { loads: (() => void)[]; statuses: (() => void)[] } = { loads: [], statuses: [] };
+  const coordinator = new UploadCoordinator({
+    volumes: [
+      {
+        index: 0,
+        logId: 'w1',
+        control: {
+          status: () => new Promise((resolve) => held.statuses.push(() => resolve(status))),
+          trim: async () => {},
+          close: async () => {},
+        },
+        usedBytes: () => 1 << 20,
+        capacityBytes: () => 1 << 20,
+      },
+    ],
+    shards: [
+      {
+        collect: async (volume, _commit, withStates) => ({
+          volume,
+          end: 1,
+          bytes: 0,
+          streams: [],
+          states: withStates ? [state] : [],
+        }),
+        uploaded: async () => {},
+      },
+    ],
+    metadata: {
+      commit: async (changes: MetadataChange[]) => commits.push(changes),
+    } as unknown as MetadataStore,
+    ids: { take: async () => [oid(5)] } as unknown as ConstructorParameters<
+      typeof UploadCoordinator
+    >[0]['ids'],
+    upload: async ({ objectId }) => ({ objectId, size: 100, ranges: [] }),
+    flow: { uploadRate: 0, storedBytes: 0 },
+    discard: async () => {},
+    load: () =>
+      new Promise((resolve) =>
+        held.loads.push(() => resolve({ deltaBytes: 0, producedBytes: 0, congestion: 0 })),
+      ),
+    observe: () => {},
+    health: { uploaded: () => {}, uploadFailed: () => {} },
+    clock,
+    random: new SeededRandom(1),
+    logger: silentLogger,
+    identity: { clusterId: 'c', node: 0, brokerEpoch: 1 },
+    uploadBytes: 1,
+    logCacheBytes: 1 << 20,
+    ageMs: 1_000,
+  });
+  const closed: (string | undefined)[] = [];
+  const close = (): Promise<void> =>
+    coordinator.close(0, (stateObjects) => {
+      closed.push(stateObjects.get(streamKey(topicId, 0)));
+      return [];
+    });
+  return { clock, coordinator, commits, held, closed, close };
+}
+
+test('what the loop waits for when uploads stop begins none any more', async () => {
+  const { clock, coordinator, commits, held, closed, close } = world();
+  coordinator.start();
+  await clock.advanceAsync(200);
+  assert.equal(held.loads.length, 1, 'the loop waits for the shards');
+  await coordinator.stop();
+  held.loads[0]!();
+  await clock.settle();
+  assert.equal(held.statuses.length, 0, 'no upload begins');
+  const closing = close();
+  held.statuses[0]!();
+  await closing;
+  assert.deepEqual(closed, [oid(5)], 'the stream is closed with its state');
+  assert.equal(commits.length, 1);
+  await clock.advanceAsync(60_000);
+  assert.equal(held.loads.length, 1, 'the loop has ended');
+});
+
+test('a stop waits for the upload under way, which closes nothing', async () => {
+  const { clock, coordinator, commits, held, closed, close } = world();
+  coordinator.start();
+  await clock.advanceAsync(200);
+  held.loads[0]!();
+  await clock.settle();
+  assert.equal(held.statuses.length, 1, 'an upload is under way');
+  await assert.rejects(close(), /once uploads have stopped/);
+  let stopped = false;
+  const stopping = coordinator.stop().then(() => {
+    stopped = true;
+  });
+  await clock.settle();
+  assert.equal(stopped, false);
+  held.statuses[0]!();
+  await stopping;
+  assert.equal(commits.length, 1);
+  assert.deepEqual(closed, []);
+  const closing = close();
+  held.statuses[1]!();
+  await closing;
+  assert.deepEqual(closed, [oid(5)]);
+});
