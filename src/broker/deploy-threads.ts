@@ -10,6 +10,7 @@ import { createRingMemory } from '../threads/memory/ring.ts';
 import { ObjectPool } from '../threads/pool/client.ts';
 import { ShardThread, SpawnedShard } from '../threads/shard/client.ts';
 import type { ShardWorkerData } from '../threads/shard/contract.ts';
+import { createBatchWish } from '../threads/wal/batch-wish.ts';
 import { WalThread } from '../threads/wal/client.ts';
 import {
   appendSlots,
@@ -55,6 +56,7 @@ export async function deployThreads(parts: DeployParts): Promise<Deployment> {
   const walBells = config.wals.map(() => createDoorbellMemory(null));
   const walNumbers = config.wals.map(() => createWalStats());
   const walWatches = config.wals.map(() => createWriteWatch());
+  const batchWishes = config.wals.map(() => createBatchWish());
   const lanes: WalLane[][] = shardBells.map((shardBell) =>
     config.wals.map(() => ({
       appends: createRingMemory(appendSlots, appendSlotWords),
@@ -77,6 +79,7 @@ export async function deployThreads(parts: DeployParts): Promise<Deployment> {
       walBell: walBells[volume]!,
       stats: walNumbers[volume]!,
       watch: walWatches[volume]!,
+      wish: batchWishes[volume]!,
     })),
     links: links[index]!,
     tls: parts.tls,
@@ -145,6 +148,7 @@ export async function deployThreads(parts: DeployParts): Promise<Deployment> {
             bell: walBells[volume.index]!,
             stats: walNumbers[volume.index]!,
             watch: walWatches[volume.index]!,
+            wish: batchWishes[volume.index]!,
           }),
           attachDoorbell(walBells[volume.index]! satisfies DoorbellMemory, addon),
           parts.onDeath,

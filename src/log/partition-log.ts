@@ -27,7 +27,7 @@ import {
   setLogAppendTime,
 } from '../protocol/records/batch-header.ts';
 import { isLost } from '../protocol/records/lost-batch.ts';
-import type { Wal } from '../stream/wal/wal.ts';
+import { appendRefused, type Wal } from '../stream/wal/wal.ts';
 import type { AppendJournal, AppendWaiter } from './append-journal.ts';
 import type { LogSettings } from './log-settings.ts';
 import {
@@ -255,8 +255,11 @@ export class PartitionLog implements PartitionHandle {
     }
     const maxTimestamp = maxTimestampOf(view, position);
     // The WAL takes it first: only what it accepted enters the journal, so both number their entries alike.
-    if (wal.tryAppend(this.stream, position, length) === 0) {
-      waiter?.onAppended(index, ErrorCode.NOT_ENOUGH_REPLICAS, -1, -1, this.startOffset);
+    const number = wal.tryAppend(this.stream, position, length);
+    if (number < 1) {
+      const error =
+        number === appendRefused.tooLong ? ErrorCode.MESSAGE_TOO_LARGE : ErrorCode.NOT_ENOUGH_REPLICAS;
+      waiter?.onAppended(index, error, -1, -1, this.startOffset);
       return;
     }
     const entry = journal.append(

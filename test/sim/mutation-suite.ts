@@ -46,7 +46,8 @@ export interface MutantOutcome {
 const judges: readonly { readonly folder: string; readonly names: readonly string[] }[] = [
   { folder: 'test/unit/store', names: [''] },
   { folder: 'test/unit/stream/wal', names: [''] },
-  { folder: 'test/unit/broker', names: ['cold-path', 'fold-producers', 'upload-coordinator'] },
+  { folder: 'test/unit/shard', names: ['cold-path'] },
+  { folder: 'test/unit/ownership', names: ['fold-producers', 'upload-coordinator'] },
   {
     folder: 'test/storage',
     names: ['wal-crash', 'wal-damage', 'wal-object-crash', 'wal-shared', 'wal-smoke'],

@@ -45,10 +45,10 @@ export const walMutants: readonly Mutant[] = [
   {
     name: 'the ring grows before a superblock says so',
     file: 'stream/wal/wal-writer.js',
-    find: `            this.#growPending = false;
+    find: `        if (this.#growth.takeChunk()) {
             superblock.requireBoth();
             return this.#writeSuperblock(now);`,
-    replace: `            this.#growPending = false;
+    replace: `        if (this.#growth.takeChunk()) {
             return true;`,
     judge: 'test/unit/stream/wal/wal-writer.test.ts',
   },
@@ -99,6 +99,27 @@ export const walMutants: readonly Mutant[] = [
     find: '|| this.#parts.sources.some((source) => source.fresh);',
     replace: '|| this.#parts.sources.some((source) => source.waiting() > 0);',
     judge: 'test/unit/threads/wal/wal-loop.test.ts',
+  },
+  {
+    name: 'a batch is taken that the ring is too short for as yet',
+    file: 'stream/wal/ring-growth.js',
+    find: 'return batchBytesOf(this.#ring.ringBytes);',
+    replace: 'return this.batchBytesEver;',
+    judge: 'test/unit/stream/wal/wal-writer.test.ts',
+  },
+  {
+    name: 'a shard hands any batch to the thread of a log',
+    file: 'threads/wal/ring-wal.js',
+    find: 'if (length > this.stats[walStats.batchBytesMax])',
+    replace: 'if (false)',
+    judge: 'test/unit/threads/wal/ring-wal.test.ts',
+  },
+  {
+    name: 'the ring does not grow for a batch that is longer than it has room for',
+    file: 'stream/wal/ring-growth.js',
+    find: ' || this.#tooShort);',
+    replace: ');',
+    judge: 'test/unit/stream/wal/wal-writer.test.ts',
   },
   // ── The write-ahead log, recovering ──────────────────────────────────────────────────────────────────────────────
   {

@@ -4,12 +4,18 @@
  * Callbacks never run inside tryAppend or flush. Limit: `queueEntriesMax` appends not yet durable.
  */
 import type { Clock, Timer } from '../../ports/clock.ts';
-import { MillraceError } from '../../ports/errors.ts';
 import type { StreamId } from '../../ports/stream-id.ts';
 import { LocalQueue } from './local-queue.ts';
 import { type ObjectWalResume, ObjectWalWriter, type ObjectWalWriterOptions } from './object-wal-writer.ts';
 import type { RecoveredWal } from './recovery.ts';
-import type { Wal, WalControl, WalCut, WalPump, WalStatus } from './wal.ts';
+import {
+  appendRefused,
+  type Wal,
+  type WalControl,
+  type WalCut,
+  type WalPump,
+  type WalStatus,
+} from './wal.ts';
 import { WalWriter, type WalWriterOptions } from './wal-writer.ts';
 
 export const queueEntriesMax = 16_384;
@@ -90,17 +96,18 @@ export class InlineWal implements Wal, WalControl {
     this.#schedule();
   }
 
-  /** Answers 0 after the epoch ended, too: onFailed has told why. */
   tryAppend(stream: StreamId, position: number, length: number): number {
-    if (length > this.writer.batchBytesMax) {
-      throw new MillraceError(
-        'invalid',
-        'WAL_BATCH_TOO_LARGE',
-        `${length} bytes: at most ${this.writer.batchBytesMax}`,
-      );
-    }
-    if (this.#ended || !this.#queue.push(stream, position, length)) return 0;
+    if (this.#ended) return appendRefused.noRoom;
+    if (length > this.writer.batchBytesMax) return this.#refuse(length);
+    if (!this.#queue.push(stream, position, length)) return appendRefused.noRoom;
     return ++this.#appended;
+  }
+
+  #refuse(length: number): number {
+    if (length > this.writer.batchBytesEver) return appendRefused.tooLong;
+    this.writer.want(length);
+    this.#schedule();
+    return appendRefused.noRoom;
   }
 
   flush(): void {

@@ -7,7 +7,7 @@ import type { Clock } from '../../ports/clock.ts';
 import { MillraceError } from '../../ports/errors.ts';
 import type { StreamId } from '../../ports/stream-id.ts';
 import { queueEntriesMax } from './inline-wal.ts';
-import type { Wal, WalControl, WalCut, WalStatus } from './wal.ts';
+import { appendRefused, type Wal, type WalControl, type WalCut, type WalStatus } from './wal.ts';
 
 export interface MemoryWalOptions {
   readonly clock: Clock;
@@ -57,14 +57,8 @@ export class MemoryWal implements Wal, WalControl {
   }
 
   tryAppend(_stream: StreamId, _position: number, length: number): number {
-    if (length > this.#capacityBytes) {
-      throw new MillraceError(
-        'invalid',
-        'WAL_BATCH_TOO_LARGE',
-        `${length} bytes: at most ${this.#capacityBytes}`,
-      );
-    }
-    if (this.#closed || this.#appended - this.#durable === this.#capacityEntries) return 0;
+    if (length > this.#capacityBytes) return appendRefused.tooLong;
+    if (this.#closed || this.#appended - this.#durable === this.#capacityEntries) return appendRefused.noRoom;
     this.#lengths[this.#appended % this.#capacityEntries] = length;
     return ++this.#appended;
   }

@@ -153,6 +153,13 @@ export class ObjectWalWriter implements WalPump {
     return this.#capacityBytes - objectBytesAlone(batchHeaderBytes);
   }
 
+  get batchBytesEver(): number {
+    return this.batchBytesMax;
+  }
+
+  /** A log of objects has its whole capacity from the start. */
+  want(): void {}
+
   get waiting(): boolean {
     return this.#waiting() > 0;
   }
@@ -259,7 +266,7 @@ export class ObjectWalWriter implements WalPump {
       this.#spare.push(commit);
       if (commit.refusedBytes > this.#capacityBytes) {
         const what = `a batch needs ${commit.refusedBytes} bytes of a log of ${this.#capacityBytes}`;
-        throw new MillraceError('exhausted', 'WAL_BATCH_TOO_LARGE', what);
+        throw new MillraceError('internal', 'WAL_BATCH_TOO_LARGE', what);
       }
       this.stats.stalls++;
       return false;

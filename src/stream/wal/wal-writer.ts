@@ -18,10 +18,11 @@ import { AdaptiveLinger } from './adaptive-linger.ts';
 import { CommitBuilder, stagingBytes } from './commit-builder.ts';
 import { FenceCheck } from './fence-page.ts';
 import type { RecoveredWal } from './recovery.ts';
+import { RingGrowth } from './ring-growth.ts';
 import { SuperblockKeeper } from './superblock-keeper.ts';
 import { TokenBucket } from './token-bucket.ts';
 import type { AppendSource, WalCut, WalPump, WalStatus, WriteWatch } from './wal.ts';
-import { type WalDevice, WritePlan, writeTimeout } from './wal-device.ts';
+import { type WalDevice, type WritePlan, writeTimeout } from './wal-device.ts';
 import type { Crc32c } from './wal-format.ts';
 import {
   alignedBuffer,
@@ -92,11 +93,10 @@ export class WalWriter implements WalPump {
   readonly #builder: CommitBuilder;
   readonly #ring: WalRing;
   readonly #superblock: SuperblockKeeper;
-  readonly #growPlan: WritePlan;
+  readonly #growth: RingGrowth;
   readonly #linger: AdaptiveLinger;
   readonly #iops: TokenBucket;
   readonly #bandwidth: TokenBucket;
-  readonly #chunkBytes: number;
   readonly #superblockIntervalMs: number;
   readonly #ioTimeoutMs: number;
 
@@ -115,9 +115,6 @@ export class WalWriter implements WalPump {
   #cut: WalCut;
   #sealedCrc = 0;
   #sealedLength = 0;
-  /** Bytes of the chunk being added that are written already. */
-  #grown = 0;
-  #growPending = false;
   /** Length for which the superblock must be raised before a larger commit goes out. */
   #commitMaxWanted = 0;
   #close: { clean: boolean; done: (error: Error | null) => void } | null = null;
@@ -187,8 +184,7 @@ export class WalWriter implements WalPump {
     this.#superblock.requireBoth();
     const sliceBytes = Math.min(settings.growSliceBytes ?? growSliceBytes, growSliceBytes);
     const zeros = memory.subarray(stagingBytes + pageBytes, stagingBytes + pageBytes + sliceBytes).fill(0);
-    this.#growPlan = new WritePlan(zeros, zeros);
-    this.#chunkBytes = settings.growChunkBytes ?? growChunkBytes;
+    this.#growth = new RingGrowth(this.#ring, zeros, settings.growChunkBytes ?? growChunkBytes);
     this.#linger = new AdaptiveLinger(settings.lingerMs ?? 0.5, now);
     this.#iops = new TokenBucket(settings.iops ?? Number.POSITIVE_INFINITY, now);
     this.#bandwidth = new TokenBucket(settings.bandwidth ?? Number.POSITIVE_INFINITY, now);
@@ -204,11 +200,16 @@ export class WalWriter implements WalPump {
     return this.#error;
   }
 
-  /** Longest batch that is sure to find a place in the ring as it may become. */
   get batchBytesMax(): number {
-    const ring = this.#ring;
-    const whole = ring.growable ? ring.capacityBytes - ring.filePosition(0) : ring.ringBytes;
-    return Math.floor(whole / 2) - 3 * pageBytes;
+    return this.#growth.batchBytesMax;
+  }
+
+  get batchBytesEver(): number {
+    return this.#growth.batchBytesEver;
+  }
+
+  want(bytes: number): void {
+    this.#growth.want(bytes);
   }
 
   get waiting(): boolean {
@@ -319,10 +320,7 @@ export class WalWriter implements WalPump {
     }
     this.wakeAt = superblock.dueAt(this.#cut.sequence, this.#superblockIntervalMs);
     if (now >= this.wakeAt) return this.#writeSuperblock(now);
-    if (this.#growPending) {
-      this.#ring.writtenBytes += this.#grown;
-      this.#grown = 0;
-      this.#growPending = false;
+    if (this.#growth.takeChunk()) {
       superblock.requireBoth();
       return this.#writeSuperblock(now);
     }
@@ -336,10 +334,10 @@ export class WalWriter implements WalPump {
         this.wakeAt = Math.min(this.wakeAt, at);
         return false;
       }
-      if (this.#growIsPressed()) return this.#grow(now);
+      if (this.#growth.pressed) return this.#grow(now);
       return this.#commit(now);
     }
-    if (this.#growIsWanted()) {
+    if (this.#growth.wanted) {
       if (budgetAt <= now) return this.#grow(now);
       this.wakeAt = Math.min(this.wakeAt, budgetAt);
     }
@@ -375,6 +373,7 @@ export class WalWriter implements WalPump {
       return true;
     }
     this.#linger.took(builder.count, builder.payloadBytes, now);
+    this.#growth.committed();
     const sequence = this.#cut.sequence + 1;
     this.#sealedCrc = builder.seal(this.epoch, sequence, ring.tailPosition, this.#cut.chainCrc);
     this.#sealedLength = room;
@@ -384,7 +383,7 @@ export class WalWriter implements WalPump {
 
   #tooLarge(needed: number): never {
     throw new MillraceError(
-      'exhausted',
+      'internal',
       'WAL_BATCH_TOO_LARGE',
       `a batch needs ${needed} bytes of a ring of ${this.#ring.ringBytes}`,
     );
@@ -406,27 +405,8 @@ export class WalWriter implements WalPump {
     return this.#start(works.pad, this.#builder.plan, now);
   }
 
-  #growTarget(): number {
-    return Math.min(this.#chunkBytes, this.#ring.capacityBytes - this.#ring.writtenBytes);
-  }
-
-  /** One chunk is kept ready ahead of the tail. */
-  #growIsWanted(): boolean {
-    return this.#ring.growable && this.#ring.bytesToEnd < this.#chunkBytes;
-  }
-
-  /** Slices keep step with the tail, so that the chunk is complete when the tail arrives at the end. */
-  #growIsPressed(): boolean {
-    if (!this.#growIsWanted()) return false;
-    return this.#grown < this.#growTarget() - this.#ring.bytesToEnd;
-  }
-
   #grow(now: number): boolean {
-    const plan = this.#growPlan;
-    plan.reset();
-    plan.push(0, 0, Math.min(plan.staging.length, this.#growTarget() - this.#grown));
-    plan.filePosition = this.#ring.writtenBytes + this.#grown;
-    return this.#start(works.grow, plan, now);
+    return this.#start(works.grow, this.#growth.slice(), now);
   }
 
   #finishClose(now: number): boolean {
@@ -486,8 +466,7 @@ export class WalWriter implements WalPump {
       }
     } else if (error !== null && work === works.grow) {
       // Disk full, most likely: the ring wraps at what it has.
-      this.#ring.stopGrowing();
-      this.#grown = 0;
+      this.#growth.failed();
     } else {
       this.#fail(error ?? writeTimeout(this.logId, elapsed));
     }
@@ -504,8 +483,7 @@ export class WalWriter implements WalPump {
         return;
       case works.grow:
         this.stats.growSlices++;
-        this.#grown += bytes;
-        this.#growPending = this.#grown === this.#growTarget();
+        this.#growth.sliceWritten(bytes);
         return;
       case works.pad:
         this.stats.pads++;

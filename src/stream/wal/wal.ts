@@ -21,14 +21,23 @@ export interface WalCut {
   readonly chainCrc: number;
 }
 
+/** What tryAppend answers in place of a number. */
+export const appendRefused = {
+  /** No room now: the queue is full, the ring is still too short for this batch and grows, or the epoch has ended. */
+  noRoom: 0,
+  /** No ring of this volume will ever have room for a batch of this length. */
+  tooLong: -1,
+} as const;
+
 /** A shard's door to one volume. */
 export interface Wal {
   /** Index of the volume among the broker's volumes. */
   readonly volume: number;
   readonly logId: string;
   /**
-   * Queues one record batch (v2, header already patched) lying at arena [position, position + length).
-   * @returns the append's number (1, 2, 3, … per Wal object), or 0 when the queue is full: nothing was queued.
+   * Queues one record batch (v2, header already patched) lying at arena [position, position + length). What is queued
+   * has a place in the ring as it is: growth that fails later (disk full) takes it from nobody.
+   * @returns the append's number (1, 2, 3, … per Wal object), or one of `appendRefused`: nothing was queued.
    */
   tryAppend(stream: StreamId, position: number, length: number): number;
   /** Rings the writer after a series of tryAppend (cheap when it is awake). */
@@ -115,8 +124,12 @@ export interface WalPump {
   readonly stats: WalStats;
   readonly status: WalStatus;
   readonly failed: Error | null;
-  /** Longest batch that is sure to find room. */
+  /** Longest batch that is sure to find room as things are. Never becomes less. */
   readonly batchBytesMax: number;
+  /** What that may become. */
+  readonly batchBytesEver: number;
+  /** Somebody would append a batch of this length, more than batchBytesMax: grow until it fits. */
+  want(bytes: number): void;
   /** Monotonic time at which nudge wants to be called without any other reason; Infinity = never. */
   readonly wakeAt: number;
   addSource(source: AppendSource): void;

@@ -36,7 +36,7 @@ export interface AssembleParts {
 export function assembleShard(parts: AssembleParts): { host: ShardHost; waiter: LoopWaiter } {
   const { data, arena, native, clock } = parts;
   const wals = data.wals.map(
-    ({ logId, lane, walBell, stats, watch }, volume) =>
+    ({ logId, lane, walBell, stats, watch, wish }, volume) =>
       new RingWal(
         volume,
         logId,
@@ -45,6 +45,7 @@ export function assembleShard(parts: AssembleParts): { host: ShardHost; waiter: 
         attachDoorbell(walBell, native.native),
         stats,
         watch,
+        wish,
       ),
   );
   const pump = new LinkPump();

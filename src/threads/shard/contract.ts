@@ -31,6 +31,8 @@ export interface ShardWorkerData {
     readonly stats: SharedArrayBuffer;
     /** The write that its thread is inside (createWriteWatch). */
     readonly watch: SharedArrayBuffer;
+    /** The longest batch that its ring is too short for (createBatchWish). */
+    readonly wish: SharedArrayBuffer;
   }[];
   /** Links to the other shards, by shard index; null at its own. */
   readonly links: readonly ({ readonly memory: LinkMemory; readonly side: 'a' | 'b' } | null)[];

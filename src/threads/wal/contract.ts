@@ -44,6 +44,8 @@ export interface WalThreadData {
   readonly watch: SharedArrayBuffer;
   /** walStatDoubles doubles, see walStats: written by the WAL thread, read by anyone. */
   readonly stats: SharedArrayBuffer;
+  /** See batch-wish.ts. */
+  readonly wish: SharedArrayBuffer;
 }
 
 /** A block WAL: wal.worker.ts, a blocking loop. */
@@ -86,10 +88,13 @@ export const walStats = {
   writtenBytes: 7,
   /** Milliseconds in commit writes. */
   commitMs: 8,
+  /** Longest batch that has room in the ring as it is, and as it may become; 0 until the thread has begun. */
+  batchBytesMax: 9,
+  batchBytesEver: 10,
 } as const;
 
 /** Behind the named ones: commits by write time, bucket i = up to 2^i µs. */
-export const walWriteBuckets = 9;
+export const walWriteBuckets = 11;
 export const walStatDoubles = walWriteBuckets + histogramBuckets;
 
 export function createWalStats(): SharedArrayBuffer {

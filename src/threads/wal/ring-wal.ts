@@ -2,9 +2,10 @@
 
 import { MillraceError } from '../../ports/errors.ts';
 import type { StreamId } from '../../ports/stream-id.ts';
-import type { Wal } from '../../stream/wal/wal.ts';
+import { appendRefused, type Wal } from '../../stream/wal/wal.ts';
 import type { Doorbell } from '../memory/doorbell.ts';
 import type { RingConsumer, RingProducer } from '../memory/ring.ts';
+import { BatchWish } from './batch-wish.ts';
 import { walStats } from './contract.ts';
 import { WatchedEpoch } from './write-watch.ts';
 
@@ -22,6 +23,7 @@ export class RingWal implements Wal {
   private appended = 0;
   private failed = false;
   private readonly epoch: WatchedEpoch;
+  readonly #wish: BatchWish;
 
   constructor(
     volume: number,
@@ -31,7 +33,9 @@ export class RingWal implements Wal {
     bell: Doorbell,
     stats: SharedArrayBuffer,
     watch: SharedArrayBuffer,
+    wish: SharedArrayBuffer,
   ) {
+    this.#wish = new BatchWish(wish);
     this.epoch = new WatchedEpoch(watch);
     this.stats = new Float64Array(stats);
     this.volume = volume;
@@ -42,9 +46,10 @@ export class RingWal implements Wal {
   }
 
   tryAppend(stream: StreamId, position: number, length: number): number {
-    if (this.failed) return 0;
+    if (this.failed) return appendRefused.noRoom;
+    if (length > this.stats[walStats.batchBytesMax]!) return this.#refuse(length);
     const at = this.appends.reserve();
-    if (at < 0) return 0;
+    if (at < 0) return appendRefused.noRoom;
     const { words } = this.appends;
     words[at] = stream.words[0]!;
     words[at + 1] = stream.words[1]!;
@@ -54,6 +59,13 @@ export class RingWal implements Wal {
     words[at + 5] = position | 0;
     words[at + 6] = length | 0;
     return ++this.appended;
+  }
+
+  #refuse(length: number): number {
+    const ever = this.stats[walStats.batchBytesEver]!;
+    if (length > ever && ever > 0) return appendRefused.tooLong;
+    if (this.#wish.raise(length)) this.bell.ring();
+    return appendRefused.noRoom;
   }
 
   fullness(): number {

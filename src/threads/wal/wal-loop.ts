@@ -6,13 +6,14 @@
  *                                                                             └─ arm ─► look again ─► sleep
  *
  * What is new ends the sleep, not what waits: an append that came after the rings were noted, a call that came after the
- * calls were taken. An append that waits for room, for company or for its budget does not: a trim is a call, and
+ * calls were taken, a wish for a longer ring. An append that waits for room, for company or for its budget does not: a trim is a call, and
  * `wakeAt` is the sleep's end. So the loop neither sleeps over news nor spins over what cannot be done yet.
  * test/unit/threads/wal/wal-loop.test.ts runs every interleaving of it with shards and main.
  */
 import type { Clock } from '../../ports/clock.ts';
 import type { WalPump, WalStatus } from '../../stream/wal/wal.ts';
 import type { BlockingWaiter } from '../memory/waiter.ts';
+import type { BatchWish } from './batch-wish.ts';
 import type { WalCall } from './contract.ts';
 import type { RingAppendSource } from './ring-append-source.ts';
 
@@ -20,7 +21,7 @@ import type { RingAppendSource } from './ring-append-source.ts';
 const behindMs = 1;
 
 export interface WalLoopParts {
-  readonly pump: Pick<WalPump, 'nudge' | 'wakeAt' | 'status'>;
+  readonly pump: Pick<WalPump, 'nudge' | 'wakeAt' | 'status' | 'want'>;
   readonly sources: readonly RingAppendSource[];
   readonly waiter: Pick<BlockingWaiter, 'wait'>;
   readonly clock: Pick<Clock, 'monotonic'>;
@@ -28,12 +29,18 @@ export interface WalLoopParts {
   readonly takeCall: () => WalCall | undefined;
   readonly answers: { serve(call: WalCall): void; publish(): void };
   readonly watch: { publish(status: WalStatus): void };
+  readonly wish: BatchWish;
 }
 
 export class WalLoop {
   readonly #parts: WalLoopParts;
   readonly #calls: WalCall[] = [];
-  readonly #pending = (): boolean => this.#takeCalls() || this.#parts.sources.some((source) => source.fresh);
+  /** What shards have wished for and the pump knows. */
+  #wished = 0;
+  readonly #pending = (): boolean =>
+    this.#takeCalls() ||
+    this.#parts.wish.bytes > this.#wished ||
+    this.#parts.sources.some((source) => source.fresh);
 
   constructor(parts: WalLoopParts) {
     this.#parts = parts;
@@ -41,8 +48,10 @@ export class WalLoop {
 
   /** One round, with the sleep at its end; `ended` is asked before the sleep. */
   turn(ended: () => boolean): void {
-    const { pump, sources, waiter, clock, answers, watch } = this.#parts;
+    const { pump, sources, waiter, clock, answers, watch, wish } = this.#parts;
     this.#takeCalls();
+    this.#wished = wish.bytes;
+    pump.want(this.#wished);
     let behind = false;
     for (const source of sources) {
       source.look();

@@ -17,6 +17,8 @@ export class WalPort {
     this.#pump = pump;
     this.#stats = new Float64Array(stats);
     this.#onClosed = onClosed;
+    // Shards ask them as soon as main has had its first answer.
+    this.publish();
   }
 
   serve(call: WalCall): void {
@@ -50,6 +52,8 @@ export class WalPort {
     stats[walStats.batches] = counted.batches;
     stats[walStats.writtenBytes] = status.writtenBytes;
     stats[walStats.commitMs] = counted.commitMs;
+    stats[walStats.batchBytesMax] = this.#pump.batchBytesMax;
+    stats[walStats.batchBytesEver] = this.#pump.batchBytesEver;
     stats.set(counted.writeMicros, walWriteBuckets);
     if (this.#toldFenced || !(failed instanceof MillraceError) || failed.kind !== 'fenced') return;
     this.#toldFenced = true;

@@ -12,6 +12,7 @@ import { SharedArena } from '../memory/arena.ts';
 import { attachDoorbell } from '../memory/doorbell.ts';
 import { Ring } from '../memory/ring.ts';
 import { BlockingWaiter } from '../memory/waiter.ts';
+import { BatchWish } from './batch-wish.ts';
 import type { WalCall, WalWorkerData } from './contract.ts';
 import { RingAppendSource } from './ring-append-source.ts';
 import { WalLoop } from './wal-loop.ts';
@@ -82,6 +83,7 @@ const loop = new WalLoop({
   takeCall: () => receiveMessageOnPort(port)?.message as WalCall | undefined,
   answers,
   watch,
+  wish: new BatchWish(data.wish),
 });
 
 while (!stopping) loop.turn(() => stopping);

@@ -12,7 +12,7 @@ import { CountingProducer, values } from '../broker/kafka-calls.ts';
 import { TroubleBed, topic } from './trouble-bed.ts';
 
 const MiB = 1024 * 1024;
-const { KAFKA_STORAGE_ERROR, NOT_ENOUGH_REPLICAS, REQUEST_TIMED_OUT } = ErrorCode;
+const { KAFKA_STORAGE_ERROR, MESSAGE_TOO_LARGE, NOT_ENOUGH_REPLICAS, REQUEST_TIMED_OUT } = ErrorCode;
 
 describe('write-ahead log trouble', { timeout: 240_000 }, () => {
   let bed: TroubleBed;
@@ -207,6 +207,37 @@ describe('write-ahead log trouble', { timeout: 240_000 }, () => {
     await bed.again();
     assert.equal((await readAll(bed.connection, topic)).length, bed.producer.next);
     await bed.assertNoStrays();
+  });
+
+  test('the disk is full and a legal batch is longer than the log has room for: it alone is refused', async () => {
+    let limit = 2 * MiB;
+    bed = new TroubleBed({
+      settings: { 'wal.capacity': '64MiB', 'message.max.bytes': 3 * MiB },
+      config: { logCacheBytes: 20 * MiB },
+      layers: {
+        walGrowth: { initial: 2 * MiB, chunk: MiB, slice: MiB },
+        walDevice: (device) => full(device, () => limit),
+      },
+    });
+    await bed.begin(500_000);
+    let error: number = NOT_ENOUGH_REPLICAS;
+    for (let i = 0; error === NOT_ENOUGH_REPLICAS; i++) {
+      assert.ok(i < 100, 'the log has found out long ago that it cannot grow');
+      error = await bed.offer(4);
+    }
+    assert.equal(error, MESSAGE_TOO_LARGE, 'clients split it');
+    assert.equal(await bed.offer(1), 0, 'the connection and the volume go on');
+    assert.deepEqual(await failedWals(), [0]);
+    limit = Number.POSITIVE_INFINITY;
+    await bed.again();
+    error = NOT_ENOUGH_REPLICAS;
+    for (let i = 0; error === NOT_ENOUGH_REPLICAS; i++) {
+      assert.ok(i < 1_000, 'the log does not grow');
+      error = await bed.offer(4);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    assert.equal(error, 0, 'with room on the disk, and after a restart, it is taken');
+    assert.equal((await readAll(bed.connection, topic)).length, 5);
   });
 
   test('tiny commits fill the ring before their bytes count: producers are slowed, then refused, at once', async () => {

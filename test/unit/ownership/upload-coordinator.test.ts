@@ -1,8 +1,8 @@
 /** The end of uploads: what a stop leaves under way, and that streams are closed with their states or not at all. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { UploadCoordinator } from '../../../src/ownership/upload-coordinator.ts';
 import type { MetadataChange, MetadataStore } from '../../../src/metadata/metadata-store.ts';
+import { UploadCoordinator } from '../../../src/ownership/upload-coordinator.ts';
 import { silentLogger } from '../../../src/ports/logger.ts';
 import { streamKey } from '../../../src/ports/stream-id.ts';
 import type { StreamState } from '../../../src/stream/objects/objects.ts';

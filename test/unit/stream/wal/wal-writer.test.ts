@@ -5,6 +5,7 @@ import { formatWal } from '../../../../src/stream/wal/format-wal.ts';
 import { InlineWal } from '../../../../src/stream/wal/inline-wal.ts';
 import { LocalQueue } from '../../../../src/stream/wal/local-queue.ts';
 import { recoverWal } from '../../../../src/stream/wal/recovery.ts';
+import { appendRefused } from '../../../../src/stream/wal/wal.ts';
 import { alignedBuffer, pageBytes, ringStartBytes } from '../../../../src/stream/wal/wal-limits.ts';
 import {
   WalWriter,
@@ -375,4 +376,65 @@ test('a queue that is closed with unwritten appends tells their owner', async ()
   await closed;
   assert.equal((failures[0] as { code?: string }).code, 'WAL_CLOSED');
   assert.equal(wal.tryAppend(stream(0), 0, 100), 0);
+});
+
+/** A disk on which the ring cannot become longer. */
+function fullDisk(disk: FaultDisk): void {
+  disk.onWrite = (index) => {
+    const w = disk.writes[index]!;
+    if (w.position >= ringStartBytes && !isCommit(w.bytes)) disk.failures.set(index, new Error('ENOSPC'));
+  };
+}
+
+test('a batch that the ring is too short for makes it grow, and is taken then', async () => {
+  const settings = { growChunkBytes: 64 * kib, growSliceBytes: 16 * kib };
+  const s = await inline({ capacityBytes: 4 * mib, initialBytes: 512 * kib, settings });
+  s.clock.advance(10);
+  const before = (await s.wal.status()).writtenBytes;
+  s.clock.advance(1_000);
+  assert.equal((await s.wal.status()).writtenBytes, before, 'nobody wants it longer');
+  assert.equal(s.append(mib), appendRefused.noRoom);
+  assert.equal(s.append(3 * mib), appendRefused.tooLong);
+  for (let i = 1; i <= 20; i++) {
+    assert.equal(s.append(100), i, 'others go on');
+    s.clock.advance(1);
+  }
+  s.clock.advance(100);
+  assert.equal(s.append(mib), 21);
+  s.clock.advance(1);
+  assert.equal(s.acks.at(-1)!.through, 21);
+  const { writtenBytes } = await s.wal.status();
+  assert.ok(writtenBytes < 3 * mib, `${writtenBytes}: as long as wanted, no longer`);
+  assert.deepEqual(s.failures, []);
+});
+
+test('the disk is full: a legal batch longer than the ring will ever take is refused, and the epoch lives', async () => {
+  const settings = { growChunkBytes: 64 * kib, growSliceBytes: 16 * kib };
+  const s = await inline({ capacityBytes: 4 * mib, initialBytes: 512 * kib, settings });
+  fullDisk(s.disk);
+  assert.equal(s.append(mib), appendRefused.noRoom, 'it may still grow');
+  s.clock.advance(100);
+  assert.equal(s.append(mib), appendRefused.tooLong);
+  assert.equal(s.append(200 * kib), 1);
+  s.clock.advance(1);
+  assert.equal(s.acks.at(-1)!.through, 1);
+  assert.deepEqual(s.failures, []);
+});
+
+test('whatever is taken finds its place, wherever the tail of a ring stands that cannot grow', async () => {
+  const settings = { growChunkBytes: 64 * kib, growSliceBytes: 16 * kib };
+  for (let first = 61; first < 100_000; first += 4_096) {
+    const s = await inline({ capacityBytes: mib, initialBytes: 256 * kib, settings });
+    fullDisk(s.disk);
+    const longest = s.wal.writer.batchBytesMax;
+    // A run that begins and ends in the middle of a page takes the most.
+    for (const [i, length] of [first, longest, longest, longest].entries()) {
+      assert.equal(s.append(length, 4_000), i + 1);
+      s.clock.advance(1);
+      void s.wal.trim((await s.wal.status()).cut);
+      s.clock.advance(1);
+    }
+    assert.deepEqual(s.failures, []);
+    assert.equal(s.acks.at(-1)!.through, 4, `after ${first} bytes`);
+  }
 });

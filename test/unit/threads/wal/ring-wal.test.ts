@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { streamId } from '../../../../src/ports/stream-id.ts';
-import type { AppendEntry } from '../../../../src/stream/wal/wal.ts';
+import { type AppendEntry, appendRefused } from '../../../../src/stream/wal/wal.ts';
 import { createRingMemory, Ring } from '../../../../src/threads/memory/ring.ts';
+import { BatchWish, createBatchWish } from '../../../../src/threads/wal/batch-wish.ts';
 import {
   appendSlotWords,
   completionSlotWords,
   createWalStats,
+  walStats,
 } from '../../../../src/threads/wal/contract.ts';
 import { RingAppendSource } from '../../../../src/threads/wal/ring-append-source.ts';
 import { RingWal } from '../../../../src/threads/wal/ring-wal.ts';
@@ -19,7 +21,14 @@ function setup(options: { appendSlots?: number; completionSlots?: number } = {})
   const completions = createRingMemory(options.completionSlots ?? 16, completionSlotWords);
   const bell = { ring() {} };
   const watch = createWriteWatch();
-  const wal = new RingWal(0, 'log', new Ring(appends), new Ring(completions), bell, createWalStats(), watch);
+  const stats = createWalStats();
+  const numbers = new Float64Array(stats);
+  numbers[walStats.batchBytesMax] = 1 << 20;
+  numbers[walStats.batchBytesEver] = 8 << 20;
+  const rings: { rung: number } = { rung: 0 };
+  const walBell = { ring: () => void rings.rung++ };
+  const wish = createBatchWish();
+  const wal = new RingWal(0, 'log', new Ring(appends), new Ring(completions), walBell, stats, watch, wish);
   const source = new RingAppendSource(new Ring(appends), new Ring(completions), bell);
   const durable: [number, number][] = [];
   const returned: boolean[] = [];
@@ -31,7 +40,7 @@ function setup(options: { appendSlots?: number; completionSlots?: number } = {})
     held.push(outstanding);
   };
   wal.onReturned = () => returned.push(true);
-  return { wal, source, durable, failures, held, returned, watch };
+  return { wal, source, durable, failures, held, returned, watch, numbers, rings, wish: new BatchWish(wish) };
 }
 
 test('an append crosses with its stream and place, also above 2^31', () => {
@@ -140,4 +149,25 @@ test('an epoch that main has ended: what was told before counts, nothing after, 
   assert.deepEqual(returned, [true]);
   assert.equal(failures.length, 1);
   assert.deepEqual(durable, [[1, 7]]);
+});
+
+test('a batch that the ring is too short for is refused and wished for, one that never fits is refused for good', () => {
+  const { wal, numbers, rings, wish } = setup();
+  assert.equal(wal.tryAppend(stream, 0, 3 << 20), appendRefused.noRoom);
+  assert.equal(wish.bytes, 3 << 20);
+  assert.equal(rings.rung, 1, 'the thread is woken to grow');
+  assert.equal(wal.tryAppend(stream, 0, 2 << 20), appendRefused.noRoom);
+  assert.equal(wish.bytes, 3 << 20, 'only ever raised');
+  assert.equal(rings.rung, 1, 'for more than was wished for only');
+  assert.equal(wal.tryAppend(stream, 0, 9 << 20), appendRefused.tooLong);
+  numbers[walStats.batchBytesMax] = 4 << 20;
+  assert.equal(wal.tryAppend(stream, 0, 3 << 20), 1, 'numbers go on');
+  numbers[walStats.batchBytesEver] = 4 << 20;
+  assert.equal(wal.tryAppend(stream, 0, 5 << 20), appendRefused.tooLong, 'growth has ended');
+});
+
+test('nothing is refused for good before the thread has begun', () => {
+  const { wal, numbers } = setup();
+  numbers.fill(0);
+  assert.equal(wal.tryAppend(stream, 0, 100), appendRefused.noRoom);
 });

@@ -13,11 +13,13 @@ import { type AtomicsPort, systemAtomics } from '../../../../src/threads/memory/
 import { attachDoorbell, createDoorbellMemory } from '../../../../src/threads/memory/doorbell.ts';
 import { createRingMemory, Ring } from '../../../../src/threads/memory/ring.ts';
 import { BlockingWaiter } from '../../../../src/threads/memory/waiter.ts';
+import { BatchWish, createBatchWish } from '../../../../src/threads/wal/batch-wish.ts';
 import {
   appendSlotWords,
   completionSlotWords,
   createWalStats,
   type WalCall,
+  walStats,
 } from '../../../../src/threads/wal/contract.ts';
 import { RingAppendSource } from '../../../../src/threads/wal/ring-append-source.ts';
 import { RingWal } from '../../../../src/threads/wal/ring-wal.ts';
@@ -41,6 +43,7 @@ const status: WalStatus = {
 /** Commits what waits as far as there is room, and then wants to be called in a second, as a writer does. */
 class CountingPump {
   readonly status = status;
+  want(): void {}
   wakeAt = Number.POSITIVE_INFINITY;
   room: number;
   readonly #source: RingAppendSource;
@@ -64,6 +67,13 @@ class CountingPump {
   }
 }
 
+/** Numbers of a volume that has room for every batch. */
+function roomyStats(): SharedArrayBuffer {
+  const stats = createWalStats();
+  new Float64Array(stats).fill(Number.MAX_SAFE_INTEGER, walStats.batchBytesMax, walStats.batchBytesEver + 1);
+  return stats;
+}
+
 interface Shape {
   readonly appends: number;
   readonly calls: number;
@@ -79,6 +89,8 @@ function run({ appends, calls, room, completionSlots }: Shape): void {
     calls: createRingMemory(4, 1),
     bell: createDoorbellMemory(),
     shardBell: createDoorbellMemory(),
+    wish: createBatchWish(),
+    stats: roomyStats(),
   };
   const wal = (port: AtomicsPort, trace: unknown[]): void => {
     const bell = attachDoorbell(memory.shardBell, null, port);
@@ -107,6 +119,7 @@ function run({ appends, calls, room, completionSlots }: Shape): void {
         publish() {},
       },
       watch: { publish() {} },
+      wish: new BatchWish(memory.wish, port),
     });
     const ended = (): boolean => trace.length === appends + calls;
     while (!ended()) loop.turn(ended);
@@ -118,8 +131,9 @@ function run({ appends, calls, room, completionSlots }: Shape): void {
       new Ring(memory.appends, port),
       new Ring(memory.completions, port),
       attachDoorbell(memory.bell, null, port),
-      createWalStats(),
+      memory.stats,
       createWriteWatch(),
+      memory.wish,
     );
     for (let i = 0; i < appends; i++) {
       assert.notEqual(door.tryAppend(stream(0), 0, 100), 0);
@@ -142,6 +156,7 @@ function run({ appends, calls, room, completionSlots }: Shape): void {
       memory.calls.words,
       memory.bell.words,
       memory.shardBell.words,
+      memory.wish,
     ],
     actors: [
       { name: 'wal', run: wal },
@@ -181,6 +196,7 @@ async function overWriter(settings: WalWriterSettings, ringBytes: number) {
   const appends = createRingMemory(64, appendSlotWords);
   const completions = createRingMemory(64, completionSlotWords);
   const bell = createDoorbellMemory();
+  const wish = createBatchWish();
   const source = new RingAppendSource(
     new Ring(appends),
     new Ring(completions),
@@ -193,8 +209,9 @@ async function overWriter(settings: WalWriterSettings, ringBytes: number) {
     new Ring(appends),
     new Ring(completions),
     attachDoorbell(bell),
-    createWalStats(),
+    roomyStats(),
     createWriteWatch(),
+    wish,
   );
   const calls: WalCall[] = [];
   const sleeps: number[] = [];
@@ -226,6 +243,7 @@ async function overWriter(settings: WalWriterSettings, ringBytes: number) {
       publish() {},
     },
     watch: { publish() {} },
+    wish: new BatchWish(wish),
   });
   return {
     clock,
