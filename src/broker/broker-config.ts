@@ -5,6 +5,7 @@
 
 import type { GroupSettings } from '../coordinator/group/group-settings.ts';
 import type { ConnectionSettings } from '../net/connection.ts';
+import type { CoordinatorPartitions } from '../shard/coordinator-topics.ts';
 import type { ReadBudgetLimits } from '../stream/cache/read-budget.ts';
 import type { WalConfig } from '../volumes/wal-config.ts';
 
@@ -67,6 +68,7 @@ export interface BrokerConfig {
   readonly fetchSessionSlots: number;
   readonly producerExpirationMs: number;
   readonly group: GroupSettings;
+  readonly coordinatorPartitions: CoordinatorPartitions;
   readonly autoCreateTopics: boolean;
   readonly defaultPartitions: number;
   readonly deleteTopics: boolean;

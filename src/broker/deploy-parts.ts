@@ -28,6 +28,7 @@ export function seedOf(parts: DeployParts, index: number, shards: number): Shard
       connection: config.connection,
       connectionsMax: Math.ceil(config.connectionsMax / shards),
       group: config.group,
+      coordinatorPartitions: config.coordinatorPartitions,
       endpoints: parts.endpoints,
     },
     handlers: {

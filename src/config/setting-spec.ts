@@ -12,6 +12,8 @@ export const settingGroups = [
   'Topics',
   'Fetch and produce',
   'Consumer groups',
+  'Transactions',
+  'Share groups',
   'Operation',
 ] as const;
 export type SettingGroup = (typeof settingGroups)[number];

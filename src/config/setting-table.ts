@@ -549,6 +549,22 @@ export const settingTable = {
     kafka: 'int',
     doc: 'Partitions of __consumer_offsets; fixed once the topic exists.',
   }),
+  'transaction.state.log.num.partitions': int({
+    group: 'Transactions',
+    default: 50,
+    min: 1,
+    max: 10_000,
+    kafka: 'int',
+    doc: 'Partitions of __transaction_state; fixed once the topic exists.',
+  }),
+  'share.coordinator.state.topic.num.partitions': int({
+    group: 'Share groups',
+    default: 50,
+    min: 1,
+    max: 10_000,
+    kafka: 'int',
+    doc: 'Partitions of __share_group_state; fixed once the topic exists.',
+  }),
   'shutdown.timeout.ms': duration({
     group: 'Operation',
     default: 30_000,

@@ -120,7 +120,6 @@ export function brokerConfig(
     producerExpirationMs: settings['producer.id.expiration.ms'],
     group: {
       ...defaultGroupSettings,
-      offsetsPartitions: settings['offsets.topic.num.partitions'],
       sessionTimeoutMsMin: settings['group.min.session.timeout.ms'],
       sessionTimeoutMsMax: settings['group.max.session.timeout.ms'],
       initialRebalanceDelayMs: settings['group.initial.rebalance.delay.ms'],
@@ -128,6 +127,11 @@ export function brokerConfig(
       offsetMetadataBytesMax: settings['offset.metadata.max.bytes'],
       offsetsRetentionMs: settings['offsets.retention.minutes'] * 60_000,
       offsetsRetentionCheckMs: settings['offsets.retention.check.interval.ms'],
+    },
+    coordinatorPartitions: {
+      group: settings['offsets.topic.num.partitions'],
+      transaction: settings['transaction.state.log.num.partitions'],
+      share: settings['share.coordinator.state.topic.num.partitions'],
     },
     autoCreateTopics: settings['auto.create.topics.enable'],
     defaultPartitions: settings['num.partitions'],

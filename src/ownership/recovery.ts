@@ -119,7 +119,7 @@ export async function openAll(
   for (const topic of image.topicsById.values()) {
     const settings = topicLogSettings(topic, image, catalog, nodeId);
     for (const partition of topic.partitions) {
-      lists[ownerShard(topic.name, topic.topicId, partition.partition, shards.length)]!.push({
+      lists[ownerShard(topic.topicId, partition.partition, shards.length)]!.push({
         name: topic.name,
         topicId: topic.topicId,
         partition: partition.partition,

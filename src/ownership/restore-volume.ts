@@ -222,7 +222,7 @@ class VolumeRestore {
     i: number,
   ): Promise<void> {
     const { topicId } = topic;
-    const shard = ownerShard(topic.name, topicId, partition.partition, this.#outgoing.length);
+    const shard = ownerShard(topicId, partition.partition, this.#outgoing.length);
     const outgoing = this.#outgoing[shard]!;
     outgoing.add(topicId, partition.partition, position, length, this.#recovered.batches.sequences[i]!);
     if (outgoing.count >= batchesPerCall) await this.#send(shard);

@@ -4,12 +4,14 @@
  * group and its offsets are durable.
  */
 import type { GroupServices } from '../coordinator/group/group-services.ts';
+import { coordinatorTopics } from '../coordinator/runtime/coordinator-place.ts';
 import {
   DeleteGroupsCodec,
   type DeleteGroupsRequest,
   type DeleteGroupsResponseDeletableGroupResultInput,
   type DeleteGroupsResponseInput,
 } from '../protocol/generated/delete-groups.ts';
+import { inOrder, pick } from './routing.ts';
 import type { RequestHandler } from './support/handler.ts';
 
 export function deleteGroupsHandler(
@@ -17,15 +19,23 @@ export function deleteGroupsHandler(
 ): RequestHandler<DeleteGroupsRequest, DeleteGroupsResponseInput> {
   return {
     codec: DeleteGroupsCodec,
-    groupOf: (request) => request.groupsNames[0] ?? '',
+    route: {
+      kind: 'split',
+      topic: coordinatorTopics.group,
+      keys: (request) => distinct(request.groupsNames),
+      part: (request, indexes) => ({ ...request, groupsNames: pick(distinct(request.groupsNames), indexes) }),
+      merge: (_request, parts) => ({ results: inOrder(parts, ({ results }) => results) }),
+      refused: (request, errorCode) => ({
+        results: distinct(request.groupsNames).map((groupId) => ({ groupId, errorCode })),
+      }),
+    },
     handle(_context, request, respond) {
-      // The answer holds one result per group, so a name that comes twice counts once.
-      const names = [...new Set(request.groupsNames)];
+      const names = distinct(request.groupsNames);
       const results: DeleteGroupsResponseDeletableGroupResultInput[] = [];
       let waiting = names.length;
       if (waiting === 0) respond({ results });
       for (const [i, groupId] of names.entries()) {
-        services.coordinatorFor(groupId).deleteGroup(groupId, (errorCode) => {
+        services.coordinator.deleteGroup(groupId, (errorCode) => {
           results[i] = { groupId, errorCode };
           waiting--;
           if (waiting === 0) respond({ results });
@@ -33,4 +43,9 @@ export function deleteGroupsHandler(
       }
     },
   };
+}
+
+/** The answer holds one result per group, so a name that comes twice counts once. */
+function distinct(names: readonly string[]): string[] {
+  return [...new Set(names)];
 }

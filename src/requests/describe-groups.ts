@@ -5,6 +5,8 @@
  */
 import type { DescribeAnswer } from '../coordinator/group/group-api.ts';
 import type { GroupServices } from '../coordinator/group/group-services.ts';
+import { groupStates } from '../coordinator/group/group-state.ts';
+import { coordinatorTopics } from '../coordinator/runtime/coordinator-place.ts';
 import {
   DescribeGroupsCodec,
   type DescribeGroupsRequest,
@@ -12,25 +14,39 @@ import {
   type DescribeGroupsResponseInput,
 } from '../protocol/generated/describe-groups.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
+import { inOrder, pick } from './routing.ts';
 import type { RequestHandler } from './support/handler.ts';
 
 const notFoundVersion = 6;
 /** Bits READ 3, DELETE 6, DESCRIBE 8, DESCRIBE_CONFIGS 10, ALTER_CONFIGS 11: all that there are for a group. */
 const allGroupOperations = (1 << 3) | (1 << 6) | (1 << 8) | (1 << 10) | (1 << 11);
 const notAsked = -2_147_483_648;
+const nothingKnown = { state: groupStates.dead, protocolType: '', protocolName: '', members: [] } as const;
 
 export function describeGroupsHandler(
   services: GroupServices,
 ): RequestHandler<DescribeGroupsRequest, DescribeGroupsResponseInput> {
   return {
     codec: DescribeGroupsCodec,
-    groupOf: (request) => request.groups[0] ?? '',
+    route: {
+      kind: 'split',
+      topic: coordinatorTopics.group,
+      keys: (request) => request.groups,
+      part: (request, indexes) => ({ ...request, groups: pick(request.groups, indexes) }),
+      merge: (_request, parts) => ({ groups: inOrder(parts, ({ groups }) => groups) }),
+      refused: (request, errorCode, version) => ({
+        groups: request.groups.map((groupId) => ({
+          ...describedGroup(groupId, { ...nothingKnown, errorCode }, version),
+          authorizedOperations: notAsked,
+        })),
+      }),
+    },
     handle(context, request, respond) {
       const groups: DescribeGroupsResponseDescribedGroupInput[] = [];
       let waiting = request.groups.length;
       if (waiting === 0) respond({ groups });
       for (const [i, groupId] of request.groups.entries()) {
-        services.coordinatorFor(groupId).describe(groupId, (answer) => {
+        services.coordinator.describe(groupId, (answer) => {
           const described = describedGroup(groupId, answer, context.apiVersion);
           const asked = request.includeAuthorizedOperations && described.errorCode === ErrorCode.NONE;
           groups[i] = { ...described, authorizedOperations: asked ? allGroupOperations : notAsked };

@@ -11,6 +11,7 @@ import { ProtocolDecodeError } from '../protocol/codec-errors.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
 import { Reader } from '../protocol/reader.ts';
 import { type RecordsHole, Writer } from '../protocol/writer.ts';
+import type { RequestRouter } from './request-router.ts';
 import type { Authorizer } from './support/authorizer.ts';
 import type { AnyRequestHandler, CallerContext, RequestContext } from './support/handler.ts';
 
@@ -22,24 +23,12 @@ export interface ServedRange {
   readonly maxVersion: number;
 }
 
-/** Where a request that is coordinated elsewhere goes; null = here. */
-export interface GroupRouter {
-  ownerOf(groupId: string): number | null;
-  forward(
-    owner: number,
-    context: CallerContext,
-    buffer: Buffer,
-    position: number,
-    length: number,
-    done: (answer: Buffer | null) => void,
-  ): void;
-}
-
 export interface DispatcherDeps {
   readonly arena: Arena;
   readonly logger: Logger;
   readonly handlers: readonly AnyRequestHandler[];
-  readonly router: GroupRouter | null;
+  /** Null when this shard is alone. */
+  readonly router: RequestRouter | null;
   readonly authorizer: Authorizer;
   readonly monotonic: () => number;
   readonly observe: {
@@ -119,18 +108,9 @@ export class Dispatcher implements FrameHandler {
         whileParked: (over) => reply.whileParked(over),
       };
       if (handler.patient !== true) connection.hurry();
-      if (handler.groupOf !== undefined && this.deps.router !== null) {
-        const owner = this.deps.router.ownerOf(handler.groupOf(request));
-        if (owner !== null) {
-          this.deps.router.forward(owner, context, buffer, position, length, (answer) => {
-            if (answer === null) reply.fail('the shard that coordinates the group is gone');
-            else reply.send([answer], answer.length, null);
-          });
-          return;
-        }
-      }
-      handler.handle(context, request, (response) => {
-        this.deps.observe.answered(apiKey, (this.deps.monotonic() - began) * 1000);
+      const answered = (): void => this.deps.observe.answered(apiKey, (this.deps.monotonic() - began) * 1000);
+      const respond = (response: unknown): void => {
+        answered();
         if (response === null) {
           reply.skip();
           return;
@@ -140,7 +120,17 @@ export class Dispatcher implements FrameHandler {
         } catch (error) {
           this.fail(reply, api.name, error);
         }
-      });
+      };
+      const { router } = this.deps;
+      if (handler.route === undefined || router === null) {
+        handler.handle(context, request, respond);
+        return;
+      }
+      const relay = (answer: Buffer): void => {
+        answered();
+        reply.send([answer], answer.length, null);
+      };
+      router.serve(handler, context, request, { buffer, position, length }, { respond, relay });
     } catch (error) {
       this.fail(reply, api.name, error);
     }

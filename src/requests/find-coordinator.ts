@@ -4,12 +4,8 @@
  * question makes the internal topic; until it is there the answer is COORDINATOR_NOT_AVAILABLE. A success says "NONE" in
  * v1-3 and nothing from v4, as Kafka does. Runs on the connection's shard.
  */
-import {
-  type CoordinatorKind,
-  type CoordinatorPlace,
-  coordinatorKinds,
-  type GroupServices,
-} from '../coordinator/group/group-services.ts';
+import type { CoordinatorPlace, GroupServices } from '../coordinator/group/group-services.ts';
+import { type CoordinatorKind, coordinatorTopics } from '../coordinator/runtime/coordinator-place.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
 import {
   FindCoordinatorCodec,
@@ -19,6 +15,8 @@ import {
 } from '../protocol/generated/find-coordinator.ts';
 import type { RequestHandler } from './support/handler.ts';
 
+/** By key type. */
+const coordinatorKinds = Object.keys(coordinatorTopics) as CoordinatorKind[];
 const manyKeysVersion = 4;
 const shareVersion = 6;
 /** Group, unpadded base64url topic id, partition. A group id may itself hold colons. */

@@ -2,6 +2,7 @@
  * Heartbeat (key 12), versions 0-4. v3 static members. Answered at once from memory.
  */
 import type { GroupServices } from '../coordinator/group/group-services.ts';
+import { coordinatorTopics } from '../coordinator/runtime/coordinator-place.ts';
 import {
   HeartbeatCodec,
   type HeartbeatRequest,
@@ -14,9 +15,14 @@ export function heartbeatHandler(
 ): RequestHandler<HeartbeatRequest, HeartbeatResponseInput> {
   return {
     codec: HeartbeatCodec,
-    groupOf: (request) => request.groupId,
+    route: {
+      kind: 'key',
+      topic: coordinatorTopics.group,
+      key: (request) => request.groupId,
+      refused: (_request, errorCode) => ({ errorCode }),
+    },
     handle(_context, request, respond) {
-      services.coordinatorFor(request.groupId).heartbeat(
+      services.coordinator.heartbeat(
         {
           groupId: request.groupId,
           generation: request.generationId,

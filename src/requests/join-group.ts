@@ -4,7 +4,10 @@
  * the answer; v9 SkipAssignment. Held until the group's rebalance is complete.
  * Left out: Reason (v8) is not kept.
  */
+import { joinError } from '../coordinator/group/group.ts';
+import type { JoinAnswer } from '../coordinator/group/group-api.ts';
 import type { GroupServices } from '../coordinator/group/group-services.ts';
+import { coordinatorTopics } from '../coordinator/runtime/coordinator-place.ts';
 import {
   JoinGroupCodec,
   type JoinGroupRequest,
@@ -17,10 +20,15 @@ export function joinGroupHandler(
 ): RequestHandler<JoinGroupRequest, JoinGroupResponseInput> {
   return {
     codec: JoinGroupCodec,
-    groupOf: (request) => request.groupId,
+    route: {
+      kind: 'key',
+      topic: coordinatorTopics.group,
+      key: (request) => request.groupId,
+      refused: (request, errorCode, version) => joinResponse(joinError(errorCode, request.memberId), version),
+    },
     handle(context, request, respond) {
       const version = context.apiVersion;
-      services.coordinatorFor(request.groupId).join(
+      services.coordinator.join(
         {
           groupId: request.groupId,
           memberId: request.memberId,
@@ -34,23 +42,26 @@ export function joinGroupHandler(
           protocolType: request.protocolType,
           protocols: request.protocols,
         },
-        (answer) =>
-          respond({
-            errorCode: answer.errorCode,
-            generationId: answer.generation,
-            protocolType: answer.protocolType,
-            // Nullable from v7; before, an empty name stands for none.
-            protocolName: answer.protocolName ?? (version >= 7 ? null : ''),
-            leader: answer.leaderId,
-            skipAssignment: answer.skipAssignment,
-            memberId: answer.memberId,
-            members: answer.members.map((member) => ({
-              memberId: member.memberId,
-              groupInstanceId: member.instanceId,
-              metadata: member.metadata,
-            })),
-          }),
+        (answer) => respond(joinResponse(answer, version)),
       );
     },
+  };
+}
+
+function joinResponse(answer: JoinAnswer, version: number): JoinGroupResponseInput {
+  return {
+    errorCode: answer.errorCode,
+    generationId: answer.generation,
+    protocolType: answer.protocolType,
+    // Nullable from v7; before, an empty name stands for none.
+    protocolName: answer.protocolName ?? (version >= 7 ? null : ''),
+    leader: answer.leaderId,
+    skipAssignment: answer.skipAssignment,
+    memberId: answer.memberId,
+    members: answer.members.map((member) => ({
+      memberId: member.memberId,
+      groupInstanceId: member.instanceId,
+      metadata: member.metadata,
+    })),
   };
 }

@@ -4,6 +4,7 @@
  * Left out: Reason (v5) is not kept.
  */
 import type { GroupServices } from '../coordinator/group/group-services.ts';
+import { coordinatorTopics } from '../coordinator/runtime/coordinator-place.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
 import {
   LeaveGroupCodec,
@@ -17,13 +18,18 @@ export function leaveGroupHandler(
 ): RequestHandler<LeaveGroupRequest, LeaveGroupResponseInput> {
   return {
     codec: LeaveGroupCodec,
-    groupOf: (request) => request.groupId,
+    route: {
+      kind: 'key',
+      topic: coordinatorTopics.group,
+      key: (request) => request.groupId,
+      refused: (_request, errorCode) => ({ errorCode }),
+    },
     handle(context, request, respond) {
       const single = context.apiVersion < 3;
       const leaving = single
         ? [{ memberId: request.memberId, instanceId: null }]
         : request.members.map(({ memberId, groupInstanceId }) => ({ memberId, instanceId: groupInstanceId }));
-      services.coordinatorFor(request.groupId).leave(request.groupId, leaving, ({ errorCode, members }) => {
+      services.coordinator.leave(request.groupId, leaving, ({ errorCode, members }) => {
         if (single) {
           respond({
             errorCode: errorCode === ErrorCode.NONE ? (members[0]?.errorCode ?? errorCode) : errorCode,

@@ -1,9 +1,8 @@
 /**
  * ListGroups (key 16), versions 0-5.
  * v4 filter by state, v5 filter by type and the type in the answer; filters ignore case, unknown words match nothing.
- * All groups of this broker; while a partition is loading the answer is COORDINATOR_LOAD_IN_PROGRESS.
+ * All groups of this broker, from every shard; while a partition is loading the answer is COORDINATOR_LOAD_IN_PROGRESS.
  */
-import type { ListedGroup } from '../coordinator/group/group-api.ts';
 import type { GroupServices } from '../coordinator/group/group-services.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
 import {
@@ -20,18 +19,22 @@ export function listGroupsHandler(
 ): RequestHandler<ListGroupsRequest, ListGroupsResponseInput> {
   return {
     codec: ListGroupsCodec,
-    // No single group, yet where the coordinators are.
-    groupOf: () => '',
+    route: {
+      kind: 'all',
+      merge(_request, responses) {
+        const failed = responses.find(({ errorCode }) => errorCode !== ErrorCode.NONE);
+        return (
+          failed ?? { errorCode: ErrorCode.NONE, groups: responses.flatMap(({ groups }) => groups ?? []) }
+        );
+      },
+      refused: (_request, errorCode) => ({ errorCode, groups: [] }),
+    },
     handle(_context, request, respond) {
       const states = lowerCased(request.statesFilter);
       const types = lowerCased(request.typesFilter);
-      const coordinators = services.coordinators();
-      const listed: ListedGroup[] = [];
-      let errorCode: number = ErrorCode.NONE;
-      let waiting = coordinators.length;
-      const finish = () => {
+      services.coordinator.list((errorCode, groups) => {
         const shown =
-          errorCode === ErrorCode.NONE && (types.size === 0 || types.has(groupType)) ? listed : [];
+          errorCode === ErrorCode.NONE && (types.size === 0 || types.has(groupType)) ? groups : [];
         respond({
           errorCode,
           groups: shown
@@ -43,16 +46,7 @@ export function listGroupsHandler(
               groupType,
             })),
         });
-      };
-      if (waiting === 0) finish();
-      for (const coordinator of coordinators) {
-        coordinator.list((code, groups) => {
-          if (code !== ErrorCode.NONE) errorCode = code;
-          for (const group of groups) listed.push(group);
-          waiting--;
-          if (waiting === 0) finish();
-        });
-      }
+      });
     },
   };
 }

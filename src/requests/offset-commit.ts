@@ -6,6 +6,7 @@
  */
 import type { OffsetToCommit } from '../coordinator/group/group-api.ts';
 import type { GroupServices } from '../coordinator/group/group-services.ts';
+import { coordinatorTopics } from '../coordinator/runtime/coordinator-place.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
 import {
   OffsetCommitCodec,
@@ -21,7 +22,18 @@ export function offsetCommitHandler(
 ): RequestHandler<OffsetCommitRequest, OffsetCommitResponseInput> {
   return {
     codec: OffsetCommitCodec,
-    groupOf: (request) => request.groupId,
+    route: {
+      kind: 'key',
+      topic: coordinatorTopics.group,
+      key: (request) => request.groupId,
+      refused: (request, errorCode) => ({
+        topics: request.topics.map(({ name, topicId, partitions }) => ({
+          name,
+          topicId,
+          partitions: partitions.map(({ partitionIndex }) => ({ partitionIndex, errorCode })),
+        })),
+      }),
+    },
     handle(context, request, respond) {
       const byId = context.apiVersion >= topicIdVersion;
       const offsets: OffsetToCommit[] = [];
@@ -46,7 +58,7 @@ export function offsetCommitHandler(
           });
         }
       }
-      services.coordinatorFor(request.groupId).commit(
+      services.coordinator.commit(
         {
           groupId: request.groupId,
           generation: request.generationIdOrMemberEpoch,

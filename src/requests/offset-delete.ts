@@ -4,6 +4,7 @@
  * subscriptions cannot be read, UNKNOWN_TOPIC_OR_PARTITION for a topic that does not exist. Answered when durable.
  */
 import type { GroupServices } from '../coordinator/group/group-services.ts';
+import { coordinatorTopics } from '../coordinator/runtime/coordinator-place.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
 import {
   OffsetDeleteCodec,
@@ -17,7 +18,12 @@ export function offsetDeleteHandler(
 ): RequestHandler<OffsetDeleteRequest, OffsetDeleteResponseInput> {
   return {
     codec: OffsetDeleteCodec,
-    groupOf: (request) => request.groupId,
+    route: {
+      kind: 'key',
+      topic: coordinatorTopics.group,
+      key: (request) => request.groupId,
+      refused: (_request, errorCode) => ({ errorCode, topics: [] }),
+    },
     handle(_context, request, respond) {
       const exists = request.topics.map(({ name }) => services.topics.idOf(name) !== null);
       const known = request.topics
@@ -26,7 +32,7 @@ export function offsetDeleteHandler(
           topic: name,
           partitions: partitions.map(({ partitionIndex }) => partitionIndex),
         }));
-      services.coordinatorFor(request.groupId).deleteOffsets(request.groupId, known, (answer) => {
+      services.coordinator.deleteOffsets(request.groupId, known, (answer) => {
         if (answer.errorCode !== ErrorCode.NONE) {
           respond({ errorCode: answer.errorCode, topics: [] });
           return;

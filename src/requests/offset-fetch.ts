@@ -7,6 +7,7 @@
  */
 import type { CommittedOffset, FetchAnswer, TopicPartitions } from '../coordinator/group/group-api.ts';
 import type { GroupServices, TopicNames } from '../coordinator/group/group-services.ts';
+import { coordinatorTopics } from '../coordinator/runtime/coordinator-place.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
 import {
   OffsetFetchCodec,
@@ -17,6 +18,7 @@ import {
   type OffsetFetchResponsePartitionsInput,
   type OffsetFetchResponseTopicsInput,
 } from '../protocol/generated/offset-fetch.ts';
+import { inOrder, pick } from './routing.ts';
 import type { RequestHandler } from './support/handler.ts';
 
 const manyGroupsVersion = 8;
@@ -27,11 +29,23 @@ export function offsetFetchHandler(
 ): RequestHandler<OffsetFetchRequest, OffsetFetchResponseInput> {
   return {
     codec: OffsetFetchCodec,
-    groupOf: (request) => request.groups[0]?.groupId ?? request.groupId,
+    route: {
+      kind: 'split',
+      topic: coordinatorTopics.group,
+      keys: (request, version) =>
+        version < manyGroupsVersion ? [request.groupId] : request.groups.map(({ groupId }) => groupId),
+      part: (request, indexes) => ({ ...request, groups: pick(request.groups, indexes) }),
+      merge: (_request, parts) => ({ groups: inOrder(parts, ({ groups }) => groups) }),
+      refused(request, errorCode, version) {
+        const refused = { errorCode, offsets: [] };
+        if (version < manyGroupsVersion) return oneGroup(request, refused, version);
+        return { groups: request.groups.map(({ groupId }) => ({ groupId, errorCode, topics: [] })) };
+      },
+    },
     handle(context, request, respond) {
       const version = context.apiVersion;
       if (version < manyGroupsVersion) {
-        const coordinator = services.coordinatorFor(request.groupId);
+        const coordinator = services.coordinator;
         const topics = request.topics?.map(({ name, partitionIndexes }) => ({
           topic: name,
           partitions: partitionIndexes,
@@ -47,7 +61,7 @@ export function offsetFetchHandler(
       for (const [i, group] of request.groups.entries()) {
         const byId = version >= topicIdVersion;
         const topics = group.topics === null ? null : namedTopics(group, byId, services.topics);
-        services.coordinatorFor(group.groupId).fetch(group.groupId, topics, (answer) => {
+        services.coordinator.fetch(group.groupId, topics, (answer) => {
           groups[i] = groupAnswer(group, answer, byId, services.topics);
           waiting--;
           if (waiting === 0) respond({ groups });

@@ -3,7 +3,9 @@
  * v3 static members; v5 protocol type and name are compared with the group's. Followers wait for the leader's
  * assignment, all wait for it to be durable.
  */
+import { syncError } from '../coordinator/group/group.ts';
 import type { GroupServices } from '../coordinator/group/group-services.ts';
+import { coordinatorTopics } from '../coordinator/runtime/coordinator-place.ts';
 import {
   SyncGroupCodec,
   type SyncGroupRequest,
@@ -16,9 +18,14 @@ export function syncGroupHandler(
 ): RequestHandler<SyncGroupRequest, SyncGroupResponseInput> {
   return {
     codec: SyncGroupCodec,
-    groupOf: (request) => request.groupId,
+    route: {
+      kind: 'key',
+      topic: coordinatorTopics.group,
+      key: (request) => request.groupId,
+      refused: (_request, errorCode) => syncError(errorCode),
+    },
     handle(_context, request, respond) {
-      services.coordinatorFor(request.groupId).sync(
+      services.coordinator.sync(
         {
           groupId: request.groupId,
           generation: request.generationId,

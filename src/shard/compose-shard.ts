@@ -5,7 +5,7 @@
 
 import { KafkaConfigCatalog } from '../config/config-catalog.ts';
 import type { CoordinatorPlace, GroupServices } from '../coordinator/group/group-services.ts';
-import { coordinatorPartition } from '../coordinator/group/offsets-partition.ts';
+import { type CoordinatorKind, coordinatorTopics } from '../coordinator/runtime/coordinator-place.ts';
 import type { Arena } from '../ports/arena.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Logger } from '../ports/logger.ts';
@@ -25,8 +25,8 @@ import { type BlocksRead, PooledBlockLoader, type ReadBlocksTask } from '../stre
 import type { Wal } from '../stream/wal/wal.ts';
 import type { ThreadNative } from '../threads/adapters/thread-native.ts';
 import { type AloneMemory, mayAcknowledge } from './alone-watch.ts';
-import { offsetsTopic } from './placement.ts';
-import { type HandlerSettings, offsetsTopicSpec, requestHandlers } from './request-handlers.ts';
+import { coordinatorTopicSpec } from './coordinator-topics.ts';
+import { type HandlerSettings, requestHandlers } from './request-handlers.ts';
 import { Shard, type ShardPeers, type ShardServices, type ShardSettings } from './shard.ts';
 
 export interface ShardSeed {
@@ -116,38 +116,31 @@ export function composeShard(seed: ShardSeed, thread: ShardThread): Shard {
   return shard;
 }
 
-/** The group handlers' view of the shard: the internal topic is made when the first group asks for its coordinator. */
+/** The group handlers' view of the shard: an internal topic is made when the first client asks for its coordinator. */
 function groupServices(services: ShardServices): GroupServices {
-  const { topics, control, coordinator, settings, logger } = services;
-  let making: Promise<unknown> | null = null;
-  const makeTopic = (): void => {
-    if (making !== null) return;
-    making = control
-      .createTopics([offsetsTopicSpec(settings.group.offsetsPartitions)])
-      .catch((error: unknown) => logger.warn('the offsets topic could not be made', { error: String(error) }))
-      .finally(() => {
-        making = null;
-      });
+  const { topics, control, coordinators, settings, logger } = services;
+  const making = new Set<CoordinatorKind>();
+  const makeTopic = (kind: CoordinatorKind): void => {
+    if (making.has(kind)) return;
+    making.add(kind);
+    control
+      .createTopics([coordinatorTopicSpec(kind, settings.coordinatorPartitions)])
+      .catch((error: unknown) =>
+        logger.warn('an internal topic could not be made', { kind, error: String(error) }),
+      )
+      .finally(() => making.delete(kind));
   };
   return {
-    topics: {
-      idOf: (name) => topics.topicByName(name)?.topicId ?? null,
-      nameOf: (topicId) => topics.topicById(topicId)?.name ?? null,
-    },
-    coordinatorFor: () => coordinator,
-    coordinators: () => [coordinator],
+    topics: coordinators.topicNames,
+    coordinator: coordinators.groups,
     findCoordinator(kind, key, listener, done) {
       const { nodeId, host, port } = services.endpoint(listener);
       const place = (errorCode: number): CoordinatorPlace =>
         errorCode === 0 ? { errorCode, nodeId, host, port } : { errorCode, nodeId: -1, host: '', port: -1 };
-      if (kind !== 'group') {
-        done(place(ErrorCode.COORDINATOR_NOT_AVAILABLE));
-        return;
-      }
-      const topic = topics.topicByName(offsetsTopic);
-      const partition = coordinatorPartition(key, settings.group.offsetsPartitions);
-      if (topic === undefined) makeTopic();
-      done(place(topic?.partitions[partition]?.state === 'open' ? 0 : ErrorCode.COORDINATOR_NOT_AVAILABLE));
+      const topic = topics.topicByName(coordinatorTopics[kind]);
+      if (topic === undefined) makeTopic(kind);
+      const open = topic?.partitions[coordinators.partitionOf(kind, key)]?.state === 'open';
+      done(place(open ? ErrorCode.NONE : ErrorCode.COORDINATOR_NOT_AVAILABLE));
     },
   };
 }

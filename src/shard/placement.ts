@@ -6,8 +6,6 @@ import type { LogSettings } from '../log/log-settings.ts';
 import type { ClusterImage, TopicImage } from '../metadata/metadata-store.ts';
 import { type ConfigCatalog, topicConfigValue } from '../requests/support/config-catalog.ts';
 
-export const offsetsTopic = '__consumer_offsets';
-
 /** FNV-1a over the stream's identity: stable across restarts and versions. */
 export function streamHash(topicId: string, partition: number): number {
   let hash = 0x811c9dc5;
@@ -19,11 +17,11 @@ export function streamHash(topicId: string, partition: number): number {
 }
 
 /**
- * Consecutive partitions of a topic go around the shards, so that each topic's load is spread. All coordinators live on
- * shard 0, so that listing and describing groups needs no fan-out.
+ * Consecutive partitions of a topic go around the shards, so that each topic's load is spread; with the partitions of the
+ * internal topics go their coordinators.
  */
-export function ownerShard(topicName: string, topicId: string, partition: number, shards: number): number {
-  return topicName === offsetsTopic ? 0 : (streamHash(topicId, 0) + partition) % shards;
+export function ownerShard(topicId: string, partition: number, shards: number): number {
+  return (streamHash(topicId, 0) + partition) % shards;
 }
 
 /** Consecutive partitions of a topic alternate between volumes. */

@@ -28,11 +28,10 @@ import { offsetFetchHandler } from '../requests/offset-fetch.ts';
 import { offsetForLeaderEpochHandler } from '../requests/offset-for-leader-epoch.ts';
 import { produceHandler } from '../requests/produce.ts';
 import type { ConfigCatalog } from '../requests/support/config-catalog.ts';
-import type { TopicSpec } from '../requests/support/control-plane.ts';
 import type { AnyRequestHandler } from '../requests/support/handler.ts';
 import { AutoTopics } from '../requests/support/topic-creation.ts';
 import { syncGroupHandler } from '../requests/sync-group.ts';
-import { offsetsTopic } from './placement.ts';
+import { coordinatorKindOf, coordinatorTopicSpec } from './coordinator-topics.ts';
 import type { ShardServices } from './shard.ts';
 
 /** Structured-cloneable. */
@@ -43,16 +42,6 @@ export interface HandlerSettings {
   readonly storeUrl: string;
 }
 
-/** The offsets topic as Kafka makes it. */
-export function offsetsTopicSpec(partitions: number): TopicSpec {
-  return {
-    name: offsetsTopic,
-    partitions,
-    configs: { 'cleanup.policy': 'compact', 'compression.type': 'producer', 'segment.bytes': '104857600' },
-    internal: true,
-  };
-}
-
 export function requestHandlers(
   services: ShardServices,
   groups: GroupServices,
@@ -60,16 +49,18 @@ export function requestHandlers(
   settings: HandlerSettings,
 ): readonly AnyRequestHandler[] {
   const { topics, arena, clock, logger, crc32c, walk, endpoint, observe, control, sessions } = services;
-  const { nodeId, fetchBytesMax, group } = services.settings;
+  const { nodeId, fetchBytesMax, coordinatorPartitions } = services.settings;
   const autoTopics = new AutoTopics({
     topics,
     control,
     logger,
     enabled: settings.autoCreateTopics,
-    specOf: (name) =>
-      name === offsetsTopic
-        ? offsetsTopicSpec(group.offsetsPartitions)
-        : { name, partitions: settings.defaultPartitions, configs: {}, internal: false },
+    specOf: (name) => {
+      const kind = coordinatorKindOf(name);
+      return kind === null
+        ? { name, partitions: settings.defaultPartitions, configs: {}, internal: false }
+        : coordinatorTopicSpec(kind, coordinatorPartitions);
+    },
   });
   const admin = { topics, catalog, control, nodeId, clock, logger };
   const handlers: AnyRequestHandler[] = [

@@ -3,7 +3,6 @@
  * whatever links and WALs it is given. The same class runs in a thread of its own, in main's thread (portable path) and
  * inline inside a host process (`threads: 0`). Owns everything it creates; `ShardApi` is the only door for main.
  */
-import { GroupCoordinatorShard } from '../coordinator/group/group-coordinator.ts';
 import type { GroupSettings } from '../coordinator/group/group-settings.ts';
 import { type CollectedDelta, LogManager, type OpenPartition } from '../log/log-manager.ts';
 import type { LogSettings } from '../log/log-settings.ts';
@@ -26,7 +25,9 @@ import type { Codecs } from '../protocol/compression/codecs.ts';
 import { baseOffsetOf, batchBytesOf, leaderEpochOf } from '../protocol/records/batch-header.ts';
 import type { Crc32c } from '../protocol/records/crc32c.ts';
 import type { RecordWalk } from '../protocol/records/record-walk.ts';
-import { Dispatcher, type GroupRouter } from '../requests/dispatcher.ts';
+import { Dispatcher } from '../requests/dispatcher.ts';
+import { RequestRouter, type ShardLinks } from '../requests/request-router.ts';
+import type { ShardServicesTable } from '../requests/routing.ts';
 import { allowAll } from '../requests/support/authorizer.ts';
 import type { ConfigCatalog } from '../requests/support/config-catalog.ts';
 import type { ControlPlane } from '../requests/support/control-plane.ts';
@@ -38,9 +39,10 @@ import type { StreamState } from '../stream/objects/objects.ts';
 import type { ColdReader } from '../stream/read/cold-reader.ts';
 import type { Wal } from '../stream/wal/wal.ts';
 import { ObjectColdPath } from './cold-path.ts';
-import { PartitionOffsetsLog } from './partition-offsets-log.ts';
-import { offsetsTopic, ownerShard, topicLogSettings } from './placement.ts';
+import type { CoordinatorPartitions } from './coordinator-topics.ts';
+import { ownerShard, topicLogSettings } from './placement.ts';
 import type { RestoredBatches, ShardApi, StreamEnd, StreamName } from './shard-api.ts';
+import { ShardCoordinators } from './shard-coordinators.ts';
 import { ShardCounters } from './shard-counters.ts';
 
 /** Plain numbers and strings a shard runs by; structured-cloneable. */
@@ -63,6 +65,7 @@ export interface ShardSettings {
   readonly connection: ConnectionSettings;
   readonly connectionsMax: number;
   readonly group: GroupSettings;
+  readonly coordinatorPartitions: CoordinatorPartitions;
   /** Advertised address by listener name. */
   readonly endpoints: Readonly<Record<string, { readonly host: string; readonly port: number }>>;
 }
@@ -87,14 +90,13 @@ export interface ShardParts {
   readonly catalog: ConfigCatalog;
   /** Handlers beyond what the shard itself knows; given the shard's services. */
   readonly handlers: (services: ShardServices) => readonly AnyRequestHandler[];
-  /** Partitions of other shards, and coordinators that live there; null when this shard is alone. */
+  /** Partitions and coordinators of other shards; null when this shard is alone. */
   readonly peers: ShardPeers | null;
 }
 
 /** Doors to the other shards. */
-export interface ShardPeers {
+export interface ShardPeers extends ShardLinks {
   partition(owner: number, topicId: string, partition: number, topic: TopicImage): PartitionHandle;
-  readonly router: GroupRouter;
   /** The shard's own ends, for what arrives from its peers. */
   attach(shard: Shard): void;
   flush(): void;
@@ -113,7 +115,7 @@ export interface ShardServices {
   readonly congestion: () => number;
   readonly sessions: FetchSessionCache;
   readonly control: ControlPlane;
-  readonly coordinator: GroupCoordinatorShard;
+  readonly coordinators: ShardCoordinators;
   readonly endpoint: (listener: string) => {
     nodeId: number;
     host: string;
@@ -132,7 +134,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
   readonly settings: ShardSettings;
   readonly logs: LogManager;
   readonly dispatcher: Dispatcher;
-  readonly coordinator: GroupCoordinatorShard;
+  readonly coordinators: ShardCoordinators;
   readonly counters = new ShardCounters();
   readonly sessions: FetchSessionCache;
   readonly pool: ReceivePool;
@@ -186,28 +188,22 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
       chunkBytes: 0,
       chunkBytesMax: settings.receiveBytes,
     };
-    this.coordinator = new GroupCoordinatorShard({
+    this.coordinators = new ShardCoordinators({
+      self: settings.index,
+      arena,
+      slab,
       clock,
       random: parts.random,
       logger,
-      settings: settings.group,
-      log: new PartitionOffsetsLog({
-        arena,
-        slab,
-        clock,
-        codecs: parts.codecs,
-        crc32c: parts.crc32c,
-        partition: (index) => {
-          const topic = this.topicByName(offsetsTopic);
-          return topic === undefined ? undefined : this.logs.get(topic.topicId, index);
-        },
-        flush: () => this.flush(),
-        moveStart: async (topicId, partition, startOffset) => {
-          const [result] = await parts.control.moveLogStarts([{ topicId, partition, startOffset }]);
-          return result!.error;
-        },
-        logger,
-      }),
+      codecs: parts.codecs,
+      crc32c: parts.crc32c,
+      topics: this,
+      local: (topicId, partition) => this.logs.get(topicId, partition),
+      ownerOf: (topic, partition) => this.ownerOf(topic, partition),
+      control: parts.control,
+      group: settings.group,
+      partitions: settings.coordinatorPartitions,
+      flush: () => this.flush(),
     });
     this.sessions = new FetchSessionCache(settings.sessionSlots, sessionEvictionMs, clock, parts.random);
     const services: ShardServices = {
@@ -223,7 +219,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
       congestion: () => this.logs.congestion(),
       sessions: this.sessions,
       control: parts.control,
-      coordinator: this.coordinator,
+      coordinators: this.coordinators,
       endpoint: (listener) => {
         const { host, port } = settings.endpoints[listener]!;
         return { nodeId: settings.nodeId, host, port, rack: settings.rack };
@@ -234,7 +230,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
       arena,
       logger,
       handlers: parts.handlers(services),
-      router: parts.peers?.router ?? null,
+      router: parts.peers === null ? null : new RequestRouter(this.coordinators, parts.peers),
       authorizer: allowAll,
       monotonic: () => clock.monotonic(),
       observe: this.counters,
@@ -243,6 +239,10 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
   }
 
   // ── TopicDirectory ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  get services(): ShardServicesTable {
+    return this.coordinators.services;
+  }
 
   get image(): ClusterImage {
     return this.builder.image;
@@ -280,7 +280,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
   }
 
   ownerOf(topic: TopicImage, partition: number): number {
-    return ownerShard(topic.name, topic.topicId, partition, this.settings.shards);
+    return ownerShard(topic.topicId, partition, this.settings.shards);
   }
 
   // ── Connections ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -418,26 +418,23 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
   beginServing(): void {
     this.logs.beginAppends();
     this.serving = true;
-    const topic = this.topicByName(offsetsTopic);
-    for (const partition of topic?.partitions ?? []) this.loadCoordinator(topic!, partition.partition);
-  }
-
-  private loadCoordinator(topic: TopicImage, partition: number): void {
-    if (topic.name !== offsetsTopic || this.logs.get(topic.topicId, partition) === undefined) return;
-    void this.coordinator.load(partition);
+    for (const log of this.logs.all()) this.coordinators.opened(this.topicById(log.topicId)!, log.partition);
   }
 
   applyChanges(_revision: number, changes: readonly MetadataChange[]): void {
+    const deleted: TopicImage[] = [];
     for (const change of changes) {
       if (change.type !== 'topicDeleted') continue;
       const topic = this.topicById(change.topicId);
+      if (topic !== undefined) deleted.push(topic);
       for (const partition of topic?.partitions ?? []) {
-        if (topic!.name === offsetsTopic) this.coordinator.unload(partition.partition);
+        this.coordinators.closing(topic!.name, partition.partition);
         this.logs.remove(change.topicId, partition.partition);
         this.remote.delete(streamKey(change.topicId, partition.partition));
       }
     }
     this.builder.apply(changes);
+    for (const { topicId, name } of deleted) this.coordinators.topicDeleted(topicId, name);
     for (const change of changes) {
       switch (change.type) {
         case 'open':
@@ -448,6 +445,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
           break;
         case 'config':
           this.refreshSettings(change.resource === 'topic' ? change.name : null);
+          if (change.resource === 'topic' && this.serving) this.coordinators.configured(change.name);
           break;
         default:
       }
@@ -471,7 +469,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
       volume: this.volumeOf(image.wal),
       producers: [],
     });
-    if (this.serving) this.loadCoordinator(topic, partition);
+    if (this.serving) this.coordinators.opened(topic, partition);
   }
 
   private volumeOf(logId: string): number {
@@ -540,7 +538,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
   }
 
   async drain(timeoutMs: number): Promise<void> {
-    this.coordinator.close();
+    this.coordinators.close();
     for (const connection of [...this.connections.values()]) connection.leave();
     if (this.connections.size === 0) return;
     await new Promise<void>((resolve) => {

@@ -354,7 +354,7 @@ export const storageMutants: readonly Mutant[] = [
   // ── Groups ──────────────────────────────────────────────────────────────────────────────────────────────────────
   {
     name: 'the log of group offsets is trimmed into its own snapshot',
-    file: 'coordinator/group/offsets-snapshot.js',
+    file: 'coordinator/runtime/log-snapshot.js',
     find: `            if (this.#base < 0)
                 this.#base = baseOffset;
             this.#step();`,
@@ -364,19 +364,23 @@ export const storageMutants: readonly Mutant[] = [
   },
   {
     name: 'a snapshot of group offsets leaves out what is on its way',
-    file: 'coordinator/group/offsets-snapshot.js',
+    file: 'coordinator/runtime/log-snapshot.js',
     find: 'if (first.length > 0)',
     replace: 'if (false)',
     judge: 'test/unit/coordinator/group/offsets-snapshot.test.ts',
   },
   {
     name: 'members are told their assignment before it is durable',
-    file: 'coordinator/group/offsets-partition-coordinator.js',
-    find: `            group.storedValue = value;
-            durable();
-        }, lost);`,
-    replace: `            group.storedValue = value;
-        }, lost);
+    file: 'coordinator/group/group-partition.js',
+    find: `                group.storedValue = value;
+                durable();
+            },
+            lost,
+        });`,
+    replace: `                group.storedValue = value;
+            },
+            lost,
+        });
         durable();`,
     judge: 'test/unit/coordinator/group/group-coordinator.test.ts',
   },

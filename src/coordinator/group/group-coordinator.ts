@@ -1,15 +1,17 @@
 /**
- * The group coordinator of one shard: which offsets partitions it leads, their loading, and the entry of every request
- * about a classic group. Owned by the shard; single-threaded.
+ * The group coordinator of one shard: the entry of every request about a classic group, over the runtime that loads and
+ * stores the partitions of `__consumer_offsets` which this shard owns (coordinator/runtime). Owned by the shard;
+ * single-threaded. Every `done` is called once.
  *
- *     (not owned) ── load ──► loading ──► active ── append failed ──► (closed) ── all appends settled ──► loading
- *      NOT_COORDINATOR         LOAD_IN_PROGRESS        parked calls: NOT_COORDINATOR        LOAD_IN_PROGRESS
- *
- * Invariants: a partition is never read while appends of an earlier life are under way, so no record can become durable
- * behind the replay's end; every `done` is called once.
+ * A log that refuses an append has changed nothing: the request is answered with a retriable error, and groups live on.
  */
-import type { Timer } from '../../ports/clock.ts';
+import type { Clock } from '../../ports/clock.ts';
+import type { Logger } from '../../ports/logger.ts';
+import type { Random } from '../../ports/random.ts';
 import { ErrorCode } from '../../protocol/generated/errors.ts';
+import type { CoordinatorLog, CoordinatorRecord } from '../runtime/coordinator-log.ts';
+import { coordinatorPartition, coordinatorTopics } from '../runtime/coordinator-place.ts';
+import { CoordinatorRuntime, type PartitionHost } from '../runtime/coordinator-runtime.ts';
 import { consumerProtocolType } from './consumer-subscription.ts';
 import { type Group, joinError, metadataOf, noBytes, syncError } from './group.ts';
 import type {
@@ -29,162 +31,66 @@ import type {
   TopicPartitions,
 } from './group-api.ts';
 import type { OffsetEntry } from './group-offsets.ts';
+import { GroupPartition } from './group-partition.ts';
 import { offsetKey, offsetValue } from './group-records.ts';
+import type { TopicNames } from './group-services.ts';
+import type { GroupSettings } from './group-settings.ts';
 import { groupStates } from './group-state.ts';
-import type { OffsetsRecord } from './offsets-log.ts';
-import { coordinatorPartition } from './offsets-partition.ts';
-import { type CoordinatorPorts, OffsetsPartitionCoordinator } from './offsets-partition-coordinator.ts';
 
-interface OwnedPartition {
-  coordinator: OffsetsPartitionCoordinator;
-  /** Called at the first time the partition is active, or given up. */
-  waiters: (() => void)[];
-  retry: Timer | null;
+export interface CoordinatorPorts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly settings: GroupSettings;
+  readonly log: CoordinatorLog;
+  readonly topics: TopicNames;
+  /** Partitions of `__consumer_offsets`: those of the topic, or those that it will have. */
+  readonly partitions: () => number;
 }
 
 /** Bytes of a record around its key and value, rounded up. */
 const recordOverheadBytes = 32;
 
-export class GroupCoordinatorShard implements GroupCoordinator {
+export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
   readonly #ports: CoordinatorPorts;
-  readonly #owned = new Map<number, OwnedPartition>();
-  /** Appends under way per partition, over all lives of it. */
-  readonly #underWay = new Map<number, number>();
-  readonly #replaying = new WeakSet<OffsetsPartitionCoordinator>();
-  #expiryTimer: Timer | null = null;
-  #closed = false;
+  readonly #runtime: CoordinatorRuntime<GroupPartition>;
 
   constructor(ports: CoordinatorPorts) {
     this.#ports = ports;
-    this.#scheduleExpiry();
+    const { settings } = ports;
+    this.#runtime = new CoordinatorRuntime(
+      {
+        ...ports,
+        topic: coordinatorTopics.group,
+        settings: { ...settings, expireIntervalMs: settings.offsetsRetentionCheckMs },
+      },
+      (context) => new GroupPartition(context, ports),
+    );
   }
 
-  /** Starts to lead a partition; resolves when it serves, or when it was unloaded before that. */
   load(partition: number): Promise<void> {
-    if (this.#closed) return Promise.resolve();
-    let owned = this.#owned.get(partition);
-    if (owned === undefined) {
-      owned = { coordinator: this.#newCoordinator(partition, false), waiters: [], retry: null };
-      this.#owned.set(partition, owned);
-      this.#tryReplay(partition);
-    }
-    if (owned.coordinator.loaded) return Promise.resolve();
-    const { waiters } = owned;
-    return new Promise((resolve) => waiters.push(resolve));
+    return this.#runtime.load(partition);
   }
 
-  /** Stops to lead a partition; parked calls are answered before this returns. */
   unload(partition: number): void {
-    const owned = this.#owned.get(partition);
-    if (owned === undefined) return;
-    this.#owned.delete(partition);
-    owned.retry?.cancel();
-    owned.coordinator.close();
-    for (const resolve of owned.waiters.splice(0)) resolve();
+    this.#runtime.unload(partition);
+  }
+
+  topicDeleted(topicId: string, name: string): void {
+    this.#runtime.topicDeleted(topicId, name);
   }
 
   close(): void {
-    this.#closed = true;
-    this.#expiryTimer?.cancel();
-    for (const partition of [...this.#owned.keys()]) this.unload(partition);
-  }
-
-  isLoaded(partition: number): boolean {
-    return this.#owned.get(partition)?.coordinator.loaded ?? false;
+    this.#runtime.close();
   }
 
   partitionOf(groupId: string): number {
-    return coordinatorPartition(groupId, this.#ports.settings.offsetsPartitions);
+    return coordinatorPartition(groupId, this.#ports.partitions());
   }
 
-  #newCoordinator(partition: number, afterFailure: boolean): OffsetsPartitionCoordinator {
-    const coordinator: OffsetsPartitionCoordinator = new OffsetsPartitionCoordinator(
-      partition,
-      this.#countingPorts(),
-      (error) => this.#reload(partition, coordinator, error),
-      () => this.#settled(partition),
-      afterFailure,
-    );
-    return coordinator;
-  }
-
-  #countingPorts(): CoordinatorPorts {
-    const { log } = this.#ports;
-    return {
-      ...this.#ports,
-      log: {
-        append: (partition, records, callback) => {
-          this.#underWay.set(partition, (this.#underWay.get(partition) ?? 0) + 1);
-          log.append(partition, records, callback);
-        },
-        load: (partition, onRecord) => log.load(partition, onRecord),
-        trim: (partition, offset) => log.trim(partition, offset),
-      },
-    };
-  }
-
-  #settled(partition: number): void {
-    const count = (this.#underWay.get(partition) ?? 0) - 1;
-    if (count > 0) {
-      this.#underWay.set(partition, count);
-      return;
-    }
-    this.#underWay.delete(partition);
-    this.#tryReplay(partition);
-  }
-
-  /** An append failed: what memory holds may never be in the log. */
-  #reload(partition: number, coordinator: OffsetsPartitionCoordinator, error: Error): void {
-    const owned = this.#owned.get(partition);
-    if (owned === undefined || owned.coordinator !== coordinator) return;
-    this.#ports.logger.error('append to the offsets log failed: partition is loaded again', {
-      partition,
-      error: error.message,
-    });
-    coordinator.close();
-    owned.coordinator = this.#newCoordinator(partition, true);
-    this.#tryReplay(partition);
-  }
-
-  #tryReplay(partition: number): void {
-    const owned = this.#owned.get(partition);
-    if (owned === undefined || this.#underWay.has(partition)) return;
-    const { coordinator } = owned;
-    if (coordinator.loaded || this.#replaying.has(coordinator)) return;
-    this.#replaying.add(coordinator);
-    coordinator.replay().then(
-      () => {
-        if (!coordinator.closed) for (const resolve of owned.waiters.splice(0)) resolve();
-      },
-      (error: unknown) => {
-        if (coordinator.closed) return;
-        this.#ports.logger.error('load of an offsets partition failed, will be tried again', {
-          partition,
-          error: error instanceof Error ? error.message : String(error),
-        });
-        coordinator.close();
-        owned.coordinator = this.#newCoordinator(partition, coordinator.afterFailure);
-        owned.retry = this.#ports.clock.after(this.#ports.settings.reloadDelayMs, () => {
-          owned.retry = null;
-          this.#tryReplay(partition);
-        });
-      },
-    );
-  }
-
-  #scheduleExpiry(): void {
-    const { clock, settings } = this.#ports;
-    this.#expiryTimer = clock.after(settings.offsetsRetentionCheckMs, () => {
-      for (const { coordinator } of this.#owned.values()) if (coordinator.loaded) coordinator.expire();
-      this.#scheduleExpiry();
-    });
-  }
-
-  /** The coordinator of a group, or the code that says why not here and now. */
-  #at(groupId: string): OffsetsPartitionCoordinator | number {
-    const owned = this.#owned.get(this.partitionOf(groupId));
-    if (owned === undefined) return ErrorCode.NOT_COORDINATOR;
-    return owned.coordinator.loaded ? owned.coordinator : ErrorCode.COORDINATOR_LOAD_IN_PROGRESS;
+  /** The groups of a group's partition, or the code that says why not here and now. */
+  #at(groupId: string): GroupPartition | number {
+    return this.#runtime.at(this.partitionOf(groupId));
   }
 
   join(query: JoinQuery, done: (answer: JoinAnswer) => void): void {
@@ -264,7 +170,7 @@ export class GroupCoordinatorShard implements GroupCoordinator {
     at.dropIfVoid(group);
   }
 
-  #committingGroup(at: OffsetsPartitionCoordinator, query: CommitQuery): Group | number {
+  #committingGroup(at: GroupPartition, query: CommitQuery): Group | number {
     if (!at.groups.has(query.groupId) && query.generation >= 0) return query.unknownGroupCode;
     if (!at.hasRoom()) return ErrorCode.COORDINATOR_LOAD_IN_PROGRESS;
     const group = at.groupFor(query.groupId);
@@ -274,7 +180,7 @@ export class GroupCoordinatorShard implements GroupCoordinator {
   }
 
   #commitTo(
-    at: OffsetsPartitionCoordinator,
+    at: GroupPartition,
     group: Group,
     query: CommitQuery,
     done: (codes: readonly number[]) => void,
@@ -283,7 +189,7 @@ export class GroupCoordinatorShard implements GroupCoordinator {
     const now = clock.now();
     const codes: number[] = [];
     const entries: OffsetEntry[] = [];
-    const records: OffsetsRecord[] = [];
+    const records: CoordinatorRecord[] = [];
     let bytes = 0;
     for (const offset of query.offsets) {
       if (Buffer.byteLength(offset.metadata) > settings.offsetMetadataBytesMax) {
@@ -314,18 +220,18 @@ export class GroupCoordinatorShard implements GroupCoordinator {
       done(codes);
       return;
     }
-    for (const { topic, partition } of entries) group.offsets.notePending(topic, partition);
-    at.append(
-      records,
-      () => {
+    const refused = at.context.append(records, {
+      durable: () => {
         for (const entry of entries) {
           group.offsets.settlePending(entry.topic, entry.partition);
           group.offsets.put(entry);
         }
         answer(ErrorCode.NONE);
       },
-      () => answer(ErrorCode.NOT_COORDINATOR),
-    );
+      lost: () => answer(ErrorCode.NOT_COORDINATOR),
+    });
+    if (refused !== ErrorCode.NONE) answer(refused);
+    else for (const { topic, partition } of entries) group.offsets.notePending(topic, partition);
   }
 
   fetch(
@@ -340,12 +246,12 @@ export class GroupCoordinatorShard implements GroupCoordinator {
     }
     const offsets = at.groups.get(groupId)?.offsets;
     const found: OffsetEntry[] = [];
-    if (offsets !== undefined && topics === null) found.push(...offsets.entries());
+    const tell = (entry: OffsetEntry | undefined): void => {
+      if (entry !== undefined && !at.isGone(entry)) found.push(entry);
+    };
+    if (offsets !== undefined && topics === null) for (const entry of offsets.entries()) tell(entry);
     for (const { topic, partitions } of topics ?? []) {
-      for (const partition of partitions) {
-        const entry = offsets?.get(topic, partition);
-        if (entry !== undefined) found.push(entry);
-      }
+      for (const partition of partitions) tell(offsets?.get(topic, partition));
     }
     done({ errorCode: ErrorCode.NONE, offsets: found });
   }
@@ -376,17 +282,17 @@ export class GroupCoordinatorShard implements GroupCoordinator {
   }
 
   list(done: (errorCode: number, groups: readonly ListedGroup[]) => void): void {
-    const groups: ListedGroup[] = [];
-    for (const { coordinator } of this.#owned.values()) {
-      if (!coordinator.loaded) {
-        done(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, []);
-        return;
-      }
-      for (const group of coordinator.groups.values()) {
-        groups.push({ groupId: group.id, protocolType: group.protocolType ?? '', state: group.state });
-      }
+    const all = this.#runtime.all();
+    if (typeof all === 'number') {
+      done(all, []);
+      return;
     }
-    done(ErrorCode.NONE, groups);
+    const listed: ListedGroup[] = [];
+    for (const { groups } of all) {
+      for (const { id, protocolType, state } of groups.values())
+        listed.push({ groupId: id, protocolType: protocolType ?? '', state });
+    }
+    done(ErrorCode.NONE, listed);
   }
 
   deleteGroup(groupId: string, done: (errorCode: number) => void): void {
@@ -399,12 +305,14 @@ export class GroupCoordinatorShard implements GroupCoordinator {
     if (group === undefined || group.state === groupStates.dead) done(ErrorCode.GROUP_ID_NOT_FOUND);
     else if (group.state !== groupStates.empty) done(ErrorCode.NON_EMPTY_GROUP);
     else if (!at.hasRoom()) done(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS);
-    else
-      at.deleteGroup(
+    else {
+      const refused = at.deleteGroup(
         group,
         () => done(ErrorCode.NONE),
         () => done(ErrorCode.NOT_COORDINATOR),
       );
+      if (refused !== ErrorCode.NONE) done(refused);
+    }
   }
 
   deleteOffsets(
@@ -435,11 +343,16 @@ export class GroupCoordinatorShard implements GroupCoordinator {
       return { topic, partitions: partitions.map((partition) => ({ partition, errorCode })) };
     });
     const answer = () => done({ errorCode: ErrorCode.NONE, topics: answers });
-    if (doomed.length === 0) answer();
-    else
-      at.deleteOffsets(group, doomed, answer, () =>
-        done({ errorCode: ErrorCode.NOT_COORDINATOR, topics: [] }),
-      );
+    const failed = (errorCode: number) => done({ errorCode, topics: [] });
+    if (doomed.length === 0) {
+      answer();
+      return;
+    }
+    const code = at.deleteOffsets(group, doomed, {
+      durable: answer,
+      lost: () => failed(ErrorCode.NOT_COORDINATOR),
+    });
+    if (code !== ErrorCode.NONE) failed(code);
   }
 }
 

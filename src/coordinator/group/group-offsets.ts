@@ -46,6 +46,18 @@ export class GroupOffsets {
     }
   }
 
+  hasTopic(topic: string): boolean {
+    return this.#durable.has(topic) || this.#pending.has(topic);
+  }
+
+  /** Gives the durable entries of a topic that tell no id this one. */
+  adopt(topic: string, topicId: string): void {
+    const partitions = this.#durable.get(topic);
+    for (const entry of partitions?.values() ?? []) {
+      if (entry.topicId === null) partitions!.set(entry.partition, { ...entry, topicId });
+    }
+  }
+
   notePending(topic: string, partition: number): void {
     let partitions = this.#pending.get(topic);
     if (partitions === undefined) {

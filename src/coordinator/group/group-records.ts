@@ -9,6 +9,7 @@
  */
 import {
   GroupMetadataKeyCodec,
+  type GroupMetadataValue,
   GroupMetadataValueCodec,
 } from '../../protocol/generated/coordinator/group-metadata.ts';
 import {
@@ -144,10 +145,15 @@ export function readOffsetValue(
   return { topic, topicId: topicId === ZERO_UUID ? null : topicId, partition, ...fields };
 }
 
+/** Throws a ProtocolDecodeError for bytes that are no group. */
+export function storedGroup(value: Buffer): GroupMetadataValue {
+  const reader = new Reader(value);
+  return GroupMetadataValueCodec.decode(reader, reader.i16());
+}
+
 /** Sets a fresh group to what the record says. Only the chosen protocol is in the log, so it is all that members list. */
 export function restoreGroup(group: Group, value: Buffer): void {
-  const reader = new Reader(value);
-  const stored = GroupMetadataValueCodec.decode(reader, reader.i16());
+  const stored = storedGroup(value);
   group.protocolType = stored.protocolType === '' ? null : stored.protocolType;
   group.generation = stored.generation;
   group.protocolName = stored.protocol;

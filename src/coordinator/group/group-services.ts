@@ -1,13 +1,9 @@
 /**
- * What the handlers of group requests need of the broker. Requests with one group run on the shard that leads the
- * group's partition (`groupOf`), so `coordinatorFor` is that shard's own coordinator; of a request with several groups
- * the first decides, and `coordinatorFor` reaches the others wherever they are.
+ * What the handlers of group requests need of the broker. They run on the shard that leads the group's partition
+ * (requests/routing.ts), so `coordinator` is that shard's own.
  */
+import type { CoordinatorKind } from '../runtime/coordinator-place.ts';
 import type { GroupCoordinator } from './group-api.ts';
-
-/** Key types of FindCoordinator by number. */
-export const coordinatorKinds = ['group', 'transaction', 'share'] as const;
-export type CoordinatorKind = (typeof coordinatorKinds)[number];
 
 export interface CoordinatorPlace {
   /** COORDINATOR_NOT_AVAILABLE while the internal topic is being made or its partition has no owner. */
@@ -25,10 +21,8 @@ export interface TopicNames {
 
 export interface GroupServices {
   readonly topics: TopicNames;
-  /** Never null: a coordinator that does not lead the group's partition answers NOT_COORDINATOR. */
-  coordinatorFor(groupId: string): GroupCoordinator;
-  /** Every coordinator of this broker. */
-  coordinators(): readonly GroupCoordinator[];
+  /** Of this shard: answers NOT_COORDINATOR for a group whose partition it does not lead. */
+  readonly coordinator: GroupCoordinator;
   /** Who coordinates the key, with the address that the given listener advertises; makes the internal topic. */
   findCoordinator(
     kind: CoordinatorKind,

@@ -1,7 +1,5 @@
 /** Limits and times of the group coordinator. Names in comments are Kafka's, or Millrace's own where Kafka has no limit. */
 export interface GroupSettings {
-  /** `offsets.topic.num.partitions`. */
-  readonly offsetsPartitions: number;
   /** `group.min.session.timeout.ms`, `group.max.session.timeout.ms`. */
   readonly sessionTimeoutMsMin: number;
   readonly sessionTimeoutMsMax: number;
@@ -33,7 +31,6 @@ export interface GroupSettings {
 export const newMemberJoinTimeoutMs = 300_000;
 
 export const defaultGroupSettings: GroupSettings = {
-  offsetsPartitions: 50,
   sessionTimeoutMsMin: 6_000,
   sessionTimeoutMsMax: 1_800_000,
   initialRebalanceDelayMs: 3_000,

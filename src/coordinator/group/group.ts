@@ -103,6 +103,8 @@ export class Group {
   storedValue: Buffer | null = null;
   /** Group records appended and not durable yet. */
   pendingStores = 0;
+  /** The log has refused the newest record of the group. */
+  storeDue = false;
   rebalanceTimer: Timer | null = null;
   unsyncedTimer: Timer | null = null;
   readonly #votersOf = new Map<string, number>();

@@ -214,12 +214,14 @@ export class Membership {
     const answer: JoinAnswer = canSkipAssignment
       ? { ...current, skipAssignment: isLeader }
       : { ...current, leaderId: oldLeader, members: [] };
-    this.#host.store(
+    const refused = this.#host.store(
       group,
       null,
       () => done(answer),
       () => done(joinError(ErrorCode.NOT_COORDINATOR, member.id)),
     );
+    // The old id stays fenced: the instance joins again, and gets another.
+    if (refused !== ErrorCode.NONE) done(joinError(refused, member.id));
   }
 
   sync(group: Group, query: SyncQuery, done: SyncDone): void {

@@ -20,15 +20,15 @@ export interface GroupHost {
   readonly logger: Logger;
   readonly settings: GroupSettings;
   /**
-   * Appends the group's record. `durable` runs when it is safe, `lost` when the partition is given up first: one of
-   * the two, once.
+   * Appends the group's record. 0: `durable` runs when it is safe, `lost` when the partition is given up first, one of
+   * the two, once. Else the wire error with which the log refused it: nothing was written, neither runs.
    */
   store(
     group: Group,
     assignments: ReadonlyMap<string, Buffer> | null,
     durable: () => void,
     lost: () => void,
-  ): void;
+  ): number;
   /** Takes a group out of the table of which neither members nor records are left. */
   dropIfVoid(group: Group): void;
 }
@@ -126,6 +126,7 @@ export class Rebalance {
     }
     group.nextGeneration(clock.now());
     if (group.members.size === 0) {
+      // A record that is refused is tried again with the next expiry; a load before that shows members that time out.
       this.#host.store(group, null, ignore, ignore);
       return;
     }
@@ -175,7 +176,7 @@ export class Rebalance {
     }
     const generation = group.generation;
     group.storing = true;
-    this.#host.store(
+    const refused = this.#host.store(
       group,
       byMember,
       () => {
@@ -188,6 +189,9 @@ export class Rebalance {
       },
       ignore,
     );
+    if (refused === ErrorCode.NONE) return;
+    this.#endSyncs(group, refused);
+    this.prepare(group, 'assignment could not be stored');
   }
 
   /** Ends the collecting of syncs without an assignment. */

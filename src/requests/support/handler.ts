@@ -1,12 +1,12 @@
 /**
  * CONTRACT of a request handler. One file per Kafka request; a handler knows nothing of sockets, threads or stores,
  * only of its decoded request and the services it was built with. Handlers run on the shard that owns the connection,
- * except those with `groupOf`, which run on the shard that leads the group's `__consumer_offsets` partition (the frame
- * travels there and the encoded answer comes back).
+ * except those with a `route` (routing.ts), which run where their key is coordinated.
  */
 import type { ApiDescription } from '../../protocol/codec.ts';
 import type { Reader } from '../../protocol/reader.ts';
 import type { Writer } from '../../protocol/writer.ts';
+import type { Route } from '../routing.ts';
 import type { AclOperation, Caller, Resource } from './authorizer.ts';
 
 /** What travels with a request to another shard. */
@@ -33,7 +33,7 @@ export interface RequestContext extends CallerContext {
   whileParked(over: (gone: boolean) => void): void;
 }
 
-/** The part of a generated codec that serving needs; a generated `XCodec` fits. */
+/** The part of a generated codec that serving needs; a generated `XCodec` fits. With a route it must be the whole one. */
 export interface ServedCodec<Request, ResponseInput> {
   readonly api: ApiDescription;
   decodeRequest(reader: Reader, version: number): Request;
@@ -49,8 +49,8 @@ export interface RequestHandler<Request, ResponseInput> {
   readonly advertisedMin?: number;
   /** Its requests wait for each other's parked answers; those of all other kinds end the waiting of parked ones. */
   readonly patient?: boolean;
-  /** Group id of the request; present on handlers that run at the group's coordinator. */
-  readonly groupOf?: (request: Request) => string;
+  /** Where requests are served that a coordinator answers; absent: here. */
+  readonly route?: Route<Request, ResponseInput>;
   /**
    * Serves one request and calls `respond` exactly once, now or later; null sends no answer (Produce with acks=0).
    * Bytes fields of the request are views into the frame: they stay valid as long as they are referenced, except in

@@ -3,7 +3,7 @@
  *
  * Invariants: a call is answered once; an append's bytes are held until then; a watch goes out before the reads that
  * follow it. Bounds: `callsMax` calls (peer-calls.ts), then appends are refused NOT_ENOUGH_REPLICAS and the rest
- * NOT_LEADER_OR_FOLLOWER, all retriable; frames fail, which costs the connection. Partitions of deleted topics are
+ * NOT_LEADER_OR_FOLLOWER, all retriable; frames and questions get no answer, which their askers make a retriable error. Partitions of deleted topics are
  * forgotten when as many partitions have come since the last look as were there then.
  */
 import type { AppendWaiter } from '../../log/append-journal.ts';
@@ -17,7 +17,15 @@ import { parcelBytes, writeParcel } from './frame-parcel.ts';
 import type { Outbox } from './outbox.ts';
 import { PeerCalls } from './peer-calls.ts';
 import type { PeerHost } from './peer-host.ts';
-import { numberAt, peerFlag, peerMessage, putNumber, rangeCountShift, unsignedAt } from './peer-messages.ts';
+import {
+  heldBytes,
+  numberAt,
+  peerFlag,
+  peerMessage,
+  putNumber,
+  rangeCountShift,
+  unsignedAt,
+} from './peer-messages.ts';
 import { type PartitionLink, RemotePartition } from './remote-partition.ts';
 
 const int32Max = 0x7fffffff;
@@ -182,6 +190,26 @@ export class PeerClient implements PartitionLink {
     words[at + 3] = bytes;
   }
 
+  /** Asks one of the peer's services; `done` gets its answer, or null as above or when there is no such service. */
+  ask(service: number, bytes: Buffer, done: (answer: Buffer | null) => void): void {
+    const call = this.calls.open(null);
+    const parcel = call === null ? -1 : this.host.pool.slab.allocate(heldBytes(bytes.length));
+    if (call === null || parcel < 0) {
+      if (call !== null) this.calls.close(call);
+      done(null);
+      return;
+    }
+    bytes.copy(this.arena.buffer, parcel);
+    call.frame = done;
+    const at = this.out.slot();
+    const { words } = this.out;
+    words[at] = peerMessage.ask;
+    words[at + 1] = call.cookie;
+    words[at + 2] = parcel;
+    words[at + 3] = bytes.length;
+    words[at + 4] = service;
+  }
+
   watch(remote: RemotePartition): void {
     if (remote.watching || remote.retired) return;
     remote.watching = true;
@@ -276,7 +304,7 @@ export class PeerClient implements PartitionLink {
     const position = unsignedAt(words, at + 2);
     const length = unsignedAt(words, at + 3);
     const answer = Buffer.from(this.arena.buffer.subarray(position, position + length));
-    this.arena.releaseRange(position, length);
+    this.arena.releaseRange(position, heldBytes(length));
     done(answer);
   }
 

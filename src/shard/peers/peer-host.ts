@@ -5,6 +5,7 @@ import type { ClusterImage, TopicImage } from '../../metadata/metadata-store.ts'
 import type { Slab } from '../../net/slab.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Dispatcher } from '../../requests/dispatcher.ts';
+import type { ShardServicesTable } from '../../requests/routing.ts';
 
 export interface PeerHost {
   readonly clock: Pick<Clock, 'monotonic' | 'soon'>;
@@ -13,4 +14,5 @@ export interface PeerHost {
   readonly logs: Pick<LogManager, 'get'>;
   readonly pool: { readonly slab: Slab };
   readonly dispatcher: Pick<Dispatcher, 'serveForwarded'>;
+  readonly services: Pick<ShardServicesTable, 'serve'>;
 }

@@ -12,6 +12,7 @@
  *  query   │ kind      │ cookie │ number  │ argument  │ what  │      │           │           │            │     │
  *  frame   │ kind      │ cookie │ position│ length    │       │      │           │           │            │     │
  *  release │ kind      │ cookie │         │           │       │      │           │           │            │     │
+ *  ask     │ kind      │ cookie │ position│ length    │service│      │           │           │            │     │
  *          ├───────────┼────────┼─────────┼───────────┼───────┴──────┼───────────┼───────────┼────────────┼─────┤
  *  changed │ kind|f    │ number │ epoch   │ high wm.  │ stable offset│ log start │           │            │     │
  *  appended│ kind      │ cookie │ error   │ high wm.  │ stable offset│ log start │ base      │ append time│     │
@@ -23,9 +24,9 @@
  *   f = flags above the low byte. Two words hold a whole number of 53 bits, low word first; positions and lengths are
  *   unsigned. `number` names a partition from its bind to its unbind and is never used twice, so that what was under
  *   way for one partition is not taken for another's; `cookie` names a call until it is answered, and a read whose
- *   bytes are lent until its release.
+ *   bytes are lent until its release. frame and ask are both answered with frameDone.
  *
- * References on arena bytes: append lends the asker's (back with appended), range and frame and frameDone hand theirs
+ * References on arena bytes: append lends the asker's (back with appended), range, frame, ask and frameDone hand theirs
  * over, except a range of lent bytes, which stay the server's until release.
  */
 import type { PartitionLog } from '../../log/partition-log.ts';
@@ -44,12 +45,13 @@ export const peerMessage = {
   query: 7,
   frame: 8,
   release: 9,
-  changed: 10,
-  appended: 11,
-  answer: 12,
-  range: 13,
-  readEnd: 14,
-  frameDone: 15,
+  ask: 10,
+  changed: 11,
+  appended: 12,
+  answer: 13,
+  range: 14,
+  readEnd: 15,
+  frameDone: 16,
 } as const;
 
 /** First kind that answers; those below ask. */
@@ -74,6 +76,11 @@ export const rangesPerRead = 512 * rangesPerSlot;
 
 /** `what` of a query beyond offsetQuery: only the state that every answer carries. */
 export const stateQuery = 255;
+
+/** Arena bytes that carry so many of a message: a reference needs one. */
+export function heldBytes(length: number): number {
+  return Math.max(1, length);
+}
 
 const two32 = 2 ** 32;
 

@@ -23,6 +23,7 @@ import { readParcel } from './frame-parcel.ts';
 import { crowdedSlots, type Outbox } from './outbox.ts';
 import type { PeerHost } from './peer-host.ts';
 import {
+  heldBytes,
   numberAt,
   peerFlag,
   peerMessage,
@@ -126,6 +127,9 @@ export class PeerServer implements AppendWaiter, ReadSink {
         return;
       case peerMessage.frame:
         this.frame(subject, unsignedAt(words, at + 2), unsignedAt(words, at + 3));
+        return;
+      case peerMessage.ask:
+        this.question(subject, words[at + 4]!, unsignedAt(words, at + 2), unsignedAt(words, at + 3));
         return;
       case peerMessage.release: {
         const records = this.lent.get(subject);
@@ -316,8 +320,14 @@ export class PeerServer implements AppendWaiter, ReadSink {
     this.host.dispatcher.serveForwarded(context, frame, (answer) => this.frameDone(cookie, answer));
   }
 
+  private question(cookie: number, service: number, position: number, length: number): void {
+    const bytes = Buffer.from(this.arena.buffer.subarray(position, position + length));
+    this.arena.releaseRange(position, heldBytes(length));
+    this.host.services.serve(service, bytes, (answer) => this.frameDone(cookie, answer));
+  }
+
   private frameDone(cookie: number, answer: Buffer | null): void {
-    const position = answer === null ? -1 : this.host.pool.slab.allocate(answer.length);
+    const position = answer === null ? -1 : this.host.pool.slab.allocate(heldBytes(answer.length));
     const at = this.out.slot();
     const { words } = this.out;
     words[at] = peerMessage.frameDone | (position < 0 ? 0 : peerFlag.answered);

@@ -1,6 +1,6 @@
 /**
  * A shard's doors to the other shards of its broker, over a link to each (peer-messages.ts): partitions that they own
- * (RemotePartition) and requests of groups, all of which shard 0 coordinates (shard/placement.ts).
+ * (RemotePartition), requests that they coordinate, and questions to their services.
  *
  *   this shard                          link                          shard k
  *   RemotePartition ─► PeerClient ──► Outbox ─── ring ───► PeerServer ─► PartitionLog, Dispatcher
@@ -13,7 +13,7 @@ import type { PartitionHandle } from '../../log/partition-handle.ts';
 import type { TopicImage } from '../../metadata/metadata-store.ts';
 import type { Arena } from '../../ports/arena.ts';
 import { MillraceError } from '../../ports/errors.ts';
-import type { GroupRouter } from '../../requests/dispatcher.ts';
+import type { CallerContext } from '../../requests/support/handler.ts';
 import type { LinkEnd, LinkPump } from '../../threads/link.ts';
 import type { ShardPeers } from '../shard.ts';
 import { Outbox } from './outbox.ts';
@@ -24,9 +24,6 @@ import { PeerServer } from './peer-server.ts';
 
 export { peerSlots, peerSlotWords } from './peer-messages.ts';
 
-/** The shard that leads every partition of `__consumer_offsets`. */
-const coordinatorShard = 0;
-
 interface Peer {
   readonly out: Outbox;
   readonly client: PeerClient;
@@ -34,7 +31,7 @@ interface Peer {
 }
 
 export class LinkPeers implements ShardPeers {
-  readonly router: GroupRouter;
+  readonly self: number;
   private readonly links: readonly (LinkEnd | null)[];
   private readonly pump: LinkPump;
   private readonly arena: Arena;
@@ -48,11 +45,27 @@ export class LinkPeers implements ShardPeers {
     this.pump = pump;
     this.arena = arena;
     this.peers = links.map(() => null);
-    this.router = {
-      ownerOf: () => (index === coordinatorShard ? null : coordinatorShard),
-      forward: (owner, context, buffer, position, length, done) =>
-        this.peer(owner).client.forward(context, buffer, position, length, done),
-    };
+    this.self = index;
+  }
+
+  get count(): number {
+    return this.links.length;
+  }
+
+  forward(
+    owner: number,
+    context: CallerContext,
+    buffer: Buffer,
+    position: number,
+    length: number,
+    done: (answer: Buffer | null) => void,
+  ): void {
+    this.peer(owner).client.forward(context, buffer, position, length, done);
+  }
+
+  ask(owner: number, service: number, bytes: Buffer, done: (answer: Buffer | null) => void): void {
+    if (owner === this.self) this.host!.services.serve(service, Buffer.from(bytes), done);
+    else this.peer(owner).client.ask(service, bytes, done);
   }
 
   attach(host: PeerHost): void {

@@ -6,8 +6,8 @@ import { OffsetFetchCodec } from '../../../src/protocol/generated/offset-fetch.t
 import { offsetCommitHandler } from '../../../src/requests/offset-commit.ts';
 import { offsetDeleteHandler } from '../../../src/requests/offset-delete.ts';
 import { offsetFetchHandler } from '../../../src/requests/offset-fetch.ts';
-import { fakeServices, send, topicIds } from '../coordinator/group/fake-services.ts';
-import { group, rig } from '../coordinator/group/fixtures.ts';
+import { fakeServices, send } from '../coordinator/group/fake-services.ts';
+import { group, rig, topicIds } from '../coordinator/group/fixtures.ts';
 
 const nowhereId = 'AAAAAAAAAAAAAAAAAAAACQ';
 

@@ -4,12 +4,7 @@ import type { ApiCodec } from '../../../../src/protocol/codec.ts';
 import { Reader } from '../../../../src/protocol/reader.ts';
 import { Writer } from '../../../../src/protocol/writer.ts';
 import type { RequestContext, RequestHandler } from '../../../../src/requests/support/handler.ts';
-import { Answer, type Rig } from './fixtures.ts';
-
-export const topicIds: Readonly<Record<string, string>> = {
-  t: 'AAAAAAAAAAAAAAAAAAAAAQ',
-  u: 'AAAAAAAAAAAAAAAAAAAAAg',
-};
+import { Answer, type Rig, topicIds } from './fixtures.ts';
 
 export const here: CoordinatorPlace = { errorCode: 0, nodeId: 1, host: 'broker', port: 9092 };
 
@@ -19,8 +14,7 @@ export function fakeServices(on: Rig, place: CoordinatorPlace = here): GroupServ
       idOf: (name) => topicIds[name] ?? null,
       nameOf: (id) => Object.keys(topicIds).find((name) => topicIds[name] === id) ?? null,
     },
-    coordinatorFor: () => on.shard,
-    coordinators: () => [on.shard],
+    coordinator: on.shard,
     findCoordinator: (_kind, _key, _listener, done) => done(place),
   };
 }

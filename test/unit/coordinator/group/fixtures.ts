@@ -13,84 +13,21 @@ import type {
   SyncQuery,
 } from '../../../../src/coordinator/group/group-api.ts';
 import { GroupCoordinatorShard } from '../../../../src/coordinator/group/group-coordinator.ts';
+import type { TopicNames } from '../../../../src/coordinator/group/group-services.ts';
 import {
   defaultGroupSettings,
   type GroupSettings,
 } from '../../../../src/coordinator/group/group-settings.ts';
-import type { OffsetsLog, OffsetsRecord } from '../../../../src/coordinator/group/offsets-log.ts';
 import { silentLogger } from '../../../../src/ports/logger.ts';
+import { MemoryCoordinatorLog } from '../../../support/coordinator-log.ts';
 import { SeededRandom } from '../../../support/seeded-random.ts';
 import { VirtualClock } from '../../../support/virtual-clock.ts';
 
-interface HeldAppend {
-  readonly partition: number;
-  readonly records: readonly OffsetsRecord[];
-  readonly callback: (error: Error | null, baseOffset: number) => void;
-}
-
-/** Appends wait in `held` while `hold` is set; else they are durable in a later turn of the clock. */
-export class MemoryOffsetsLog implements OffsetsLog {
-  hold = false;
-  loadError: Error | null = null;
-  loads = 0;
-  trims = 0;
-  readonly held: HeldAppend[] = [];
-  readonly durable = new Map<number, OffsetsRecord[]>();
-  /** Log starts that are not 0. */
-  readonly starts = new Map<number, number>();
-  readonly #clock: VirtualClock;
-
-  constructor(clock: VirtualClock) {
-    this.#clock = clock;
-  }
-
-  append(
-    partition: number,
-    records: readonly OffsetsRecord[],
-    callback: (error: Error | null, baseOffset: number) => void,
-  ): void {
-    this.held.push({ partition, records, callback });
-    if (!this.hold) this.#clock.soon(() => this.release(1));
-  }
-
-  /** Makes the oldest waiting appends durable. */
-  release(count = Number.POSITIVE_INFINITY): void {
-    for (let i = 0; i < count && this.held.length > 0; i++) {
-      const { partition, records, callback } = this.held.shift()!;
-      const log = this.durable.get(partition) ?? [];
-      this.durable.set(partition, log);
-      const baseOffset = log.length;
-      log.push(...records);
-      callback(null, baseOffset);
-    }
-  }
-
-  trim(partition: number, offset: number): void {
-    assert.ok(offset >= (this.starts.get(partition) ?? 0) && offset <= this.durable.get(partition)!.length);
-    this.starts.set(partition, offset);
-    this.trims++;
-  }
-
-  /** Fails the oldest waiting append, written all the same or not. */
-  fail(written: boolean): void {
-    const { partition, records, callback } = this.held.shift()!;
-    if (written) this.durable.set(partition, [...(this.durable.get(partition) ?? []), ...records]);
-    callback(new Error('the log is gone'), -1);
-  }
-
-  async load(
-    partition: number,
-    onRecord: (key: Buffer, value: Buffer | null, offset: number) => void,
-  ): Promise<void> {
-    this.loads++;
-    if (this.loadError !== null) throw this.loadError;
-    const start = this.starts.get(partition) ?? 0;
-    for (const [offset, { key, value }] of (this.durable.get(partition) ?? []).entries()) {
-      if (offset < start) continue;
-      onRecord(key, value, offset);
-    }
-  }
-}
+/** Topics that are there for good under these ids; every other name is one of them, too. */
+export const topicIds: Readonly<Record<string, string>> = {
+  t: 'AAAAAAAAAAAAAAAAAAAAAQ',
+  u: 'AAAAAAAAAAAAAAAAAAAAAg',
+};
 
 /** The answer of one call, and the proof that it came once. */
 export class Answer<T> {
@@ -112,9 +49,11 @@ export class Answer<T> {
 
 export interface Rig {
   readonly clock: VirtualClock;
-  readonly log: MemoryOffsetsLog;
+  readonly log: MemoryCoordinatorLog;
   readonly shard: GroupCoordinatorShard;
   readonly settings: GroupSettings;
+  /** Ids by name; a test deletes a topic by changing them and telling the shard. */
+  readonly topics: Map<string, string>;
   join(query?: Partial<JoinQuery>): Answer<JoinAnswer>;
   sync(query: Partial<SyncQuery>): Answer<SyncAnswer>;
   heartbeat(memberId: string, generation: number, instanceId?: string | null): number;
@@ -149,34 +88,41 @@ export function subscription(...topics: string[]): Buffer {
   return Buffer.concat([head, ...names, Buffer.from([255, 255, 255, 255])]);
 }
 
+export function topicNames(topics: ReadonlyMap<string, string>): TopicNames {
+  return {
+    idOf: (name) => topics.get(name) ?? (name.startsWith('gone') ? null : topicIds.t!),
+    nameOf: (topicId) => [...topics].find(([, id]) => id === topicId)?.[0] ?? null,
+  };
+}
+
 export async function rig(
-  overrides: Partial<GroupSettings> = {},
+  overrides: Partial<GroupSettings> & { readonly offsetsPartitions?: number } = {},
   seed = 1,
-  earlier?: MemoryOffsetsLog,
+  earlier?: MemoryCoordinatorLog,
 ): Promise<Rig> {
   const clock = new VirtualClock();
-  const log = new MemoryOffsetsLog(clock);
+  const log = new MemoryCoordinatorLog(clock);
   for (const [partition, records] of earlier?.durable ?? []) log.durable.set(partition, [...records]);
   for (const [partition, start] of earlier?.starts ?? []) log.starts.set(partition, start);
-  const settings: GroupSettings = {
-    ...defaultGroupSettings,
-    offsetsPartitions: 4,
-    initialRebalanceDelayMs: 0,
-    ...overrides,
-  };
+  const { offsetsPartitions = 4, ...changed } = overrides;
+  const settings: GroupSettings = { ...defaultGroupSettings, initialRebalanceDelayMs: 0, ...changed };
+  const topics = new Map(Object.entries(topicIds));
   const shard = new GroupCoordinatorShard({
     clock,
     random: new SeededRandom(seed),
     logger: silentLogger,
     settings,
     log,
+    topics: topicNames(topics),
+    partitions: () => offsetsPartitions,
   });
-  for (let partition = 0; partition < settings.offsetsPartitions; partition++) await shard.load(partition);
+  for (let partition = 0; partition < offsetsPartitions; partition++) await shard.load(partition);
   return {
     clock,
     log,
     shard,
     settings,
+    topics,
     join(query = {}) {
       const answer = new Answer<JoinAnswer>();
       shard.join(

@@ -11,7 +11,7 @@ import {
 import { silentLogger } from '../../../../src/ports/logger.ts';
 import { ErrorCode } from '../../../../src/protocol/generated/errors.ts';
 import { SeededRandom } from '../../../support/seeded-random.ts';
-import { Answer, group, offsetOf, type Rig, rig, stableGroup } from './fixtures.ts';
+import { Answer, group, offsetOf, type Rig, rig, stableGroup, topicNames } from './fixtures.ts';
 
 const minute = 60_000;
 const partitionOf = (on: Rig) => on.shard.partitionOf(group);
@@ -60,6 +60,8 @@ describe('load and unload', () => {
       logger: silentLogger,
       settings,
       log,
+      topics: topicNames(before.topics),
+      partitions: () => 4,
     });
     const codes: number[] = [];
     const beat = () =>

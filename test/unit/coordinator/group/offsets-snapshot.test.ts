@@ -153,16 +153,35 @@ describe('snapshots of the offsets log', () => {
     assert.equal(lengthOf(on), 3);
   });
 
-  it('leave a log alone that holds records of other kinds', async () => {
+  const foreign = (name: string): Buffer => Buffer.from(`0063${Buffer.from(name).toString('hex')}`, 'hex');
+
+  it('carry records of unknown kinds along, newest value and without deleted ones', async () => {
     const before = await rig({ offsetsPartitions: 1 });
     await commits(before, 3, 100);
-    const foreign = Buffer.from('00030001670000', 'hex');
-    assert.equal(readKey(foreign).kind, 'other');
-    before.log.durable.get(0)!.unshift({ key: foreign, value: Buffer.from('x') });
+    assert.equal(readKey(foreign('a')).kind, 'other');
+    before.log.durable
+      .get(0)!
+      .unshift(
+        { key: foreign('a'), value: Buffer.from('old') },
+        { key: foreign('b'), value: Buffer.from('x') },
+        { key: foreign('a'), value: Buffer.from('new') },
+        { key: foreign('b'), value: null },
+      );
+    const on = await rig(small, 2, before.log);
+    await commits(on, 3, 100);
+    assert.ok(on.log.trims > 1 && lengthOf(on) < 150);
+    const left = on.log.durable.get(0)!.slice(on.log.starts.get(0)!);
+    const kept = left.filter((entry) => 'key' in entry && readKey(entry.key).kind === 'other');
+    assert.deepEqual(kept, [{ key: foreign('a'), value: Buffer.from('new') }]);
+  });
+
+  it('leave a log alone that holds too much of unknown kinds', async () => {
+    const before = await rig({ offsetsPartitions: 1 });
+    await commits(before, 3, 100);
+    before.log.durable.get(0)!.unshift({ key: foreign('large'), value: Buffer.alloc(300_000) });
     const on = await rig(small, 2, before.log);
     await commits(on, 3, 100);
     assert.equal(on.log.trims, 0);
-    assert.deepEqual(on.log.durable.get(0)![0]!.key, foreign);
   });
 
   it('that fail change nothing: the partition is loaded again, and the next one succeeds', async () => {

@@ -79,6 +79,7 @@ function pair(options: { slots?: number; walBytes?: number } = {}) {
       logs: { get: (id, partition) => (index === 1 ? logs.get(id, partition) : undefined) },
       pool: { slab: new Slab(arena, () => false) },
       dispatcher: { serveForwarded: (_context, _frame, done) => done(null) },
+      services: { serve: (_service, _bytes, answer) => answer(null) },
     };
     peers.attach(host);
     return { pump, peers };

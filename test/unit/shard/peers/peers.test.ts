@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { DeleteGroupsCodec } from '../../../../src/protocol/generated/delete-groups.ts';
 import { DeleteRecordsCodec } from '../../../../src/protocol/generated/delete-records.ts';
 import { DescribeGroupsCodec } from '../../../../src/protocol/generated/describe-groups.ts';
 import { HeartbeatCodec } from '../../../../src/protocol/generated/heartbeat.ts';
 import { JoinGroupCodec } from '../../../../src/protocol/generated/join-group.ts';
+import { LeaveGroupCodec } from '../../../../src/protocol/generated/leave-group.ts';
 import { ListGroupsCodec } from '../../../../src/protocol/generated/list-groups.ts';
 import { ListOffsetsCodec } from '../../../../src/protocol/generated/list-offsets.ts';
 import { OffsetCommitCodec } from '../../../../src/protocol/generated/offset-commit.ts';
+import { OffsetDeleteCodec } from '../../../../src/protocol/generated/offset-delete.ts';
 import { OffsetFetchCodec } from '../../../../src/protocol/generated/offset-fetch.ts';
 import { OffsetForLeaderEpochCodec } from '../../../../src/protocol/generated/offset-for-leader-epoch.ts';
 import { SyncGroupCodec } from '../../../../src/protocol/generated/sync-group.ts';
@@ -204,21 +207,165 @@ test('groups are served over every shard alike, also when no single group is ask
   await group.expectAllMemoryBack(clients);
 });
 
-test('a forwarded request that finds no memory costs its connection, and nothing else', async () => {
+/** Groups that the shards coordinate, `each` of them per shard. */
+function groupsOf(group: ShardGroup, each: number): string[][] {
+  const owned: string[][] = group.nodes.map(() => []);
+  for (let i = 0; owned.some((ids) => ids.length < each); i++) {
+    const id = `group ${i}`;
+    const ids = owned[group.nodes[0]!.shard.coordinators.ownerOf('__consumer_offsets', id)]!;
+    if (ids.length < each) ids.push(id);
+  }
+  return owned;
+}
+
+test('requests of groups that find no memory on their way are refused, and their connections go on', async () => {
   const group = new ShardGroup();
+  await group.settle();
+  const [away] = groupsOf(group, 1).map(([id]) => id!);
   const client = group.client(1);
   const taken: number[] = [];
   for (let segment = group.arena.acquire(); segment >= 0; segment = group.arena.acquire())
     taken.push(segment);
-  client.send(ListGroupsCodec, 4, { statesFilter: [] });
+  const groupId = away!;
+  const member = { groupId, generationId: 1, memberId: 'm' };
+  const partitions = [{ partitionIndex: 0, committedOffset: 1, committedMetadata: null }];
+  const asked = [
+    client.send(ListGroupsCodec, 4, { statesFilter: [] }),
+    client.send(HeartbeatCodec, 4, member),
+    client.send(SyncGroupCodec, 5, {
+      ...member,
+      protocolType: 'consumer',
+      protocolName: 'r',
+      assignments: [],
+    }),
+    client.send(JoinGroupCodec, 7, {
+      groupId,
+      sessionTimeoutMs: 10_000,
+      rebalanceTimeoutMs: 10_000,
+      protocolType: 'consumer',
+      protocols: [],
+      memberId: 'm',
+      groupInstanceId: null,
+    }),
+    client.send(LeaveGroupCodec, 4, { groupId, members: [{ memberId: 'm', groupInstanceId: null }] }),
+    client.send(OffsetDeleteCodec, 0, { groupId, topics: [] }),
+    client.send(OffsetFetchCodec, 7, { groupId, topics: null, requireStable: false }),
+  ];
+  const described = client.send(DescribeGroupsCodec, 5, { groups: [groupId] });
+  const deleted = client.send(DeleteGroupsCodec, 2, { groupsNames: [groupId] });
+  const fetched = client.send(OffsetFetchCodec, 8, {
+    groups: [{ groupId, topics: null }],
+    requireStable: false,
+  });
+  const committed = client.send(OffsetCommitCodec, 8, {
+    ...member,
+    generationIdOrMemberEpoch: 1,
+    topics: [{ name: topicName, partitions }],
+  });
   await group.settle();
-  assert.equal(client.closed, true);
+  const notAvailable = 15;
+  for (const each of asked) assert.equal(answerOf(each).errorCode, notAvailable);
+  assert.equal(answerOf(described).groups[0]!.errorCode, notAvailable);
+  assert.equal(answerOf(deleted).results[0]!.errorCode, notAvailable);
+  assert.equal(answerOf(fetched).groups[0]!.errorCode, notAvailable);
+  assert.equal(answerOf(committed).topics[0]!.partitions[0]!.errorCode, notAvailable);
+  assert.equal(client.closed, false);
   for (const segment of taken) group.arena.release(segment);
-  const other = group.client(1);
-  const listed = other.send(ListGroupsCodec, 4, { statesFilter: [] });
+  const listed = client.send(ListGroupsCodec, 4, { statesFilter: [] });
   await group.settle();
   assert.equal(answerOf(listed).errorCode, 0);
-  await group.expectAllMemoryBack([other]);
+  await group.expectAllMemoryBack([client]);
+});
+
+test('a request over groups of several shards is answered as one, in the order of the request', async () => {
+  const group = new ShardGroup({ shards: 3 });
+  await group.settle();
+  const owned = groupsOf(group, 2);
+  const ids = [0, 1].flatMap((i) => owned.map((each) => each[i]!));
+  const client = group.client(1);
+  const commit = (groupId: string, offset: number) =>
+    client.send(OffsetCommitCodec, 7, {
+      groupId,
+      generationIdOrMemberEpoch: -1,
+      memberId: '',
+      topics: [
+        {
+          name: topicName,
+          partitions: [{ partitionIndex: 0, committedOffset: offset, committedMetadata: '' }],
+        },
+      ],
+    });
+  const commits = ids.map((id, i) => commit(id, i));
+  await group.settle();
+  for (const each of commits) assert.equal(answerOf(each).topics[0]!.partitions[0]!.errorCode, 0);
+  const names = [...ids, 'nobody', ids[0]!];
+  const fetched = client.send(OffsetFetchCodec, 8, {
+    groups: ids.map((groupId) => ({ groupId, topics: null })),
+    requireStable: false,
+  });
+  const described = client.send(DescribeGroupsCodec, 5, { groups: names });
+  const listed = client.send(ListGroupsCodec, 4, { statesFilter: [] });
+  await group.settle();
+  assert.deepEqual(
+    answerOf(fetched).groups.map((each) => [each.groupId, each.topics[0]!.partitions[0]!.committedOffset]),
+    ids.map((id, i) => [id, i]),
+  );
+  assert.deepEqual(
+    answerOf(described).groups.map(({ groupId, groupState }) => [groupId, groupState]),
+    names.map((id) => [id, id === 'nobody' ? 'Dead' : 'Empty']),
+  );
+  assert.deepEqual(
+    answerOf(listed)
+      .groups.map(({ groupId }) => groupId)
+      .sort(),
+    [...ids].sort(),
+  );
+  // Only what the shards say of themselves: each leads the groups that the places say.
+  for (const [shard, node] of group.nodes.entries()) {
+    node.shard.coordinators.groups.list((code, groups) => {
+      assert.equal(code, 0);
+      assert.deepEqual(groups.map(({ groupId }) => groupId).sort(), [...owned[shard]!].sort());
+    });
+  }
+  const deleted = client.send(DeleteGroupsCodec, 2, { groupsNames: [...names] });
+  await group.settle();
+  assert.deepEqual(
+    answerOf(deleted).results.map(({ groupId, errorCode }) => [groupId, errorCode]),
+    [...ids, 'nobody'].map((id) => [id, id === 'nobody' ? 69 : 0]),
+  );
+  await group.expectAllMemoryBack([client]);
+});
+
+test('a shard asks the services of another, and of its own', async () => {
+  const group = new ShardGroup();
+  await group.settle();
+  for (const [index, { shard }] of group.nodes.entries()) {
+    shard.services.register(7, (bytes, answer) => {
+      group.clock.after(10, () => answer(Buffer.concat([Buffer.from(`${index} `), bytes])));
+    });
+  }
+  const answers: (string | null)[] = [];
+  const take = (answer: Buffer | null) => answers.push(answer === null ? null : answer.toString());
+  const { peers } = group.nodes[1]!;
+  peers.ask(0, 7, Buffer.from('what'), take);
+  peers.ask(1, 7, Buffer.from('and you'), take);
+  peers.ask(0, 7, Buffer.alloc(0), take);
+  peers.ask(0, 8, Buffer.from('nobody'), take);
+  await group.settle();
+  assert.deepEqual(answers, [null]);
+  await group.clock.advanceAsync(10);
+  assert.deepEqual(answers.slice(1).sort(), ['0 ', '0 what', '1 and you']);
+  // Without memory there is no answer, and nothing is left open.
+  const taken: number[] = [];
+  for (let segment = group.arena.acquire(); segment >= 0; segment = group.arena.acquire())
+    taken.push(segment);
+  for (const { shard } of group.nodes) shard.pool.slab.close();
+  for (let segment = group.arena.acquire(); segment >= 0; segment = group.arena.acquire())
+    taken.push(segment);
+  peers.ask(0, 7, Buffer.from('what'), take);
+  assert.equal(answers[4], null);
+  for (const segment of taken) group.arena.release(segment);
+  await group.expectAllMemoryBack([]);
 });
 
 test('a peer that stands still with a ring of four slots: everything waits in order and is answered', async () => {

@@ -5,6 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import { defaultGroupSettings } from '../../../../src/coordinator/group/group-settings.ts';
+import { offsetsPlacement } from '../../../../src/coordinator/group/offsets-placement.ts';
 import { ImageBuilder } from '../../../../src/metadata/image-builder.ts';
 import { encodeImage } from '../../../../src/metadata/image-codec.ts';
 import type { MetadataChange } from '../../../../src/metadata/metadata-store.ts';
@@ -217,7 +218,8 @@ export class ShardGroup {
             idleTimeoutMs: 600_000,
           },
           connectionsMax: 1000,
-          group: { ...defaultGroupSettings, offsetsPartitions: groupPartitions },
+          group: defaultGroupSettings,
+          coordinatorPartitions: { group: groupPartitions, transaction: 2, share: 2 },
           endpoints: { PLAINTEXT: { host: 'here', port: 9092 } },
         },
         handlers: { autoCreateTopics: false, defaultPartitions: 1, deleteTopics: true, storeUrl: 'memory:' },
@@ -248,7 +250,8 @@ export class ShardGroup {
       { name: '__consumer_offsets', id: offsetsId, partitions: groupPartitions, internal: true },
     ];
     for (const { name, id, partitions, internal } of topics) {
-      changes.push({ type: 'topic', name, topicId: id, partitions, configs: {}, internal });
+      const configs = internal ? offsetsPlacement.config : {};
+      changes.push({ type: 'topic', name, topicId: id, partitions, configs, internal });
       for (let partition = 0; partition < partitions; partition++) changes.push(opened(id, partition));
     }
     return changes;
@@ -259,7 +262,7 @@ export class ShardGroup {
   }
 
   ownerOf(partition: number): number {
-    return ownerShard(topicName, topicId, partition, this.nodes.length);
+    return ownerShard(topicId, partition, this.nodes.length);
   }
 
   /** A partition that the shard owns. */

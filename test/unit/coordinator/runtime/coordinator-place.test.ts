@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { coordinatorPartition, javaHashCode } from '../../../../src/coordinator/group/offsets-partition.ts';
+import { coordinatorPartition, javaHashCode } from '../../../../src/coordinator/runtime/coordinator-place.ts';
 
 describe('partition of a group', () => {
   it('hashes as Java does, over UTF-16 code units', () => {
@@ -15,11 +15,13 @@ describe('partition of a group', () => {
     assert.equal(javaHashCode('😀'), 0xd83d * 31 + 0xde00);
   });
 
-  it('masks the sign instead of taking the absolute value', () => {
+  it('takes the absolute value, which for the smallest number is 0', () => {
     assert.equal(coordinatorPartition('polygenelubricants', 50), 0);
     assert.equal(coordinatorPartition('hello', 50), 22);
-    const negative = 'consumer-group-negative';
-    const hash = javaHashCode(negative);
-    assert.equal(coordinatorPartition(negative, 50), (hash < 0 ? hash + 2 ** 31 : hash) % 50);
+    // Negative hashes: masking the sign, as was done up to 0.1, would say 36, 8 and 17.
+    assert.equal(javaHashCode('my-group'), -1_906_497_762);
+    assert.equal(coordinatorPartition('my-group', 50), 12);
+    assert.equal(coordinatorPartition('group1', 50), 40);
+    assert.equal(coordinatorPartition('orders', 50), 31);
   });
 });

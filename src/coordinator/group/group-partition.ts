@@ -1,0 +1,368 @@
+/**
+ * What the records of one `__consumer_offsets` partition amount to: its classic groups, their members and offsets. The
+ * runtime (coordinator/runtime) loads, appends and unloads; other kinds of groups of the same partition join here, by the
+ * type of their records. Shard thread.
+ *
+ *     groups     what members see: rebalances run ahead of the log, answers that hand out a generation's parts do not
+ *     offsets    what fetches see: durable only
+ *
+ * Offsets belong to a topic by its id: those of a topic that is gone are hidden at once and get tombstones, when the topic
+ * is deleted, after a load, and again with every expiry until the log has taken them.
+ */
+import type { Clock } from '../../ports/clock.ts';
+import type { Logger } from '../../ports/logger.ts';
+import type { Random } from '../../ports/random.ts';
+import { ErrorCode } from '../../protocol/generated/errors.ts';
+import type { CoordinatorRecord, EndMarker, TransactionalProducer } from '../runtime/coordinator-log.ts';
+import { coordinatorPartition } from '../runtime/coordinator-place.ts';
+import {
+  type AppendOutcome,
+  type CoordinatorState,
+  type PartitionContext,
+  type Replayed,
+  replayed,
+} from '../runtime/coordinator-state.ts';
+import { Group } from './group.ts';
+import type { OffsetEntry } from './group-offsets.ts';
+import {
+  type GroupRecordKey,
+  groupKey,
+  groupValue,
+  offsetKey,
+  offsetValue,
+  readKey,
+  readOffsetValue,
+  restoreGroup,
+  storedGroup,
+} from './group-records.ts';
+import type { TopicNames } from './group-services.ts';
+import type { GroupSettings } from './group-settings.ts';
+import { groupStates } from './group-state.ts';
+import { Membership } from './membership.ts';
+import type { GroupHost } from './rebalance.ts';
+import { TransactionalOffsets } from './transactional-offsets.ts';
+
+export interface GroupPartitionPorts {
+  readonly settings: GroupSettings;
+  readonly topics: TopicNames;
+  /** Partitions of `__consumer_offsets`. */
+  readonly partitions: () => number;
+}
+
+interface OffsetName {
+  readonly topic: string;
+  readonly partition: number;
+}
+
+/** Bytes of a tombstone's record around its key, rounded up. */
+const tombstoneOverheadBytes = 16;
+
+export class GroupPartition implements CoordinatorState, GroupHost {
+  readonly context: PartitionContext;
+  readonly settings: GroupSettings;
+  readonly groups = new Map<string, Group>();
+  readonly membership: Membership;
+  readonly transactions = new TransactionalOffsets();
+  readonly #topics: TopicNames;
+  readonly #partitions: () => number;
+  /** Newest value of each group's record while the partition is loading. */
+  readonly #groupValues = new Map<string, Buffer>();
+
+  constructor(context: PartitionContext, ports: GroupPartitionPorts) {
+    this.context = context;
+    this.settings = ports.settings;
+    this.#topics = ports.topics;
+    this.#partitions = ports.partitions;
+    this.membership = new Membership(this);
+  }
+
+  get clock(): Clock {
+    return this.context.clock;
+  }
+
+  get random(): Random {
+    return this.context.random;
+  }
+
+  get logger(): Logger {
+    return this.context.logger;
+  }
+
+  /** The group, made if there is room; null at the limit. */
+  groupFor(id: string): Group | null {
+    const known = this.groups.get(id);
+    if (known !== undefined) return known;
+    if (this.groups.size >= this.settings.groupsPerPartitionMax) {
+      this.logger.warn('a group is refused: too many groups in one partition', {
+        group: id,
+        partition: this.context.partition,
+        max: this.settings.groupsPerPartitionMax,
+      });
+      return null;
+    }
+    return this.#groupOf(id);
+  }
+
+  #groupOf(id: string): Group {
+    let group = this.groups.get(id);
+    if (group === undefined) {
+      group = new Group(id, this.clock.now());
+      this.groups.set(id, group);
+    }
+    return group;
+  }
+
+  dropIfVoid(group: Group): void {
+    if (!this.context.closed && group.isVoid() && this.groups.get(group.id) === group)
+      this.groups.delete(group.id);
+  }
+
+  /** Room for another client's records; the coordinator's own are bounded by its groups and always go. */
+  hasRoom(): boolean {
+    return this.context.hasRoom();
+  }
+
+  // ── Records ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  replay(
+    key: Buffer,
+    value: Buffer | null,
+    _offset: number,
+    producer: TransactionalProducer | null,
+  ): Replayed {
+    const read = readKey(key);
+    if (read.kind === 'other') return replayed.foreign;
+    if (coordinatorPartition(read.group, this.#partitions()) !== this.context.partition)
+      return replayed.misplaced;
+    if (read.kind === 'offset') this.#replayOffset(read, value, producer);
+    else if (value === null) this.#groupValues.delete(read.group);
+    else {
+      storedGroup(value);
+      this.#groupValues.set(read.group, Buffer.from(value));
+    }
+    return replayed.applied;
+  }
+
+  #replayOffset(
+    { group, topic, partition, legacy }: GroupRecordKey & { kind: 'offset' },
+    value: Buffer | null,
+    producer: TransactionalProducer | null,
+  ): void {
+    const entry = value === null ? null : readOffsetValue(value, legacy, topic, partition);
+    if (producer !== null) this.transactions.put(producer.producerId, group, topic, partition, entry);
+    else if (entry === null) this.groups.get(group)?.offsets.delete(topic, partition);
+    else this.#groupOf(group).offsets.put(entry);
+  }
+
+  endTransaction({ producerId, committed }: EndMarker): void {
+    for (const { group, topic, partition, entry } of this.transactions.take(producerId)) {
+      if (!committed) continue;
+      if (entry === null) this.groups.get(group)?.offsets.delete(topic, partition);
+      else this.#groupOf(group).offsets.put(entry);
+    }
+  }
+
+  *liveRecords(): Generator<CoordinatorRecord, void, undefined> {
+    for (const group of this.groups.values()) {
+      // Tombstones of several batches count when the last of them is durable: until then they are only pending here.
+      if (group.state === groupStates.dead) continue;
+      if (group.storedValue !== null) yield { key: groupKey(group.id), value: group.storedValue };
+      for (const entry of group.offsets.entries()) {
+        if (group.offsets.isPending(entry.topic, entry.partition)) continue;
+        yield { key: offsetKey(group.id, entry.topic, entry.partition), value: offsetValue(entry) };
+      }
+    }
+  }
+
+  /** A new owner cannot know how long a member has been silent: each gets a full session time-out. */
+  started(): void {
+    for (const [id, value] of this.#groupValues) restoreGroup(this.#groupOf(id), value);
+    this.#groupValues.clear();
+    const { rebalance } = this.membership;
+    for (const group of [...this.groups.values()]) {
+      this.dropIfVoid(group);
+      for (const member of [...group.members.values()]) rebalance.watch(group, member);
+      if (group.members.size > this.settings.groupSizeMax) rebalance.prepare(group, 'group is over its size');
+    }
+    this.#buryGone();
+  }
+
+  /** Ends all groups: parked calls are answered NOT_COORDINATOR. */
+  close(): void {
+    for (const group of this.groups.values()) {
+      this.membership.rebalance.abandon(group, ErrorCode.NOT_COORDINATOR);
+    }
+    this.groups.clear();
+  }
+
+  /** 0, or why the log did not take the group's record: then nothing has changed. */
+  store(
+    group: Group,
+    assignments: ReadonlyMap<string, Buffer> | null,
+    durable: () => void,
+    lost: () => void,
+  ): number {
+    const value = groupValue(group, assignments);
+    const refused = this.context.append([{ key: groupKey(group.id), value }], {
+      durable: () => {
+        group.pendingStores--;
+        group.storedValue = value;
+        durable();
+      },
+      lost,
+    });
+    group.storeDue = refused !== ErrorCode.NONE;
+    if (refused === ErrorCode.NONE) group.pendingStores++;
+    return refused;
+  }
+
+  // ── Deletion ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Tombstones for a group and its offsets; Dead until they are durable, then gone. 0, or why the log refused. */
+  deleteGroup(group: Group, durable: () => void, lost: () => void): number {
+    const last: CoordinatorRecord[] = [];
+    if (group.storedValue !== null || group.pendingStores > 0) {
+      last.push({ key: groupKey(group.id), value: null });
+    }
+    const gone = () => {
+      this.groups.delete(group.id);
+      durable();
+    };
+    const offsets = [...group.offsets.keys()];
+    if (offsets.length > 0 || last.length > 0) {
+      const refused = this.#bury(group, offsets, last, { durable: gone, lost });
+      if (refused !== ErrorCode.NONE) return refused;
+    }
+    group.step(groupStates.dead, this.clock.now());
+    for (const timer of group.pendingIds.values()) timer.cancel();
+    group.pendingIds.clear();
+    if (offsets.length === 0 && last.length === 0) gone();
+    return ErrorCode.NONE;
+  }
+
+  /** Tombstones for offsets. 0, or why the log refused; what it took before goes all the same. */
+  deleteOffsets(group: Group, offsets: readonly OffsetName[], outcome: AppendOutcome): number {
+    return this.#bury(group, offsets, [], outcome);
+  }
+
+  /**
+   * Tombstones may be more than one batch takes; each batch deletes its own offsets, and the last one brings the answer.
+   */
+  #bury(
+    group: Group,
+    offsets: readonly OffsetName[],
+    last: readonly CoordinatorRecord[],
+    outcome: AppendOutcome,
+  ): number {
+    let next = 0;
+    do {
+      const records: CoordinatorRecord[] = [];
+      const named: OffsetName[] = [];
+      let bytes = 0;
+      while (next < offsets.length) {
+        const { topic, partition } = offsets[next]!;
+        const key = offsetKey(group.id, topic, partition);
+        if (records.length > 0 && bytes + key.length + tombstoneOverheadBytes > this.settings.recordsBytesMax)
+          break;
+        bytes += key.length + tombstoneOverheadBytes;
+        records.push({ key, value: null });
+        named.push({ topic, partition });
+        next++;
+      }
+      const isLast = next === offsets.length;
+      if (isLast) records.push(...last);
+      const refused = this.context.append(records, {
+        durable: (baseOffset) => {
+          for (const { topic, partition } of named) {
+            group.offsets.settlePending(topic, partition);
+            group.offsets.delete(topic, partition);
+          }
+          if (isLast) outcome.durable(baseOffset);
+        },
+        lost: () => {
+          if (isLast) outcome.lost();
+        },
+      });
+      if (refused !== ErrorCode.NONE) return refused;
+      for (const { topic, partition } of named) group.offsets.notePending(topic, partition);
+    } while (next < offsets.length);
+    return ErrorCode.NONE;
+  }
+
+  /** Whether the topic that the offset was committed for exists no more; of old records only its name is known. */
+  isGone({ topic, topicId }: Pick<OffsetEntry, 'topic' | 'topicId'>): boolean {
+    const current = this.#topics.idOf(topic);
+    return topicId === null ? current === null : current !== topicId;
+  }
+
+  topicDeleted(topicId: string, name: string): void {
+    for (const group of [...this.groups.values()]) {
+      if (group.state === groupStates.dead || !group.offsets.hasTopic(name)) continue;
+      // From here on a record without an id is known to be of this topic, however long its tombstone takes.
+      group.offsets.adopt(name, topicId);
+      const doomed = [...group.offsets.keys()].filter(({ topic, partition }) => {
+        if (topic !== name) return false;
+        const entry = group.offsets.get(topic, partition);
+        return entry === undefined || entry.topicId === topicId;
+      });
+      if (doomed.length > 0) this.#bury(group, doomed, [], ignored);
+    }
+  }
+
+  /** Offsets of topics that went while nobody was here to see it, or whose tombstones were refused. */
+  #buryGone(): void {
+    for (const group of [...this.groups.values()]) {
+      if (group.state === groupStates.dead) continue;
+      const doomed = [...group.offsets.entries()].filter(
+        (entry) => this.isGone(entry) && !group.offsets.isPending(entry.topic, entry.partition),
+      );
+      if (doomed.length > 0 && this.#bury(group, doomed, [], ignored) !== ErrorCode.NONE) return;
+    }
+  }
+
+  /** Offsets past their retention, groups that have nothing left, and what the log has refused so far. */
+  expire(): void {
+    this.#buryGone();
+    const now = this.clock.now();
+    for (const group of [...this.groups.values()]) {
+      if (group.state === groupStates.dead || !this.hasRoom()) continue;
+      const expired = [...group.offsets.entries()].filter(
+        (entry) =>
+          !group.offsets.isPending(entry.topic, entry.partition) &&
+          now >= expiryOf(group, entry, this.settings.offsetsRetentionMs),
+      );
+      let total = 0;
+      for (const _ of group.offsets.entries()) total++;
+      const idle =
+        group.state === groupStates.empty && group.pendingIds.size === 0 && !group.offsets.hasPending;
+      if (idle && expired.length === total) {
+        if (this.deleteGroup(group, ignore, ignore) === ErrorCode.NONE)
+          this.logger.info('group removed: nothing left in it', { group: group.id, offsets: total });
+        continue;
+      }
+      if (expired.length > 0) this.deleteOffsets(group, expired, ignored);
+      if (group.storeDue && group.state === groupStates.empty) this.store(group, null, ignore, ignore);
+    }
+  }
+}
+
+/**
+ * Wall-clock time at which an offset may go (KIP-211): of an empty group, counted from when it emptied; of a group that
+ * consumes, only what it does not subscribe to, from its commit; without the group protocol, from its commit.
+ */
+function expiryOf(
+  group: Group,
+  entry: { readonly topic: string; readonly commitTimestamp: number; readonly expireTimestamp: number },
+  retentionMs: number,
+): number {
+  let base: number;
+  if (group.protocolType === null) base = entry.commitTimestamp;
+  else if (group.state === groupStates.empty) base = Math.max(group.stateTimestamp, entry.commitTimestamp);
+  else if (group.state === groupStates.stable && !group.isSubscribed(entry.topic))
+    base = entry.commitTimestamp;
+  else return Number.POSITIVE_INFINITY;
+  return entry.expireTimestamp === -1 ? base + retentionMs : entry.expireTimestamp;
+}
+
+function ignore(): void {}
+const ignored: AppendOutcome = { durable: ignore, lost: ignore };

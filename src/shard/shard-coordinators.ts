@@ -1,0 +1,169 @@
+/**
+ * The coordinators of one shard: which there are, over which internal topic each runs, and when their partitions are
+ * loaded and unloaded. A coordinator runs where its partition is owned. Shard thread.
+ *
+ * Another coordinator is added here: a runtime (coordinator/runtime) in `#hosts`, under its internal topic's name.
+ */
+import { GroupCoordinatorShard } from '../coordinator/group/group-coordinator.ts';
+import type { TopicNames } from '../coordinator/group/group-services.ts';
+import type { GroupSettings } from '../coordinator/group/group-settings.ts';
+import { offsetsPlacement, placeOffsets } from '../coordinator/group/offsets-placement.ts';
+import {
+  type CoordinatorKind,
+  coordinatorPartition,
+  coordinatorTopics,
+} from '../coordinator/runtime/coordinator-place.ts';
+import type { PartitionHost } from '../coordinator/runtime/coordinator-runtime.ts';
+import type { PartitionHandle } from '../log/partition-handle.ts';
+import type { TopicImage } from '../metadata/metadata-store.ts';
+import { MillraceError } from '../ports/errors.ts';
+import type { Logger } from '../ports/logger.ts';
+import type { Random } from '../ports/random.ts';
+import { errorName } from '../protocol/generated/errors.ts';
+import type { CoordinatorPlaces } from '../requests/request-router.ts';
+import { ShardServicesTable } from '../requests/routing.ts';
+import type { ControlPlane } from '../requests/support/control-plane.ts';
+import type { TopicDirectory } from '../requests/support/topic-directory.ts';
+import { type CoordinatorPartitions, coordinatorKindOf } from './coordinator-topics.ts';
+import { type CoordinatorLogDeps, PartitionCoordinatorLog } from './partition-coordinator-log.ts';
+
+export interface ShardCoordinatorsDeps extends Omit<CoordinatorLogDeps, 'topic' | 'partition' | 'moveStart'> {
+  readonly self: number;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly topics: TopicDirectory;
+  /** A partition of this shard. */
+  readonly local: (topicId: string, partition: number) => PartitionHandle | undefined;
+  readonly ownerOf: (topic: TopicImage, partition: number) => number;
+  readonly control: ControlPlane;
+  readonly group: GroupSettings;
+  readonly partitions: CoordinatorPartitions;
+}
+
+export class ShardCoordinators implements CoordinatorPlaces {
+  readonly groups: GroupCoordinatorShard;
+  /** What other shards may ask of this one (requests/routing.ts). */
+  readonly services = new ShardServicesTable();
+  readonly topicNames: TopicNames;
+  readonly #deps: ShardCoordinatorsDeps;
+  readonly #hosts: ReadonlyMap<string, PartitionHost>;
+  #placing = false;
+  #closed = false;
+
+  constructor(deps: ShardCoordinatorsDeps) {
+    this.#deps = deps;
+    const { topics } = deps;
+    this.topicNames = {
+      idOf: (name) => topics.topicByName(name)?.topicId ?? null,
+      nameOf: (topicId) => topics.topicById(topicId)?.name ?? null,
+    };
+    this.groups = new GroupCoordinatorShard({
+      clock: deps.clock,
+      random: deps.random,
+      logger: deps.logger,
+      settings: deps.group,
+      log: this.#logOf('group', deps.local),
+      topics: this.topicNames,
+      partitions: () => this.partitionsOf('group'),
+    });
+    this.#hosts = new Map<string, PartitionHost>([[coordinatorTopics.group, this.groups]]);
+  }
+
+  #logOf(
+    kind: CoordinatorKind,
+    handleOf: (topicId: string, partition: number) => PartitionHandle | undefined,
+  ): PartitionCoordinatorLog {
+    const { control, topics } = this.#deps;
+    const topic = coordinatorTopics[kind];
+    return new PartitionCoordinatorLog({
+      ...this.#deps,
+      topic,
+      partition: (index) => {
+        const image = topics.topicByName(topic);
+        return image === undefined ? undefined : handleOf(image.topicId, index);
+      },
+      moveStart: async (topicId, partition, startOffset) => {
+        const [result] = await control.moveLogStarts([{ topicId, partition, startOffset }]);
+        return result!.error;
+      },
+    });
+  }
+
+  // ── Who coordinates a key ───────────────────────────────────────────────────────────────────────────────────────
+
+  /** Of the topic, or those that it will be made with. */
+  partitionsOf(kind: CoordinatorKind): number {
+    return (
+      this.#deps.topics.topicByName(coordinatorTopics[kind])?.partitions.length ?? this.#deps.partitions[kind]
+    );
+  }
+
+  partitionOf(kind: CoordinatorKind, key: string): number {
+    return coordinatorPartition(key, this.partitionsOf(kind));
+  }
+
+  ownerOf(topicName: string, key: string): number {
+    const topic = this.#deps.topics.topicByName(topicName);
+    if (topic === undefined) return this.#deps.self;
+    return this.#deps.ownerOf(topic, coordinatorPartition(key, topic.partitions.length));
+  }
+
+  // ── Partitions come and go ──────────────────────────────────────────────────────────────────────────────────────
+
+  /** A partition of this shard serves appends and reads from now on: whoever coordinates by it loads it. */
+  opened(topic: TopicImage, partition: number): void {
+    const host = this.#hosts.get(topic.name);
+    if (host === undefined || this.#deps.local(topic.topicId, partition) === undefined) return;
+    if (topic.name === coordinatorTopics.group && !offsetsPlacement.isSettled(topic.configs)) {
+      this.#place(topic);
+      return;
+    }
+    void host.load(partition);
+  }
+
+  /** A partition of this shard is about to close, or to be deleted: its coordinator is gone when this returns. */
+  closing(topicName: string, partition: number): void {
+    this.#hosts.get(topicName)?.unload(partition);
+  }
+
+  /** The image does not hold the topic any more. */
+  topicDeleted(topicId: string, name: string): void {
+    for (const host of this.#hosts.values()) host.topicDeleted(topicId, name);
+  }
+
+  /** A topic's configs changed: groups that waited for their places to be settled are loaded. */
+  configured(topicName: string): void {
+    const topic = this.#deps.topics.topicByName(topicName);
+    if (topic === undefined || coordinatorKindOf(topicName) !== 'group') return;
+    if (!offsetsPlacement.isSettled(topic.configs)) return;
+    for (const { partition } of topic.partitions) this.opened(topic, partition);
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const host of this.#hosts.values()) host.close();
+  }
+
+  /** The shard of the first partition moves the groups of all; the others wait for the topic's config. */
+  #place({ name, topicId, partitions }: TopicImage): void {
+    const { self, clock, logger, topics, control } = this.#deps;
+    const topic = topics.topicById(topicId);
+    if (this.#placing || topic === undefined || this.#deps.ownerOf(topic, 0) !== self) return;
+    this.#placing = true;
+    void placeOffsets({
+      clock,
+      logger,
+      log: this.#logOf('group', (id, partition) => topics.partition(id, partition)),
+      partitions: partitions.length,
+      settle: async () => {
+        const entries = offsetsPlacement.config;
+        const [result] = await control.alterConfigs([{ resource: 'topic', name, entries }]);
+        if (result!.error !== 0)
+          throw new MillraceError('unavailable', 'COORDINATOR_PLACEMENT', errorName(result!.error));
+      },
+      stopped: () => this.#closed,
+    }).finally(() => {
+      this.#placing = false;
+    });
+  }
+}
