@@ -261,6 +261,7 @@ class CostRun {
         lengths,
         producers: [],
         aborted: [],
+        lastStableOffset: 0,
       });
     }
     return deltas;

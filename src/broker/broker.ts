@@ -296,7 +296,7 @@ export class RunningBroker {
     });
     await openAll(
       image,
-      await foldProducers(image, reader, manifests, this.volumes),
+      await foldProducers(image, reader, manifests, this.threadNative.crc32c, this.volumes),
       this.volumes,
       shards,
       new KafkaConfigCatalog(config.staticConfigs),

@@ -481,7 +481,9 @@ export const settingTable = {
     min: 1,
     max: int32Max,
     kafka: 'int',
-    doc: 'A producer that wrote nothing to a partition for this long is forgotten there.',
+    doc:
+      'A producer that wrote nothing to a partition for this long, by the clock of the broker, is forgotten there, unless a ' +
+      'transaction of it is open. Its records may have any time: a backfill keeps its protection against duplicates.',
   }),
   'group.initial.rebalance.delay.ms': duration({
     group: 'Consumer groups',

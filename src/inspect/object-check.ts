@@ -20,7 +20,7 @@ import {
 import type { Crc32c } from '../protocol/records/crc32c.ts';
 import { isLost } from '../protocol/records/lost-batch.ts';
 import type { ObjectStore } from '../store/object-store.ts';
-import { checkHead, headBytes, objectKey, objectVersion } from '../stream/objects/object-format.ts';
+import { checkHead, headBytes, isMerged, objectKey } from '../stream/objects/object-format.ts';
 import type { IndexedStream } from '../stream/objects/object-index.ts';
 import type { IndexEntry } from '../stream/objects/objects.ts';
 import { ObjectReader, type OpenObject } from '../stream/read/object-reader.ts';
@@ -77,7 +77,7 @@ export class ObjectCheck {
     const attempt = async (read: () => Promise<unknown>): Promise<void> => {
       await read().catch((error: unknown) => problems.add(key, (error as Error).message));
     };
-    if ((opened.footer.version ?? objectVersion) === objectVersion) {
+    if (!isMerged(opened.footer.version)) {
       await attempt(async () =>
         checkHead(await store.get(key, { start: 0, end: headBytes }), opened.objectId, crc32c),
       );

@@ -11,9 +11,9 @@ import type { Logger } from '../ports/logger.ts';
 import { type StreamId, streamId, streamKey } from '../ports/stream-id.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
 import type { ProducerEntry, StreamDelta, StreamState } from '../stream/objects/objects.ts';
+import { deltaProducers } from '../stream/producers/batch-fold.ts';
 import type { Wal } from '../stream/wal/wal.ts';
 import { AppendJournal } from './append-journal.ts';
-import { deltaProducers } from './delta-producers.ts';
 import type { LogSettings } from './log-settings.ts';
 import { type ColdPath, PartitionLog } from './partition-log.ts';
 
@@ -143,7 +143,7 @@ export class LogManager {
       },
     );
     if (this.failures[spec.volume] !== null) log.writeError = ErrorCode.KAFKA_STORAGE_ERROR;
-    for (const producer of spec.producers) log.producers.restore(producer);
+    for (const producer of spec.producers) log.producers.take(producer);
     this.logs.set(key, log);
     return log;
   }
@@ -220,6 +220,7 @@ export class LogManager {
       else list.push(entry);
     }
     const streams: StreamDelta[] = [];
+    const delta = new Map<PartitionLog, Float64Array>();
     for (const [log, entries] of byLog) {
       const positions = new Float64Array(entries.length);
       const lengths = new Uint32Array(entries.length);
@@ -227,11 +228,12 @@ export class LogManager {
         positions[i] = journal.position[journal.slot(entry)]!;
         lengths[i] = journal.length[journal.slot(entry)]!;
       }
+      delta.set(log, positions);
       const baseOffset = journal.baseOffset[journal.slot(entries[0]!)]!;
       const endOffset = journal.lastOffset[journal.slot(entries[entries.length - 1]!)]! + 1;
-      const beyond: number[] = [];
-      const known = log.producers.snapshot(baseOffset, endOffset, beyond);
-      const others = beyond.length === 0 ? [] : deltaProducers(this.options.arena.view, positions, beyond);
+      log.producers.stored(baseOffset);
+      const { arena, clock } = this.options;
+      const nowMs = Math.floor(clock.now());
       streams.push({
         topicId: log.stream.topicId,
         partition: log.stream.partition,
@@ -239,26 +241,59 @@ export class LogManager {
         endOffset,
         positions,
         lengths,
-        producers: [...known, ...others],
-        aborted: [],
+        producers: deltaProducers(log.producers, arena.view, positions, baseOffset, endOffset, nowMs),
+        aborted: log.producers.abortedIn(baseOffset, endOffset),
+        lastStableOffset: log.producers.lastStableAt(endOffset),
       });
     }
     const states: StreamState[] = [];
     if (withStates) {
       for (const log of this.logs.values())
-        if (log.journal === journal && log.producers.size > 0) states.push(stateOf(log));
+        if (log.journal === journal && log.producers.size > 0)
+          states.push(this.stateAt(log, log.highWatermark, delta.get(log)));
     }
     return { volume, end, bytes, streams, states };
   }
 
-  /** What producers have done as of what is durable, of those of the streams that are open here. */
+  /**
+   * What producers had done at the end of what objects hold, of those of the streams that are open here. Not at the durable
+   * end: a start would have to go back from it to the end of the objects, and could not tell which transactions were open there.
+   */
   states(streams: readonly { readonly topicId: string; readonly partition: number }[]): StreamState[] {
     const states: StreamState[] = [];
     for (const { topicId, partition } of streams) {
       const log = this.get(topicId, partition);
-      if (log !== undefined) states.push(stateOf(log));
+      if (log !== undefined) states.push(this.stateAt(log, log.storedEnd));
     }
     return states;
+  }
+
+  /** @param positions of the batches in front of the end that no object held so far, where they are known. */
+  private stateAt(
+    log: PartitionLog,
+    endOffset: number,
+    positions: Float64Array = new Float64Array(0),
+  ): StreamState {
+    const { producers, topicId, partition } = log;
+    const { arena, clock } = this.options;
+    return {
+      topicId,
+      partition,
+      endOffset,
+      lastStableOffset: producers.lastStableAt(endOffset),
+      producers: deltaProducers(producers, arena.view, positions, 0, endOffset, Math.floor(clock.now())),
+    };
+  }
+
+  /** Forgets producers that have been idle for longer than `expirationMs`, and what objects say now. */
+  maintain(expirationMs: number): void {
+    const nowMs = this.options.clock.now();
+    for (const log of this.logs.values()) {
+      if (log.producers.size === 0) continue;
+      log.producers.stored(log.storedEnd);
+      log.producers.forgetAborted(log.tailStart);
+      log.producers.expire(nowMs, expirationMs);
+    }
   }
 
   /** The upload that `collect` fed is committed: its bytes may be evicted. */
@@ -297,10 +332,4 @@ export class LogManager {
     }
     return arena.freeSegments() >= segments;
   }
-}
-
-function stateOf(log: PartitionLog): StreamState {
-  const { highWatermark, lastStableOffset, topicId, partition } = log;
-  const producers = log.producers.snapshot(0, highWatermark);
-  return { topicId, partition, endOffset: highWatermark, lastStableOffset, producers };
 }

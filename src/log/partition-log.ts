@@ -13,7 +13,6 @@ import { MillraceError } from '../ports/errors.ts';
 import type { StreamId } from '../ports/stream-id.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
 import {
-  attributesOf,
   baseOffsetOf,
   baseSequenceOf,
   lastOffsetDeltaOf,
@@ -27,6 +26,8 @@ import {
   setLogAppendTime,
 } from '../protocol/records/batch-header.ts';
 import { isLost } from '../protocol/records/lost-batch.ts';
+import { foldBatch } from '../stream/producers/batch-fold.ts';
+import { ProducerFold } from '../stream/producers/producer-fold.ts';
 import { appendRefused, type Wal } from '../stream/wal/wal.ts';
 import type { AppendJournal, AppendWaiter } from './append-journal.ts';
 import type { LogSettings } from './log-settings.ts';
@@ -39,7 +40,7 @@ import {
   type ReadSink,
   RecordRanges,
 } from './partition-handle.ts';
-import { ProducerState, sequenceAfter, sequenceVerdict } from './producer-state.ts';
+import { checkSequence, duplicate, sequenceVerdict } from './producer-check.ts';
 import { TailIndex } from './tail-index.ts';
 
 /** Reads and time lookups below what memory holds; `sink`-style callbacks, implemented over objects. */
@@ -72,7 +73,7 @@ export class PartitionLog implements PartitionHandle {
   readonly name: string;
   readonly stream: StreamId;
   readonly tail = new TailIndex();
-  readonly producers = new ProducerState();
+  readonly producers: ProducerFold;
   readonly watchers = new Set<PartitionWatcher>();
   settings: LogSettings;
   epochs: EpochStart[];
@@ -80,8 +81,6 @@ export class PartitionLog implements PartitionHandle {
   startOffset: number;
   nextOffset: number;
   highWatermark: number;
-  /** Offset from which the next upload of this stream starts. */
-  uploadedOffset: number;
   /** 0 while writable, else the wire error that produce gets. */
   writeError = 0;
   changed = false;
@@ -105,7 +104,7 @@ export class PartitionLog implements PartitionHandle {
     this.startOffset = at.startOffset;
     this.nextOffset = at.endOffset;
     this.highWatermark = at.endOffset;
-    this.uploadedOffset = at.endOffset;
+    this.producers = new ProducerFold(at.endOffset);
     this.deps = deps;
   }
 
@@ -228,13 +227,13 @@ export class PartitionLog implements PartitionHandle {
     const { arena, journal, wal } = this.deps;
     const view = arena.view;
     const producerId = producerIdOf(view, position);
-    const recordCount = recordCountOf(view, position);
     if (producerId >= 0) {
-      const verdict = this.producers.check(
+      const verdict = checkSequence(
+        this.producers,
         producerId,
         producerEpochOf(view, position),
         baseSequenceOf(view, position),
-        recordCount,
+        recordCountOf(view, position),
       );
       if (verdict !== sequenceVerdict.accept) {
         this.refuse(verdict, waiter, index);
@@ -275,38 +274,23 @@ export class PartitionLog implements PartitionHandle {
     );
     this.tail.push(entry);
     this.nextOffset = lastOffset + 1;
-    if (producerId >= 0 && (attributesOf(view, position) & 0x20) === 0) {
-      const first = baseSequenceOf(view, position);
-      this.producers.record(
-        producerId,
-        producerEpochOf(view, position),
-        first,
-        sequenceAfter(first, recordCount - 1),
-        baseOffset,
-        lastOffset,
-        maxTimestamp,
-        entry,
-        journal.durable,
-      );
-    }
+    if (producerId >= 0) foldBatch(this.producers, view, position);
   }
 
   private refuse(verdict: number, waiter: AppendWaiter | null, index: number): void {
     switch (verdict) {
       case sequenceVerdict.duplicate: {
-        const { duplicateEntry, duplicateBaseOffset, duplicateTimestamp } = this.producers;
+        const { baseOffset, timestamp } = duplicate;
         if (waiter === null) return;
-        if (duplicateEntry >= this.journal.durable) this.journal.join(duplicateEntry, waiter, index);
-        else
-          waiter.onAppended(
-            index,
-            0,
-            duplicateBaseOffset,
-            this.logAppendTimeOf(duplicateTimestamp),
-            this.startOffset,
-          );
+        // Behind the high watermark the original is still in memory.
+        if (baseOffset >= this.highWatermark)
+          this.journal.join(this.tail.at(this.tail.find(this.journal, baseOffset)), waiter, index);
+        else waiter.onAppended(index, 0, baseOffset, this.logAppendTimeOf(timestamp), this.startOffset);
         return;
       }
+      case sequenceVerdict.noRoom:
+        waiter?.onAppended(index, ErrorCode.NOT_ENOUGH_REPLICAS, -1, -1, this.startOffset);
+        return;
       case sequenceVerdict.staleEpoch:
         waiter?.onAppended(index, ErrorCode.INVALID_PRODUCER_EPOCH, -1, -1, this.startOffset);
         return;
@@ -355,28 +339,13 @@ export class PartitionLog implements PartitionHandle {
     this.nextOffset = lastOffset + 1;
     if (isLost(view, position)) this.lostThrough = lastOffset;
     journal.completeThrough(entry, commit);
-    const producerId = producerIdOf(view, position);
-    if (producerId >= 0 && (attributesOf(view, position) & 0x20) === 0) {
-      const first = baseSequenceOf(view, position);
-      // A header whose records are lost counts none of them; its producer sent one per offset.
-      const count = recordCountOf(view, position) || lastOffset - baseOffset + 1;
-      this.producers.record(
-        producerId,
-        producerEpochOf(view, position),
-        first,
-        sequenceAfter(first, count - 1),
-        baseOffset,
-        lastOffset,
-        maxTimestamp,
-        0,
-        journal.durable,
-      );
-    }
+    foldBatch(this.producers, view, position);
   }
 
   /** Called by the journal, in order, for each batch that became durable. */
   onDurable(highWatermark: number): void {
     this.highWatermark = highWatermark;
+    this.producers.settle(highWatermark);
     this.touch();
   }
 
@@ -404,6 +373,19 @@ export class PartitionLog implements PartitionHandle {
   get tailStart(): number {
     if (this.tail.count === 0) return this.highWatermark;
     return this.journal.baseOffset[this.journal.slot(this.tail.at(0))]!;
+  }
+
+  /** First offset that is not in objects yet: durable or not, it is in memory. */
+  get storedEnd(): number {
+    const { journal, tail } = this;
+    let low = 0;
+    let high = tail.count;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (tail.at(middle) < journal.uploaded) low = middle + 1;
+      else high = middle;
+    }
+    return low === tail.count ? this.nextOffset : journal.baseOffset[journal.slot(tail.at(low))]!;
   }
 
   /** Last stable offset; transactions move it (until then it is the high watermark). */

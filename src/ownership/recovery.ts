@@ -6,12 +6,14 @@ import type { OpenPartition } from '../log/log-manager.ts';
 import { committedEnd } from '../metadata/committed-end.ts';
 import type { ClusterImage, PartitionImage } from '../metadata/metadata-store.ts';
 import { streamKey } from '../ports/stream-id.ts';
+import type { Crc32c } from '../protocol/records/crc32c.ts';
 import type { ConfigCatalog } from '../requests/support/config-catalog.ts';
 import { ownerShard, topicLogSettings, volumeFor } from '../shard/placement.ts';
 import type { ShardDoor } from '../shard/shard-api.ts';
 import type { ManifestCache } from '../stream/manifest/manifest-cache.ts';
-import { cutProducer, type FoldBase, foldBase, foldInto } from '../stream/manifest/producer-fold.ts';
 import type { ProducerEntry } from '../stream/objects/objects.ts';
+import { type FoldBase, foldBase } from '../stream/producers/fold-base.ts';
+import { cutProducers, ProducerFold } from '../stream/producers/producer-fold.ts';
 import type { ObjectReader } from '../stream/read/object-reader.ts';
 import type { Volume } from '../volumes/volume.ts';
 import { foldBelowStart } from './producers-below-start.ts';
@@ -38,9 +40,10 @@ export async function foldProducers(
   image: ClusterImage,
   reader: ObjectReader,
   manifests: ManifestCache,
-  volumes: readonly Pick<Volume, 'recovered' | 'predecessors'>[] = [],
-): Promise<Map<string, Map<number, ProducerEntry>>> {
-  const folded = new Map<string, Map<number, ProducerEntry>>();
+  crc32c: Crc32c,
+  volumes: readonly Pick<Volume, 'recovered' | 'bytes' | 'predecessors'>[] = [],
+): Promise<Map<string, ProducerFold>> {
+  const folded = new Map<string, ProducerFold>();
   const wantedStates = new Set<string>();
   const wantedManifests: PartitionImage[] = [];
   const bases = new Map<string, FoldBase>();
@@ -65,13 +68,8 @@ export async function foldProducers(
       const partition = image.topicsById.get(state.topicId)?.partitions[state.partition];
       const key = streamKey(state.topicId, state.partition);
       if (partition?.stateObject !== objectId || bases.get(key)?.from !== 'state') continue;
-      const known = new Map<number, ProducerEntry>();
-      for (const producer of state.producers) {
-        // What lies behind the committed end comes from the WAL.
-        const kept = cutProducer(producer, committedEnd(partition));
-        if (kept !== null) known.set(producer.producerId, kept);
-      }
-      folded.set(key, known);
+      // What lies behind the committed end comes from the WAL.
+      folded.set(key, ProducerFold.of(cutProducers(state.producers, committedEnd(partition))));
     }
   }
   for (let at = 0; at < wantedManifests.length; at += manifestReadsMax) {
@@ -80,8 +78,7 @@ export async function foldProducers(
       manifests.get(topicId, partition, manifest!.version),
     );
     for (const { topicId, partition, producers } of await Promise.all(read)) {
-      const known = new Map(producers.map((producer) => [producer.producerId, producer]));
-      folded.set(streamKey(topicId, partition), known);
+      folded.set(streamKey(topicId, partition), ProducerFold.of(producers));
     }
   }
   const parts = new Map<string, { baseOffset: number; producers: readonly ProducerEntry[] }[]>();
@@ -96,20 +93,20 @@ export async function foldProducers(
     }
   }
   for (const [key, list] of parts) {
-    const known = folded.get(key) ?? new Map<number, ProducerEntry>();
-    folded.set(key, known);
+    const fold = folded.get(key) ?? new ProducerFold();
+    folded.set(key, fold);
     list.sort((a, b) => a.baseOffset - b.baseOffset);
-    for (const { producers } of list) foldInto(known, producers, bases.get(key)!.offset);
+    for (const { producers } of list)
+      for (const producer of producers) fold.take(producer, bases.get(key)!.offset);
   }
   const logs = volumes.flatMap((volume) => [...volume.predecessors, volume]);
-  const batches = logs.flatMap(({ recovered }) => (recovered === null ? [] : [recovered.batches]));
-  foldBelowStart(image, batches, folded);
+  await foldBelowStart(image, logs, crc32c, folded);
   return folded;
 }
 
 export async function openAll(
   image: ClusterImage,
-  producers: ReadonlyMap<string, ReadonlyMap<number, ProducerEntry>>,
+  producers: ReadonlyMap<string, ProducerFold>,
   volumes: readonly Volume[],
   shards: readonly ShardDoor[],
   catalog: ConfigCatalog,
@@ -129,7 +126,7 @@ export async function openAll(
         startOffset: partition.startOffset,
         endOffset: committedEnd(partition),
         volume: volumeIndex(partition, volumes),
-        producers: [...(producers.get(streamKey(topic.topicId, partition.partition))?.values() ?? [])],
+        producers: producers.get(streamKey(topic.topicId, partition.partition))?.snapshot() ?? [],
       });
     }
   }

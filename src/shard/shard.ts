@@ -533,8 +533,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
   }
 
   maintain(): void {
-    const olderThan = this.clock.now() - this.settings.producerExpirationMs;
-    for (const log of this.logs.all()) log.producers.expire(olderThan);
+    this.logs.maintain(this.settings.producerExpirationMs);
   }
 
   async drain(timeoutMs: number): Promise<void> {

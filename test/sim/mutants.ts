@@ -4,6 +4,7 @@
  */
 import { requestMutants } from './request-mutants.ts';
 import { storageMutants } from './storage-mutants.ts';
+import { transactionMutants } from './transaction-mutants.ts';
 import { walMutants } from './wal-mutants.ts';
 
 export interface Mutant {
@@ -16,4 +17,9 @@ export interface Mutant {
   readonly judge?: string;
 }
 
-export const mutants: readonly Mutant[] = [...walMutants, ...storageMutants, ...requestMutants];
+export const mutants: readonly Mutant[] = [
+  ...walMutants,
+  ...storageMutants,
+  ...requestMutants,
+  ...transactionMutants,
+];

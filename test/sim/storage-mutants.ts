@@ -131,7 +131,7 @@ export const storageMutants: readonly Mutant[] = [
     name: "producers' windows are not restored",
     file: 'log/log-manager.js',
     find: `        for (const producer of spec.producers)
-            log.producers.restore(producer);`,
+            log.producers.take(producer);`,
     replace: '',
   },
   {
@@ -263,7 +263,8 @@ export const storageMutants: readonly Mutant[] = [
   {
     name: 'a manifest takes objects over without their producers',
     file: 'stream/manifest/manifest-writer.js',
-    find: 'foldInto(known, part.producers, base.offset, endOffset);',
+    find: `            for (const producer of cutProducers(part.producers, endOffset))
+                fold.take(producer, base.offset);`,
     replace: '',
     judge: 'test/unit/stream/manifest/manifest-writer.test.ts',
   },
@@ -284,7 +285,7 @@ export const storageMutants: readonly Mutant[] = [
   {
     name: 'producers of records that a write-ahead log holds below the log start are forgotten',
     file: 'ownership/recovery.js',
-    find: 'foldBelowStart(image, batches, folded);',
+    find: 'await foldBelowStart(image, logs, crc32c, folded);',
     replace: '',
     judge: 'test/storage/broker/deleted-records.test.ts',
   },

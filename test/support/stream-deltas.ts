@@ -53,7 +53,12 @@ export class DeltaWriter {
     partition: number,
     baseOffset: number,
     shapes: readonly BatchShape[],
-    extra: { readonly producers?: readonly ProducerEntry[]; readonly aborted?: readonly AbortedTxn[] } = {},
+    extra: {
+      readonly producers?: readonly ProducerEntry[];
+      readonly aborted?: readonly AbortedTxn[];
+      /** Default: no transaction is open at the end. */
+      readonly lastStableOffset?: number;
+    } = {},
   ): StreamDelta {
     const positions = new Float64Array(shapes.length);
     const lengths = new Uint32Array(shapes.length);
@@ -64,8 +69,9 @@ export class DeltaWriter {
       lengths[i] = shape.bytes;
       offset = this.#batch(offset, shape);
     }
-    const { producers = [], aborted = [] } = extra;
-    return { topicId, partition, baseOffset, endOffset: offset, positions, lengths, producers, aborted };
+    const { producers = [], aborted = [], lastStableOffset = offset } = extra;
+    const sections = { producers, aborted, lastStableOffset };
+    return { topicId, partition, baseOffset, endOffset: offset, positions, lengths, ...sections };
   }
 
   #batch(offset: number, shape: BatchShape): number {

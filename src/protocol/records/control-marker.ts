@@ -8,7 +8,7 @@
 import { MillraceError } from '../../ports/errors.ts';
 import type { Codecs } from '../compression/codecs.ts';
 import { buildBatch } from './batch-builder.ts';
-import { attributesOf, isControl } from './batch-header.ts';
+import { attributesOf, batchBytesOf, batchHeaderBytes, isControl } from './batch-header.ts';
 import { RecordCursor } from './batch-reader.ts';
 import type { Crc32c } from './crc32c.ts';
 
@@ -73,6 +73,37 @@ export function parseControlMarker(
   if (type !== markerType.abort && type !== markerType.commit) return { type, coordinatorEpoch: -1 };
   if (value === null || value.length < 6 || value.readInt16BE(0) < 0) throw invalidMarker('value');
   return { type, coordinatorEpoch: value.readInt32BE(2) };
+}
+
+/**
+ * Reads the control batch at `at` where it lies, for whoever folds logs; allocates nothing but the answer. Null when its record
+ * is not there (lost) or is not to be understood. Control batches are never compressed.
+ */
+export function readMarker(view: DataView, at: number): ParsedMarker | null {
+  const end = Math.min(at + batchBytesOf(view, at), view.byteLength);
+  // Record: length, attributes, timestamp delta, offset delta, key length, key, value length, value, headers.
+  let place = skipVarint(view, at + batchHeaderBytes, end);
+  place = skipVarint(view, place + 1, end);
+  place = skipVarint(view, place, end);
+  const keyAt = skipVarint(view, place, end);
+  const valueLengthAt = keyAt + 4;
+  if (keyAt < 0 || valueLengthAt > end || view.getUint8(place) !== keyLengthByte) return null;
+  if (view.getInt16(keyAt) < 0) return null;
+  const type = view.getInt16(keyAt + 2);
+  if (type !== markerType.abort && type !== markerType.commit) return { type, coordinatorEpoch: -1 };
+  const valueAt = skipVarint(view, valueLengthAt, end);
+  if (valueAt < 0 || valueAt + 6 > end || view.getInt16(valueAt) < 0) return null;
+  return { type, coordinatorEpoch: view.getInt32(valueAt + 2) };
+}
+
+/** A key of four bytes, as a zigzag varint. */
+const keyLengthByte = 8;
+
+/** Position behind the varint at `at`; negative when it does not end before `end`. */
+function skipVarint(view: DataView, at: number, end: number): number {
+  if (at < 0) return at;
+  for (let i = at; i < end && i < at + 10; i++) if (view.getUint8(i) < 0x80) return i + 1;
+  return Number.NEGATIVE_INFINITY;
 }
 
 function invalidMarker(part: string): MillraceError {

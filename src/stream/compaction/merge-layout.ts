@@ -10,13 +10,7 @@
  */
 import type { StreamRange } from '../../metadata/metadata-store.ts';
 import { lostBatchBytes } from '../../protocol/records/lost-batch.ts';
-import {
-  blockBytesMax,
-  dataStart,
-  mergedVersion,
-  objectCorrupt,
-  requirePlan,
-} from '../objects/object-format.ts';
+import { blockBytesMax, dataStart, isMerged, objectCorrupt, requirePlan } from '../objects/object-format.ts';
 import { type StreamRow, topicIdBytes } from '../objects/object-index.ts';
 import type { OpenObject } from '../read/object-reader.ts';
 import type { CompactionTask, MergeLimits } from './compaction-task.ts';
@@ -131,10 +125,10 @@ function chooseAreas(
     return area;
   };
   const whole = opened.map(({ footer }, source) => {
-    const version = footer.version ?? 1;
+    const { version } = footer;
     const start = dataStart(version);
     if (task.copy === 'regions' || footer.dataEnd - start < limits.copyBytesMin) return null;
-    const shortest = version === mergedVersion ? limits.mergedRunBytesMin : limits.runBytesMin;
+    const shortest = isMerged(version) ? limits.mergedRunBytesMin : limits.runBytesMin;
     const short = runs[source]!.filter((run) => run.end - run.start < shortest).length;
     if (2 * short > runs[source]!.length) return null;
     return [add(source, start, footer.dataEnd, 0, footer.entryCount)];

@@ -1,9 +1,9 @@
 /**
  * The small sections of a merged object, from those of its sources. Any thread, pure but for reading the sections.
  *
- *   producers  per stream the newest state of each producer: a later source's entry replaces an earlier one, since each
- *              holds all that was known at its end
- *   aborted    every aborted transaction of a selected range that reaches above the log start, in offset order
+ *   producers  per stream the newest state of each producer (ProducerFold)
+ *   aborted    transactions whose abort marker lies in a selected range, at or above the log start, in offset order; and the
+ *              last stable offset at the end of the last range
  *   states     none: an object that a partition names for its folded state is not compacted
  *
  * Order is that of offsets, never that of object ids: a merged object is younger than data that follows its own.
@@ -28,23 +28,24 @@ import {
   type ProducerGroup,
 } from '../objects/object-sections.ts';
 import type { AbortedTxn, ProducerEntry } from '../objects/objects.ts';
-import type { ObjectReader, OpenObject } from '../read/object-reader.ts';
+import { ProducerFold } from '../producers/producer-fold.ts';
+import type { ObjectReader, OpenObject, StreamAborted } from '../read/object-reader.ts';
 import type { CompactionTask } from './compaction-task.ts';
 import type { MergeLayout } from './merge-layout.ts';
 
 export interface SourceSections {
   /** By stream number of the source. */
   readonly producers: ReadonlyMap<number, readonly ProducerEntry[]>;
-  readonly aborted: ReadonlyMap<number, readonly AbortedTxn[]>;
+  readonly aborted: ReadonlyMap<number, StreamAborted>;
 }
 
 export async function readSections(reader: ObjectReader, opened: OpenObject): Promise<SourceSections> {
   const producers = new Map<number, readonly ProducerEntry[]>();
-  const aborted = new Map<number, readonly AbortedTxn[]>();
+  const aborted = new Map<number, StreamAborted>();
   for (const group of await reader.producers(opened))
     producers.set(opened.index.streamNumber(group.topicId, group.partition), group.producers);
   for (const group of await reader.aborted(opened))
-    aborted.set(opened.index.streamNumber(group.topicId, group.partition), group.aborted);
+    aborted.set(opened.index.streamNumber(group.topicId, group.partition), group);
   return { producers, aborted };
 }
 
@@ -59,22 +60,25 @@ export function mergeSections(
   let row = 0;
   for (let stream = 0; stream < layout.streams.length; stream++) {
     const { topicId, partition } = layout.streams[stream]!;
-    const newest = new Map<number, ProducerEntry>();
+    const fold = new ProducerFold();
     const transactions: AbortedTxn[] = [];
+    let endOffset = 0;
+    let lastStableOffset = 0;
     for (; row < layout.rows.length; row++) {
       const { source, stream: number, ...range } = layout.rows[row]!;
       if (range.topicId !== topicId || range.partition !== partition) break;
       const from = sources[source]!;
-      for (const producer of from.producers.get(number) ?? []) {
-        if (!isNewer(producer, newest.get(producer.producerId))) continue;
-        newest.set(producer.producerId, producer);
-      }
+      for (const producer of from.producers.get(number) ?? []) fold.take(producer);
       const needed = Math.max(range.baseOffset, range.startOffset);
-      for (const txn of from.aborted.get(number) ?? [])
-        if (txn.firstOffset < range.endOffset && txn.lastOffset >= needed) transactions.push(txn);
+      const group = from.aborted.get(number);
+      for (const txn of group?.aborted ?? [])
+        if (txn.lastOffset >= needed && txn.lastOffset < range.endOffset) transactions.push(txn);
+      ({ endOffset } = range);
+      lastStableOffset = Math.min(group?.lastStableOffset ?? endOffset, endOffset);
     }
-    if (newest.size > 0) producers.push({ stream, producers: [...newest.values()] });
-    if (transactions.length > 0) aborted.push({ stream, aborted: withoutRepeats(transactions) });
+    if (fold.size > 0) producers.push({ stream, producers: fold.snapshot() });
+    if (transactions.length > 0 || lastStableOffset < endOffset)
+      aborted.push({ stream, lastStableOffset, aborted: transactions });
   }
   return new Map<SectionName, Buffer>([
     ['states', Buffer.alloc(0)],
@@ -82,26 +86,6 @@ export function mergeSections(
     ['producers', encodeProducers(producers)],
     ['descriptor', encodeDescriptor(task)],
   ]);
-}
-
-/** Rows of one stream come in offset order, yet two of them may be ranges of one source with one state for both. */
-function isNewer(producer: ProducerEntry, known: ProducerEntry | undefined): boolean {
-  if (known === undefined) return true;
-  return lastOffset(producer) >= lastOffset(known);
-}
-
-function lastOffset({ batches }: ProducerEntry): number {
-  return batches.at(-1)?.lastOffset ?? -1;
-}
-
-function withoutRepeats(transactions: AbortedTxn[]): AbortedTxn[] {
-  transactions.sort((a, b) => a.lastOffset - b.lastOffset || a.producerId - b.producerId);
-  return transactions.filter((txn, i) => {
-    const before = transactions[i - 1];
-    return (
-      before === undefined || before.lastOffset !== txn.lastOffset || before.producerId !== txn.producerId
-    );
-  });
 }
 
 /** Bytes behind the data, footer included. */

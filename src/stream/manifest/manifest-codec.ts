@@ -20,7 +20,8 @@ import {
 } from '../objects/object-sections.ts';
 import type { Manifest, ManifestEpoch, ManifestObject } from './manifest.ts';
 
-export const manifestFormatVersion = 1;
+/** 2: producers and aborted transactions in form 2 of their sections (object-sections.ts). */
+export const manifestFormatVersion = 2;
 const magic = Buffer.from('MRLMAN\r\n', 'latin1');
 const headerBytes = 88;
 const objectBytes = 48;
@@ -42,7 +43,9 @@ export function encodeManifest(manifest: Manifest, clusterId: string, crc32c: Cr
   const aborted =
     manifest.aborted.length === 0
       ? Buffer.alloc(0)
-      : encodeAborted([{ stream: 0, aborted: manifest.aborted }]);
+      : encodeAborted([
+          { stream: 0, lastStableOffset: manifest.lastStableOffset, aborted: manifest.aborted },
+        ]);
   const { objects, epochs } = manifest;
   const sections = headerBytes + name.length + objects.length * objectBytes + epochs.length * epochBytes;
   const length = sections + producers.length + aborted.length + crcBytes;
@@ -104,8 +107,8 @@ export function decodeManifest(
   if (view.getUint32(bytes.length - crcBytes, true) !== crc32c(bytes, 0, bytes.length - crcBytes))
     throw manifestCorrupt('its CRC');
   const found = view.getUint16(8, true);
-  if (found !== manifestFormatVersion) {
-    const message = `a manifest has format version ${found}; this release reads version ${manifestFormatVersion}`;
+  if (found !== 1 && found !== 2) {
+    const message = `a manifest has format version ${found}; this release reads versions 1 to ${manifestFormatVersion}`;
     throw new MillraceError('invalid', 'MANIFEST_VERSION', message);
   }
   if (view.getUint16(10, true) !== headerBytes) throw manifestCorrupt('the length of its header');
@@ -159,8 +162,8 @@ export function decodeManifest(
     endOffset,
     objects,
     epochs,
-    producers: inside(() => decodeProducers(producers, label, 1)[0]?.producers ?? []),
-    aborted: inside(() => decodeAborted(aborted, label, 1)[0]?.aborted ?? []),
+    producers: inside(() => decodeProducers(producers, label, 1, found)[0]?.producers ?? []),
+    aborted: inside(() => decodeAborted(aborted, label, 1, found)[0]?.aborted ?? []),
     lastStableOffset: number(64),
   };
   return { manifest, clusterId: bytes.toString('utf8', headerBytes, objectsAt) };

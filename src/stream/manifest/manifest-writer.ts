@@ -23,10 +23,11 @@ import type { Crc32c } from '../../protocol/records/crc32c.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
 import { hasCode } from '../../store/store-errors.ts';
 import type { AbortedTxn, ProducerEntry } from '../objects/objects.ts';
+import { foldBase } from '../producers/fold-base.ts';
+import { cutProducers, ProducerFold } from '../producers/producer-fold.ts';
 import type { ObjectReader } from '../read/object-reader.ts';
 import {
   emptyManifest,
-  lastStableOffsetOf,
   type Manifest,
   type ManifestEpoch,
   type ManifestObject,
@@ -36,7 +37,6 @@ import {
 import type { ManifestCache } from './manifest-cache.ts';
 import { encodeManifest } from './manifest-codec.ts';
 import { ObjectParts } from './object-parts.ts';
-import { foldBase, foldInto, withoutIdle } from './producer-fold.ts';
 
 /** A stream as the metadata and its manifest say at one moment; a copy, so it does not move under its reader. */
 export interface StreamView {
@@ -189,7 +189,7 @@ export class ManifestWriter {
       epochs: epochsOf(seen.epochs, startOffset, endOffset),
       producers: state.producers,
       aborted: [...present.aborted, ...state.aborted].filter(({ lastOffset }) => lastOffset >= startOffset),
-      lastStableOffset: lastStableOffsetOf(state.producers, endOffset),
+      lastStableOffset: state.lastStableOffset,
     };
   }
 
@@ -198,7 +198,7 @@ export class ManifestWriter {
     seen: Seen,
     view: StreamView,
     endOffset: number,
-  ): Promise<{ producers: ProducerEntry[]; aborted: AbortedTxn[] }> {
+  ): Promise<{ producers: ProducerEntry[]; aborted: AbortedTxn[]; lastStableOffset: number }> {
     const { topicId, partition, manifest: present } = view;
     const { clock, producerExpirationMs } = this.#options;
     const base = foldBase(seen, endOffset);
@@ -211,8 +211,7 @@ export class ManifestWriter {
       }
       start = state.producers;
     }
-    const known = new Map(start.map((producer) => [producer.producerId, producer]));
-    const active = new Set<number>();
+    const fold = ProducerFold.of(start);
     const aborted: AbortedTxn[] = [];
     for (const range of [...seen.leftovers, ...view.ranges]) {
       if (range.endOffset > endOffset) break;
@@ -220,10 +219,12 @@ export class ManifestWriter {
       // A merged object's section may reach beyond the end; a range taken over later brings those.
       for (const one of part.aborted)
         if (one.lastOffset >= range.baseOffset && one.lastOffset < range.endOffset) aborted.push(one);
-      for (const { producerId } of part.producers) active.add(producerId);
-      foldInto(known, part.producers, base.offset, endOffset);
+      for (const producer of cutProducers(part.producers, endOffset)) fold.take(producer, base.offset);
     }
-    return { producers: withoutIdle(known, active, clock.now() - producerExpirationMs), aborted };
+    const nowMs = Math.floor(clock.now());
+    fold.expire(nowMs, producerExpirationMs);
+    const producers = fold.snapshot(0, endOffset, nowMs).sort((a, b) => a.producerId - b.producerId);
+    return { producers, aborted, lastStableOffset: fold.lastStable(endOffset) };
   }
 
   async #store(

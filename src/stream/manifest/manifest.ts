@@ -114,12 +114,3 @@ export function summaryOf(manifest: Manifest): {
   const { version, startOffset, endOffset, objects } = manifest;
   return { version, startOffset, endOffset, objects: objects.length, bytes, maxTimestamp };
 }
-
-/** First offset of the oldest open transaction, else the end. */
-export function lastStableOffsetOf(producers: readonly ProducerEntry[], endOffset: number): number {
-  let stable = endOffset;
-  for (const { txnFirstOffset } of producers) {
-    if (txnFirstOffset >= 0 && txnFirstOffset < stable) stable = txnFirstOffset;
-  }
-  return stable;
-}

@@ -12,16 +12,20 @@
  * by their own, sections by the footer, blocks by the index). The last 16 bytes keep their meaning in every version,
  * so a damaged version number is told from an unknown version.
  *
- * Version 1 is what an upload writes. Version 2 is what a compaction writes: ranges of other objects, copied by the store,
- * and blocks written anew. It has no head, and blocks lie in any order with gaps between them.
+ * Version 3 is what an upload writes. Version 4 is what a compaction writes: ranges of other objects, copied by the store,
+ * and blocks written anew. It has no head, and blocks lie in any order with gaps between them. Versions 1 and 2 are the same
+ * without what transactions need of the small sections.
  */
 import { MillraceError } from '../../ports/errors.ts';
 import type { Crc32c } from '../../protocol/records/crc32c.ts';
 
 /** What uploads write. */
-export const objectVersion = 1;
+export const objectVersion = 3;
 /** What compactions write. */
-export const mergedVersion = 2;
+export const mergedVersion = 4;
+/** Their forms before transactions. */
+const firstObjectVersion = 1;
+const firstMergedVersion = 2;
 export const headBytes = 32;
 export const footerBytes = 128;
 /** Bytes of the footer that every version has: version, footer length, CRC, magic. */
@@ -47,8 +51,7 @@ export interface SectionPlace {
 }
 
 export interface Footer {
-  /** Of the format; what an upload writes when it is not given. */
-  readonly version?: number;
+  readonly version: number;
   readonly objectId: string;
   /** Whole object, footer included. */
   readonly objectBytes: number;
@@ -102,9 +105,22 @@ export function getInt64(view: DataView, at: number): number {
   return Number.isSafeInteger(value) ? value : Number.NaN;
 }
 
+/** Made by a compaction: no head, blocks in any order. */
+export function isMerged(version: number): boolean {
+  return version === mergedVersion || version === firstMergedVersion;
+}
+
+/** Forms of the small sections: 2 knows transactions. */
+export type SectionForm = 1 | 2;
+export const sectionForm = 2;
+
+export function sectionFormOf(version: number): SectionForm {
+  return version === firstObjectVersion || version === firstMergedVersion ? 1 : 2;
+}
+
 /** First byte of the data blocks. */
 export function dataStart(version: number): number {
-  return version === objectVersion ? headBytes : 0;
+  return isMerged(version) ? 0 : headBytes;
 }
 
 export function encodeHead(objectId: string, brokerEpoch: number, crc32c: Crc32c): Buffer {
@@ -119,14 +135,14 @@ export function encodeHead(objectId: string, brokerEpoch: number, crc32c: Crc32c
   return head;
 }
 
-/** Checks the first bytes of an object of version 1, for repair tools; version 2 has no head. */
+/** Checks the first bytes of an object of an upload, for repair tools; merged ones have no head. */
 export function checkHead(head: Uint8Array, objectId: string, crc32c: Crc32c): void {
   if (head.length < headBytes) throw objectCorrupt(objectId, `only ${head.length} bytes of head`);
   const view = viewOf(head);
   if (headMagic.compare(head, 0, 8) !== 0) throw objectCorrupt(objectId, 'no magic at its start');
   if (view.getUint32(28, true) !== crc32c(head, 0, 28)) throw objectCorrupt(objectId, 'CRC of the head');
   const version = view.getUint16(8, true);
-  if (version !== objectVersion) throw unknownVersion(objectId, version);
+  if (version !== objectVersion && version !== firstObjectVersion) throw unknownVersion(objectId, version);
   const stored = Buffer.from(head.buffer, head.byteOffset + 12, 8).toString('hex');
   if (stored !== objectId) throw objectCorrupt(objectId, `its head says object ${stored}`);
 }
@@ -147,7 +163,7 @@ export function encodeFooter(footer: Footer, crc32c: Crc32c): Buffer {
   bytes.write(footer.objectId, 96, 8, 'hex');
   view.setUint32(104, footer.streamCount, true);
   view.setUint32(108, footer.entryCount, true);
-  view.setUint16(112, footer.version ?? objectVersion, true);
+  view.setUint16(112, footer.version, true);
   view.setUint16(114, footerBytes, true);
   view.setUint32(116, crc32c(bytes, 0, 116), true);
   footerMagic.copy(bytes, 120);
@@ -177,7 +193,7 @@ export function decodeFooter(
   if (view.getUint32(end - 12, true) !== crc32c(tail, base, length - 12)) {
     throw objectCorrupt(objectId, 'CRC of the footer');
   }
-  if (version !== objectVersion && version !== mergedVersion) throw unknownVersion(objectId, version);
+  if (version < firstObjectVersion || version > mergedVersion) throw unknownVersion(objectId, version);
   if (length !== footerBytes) throw objectCorrupt(objectId, `a footer of ${length} bytes`);
 
   const sections = {} as Record<SectionName, SectionPlace>;

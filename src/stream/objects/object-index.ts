@@ -17,8 +17,8 @@ import {
   dataStart,
   type Footer,
   getInt64,
+  isMerged,
   objectCorrupt,
-  objectVersion,
   putInt64,
   requirePlan,
   viewOf,
@@ -89,8 +89,8 @@ export class ObjectIndex {
   }
 
   #check(topicCount: number, footer: Footer, fail: (what: string) => never): void {
-    const { dataEnd, version = objectVersion } = footer;
-    const ascending = version === objectVersion;
+    const { dataEnd, version } = footer;
+    const ascending = !isMerged(version);
     for (let t = 1; t < topicCount; t++) {
       const at = indexHeadBytes + t * topicBytes;
       if (this.#bytes.compare(this.#bytes, at - topicBytes, at, at, at + topicBytes) <= 0)

@@ -3,23 +3,35 @@
  * Streams are named by their number in the index, groups ascend by it.
  *
  *   producers   group: stream u32 │ count u32 │ producer…
- *   aborted     group: stream u32 │ count u32 │ (producer i64 │ first i64 │ last i64 │ last stable i64)…
+ *   aborted     group: stream u32 │ count u32 │ last stable offset i64 │ (producer i64 │ first i64 │ last i64 │ last stable i64)…
  *   states      group: stream u32 │ count u32 │ end offset i64 │ last stable offset i64 │ producer…
  *   producer    id i64 │ timestamp i64 │ transaction's first offset i64 │ coordinator epoch i32 │ epoch i16
- *               │ batches u8 │ 0 u8 │ (first sequence i32 │ last sequence i32 │ base i64 │ last i64 │ timestamp i64)…
+ *               │ batches u8 │ 0 u8 │ last offset i64 │ active i64
+ *               │ (first sequence i32 │ last sequence i32 │ base i64 │ last i64 │ timestamp i64)…
  *   descriptor  broker epoch i64 │ sequence i64 │ node i32 │ length of the cluster id u16 │ cluster id (UTF-8)
  *
+ * Form 1 (objects of versions 1 and 2, before transactions) has neither the group's last stable offset in *aborted* nor the
+ * producer's last offset and activity: then its newest batch is its newest event.
  * Bounds: nothing is made for bytes that are not there, whatever a count says; at most five batches a producer
  * (KIP-98: what a leader remembers to recognise duplicates).
  */
-import { getInt64, objectCorrupt, putInt64, requirePlan, viewOf } from './object-format.ts';
+import {
+  getInt64,
+  objectCorrupt,
+  putInt64,
+  requirePlan,
+  type SectionForm,
+  sectionForm,
+  viewOf,
+} from './object-format.ts';
 import type { AbortedTxn, ProducerEntry } from './objects.ts';
 
 export const producerBatchesMax = 5;
-const producerBytes = 32;
+const producerBytes = [0, 32, 48] as const;
 const producerBatchBytes = 32;
 const abortedBytes = 32;
 const groupBytes = 8;
+const abortedGroupBytes = [0, 8, 16] as const;
 const stateGroupBytes = 24;
 const descriptorBytes = 22;
 const clusterIdBytesMax = 256;
@@ -31,6 +43,11 @@ export interface ProducerGroup {
 
 export interface AbortedGroup {
   readonly stream: number;
+  /**
+   * First offset of the oldest transaction open at the end of the stream's data here. A stream without a group had none open
+   * and aborted none. Infinity in form 1, which knew no transactions.
+   */
+  readonly lastStableOffset: number;
   readonly aborted: readonly AbortedTxn[];
 }
 
@@ -47,7 +64,7 @@ export interface ObjectDescriptor {
 }
 
 function producersBytes(producers: readonly ProducerEntry[]): number {
-  let bytes = producers.length * producerBytes;
+  let bytes = producers.length * producerBytes[sectionForm];
   for (const producer of producers) bytes += producer.batches.length * producerBatchBytes;
   return bytes;
 }
@@ -65,7 +82,9 @@ function putProducers(view: DataView, start: number, producers: readonly Produce
     view.setInt32(at + 24, producer.coordinatorEpoch, true);
     view.setInt16(at + 28, producer.epoch, true);
     view.setUint8(at + 30, producer.batches.length);
-    at += producerBytes;
+    putInt64(view, at + 32, producer.lastOffset);
+    putInt64(view, at + 40, producer.activeMs);
+    at += producerBytes[sectionForm];
     for (const batch of producer.batches) {
       view.setInt32(at, batch.firstSequence, true);
       view.setInt32(at + 4, batch.lastSequence, true);
@@ -115,14 +134,15 @@ export function encodeStates(groups: readonly StateGroup[]): Buffer {
 
 export function encodeAborted(groups: readonly AbortedGroup[]): Buffer {
   let size = 0;
-  for (const group of groups) size += groupBytes + group.aborted.length * abortedBytes;
+  for (const group of groups) size += abortedGroupBytes[sectionForm] + group.aborted.length * abortedBytes;
   const bytes = Buffer.alloc(size);
   const view = viewOf(bytes);
   let at = 0;
   for (const group of groups) {
     view.setUint32(at, group.stream, true);
     view.setUint32(at + 4, group.aborted.length, true);
-    at += groupBytes;
+    putInt64(view, at + 8, group.lastStableOffset);
+    at += abortedGroupBytes[sectionForm];
     for (const txn of group.aborted) {
       putInt64(view, at, txn.producerId);
       putInt64(view, at + 8, txn.firstOffset);
@@ -196,10 +216,10 @@ class SectionCursor {
     return stream;
   }
 
-  producers(count: number): ProducerEntry[] {
+  producers(count: number, form: SectionForm): ProducerEntry[] {
     const producers: ProducerEntry[] = [];
     for (let i = 0; i < count; i++) {
-      const at = this.take(1, producerBytes);
+      const at = this.take(1, producerBytes[form]);
       const batchCount = this.#view.getUint8(at + 30);
       if (batchCount > producerBatchesMax) this.fail(`${batchCount} batches of a producer`);
       const first = this.take(batchCount, producerBatchBytes);
@@ -220,6 +240,8 @@ class SectionCursor {
         timestamp: this.int64(at + 8),
         txnFirstOffset: this.int64(at + 16),
         coordinatorEpoch: this.#view.getInt32(at + 24, true),
+        lastOffset: form === 1 ? (batches.at(-1)?.lastOffset ?? -1) : this.int64(at + 32),
+        activeMs: form === 1 ? -1 : this.int64(at + 40),
         batches,
       });
     }
@@ -227,20 +249,30 @@ class SectionCursor {
   }
 }
 
-export function decodeProducers(bytes: Uint8Array, objectId: string, streamCount: number): ProducerGroup[] {
+export function decodeProducers(
+  bytes: Uint8Array,
+  objectId: string,
+  streamCount: number,
+  form: SectionForm,
+): ProducerGroup[] {
   const cursor = new SectionCursor(bytes, objectId, 'producers', streamCount);
   const groups: ProducerGroup[] = [];
   while (cursor.more) {
     const at = cursor.take(1, groupBytes);
     groups.push({
       stream: cursor.stream(at),
-      producers: cursor.producers(cursor.view.getUint32(at + 4, true)),
+      producers: cursor.producers(cursor.view.getUint32(at + 4, true), form),
     });
   }
   return groups;
 }
 
-export function decodeStates(bytes: Uint8Array, objectId: string, streamCount: number): StateGroup[] {
+export function decodeStates(
+  bytes: Uint8Array,
+  objectId: string,
+  streamCount: number,
+  form: SectionForm,
+): StateGroup[] {
   const cursor = new SectionCursor(bytes, objectId, 'states', streamCount);
   const groups: StateGroup[] = [];
   while (cursor.more) {
@@ -249,19 +281,25 @@ export function decodeStates(bytes: Uint8Array, objectId: string, streamCount: n
       stream: cursor.stream(at),
       endOffset: cursor.int64(at + 8),
       lastStableOffset: cursor.int64(at + 16),
-      producers: cursor.producers(cursor.view.getUint32(at + 4, true)),
+      producers: cursor.producers(cursor.view.getUint32(at + 4, true), form),
     });
   }
   return groups;
 }
 
-export function decodeAborted(bytes: Uint8Array, objectId: string, streamCount: number): AbortedGroup[] {
+export function decodeAborted(
+  bytes: Uint8Array,
+  objectId: string,
+  streamCount: number,
+  form: SectionForm,
+): AbortedGroup[] {
   const cursor = new SectionCursor(bytes, objectId, 'aborted', streamCount);
   const groups: AbortedGroup[] = [];
   while (cursor.more) {
-    const at = cursor.take(1, groupBytes);
+    const at = cursor.take(1, abortedGroupBytes[form]);
     const stream = cursor.stream(at);
     const count = cursor.view.getUint32(at + 4, true);
+    const lastStableOffset = form === 1 ? Number.POSITIVE_INFINITY : cursor.int64(at + 8);
     const first = cursor.take(count, abortedBytes);
     const aborted: AbortedTxn[] = [];
     for (let i = 0; i < count; i++) {
@@ -273,7 +311,7 @@ export function decodeAborted(bytes: Uint8Array, objectId: string, streamCount: 
         lastStableOffset: cursor.int64(place + 24),
       });
     }
-    groups.push({ stream, aborted });
+    groups.push({ stream, lastStableOffset, aborted });
   }
   return groups;
 }

@@ -4,14 +4,19 @@
  */
 import type { WireError } from '../../ports/errors.ts';
 
-/** A producer's state at the end of an object (or folded, at close). KIP-98 / wire-notes: five last batches. */
+/** A producer's state as of some end: of an object, a manifest, a close. KIP-98 / wire-notes: five last batches. */
 export interface ProducerEntry {
   readonly producerId: number;
   readonly epoch: number;
+  /** Of its newest batch or marker, as its record says. */
   readonly timestamp: number;
   /** −1 = none. */
   readonly txnFirstOffset: number;
   readonly coordinatorEpoch: number;
+  /** Of its newest batch or marker: of two states of a producer the one with the larger is newer. */
+  readonly lastOffset: number;
+  /** When it last wrote, by the broker's clock (ms since 1970); −1 = nobody knows. */
+  readonly activeMs: number;
   /** Oldest first; at most five. */
   readonly batches: readonly {
     readonly firstSequence: number;
@@ -22,10 +27,13 @@ export interface ProducerEntry {
   }[];
 }
 
+/** A transaction that was aborted, as in Kafka's transaction index. It lies in the object that holds its marker. */
 export interface AbortedTxn {
   readonly producerId: number;
   readonly firstOffset: number;
+  /** Of its marker. */
   readonly lastOffset: number;
+  /** First offset of the oldest transaction that was open behind the marker, else the offset behind it. */
   readonly lastStableOffset: number;
 }
 
@@ -41,7 +49,10 @@ export interface StreamDelta {
   readonly lengths: Uint32Array;
   /** Producers active in this delta. */
   readonly producers: readonly ProducerEntry[];
+  /** Transactions whose abort marker lies in it. */
   readonly aborted: readonly AbortedTxn[];
+  /** First offset of the oldest transaction open at endOffset, else endOffset. */
+  readonly lastStableOffset: number;
 }
 
 /** Folded state stored when a stream is closed (it may have no data in this object). */

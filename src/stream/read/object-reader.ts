@@ -18,6 +18,7 @@ import {
   objectGone,
   objectKey,
   type SectionName,
+  sectionFormOf,
   tailReadBytes,
 } from '../objects/object-format.ts';
 import { type IndexedStream, ObjectIndex } from '../objects/object-index.ts';
@@ -62,6 +63,8 @@ export interface StreamProducers {
 export interface StreamAborted {
   readonly topicId: string;
   readonly partition: number;
+  /** First offset of the oldest transaction open at the end of the stream's data in the object. */
+  readonly lastStableOffset: number;
   readonly aborted: readonly AbortedTxn[];
 }
 
@@ -262,7 +265,8 @@ export class ObjectReader {
   /** End states of the producers active in the object, per stream. */
   async producers(opened: OpenObject): Promise<StreamProducers[]> {
     const bytes = await this.#section(opened.footer, 'producers');
-    const groups = decodeProducers(bytes, opened.objectId, opened.index.streamCount);
+    const form = sectionFormOf(opened.footer.version);
+    const groups = decodeProducers(bytes, opened.objectId, opened.index.streamCount, form);
     return groups.map(({ stream, producers }) => ({ ...this.#name(opened, stream), producers }));
   }
 
@@ -270,14 +274,16 @@ export class ObjectReader {
   async aborted(opened: OpenObject): Promise<StreamAborted[]> {
     if (opened.footer.sections.aborted.length === 0) return [];
     const bytes = await this.#section(opened.footer, 'aborted');
-    const groups = decodeAborted(bytes, opened.objectId, opened.index.streamCount);
-    return groups.map(({ stream, aborted }) => ({ ...this.#name(opened, stream), aborted }));
+    const form = sectionFormOf(opened.footer.version);
+    const groups = decodeAborted(bytes, opened.objectId, opened.index.streamCount, form);
+    return groups.map(({ stream, ...group }) => ({ ...this.#name(opened, stream), ...group }));
   }
 
   /** Folded states of the streams closed with this object: one read for all of them. */
   async states(opened: OpenObject): Promise<StreamState[]> {
     const bytes = await this.#section(opened.footer, 'states');
-    const groups = decodeStates(bytes, opened.objectId, opened.index.streamCount);
+    const form = sectionFormOf(opened.footer.version);
+    const groups = decodeStates(bytes, opened.objectId, opened.index.streamCount, form);
     return groups.map(({ stream, endOffset, lastStableOffset, producers }) => {
       return { ...this.#name(opened, stream), endOffset, lastStableOffset, producers };
     });

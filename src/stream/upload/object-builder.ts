@@ -11,6 +11,7 @@ import {
   encodeHead,
   footerBytes,
   headBytes,
+  objectVersion,
   requirePlan,
   type SectionName,
   type SectionPlace,
@@ -214,6 +215,7 @@ export class ObjectBuilder {
       pieces.push(bytes);
     }
     const footer = {
+      version: objectVersion,
       objectId: this.#plan.objectId,
       objectBytes: position + footerBytes,
       dataEnd,
@@ -236,7 +238,12 @@ function encodeSections(plan: UploadPlan, layout: ObjectLayout): Map<SectionName
     const { delta, state } = layout.streams[number]!;
     if (delta !== null && delta.producers.length > 0)
       producers.push({ stream: number, producers: delta.producers });
-    if (delta !== null && delta.aborted.length > 0) aborted.push({ stream: number, aborted: delta.aborted });
+    if (delta !== null && (delta.aborted.length > 0 || delta.lastStableOffset < delta.endOffset))
+      aborted.push({
+        stream: number,
+        lastStableOffset: delta.lastStableOffset,
+        aborted: delta.aborted,
+      });
     if (state !== null) {
       const { endOffset, lastStableOffset } = state;
       states.push({ stream: number, endOffset, lastStableOffset, producers: state.producers });

@@ -265,7 +265,7 @@ test('after a volume has failed producers are stored as of their newest durable 
   for (const { producers } of [streams[0]!, states[0]!])
     assert.deepEqual(
       producers.map(({ batches }) => batches.map((b) => b.lastSequence)),
-      [[1]],
+      [[0, 1]],
     );
 });
 

@@ -26,8 +26,8 @@ async function fold(made: ManifestWorld) {
   const { image } = metadata;
   store.gets.length = 0;
   const manifests = new ManifestCache({ store, crc32c, clusterId: () => image.clusterId });
-  const folded = await foldProducers(image, new ObjectReader({ store, crc32c }), manifests);
-  const known = [...(folded.get(`${id(1)}/0`)?.values() ?? [])];
+  const folded = await foldProducers(image, new ObjectReader({ store, crc32c }), manifests, crc32c);
+  const known = folded.get(`${id(1)}/0`)?.snapshot() ?? [];
   const offsets = known.map(({ producerId, batches }) => [producerId, batches.at(-1)!.lastOffset]);
   return { offsets: offsets.sort(([a], [b]) => a! - b!), read: new Set(store.gets), folded };
 }

@@ -9,7 +9,11 @@ import {
   RecordCursor,
   readBatch,
 } from '../../../../src/protocol/records/batch-reader.ts';
-import { buildControlMarker, parseControlMarker } from '../../../../src/protocol/records/control-marker.ts';
+import {
+  buildControlMarker,
+  parseControlMarker,
+  readMarker,
+} from '../../../../src/protocol/records/control-marker.ts';
 import { portableCrc32c } from '../../../../src/protocol/records/crc32c.ts';
 import {
   varintBytes,
@@ -150,6 +154,9 @@ test('transaction markers', () => {
       type,
       coordinatorEpoch: 70_000,
     });
+    assert.deepEqual(readMarker(view, 0), { type, coordinatorEpoch: 70_000 });
+    for (let cut = 61; cut < batch.length - 1; cut++)
+      assert.equal(readMarker(viewOf(Buffer.from(batch.subarray(0, cut))), 0), null, `cut at ${cut}`);
   }
   const ordinary = buildBatch(sampleRecords(1, seeded(2)), {}, crc32c);
   assert.equal(parseControlMarker(viewOf(ordinary), ordinary, 0, ordinary.length, codecs), undefined);
@@ -166,6 +173,8 @@ test('transaction markers', () => {
   assert.throws(() => parseControlMarker(viewOf(bad), bad, 0, bad.length, codecs), {
     code: 'CORRUPT_RECORDS',
   });
+  assert.deepEqual(readMarker(viewOf(other), 0), { type: 5, coordinatorEpoch: -1 });
+  assert.equal(readMarker(viewOf(bad), 0), null);
 });
 
 test('batches in a row; the last one cut off', () => {

@@ -101,6 +101,8 @@ function producer(producerId: number, lastOffset: number, epoch = 0): ProducerEn
     timestamp: lastOffset,
     txnFirstOffset: -1,
     coordinatorEpoch: 0,
+    lastOffset,
+    activeMs: lastOffset,
     batches: [batch],
   };
 }
@@ -149,7 +151,10 @@ test('producers are those of the newest offsets, aborted transactions all that a
       topicId,
       partition: 0,
       // The first two objects hold nothing above the log start any more.
-      producers: [producer(1, 73), ...[2, 3, 4, 5, 6, 7].map((u) => producer(100 + u, u * 10 + 9, u))],
+      producers: [
+        { ...producer(1, 73), batches: [33, 43, 53, 63, 73].map((last) => producer(1, last).batches[0]!) },
+        ...[2, 3, 4, 5, 6, 7].map((u) => producer(100 + u, u * 10 + 9, u)),
+      ],
     },
     { topicId, partition: 1, producers: [producer(1, 22)] },
   ]);
@@ -157,7 +162,9 @@ test('producers are those of the newest offsets, aborted transactions all that a
     aborted(5, u * 10, u * 10 + 4),
     aborted(6, u * 10 + 1, u * 10 + 4),
   ]);
-  assert.deepEqual(await reader.aborted(opened), [{ topicId, partition: 0, aborted: kept }]);
+  assert.deepEqual(await reader.aborted(opened), [
+    { topicId, partition: 0, lastStableOffset: 80, aborted: kept },
+  ]);
   assert.deepEqual(await reader.states(opened), []);
   const { brokerEpoch, node, streams } = await reader.describe(opened);
   assert.deepEqual([brokerEpoch, node, streams.length], [17, 3, 2]);

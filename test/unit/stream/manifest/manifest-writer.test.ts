@@ -4,7 +4,7 @@ import { manifestKey } from '../../../../src/stream/manifest/manifest.ts';
 import { objectKey } from '../../../../src/stream/objects/object-format.ts';
 import { coded } from '../../../support/stream-objects.ts';
 import { close, id, logStart, oid, open } from '../../metadata/fixtures.ts';
-import { ManifestWorld, producer } from './manifests.ts';
+import { ManifestWorld, producer, producerOf } from './manifests.ts';
 
 const shapes = [{ bytes: 200, records: 10 }];
 
@@ -49,7 +49,7 @@ describe('manifest writer', () => {
         { epoch: 0, startOffset: 0 },
         { epoch: 3, startOffset: 10 },
       ],
-      producers: [producer(7, 19, { txnFirstOffset: 15 }), producer(8, 4)],
+      producers: [producerOf(7, [9, 19], { txnFirstOffset: 15 }), producer(8, 4)],
       aborted: [aborted],
       lastStableOffset: 15,
     });
@@ -128,15 +128,16 @@ describe('manifest writer', () => {
     await made.upload([{ topic: 1, from: 20, shapes, producers: [producer(2, 29)] }]);
     assert.deepEqual([...made.metadata.image.stateObjects], [[stateObject, 1]]);
     const manifest = (await made.adopt(1, 2))!;
-    assert.deepEqual(manifest.producers, [producer(2, 29), producer(50, 3)]);
+    assert.deepEqual(manifest.producers, [producerOf(2, [18, 29]), producer(50, 3)]);
     // The manifest holds what the state held.
     assert.equal(made.partition(1).stateObject, '');
     assert.deepEqual([...made.metadata.unreferenced], [stateObject]);
   });
 
-  it('forgets producers idle for longer than they are kept, but none that just wrote or has a transaction open', async () => {
+  it('forgets producers idle for longer than they are kept, whatever time their records have, but none with a transaction', async () => {
     const made = await world();
     const old = { timestamp: 1 };
+    made.clock.time = 1_700_000_000_500 + 86_400_000;
     await made.upload([
       {
         topic: 1,
@@ -146,7 +147,9 @@ describe('manifest writer', () => {
       },
     ]);
     assert.equal((await made.adopt(1, 1))!.producers.length, 2);
-    await made.upload([{ topic: 1, from: 10, shapes, producers: [producer(3, 19, old)] }]);
+    made.clock.time++;
+    const activeMs = made.clock.now();
+    await made.upload([{ topic: 1, from: 10, shapes, producers: [producer(3, 19, { ...old, activeMs })] }]);
     assert.deepEqual(
       (await made.adopt(1, 1))!.producers.map(({ producerId }) => producerId),
       [2, 3],

@@ -15,7 +15,11 @@ import { id, open, topic, wal } from '../../metadata/fixtures.ts';
 
 export const clusterId = 'abcdefghijklmnopqrstuv';
 
-export function producer(producerId: number, lastOffset: number, more: Partial<ProducerEntry> = {}) {
+export function producer(
+  producerId: number,
+  lastOffset: number,
+  more: Partial<ProducerEntry> = {},
+): ProducerEntry {
   const batch = { firstSequence: 0, lastSequence: 4, baseOffset: lastOffset - 4, lastOffset, timestamp: 1 };
   return {
     producerId,
@@ -23,9 +27,21 @@ export function producer(producerId: number, lastOffset: number, more: Partial<P
     timestamp: 1_700_000_000_000,
     txnFirstOffset: -1,
     coordinatorEpoch: -1,
+    lastOffset,
+    activeMs: 1_700_000_000_500,
     batches: [batch],
     ...more,
   };
+}
+
+/** The state of a producer that wrote one batch after another. */
+export function producerOf(
+  producerId: number,
+  lastOffsets: readonly number[],
+  more: Partial<ProducerEntry> = {},
+) {
+  const batches = lastOffsets.map((last) => producer(producerId, last).batches[0]!);
+  return producer(producerId, lastOffsets.at(-1)!, { batches, ...more });
 }
 
 export const sample: Manifest = {

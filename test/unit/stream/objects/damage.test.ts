@@ -20,7 +20,16 @@ async function smallObject() {
   const world = new ObjectWorld();
   const batches = [{ firstSequence: 0, lastSequence: 1, baseOffset: 5, lastOffset: 6, timestamp: 9 }];
   const producers = [
-    { producerId: 1, epoch: 0, timestamp: 9, txnFirstOffset: -1, coordinatorEpoch: 0, batches },
+    {
+      producerId: 1,
+      epoch: 0,
+      timestamp: 9,
+      txnFirstOffset: -1,
+      coordinatorEpoch: 0,
+      lastOffset: 6,
+      activeMs: 9,
+      batches,
+    },
   ];
   const aborted = [{ producerId: 1, firstOffset: 5, lastOffset: 5, lastStableOffset: 5 }];
   const a = world.writer.delta(topicIdOf(1), 0, 5, [{ bytes: 90 }, { bytes: 70, leaderEpoch: 1 }], {

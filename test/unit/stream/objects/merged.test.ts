@@ -1,6 +1,6 @@
 /**
- * Format version 2: the committed object of it is still written and read by this build, positions may go to and fro, and
- * damage is found as in version 1.
+ * Merged objects: this build writes the bytes of the newest format version and still reads the older one, positions may go to and
+ * fro, and damage is found as in uploaded ones.
  */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -12,7 +12,8 @@ import { ObjectReader } from '../../../../src/stream/read/object-reader.ts';
 import { CompactionWorld, smallLimits, smallPolicy } from '../../../support/compaction-world.ts';
 import { crc32c, topicIdOf } from '../../../support/stream-deltas.ts';
 
-const golden = 'test/fixtures/objects/object-v2.bin';
+const golden = 'test/fixtures/objects/object-v4.bin';
+const goldenOfVersion2 = 'test/fixtures/objects/object-v2.bin';
 
 /** Two streams in eight objects; what has 512 bytes and more is copied, the rest written anew. */
 async function build() {
@@ -33,19 +34,25 @@ async function build() {
   return { world, objectId: record!.objectId, bytes: await world.store.get(objectKey(record!.objectId)) };
 }
 
-test('format version 2 is written as in the golden file', async () => {
+test('format version 4 is written as in the golden file', async () => {
   const { world, bytes } = await build();
   assert(world.traffic.copies === 4, `${world.traffic.copies} copies`);
   assert.equal(bytes.toString('hex'), readFileSync(golden).toString('hex'));
 });
 
-test('the golden file of version 2 is read', async () => {
+for (const [version, file] of [
+  [2, goldenOfVersion2],
+  [mergedVersion, golden],
+] as const)
+  test(`the golden file of version ${version} is read`, async () => readsGolden(version, file));
+
+async function readsGolden(version: number, file: string): Promise<void> {
   const { world, objectId } = await build();
-  await world.inner.put(objectKey(objectId), [readFileSync(golden)]);
+  await world.inner.put(objectKey(objectId), [readFileSync(file)]);
   await world.check();
   const reader = new ObjectReader({ store: world.store, crc32c });
   const opened = await reader.open(objectId);
-  assert.equal(opened.footer.version, mergedVersion);
+  assert.equal(opened.footer.version, version);
   const positions = reader
     .findBlocks(opened, topicIdOf(0), 0, 0, Number.POSITIVE_INFINITY)
     .map(({ position }) => position);
@@ -54,7 +61,7 @@ test('the golden file of version 2 is read', async () => {
     [...positions].sort((a, b) => a - b),
     'positions to and fro',
   );
-});
+}
 
 test('every flipped bit of what is named is reported as damage', async () => {
   const { world, objectId, bytes } = await build();

@@ -37,6 +37,8 @@ const producer = {
   timestamp: 1_700_000_000_123,
   txnFirstOffset: 1001,
   coordinatorEpoch: 6,
+  lastOffset: 1012,
+  activeMs: -1,
   batches: [
     { firstSequence: 2_147_483_640, lastSequence: 3, baseOffset: 1000, lastOffset: 1011, timestamp: 5 },
     { firstSequence: 4, lastSequence: 4, baseOffset: 1012, lastOffset: 1012, timestamp: -1 },
@@ -56,7 +58,7 @@ test('data, index and sections come back as they were', async () => {
       { bytes: 500_000, records: 2, maxTimestamp: 12 },
       { bytes: 100, leaderEpoch: 3, maxTimestamp: 13 },
     ],
-    { producers: [producer], aborted },
+    { producers: [producer], aborted, lastStableOffset: 1001 },
   );
   const small = writer.delta(topicIdOf(1), 7, 0, [{ bytes: 61 }, { bytes: 200, gap: 11 }]);
   const states = [
@@ -96,7 +98,9 @@ test('data, index and sections come back as they were', async () => {
   assert.deepEqual(await reader.producers(opened), [
     { topicId: topicIdOf(2), partition: 0, producers: [producer] },
   ]);
-  assert.deepEqual(await reader.aborted(opened), [{ topicId: topicIdOf(2), partition: 0, aborted }]);
+  assert.deepEqual(await reader.aborted(opened), [
+    { topicId: topicIdOf(2), partition: 0, lastStableOffset: 1001, aborted },
+  ]);
   assert.deepEqual(await reader.states(opened), [states[1], states[0]]);
   const described = await reader.describe(opened);
   assert.deepEqual(
