@@ -26,6 +26,7 @@ import { StagingPool } from '../src/stream/upload/staging-pool.ts';
 import { uploadObject } from '../src/stream/upload/upload-object.ts';
 import { Compaction } from '../src/upkeep/compaction.ts';
 import { ObjectSweep } from '../src/upkeep/object-sweep.ts';
+import { SoleScope } from '../src/upkeep/scope.ts';
 import { HeapArena } from '../test/support/heap-arena.ts';
 import { SeededRandom } from '../test/support/seeded-random.ts';
 import { VirtualClock } from '../test/support/virtual-clock.ts';
@@ -145,7 +146,7 @@ class CostRun {
       crc32c: real,
       writer: 'bench',
     });
-    await pumped(clock, metadata.takeOver());
+    await pumped(clock, metadata.claim());
     const created = metadata.commit([
       {
         type: 'topic',
@@ -162,8 +163,10 @@ class CostRun {
     const ids = new ObjectIds(metadata);
     const identity = { clusterId: metadata.image.clusterId, node: 0, brokerEpoch: 1 };
     const compactionStore = this.store.view(counts.compaction);
+    const scope = new SoleScope(0, clock);
     const compaction = new Compaction({
       metadata,
+      scope,
       ids,
       store: compactionStore,
       clock,
@@ -179,7 +182,7 @@ class CostRun {
     });
     const sweep = new ObjectSweep({
       metadata,
-      unreferenced: () => metadata.unreferenced,
+      scope,
       manifests: new ManifestCache({
         store: this.store.view(counts.sweep),
         crc32c: real,
@@ -220,7 +223,7 @@ class CostRun {
     await Promise.all([compaction.stop(), sweep.stop(), clock.advanceAsync(5_000)]);
     let ranges = 0;
     for (const object of metadata.image.objects.values()) ranges += object.ranges.length;
-    const imageBytes = metadata.encodedImage().length;
+    const imageBytes = metadata.snapshot().length;
     await Promise.all([metadata.close(), clock.advanceAsync(1_000)]);
     return this.#result(uploads, metadata.image.objects.size, ranges, imageBytes, compactions);
   }

@@ -3,7 +3,6 @@
  * the last upload. Main thread. A pass that fails is logged by its service and tried again; none of them ends the broker.
  */
 import { KafkaConfigCatalog } from '../config/config-catalog.ts';
-import type { EmbeddedMetadataStore } from '../metadata/embedded-metadata-store.ts';
 import type { MetadataStore } from '../metadata/metadata-store.ts';
 import { ObjectIds } from '../ownership/object-ids.ts';
 import type { Crc32c } from '../protocol/records/crc32c.ts';
@@ -21,6 +20,7 @@ import { ObjectSweep } from '../upkeep/object-sweep.ts';
 import { OrphanSweep } from '../upkeep/orphan-sweep.ts';
 import { Retention } from '../upkeep/retention.ts';
 import { retentionRules } from '../upkeep/retention-plan.ts';
+import type { Scope } from '../upkeep/scope.ts';
 import { StateKeeper } from '../upkeep/state-keeper.ts';
 import { WalSweep } from '../upkeep/wal-sweep.ts';
 import { storeUrlOf } from '../volumes/abandoned-offsets.ts';
@@ -42,17 +42,17 @@ export interface BackgroundDeps {
   /** Another one than the broker's own, for logs that lie there. */
   readonly openStore: (url: string) => Promise<ObjectStore>;
   readonly metadata: MetadataStore;
-  /** The same metadata before it is distributed to shards, for what only the embedded store knows. */
-  readonly embedded: EmbeddedMetadataStore;
+  readonly scope: Scope;
   readonly deployment: Deployment;
   readonly crc32c: Crc32c;
   readonly brokerEpoch: number;
 }
 
 function compactionService(deps: BackgroundDeps): Compaction {
-  const { config, ports, store, metadata, deployment, brokerEpoch } = deps;
+  const { config, ports, store, metadata, scope, deployment, brokerEpoch } = deps;
   return new Compaction({
     metadata,
+    scope,
     ids: new ObjectIds(metadata),
     store,
     clock: ports.clock,
@@ -108,10 +108,11 @@ function manifestWriter(deps: BackgroundDeps, manifests: ManifestCache): Manifes
 }
 
 function manifestKeeper(deps: BackgroundDeps, writer: ManifestWriter): ManifestKeeper {
-  const { config, ports, metadata } = deps;
+  const { config, ports, metadata, scope } = deps;
   const { objectBytesMax } = ports.storage?.compaction?.policy ?? compactionDefaults;
   return new ManifestKeeper({
     metadata,
+    scope,
     writer,
     clock: ports.clock,
     logger: ports.logger,
@@ -128,11 +129,12 @@ function retentionService(
   writer: ManifestWriter,
   states: StateKeeper,
 ): Retention {
-  const { config, ports, metadata } = deps;
+  const { config, ports, metadata, scope } = deps;
   const { clock, logger } = ports;
   const catalog = new KafkaConfigCatalog(config.staticConfigs);
   return new Retention({
     metadata,
+    scope,
     manifests,
     writer,
     rules: (topic) =>
@@ -145,9 +147,10 @@ function retentionService(
 }
 
 function stateKeeper(deps: BackgroundDeps): StateKeeper {
-  const { config, ports, store, metadata, deployment, brokerEpoch } = deps;
+  const { config, ports, store, metadata, scope, deployment, brokerEpoch } = deps;
   return new StateKeeper({
     metadata,
+    scope,
     ids: new ObjectIds(metadata),
     shards: deployment.shards,
     upload: (plan) => deployment.upload(plan, 1),
@@ -160,23 +163,24 @@ function stateKeeper(deps: BackgroundDeps): StateKeeper {
 }
 
 function orphanSweep(deps: BackgroundDeps): OrphanSweep {
-  const { config, ports, store, metadata, embedded, crc32c } = deps;
+  const { config, ports, store, metadata, scope, crc32c } = deps;
   return new OrphanSweep({
     metadata,
+    scope,
     // One look at each manifest a round is nothing to keep, nor to push others' out for.
     manifests: new ManifestCache({ store, crc32c, clusterId: () => metadata.image.clusterId, bytesMax: 0 }),
     store,
     clock: ports.clock,
     logger: ports.logger,
-    firstObjectId: embedded.firstObjectId,
     ...config.orphanSweep,
   });
 }
 
 function walSweep(deps: BackgroundDeps): WalSweep {
-  const { config, ports, store, metadata, crc32c } = deps;
+  const { config, ports, store, metadata, scope, crc32c } = deps;
   return new WalSweep({
     metadata,
+    scope,
     async storeAt(location) {
       const url = storeUrlOf(location, config.wals);
       if (url === null) return { store, release() {} };
@@ -193,7 +197,7 @@ function walSweep(deps: BackgroundDeps): WalSweep {
 }
 
 export function backgroundServices(deps: BackgroundDeps): BackgroundService[] {
-  const { config, ports, store, metadata, embedded, crc32c } = deps;
+  const { config, ports, store, metadata, scope, crc32c } = deps;
   const { clock, logger } = ports;
   const manifests = new ManifestCache({ store, crc32c, clusterId: () => metadata.image.clusterId });
   const writer = manifestWriter(deps, manifests);
@@ -207,8 +211,8 @@ export function backgroundServices(deps: BackgroundDeps): BackgroundService[] {
     walSweep(deps),
     new ObjectSweep({
       metadata,
+      scope,
       manifests,
-      unreferenced: () => embedded.unreferenced,
       store,
       clock,
       logger,

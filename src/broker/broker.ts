@@ -11,6 +11,7 @@ import { acquireLock } from '../../native-bindings/portable/lock-file.ts';
 import { TopicAdmin } from '../cluster/topic-admin.ts';
 import { KafkaConfigCatalog } from '../config/config-catalog.ts';
 import { EmbeddedMetadataStore } from '../metadata/embedded-metadata-store.ts';
+import type { BrokerRegistration, MetadataClaim } from '../metadata/metadata-claim.ts';
 import type { MetadataChange, WalRecord } from '../metadata/metadata-store.ts';
 import { closeChanges } from '../ownership/close-changes.ts';
 import { ObjectIds } from '../ownership/object-ids.ts';
@@ -35,6 +36,7 @@ import type { SpawnedShard } from '../threads/shard/client.ts';
 import type { BackgroundService } from '../upkeep/background-service.ts';
 import { Compaction } from '../upkeep/compaction.ts';
 import { OrphanSweep } from '../upkeep/orphan-sweep.ts';
+import { SoleScope } from '../upkeep/scope.ts';
 import { tellAbandoned } from '../volumes/abandoned-offsets.ts';
 import { type Volume, type VolumeDeps, volumeEpoch } from '../volumes/volume.ts';
 import { SystemVolumeFiles, type VolumeFiles } from '../volumes/volume-files.ts';
@@ -156,7 +158,7 @@ export class RunningBroker {
       observer: this.health,
       layer: (opened) => ports.storage?.store?.(opened) ?? opened,
     });
-    const embedded = await EmbeddedMetadataStore.open({
+    const claim: MetadataClaim = await EmbeddedMetadataStore.open({
       store: this.store,
       clock,
       random,
@@ -184,25 +186,25 @@ export class RunningBroker {
       nodeId: config.nodeId,
       initialBytes: ports.storage?.walGrowth?.initial,
     };
-    const before = embedded.image.revision;
-    this.volumes = await openVolumes(config.wals, embedded.image, abandon, volumeDeps);
-    await recoverVolumes(this.volumes, embedded.image.clusterId, volumeDeps);
-    await embedded.takeOver(config.takeOver ? undefined : before);
-    await claimVolumes(this.volumes, embedded.image, volumeDeps);
-    this.metadata = new MetadataDistributor(embedded, (error) => this.fail(error));
-    const { image } = this.metadata;
+    const before = claim.image.revision;
+    this.volumes = await openVolumes(config.wals, claim.image, abandon, volumeDeps);
+    await recoverVolumes(this.volumes, claim.image.clusterId, volumeDeps);
+    await claim.claim(config.takeOver ? undefined : before);
+    const { image } = claim;
+    await claimVolumes(this.volumes, image, volumeDeps);
     await formatNew(this.volumes, image.clusterId, volumeDeps);
     for (const wal of image.wals.values()) {
       if (wal.state === 'open' && abandon.has(wal.logId)) {
         await tellAbandoned(wal, image, config.wals, volumeDeps);
       }
     }
-    this.brokerEpoch = (image.brokers.get(config.nodeId)?.epoch ?? 0) + 1;
     // New WALs are recorded before anything can be written to them; opens below are conditional on that.
-    await this.metadata.commit([
-      ...walRecords(image.wals.values(), this.volumes, abandon, config.nodeId, logger),
-      this.brokerRecord(),
-    ]);
+    const registered = await claim.register(
+      this.registration(),
+      walRecords(image.wals.values(), this.volumes, abandon, config.nodeId, logger),
+    );
+    this.brokerEpoch = registered.epoch;
+    this.metadata = new MetadataDistributor(registered.store, (error) => this.fail(error));
     const admin = new TopicAdmin({
       metadata: this.metadata,
       clock,
@@ -210,13 +212,12 @@ export class RunningBroker {
       logger,
       nodeId: config.nodeId,
       drops: {
-        orphanedBy: (topicId) => embedded.orphanedBy(topicId),
-        orphanedByLogStart: (moves) => embedded.orphanedByLogStart(moves),
+        references: this.metadata.references,
         graceMs: config.objectGraceMs,
       },
       walFor: (topicId, partition) => this.volumes[volumeFor(topicId, partition, this.volumes.length)]!.logId,
     });
-    this.alone = new AloneWatch(config.aloneMaxMs, () => embedded.contactedAt, clock, logger);
+    this.alone = new AloneWatch(config.aloneMaxMs, () => claim.contactedAt, clock, logger);
     this.deployment = await deploy({
       alone: this.alone.memory,
       config,
@@ -225,7 +226,7 @@ export class RunningBroker {
       store: this.store,
       board: this.board,
       storeBoard: this.storeBoard,
-      image: embedded.encodedImage(),
+      image: this.metadata.snapshot(),
       clusterId: image.clusterId,
       endpoints: this.listeners.endpoints(),
       tls,
@@ -251,7 +252,7 @@ export class RunningBroker {
       store: this.store,
       openStore: volumeDeps.openStore,
       metadata: this.metadata,
-      embedded,
+      scope: new SoleScope(claim.idFloor, clock),
       deployment: this.deployment,
       crc32c: this.threadNative.crc32c,
       brokerEpoch: this.brokerEpoch,
@@ -266,12 +267,10 @@ export class RunningBroker {
     return this.config.threads > 0 ? this.threadNative.native : null;
   }
 
-  private brokerRecord(): MetadataChange {
+  private registration(): BrokerRegistration {
     const { host, port } = this.listeners.endpoints()[this.config.listeners[0]!.name]!;
     return {
-      type: 'broker',
       node: this.config.nodeId,
-      epoch: this.brokerEpoch,
       host,
       port,
       rack: this.config.rack,

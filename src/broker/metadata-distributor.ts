@@ -7,6 +7,7 @@ import type {
   ClusterImage,
   MetadataChange,
   MetadataStore,
+  ObjectReferences,
 } from '../metadata/metadata-store.ts';
 
 export type ChangeSink = (revision: number, changes: readonly MetadataChange[]) => Promise<void>;
@@ -32,6 +33,14 @@ export class MetadataDistributor implements MetadataStore {
 
   get image(): ClusterImage {
     return this.store.image;
+  }
+
+  get references(): ObjectReferences {
+    return this.store.references;
+  }
+
+  snapshot(): Buffer {
+    return this.store.snapshot();
   }
 
   async commit(changes: readonly MetadataChange[]): Promise<number> {

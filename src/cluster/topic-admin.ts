@@ -9,7 +9,12 @@
  * - Deletions name the objects that lose their last reader by them, up to `dropsMax`; what else loses it (two deletions
  *   at once) is found by the sweep of unreferenced objects.
  */
-import type { ClusterImage, MetadataChange, MetadataStore } from '../metadata/metadata-store.ts';
+import type {
+  ClusterImage,
+  MetadataChange,
+  MetadataStore,
+  ObjectReferences,
+} from '../metadata/metadata-store.ts';
 import type { Clock } from '../ports/clock.ts';
 import { MillraceError } from '../ports/errors.ts';
 import type { Logger } from '../ports/logger.ts';
@@ -31,11 +36,9 @@ export interface LogStartMove {
   readonly startOffset: number;
 }
 
-/** Names objects that nobody reads any more with the change that makes it so (EmbeddedMetadataStore answers both). */
+/** Names objects that nobody reads any more with the change that makes it so. */
 export interface ObjectDrops {
-  /** Objects that would lose their last reader if the topic were deleted. */
-  orphanedBy(topicId: string): string[];
-  orphanedByLogStart(moves: readonly LogStartMove[]): string[];
+  readonly references: Pick<ObjectReferences, 'orphanedBy' | 'orphanedByLogStart'>;
   /** How long an object outlives its last reader. */
   readonly graceMs: number;
 }
@@ -169,7 +172,11 @@ export class TopicAdmin implements ControlPlane {
         : refused(ErrorCode.UNKNOWN_TOPIC_ID, `No topic has the id ${topicId}.`);
     return (
       gone() ??
-      this.#commitWithDrops({ type: 'topicDeleted', topicId }, (drops) => drops.orphanedBy(topicId), gone)
+      this.#commitWithDrops(
+        { type: 'topicDeleted', topicId },
+        (drops) => drops.references.orphanedBy(topicId),
+        gone,
+      )
     );
   }
 
@@ -228,7 +235,7 @@ export class TopicAdmin implements ControlPlane {
       settled() ??
       this.#commitWithDrops(
         { type: 'logStart', topicId, partition, startOffset },
-        (drops) => drops.orphanedByLogStart([move]),
+        (drops) => drops.references.orphanedByLogStart([move]),
         settled,
       )
     );

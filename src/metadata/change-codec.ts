@@ -3,13 +3,15 @@
  * (docs/internals/metadata.md). An entry holds one or more commits; each commit is a list of changes and moves the
  * revision by one. About 15 bytes per range of an upload.
  *
- *   entry  = version, topic table, count, { count, { type byte, fields } … } …
+ *   entry  = version, topic table, { author, count, { type byte, fields } … } …
  *
  * Version 2 states the bytes of each range and knows manifests; in version 1 a range's bytes are taken as its part of the
- * object's size by offsets. Version 3 knows states.
+ * object's size by offsets. Version 3 knows states. Version 4 states the author of each commit.
  */
 import { MetadataReader, MetadataWriter, metadataCorrupt } from './metadata-bytes.ts';
 import type {
+  Author,
+  Commit,
   ManifestName,
   ManifestSummary,
   MetadataChange,
@@ -18,7 +20,7 @@ import type {
   WalRecord,
 } from './metadata-store.ts';
 
-const entryVersion = 3;
+const entryVersion = 4;
 
 /** Position = type byte; only ever appended to. */
 const changeTypes = [
@@ -51,28 +53,23 @@ const idKinds = ['producer', 'object'] as const;
 
 /** Builds one entry from commits added one by one, so that a batch can stop at a size. */
 export class EntryEncoder {
-  readonly #commits: (readonly MetadataChange[])[] = [];
   readonly #writer = new MetadataWriter();
 
   get bytes(): number {
     return this.#writer.length;
   }
 
-  get commits(): readonly (readonly MetadataChange[])[] {
-    return this.#commits;
-  }
-
   /** Throws a RangeError, having added nothing, for values that have no place in the format. */
-  add(changes: readonly MetadataChange[]): void {
+  add({ author, changes }: Commit): void {
     const start = this.#writer.length;
     try {
+      writeAuthor(this.#writer, author);
       this.#writer.uint(changes.length);
       for (const change of changes) writeChange(this.#writer, change);
     } catch (error) {
       this.#writer.rewind(start);
       throw error;
     }
-    this.#commits.push(changes);
   }
 
   finish(): Buffer {
@@ -80,17 +77,31 @@ export class EntryEncoder {
   }
 }
 
-export function encodeEntry(commits: readonly (readonly MetadataChange[])[]): Buffer {
+export function encodeEntry(commits: readonly Commit[]): Buffer {
   const encoder = new EntryEncoder();
-  for (const changes of commits) encoder.add(changes);
+  for (const commit of commits) encoder.add(commit);
   return encoder.finish();
 }
 
-export function decodeEntry(bytes: Buffer): MetadataChange[][] {
+export function decodeEntry(bytes: Buffer): Commit[] {
   const reader = new MetadataReader(bytes, entryVersion, 'a metadata entry');
-  const commits: MetadataChange[][] = [];
-  while (!reader.atEnd) commits.push(readList(reader, readChange));
+  const commits: Commit[] = [];
+  while (!reader.atEnd) {
+    const author = reader.version < 4 ? null : readAuthor(reader);
+    commits.push({ author, changes: readList(reader, readChange) });
+  }
   return commits;
+}
+
+/** 0, or the node + 1 and its epoch. */
+function writeAuthor(to: MetadataWriter, author: Author | null): void {
+  to.uint(author === null ? 0 : author.node + 1);
+  if (author !== null) to.uint(author.epoch);
+}
+
+function readAuthor(from: MetadataReader): Author | null {
+  const node = from.uint();
+  return node === 0 ? null : { node: node - 1, epoch: from.uint() };
 }
 
 function writeChange(to: MetadataWriter, change: MetadataChange): void {

@@ -6,7 +6,9 @@
 import { MillraceError } from '../ports/errors.ts';
 import { firstAtOrAbove, holds, manifestId, takesState } from './image-builder.ts';
 import type {
+  Author,
   ClusterImage,
+  Commit,
   MetadataChange,
   ObjectRecord,
   PartitionImage,
@@ -114,14 +116,28 @@ export class ConditionChecker {
   }
 
   /** Throws METADATA_CONDITION when the commit does not fit; otherwise later checks see its changes. */
-  check(changes: readonly MetadataChange[]): void {
+  check({ author, changes }: Commit): void {
     let holds = false;
     try {
+      if (author !== null) this.#checkAuthor(author, changes);
       for (const change of changes) this.#check(change);
       holds = true;
     } finally {
       for (const overlay of this.#overlays) overlay.settle(holds);
     }
+  }
+
+  /** A registration may come with the commit: then it is the first change. */
+  #checkAuthor({ node, epoch }: Author, changes: readonly MetadataChange[]): void {
+    const [first] = changes;
+    if (first?.type === 'broker' && first.node === node && first.epoch === epoch) return;
+    const registered = this.#brokers.get(String(node));
+    if (registered === epoch) return;
+    throw new MillraceError(
+      'fenced',
+      'METADATA_AUTHOR_FENCED',
+      `broker ${node} committed as epoch ${epoch}; it is registered ${registered === null ? 'no more' : `as epoch ${registered}`}`,
+    );
   }
 
   #check(change: MetadataChange): void {
@@ -148,7 +164,9 @@ export class ConditionChecker {
         return violated(`topic ${change.name} does not exist`);
       case 'open': {
         const key = this.#partition(change);
-        const recorded = this.#leaders.get(key)?.leaderEpoch ?? -1;
+        const leader = this.#leaders.get(key);
+        const recorded = leader?.leaderEpoch ?? -1;
+        if (leader?.state === 'open') violated(`${key} is open under leader epoch ${recorded}`);
         if (change.leaderEpoch <= recorded) violated(`${key} has leader epoch ${recorded} already`);
         if (this.#wals.get(change.wal)?.state !== 'open')
           violated(`WAL ${change.wal} is not recorded as open`);

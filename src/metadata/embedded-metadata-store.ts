@@ -5,7 +5,7 @@
  *        commit() ──▶ waiting ──▶ one entry in flight ──▶ image folded ──▶ listeners ──▶ callers answered
  *                      (max)        (checked, encoded)                                └▶ snapshot now and then
  *
- * Start: open() reads and claims nothing, so a start may still be refused; takeOver() creates the cluster in an empty
+ * Start: open() reads and claims nothing, so a start may still be refused; claim() creates the cluster in an empty
  * store and seals the journal, which fences every earlier owner. From then on the owner looks at the next number every
  * 10 s to notice a taker even when it has nothing to commit.
  * Limits: at most `waitingMax` commits wait, more are refused with METADATA_BUSY; an entry takes commits up to
@@ -19,11 +19,20 @@ import { ObjectSequencedLog } from '../store/object-sequenced-log.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import type { Crc32c } from '../store/sequenced-object.ts';
 import { hasCode } from '../store/store-errors.ts';
+import { AuthoredStore, type AuthorityStore } from './authored-store.ts';
 import { decodeEntry, EntryEncoder, encodeEntry } from './change-codec.ts';
 import { ConditionChecker } from './conditions.ts';
 import { ImageBuilder } from './image-builder.ts';
 import { decodeImage, encodeImage } from './image-codec.ts';
-import type { ChangeListener, ClusterImage, MetadataChange, MetadataStore } from './metadata-store.ts';
+import type { BrokerRegistration, MetadataClaim, RegisteredMetadata } from './metadata-claim.ts';
+import type {
+  Author,
+  ChangeListener,
+  ClusterImage,
+  Commit,
+  MetadataChange,
+  ObjectReferences,
+} from './metadata-store.ts';
 
 export interface EmbeddedMetadataOptions {
   readonly store: ObjectStore;
@@ -51,13 +60,12 @@ const snapshotBytesDefault = 16 * 1024 * 1024;
 /** How often a reader overtaken by trims starts again from a newer snapshot. */
 const rereadsMax = 10;
 
-interface Waiting {
-  readonly changes: readonly MetadataChange[];
+interface Waiting extends Commit {
   resolve(revision: number): void;
   reject(error: unknown): void;
 }
 
-export class EmbeddedMetadataStore implements MetadataStore {
+export class EmbeddedMetadataStore implements MetadataClaim, AuthorityStore {
   readonly #options: EmbeddedMetadataOptions;
   #log!: ObjectSequencedLog;
   #builder = new ImageBuilder();
@@ -72,7 +80,7 @@ export class EmbeddedMetadataStore implements MetadataStore {
   #lastSnapshotBytes = 0;
   #ended: MillraceError | null = null;
   #lookAheadTimer: Timer | null = null;
-  #firstObjectId = 0;
+  #idFloor = 0;
   #contactedAt = Number.NEGATIVE_INFINITY;
 
   private constructor(options: EmbeddedMetadataOptions) {
@@ -90,36 +98,21 @@ export class EmbeddedMetadataStore implements MetadataStore {
     return this.#builder.image;
   }
 
-  /** Objects that no stream names any more. */
-  get unreferenced(): ReadonlySet<string> {
-    return this.#builder.unreferenced;
+  get references(): ObjectReferences {
+    return this.#builder;
   }
 
-  /** Epoch under which this owner writes; 0 before takeOver(). */
+  /** Epoch under which this owner writes; 0 before claim(). */
   get epoch(): number {
     return this.#log.epoch;
   }
 
-  orphanedBy(topicId: string): string[] {
-    return this.#builder.orphanedBy(topicId);
-  }
-
-  orphanedByLogStart(moves: Parameters<ImageBuilder['orphanedByLogStart']>[0]): string[] {
-    return this.#builder.orphanedByLogStart(moves);
-  }
-
-  /** The whole image in bytes, for a shard to start from (decodeImage). */
-  encodedImage(): Buffer {
+  snapshot(): Buffer {
     return encodeImage(this.#builder.image);
   }
 
-  /**
-   * Claims the metadata: creates the cluster in an empty store, seals the journal, reads up to the seal. Rejects with
-   * METADATA_FENCED (fenced) when the authority moved elsewhere.
-   * @param expected the revision that was judged after open(). When somebody else has been at work since then, this
-   * rejects with METADATA_MOVED (fenced) and seals nothing: the other goes on undisturbed.
-   */
-  async takeOver(expected?: number): Promise<number> {
+  /** Creates the cluster in an empty store, seals the journal, reads up to the seal. */
+  async claim(expected?: number): Promise<number> {
     let due = expected;
     this.#contactedAt = this.#options.clock.monotonic();
     for (let attempt = 1; ; attempt++) {
@@ -139,28 +132,35 @@ export class EmbeddedMetadataStore implements MetadataStore {
         await this.#load();
       }
     }
-    this.#firstObjectId = this.image.nextObjectId;
+    this.#idFloor = this.image.nextObjectId;
     this.#scheduleLookAhead();
     return this.image.revision;
   }
 
-  /**
-   * Monotonic ms: when the newest request was sent whose answer proved that nobody had taken the metadata from this owner
-   * by then.
-   */
   get contactedAt(): number {
     return this.#contactedAt;
   }
 
-  /** Ids below were granted to owners before this one. */
-  get firstObjectId(): number {
-    return this.#firstObjectId;
+  /** The seal has fenced every owner before this one. */
+  get idFloor(): number {
+    return this.#idFloor;
   }
 
-  commit(changes: readonly MetadataChange[]): Promise<number> {
+  async register(
+    { node, host, port, rack }: BrokerRegistration,
+    changes: readonly MetadataChange[] = [],
+  ): Promise<RegisteredMetadata> {
+    const epoch = (this.image.brokers.get(node)?.epoch ?? 0) + 1;
+    const store = new AuthoredStore(this, { node, epoch });
+    await store.commit([{ type: 'broker', node, epoch, host, port, rack }, ...changes]);
+    return { store, epoch };
+  }
+
+  /** @param author none where no broker commits: tests, and what is done to a cluster without one. */
+  commit(changes: readonly MetadataChange[], author: Author | null = null): Promise<number> {
     if (this.#ended !== null) return Promise.reject(this.#ended);
     if (this.#log.epoch === 0) {
-      return Promise.reject(new MillraceError('internal', 'METADATA_NOT_OWNED', 'commit before takeOver'));
+      return Promise.reject(new MillraceError('internal', 'METADATA_NOT_OWNED', 'commit before claim'));
     }
     if (this.#waiting.length >= waitingMax) {
       return Promise.reject(
@@ -168,7 +168,7 @@ export class EmbeddedMetadataStore implements MetadataStore {
       );
     }
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ changes, resolve, reject });
+      this.#waiting.push({ author, changes, resolve, reject });
       // In a later turn, so that what one burst of requests commits shares an entry.
       if (this.#inFlight === null) this.#inFlight = this.#pump();
     });
@@ -186,7 +186,7 @@ export class EmbeddedMetadataStore implements MetadataStore {
     await this.#snapshotting;
   }
 
-  /** Starts the image anew from the newest snapshot. Listeners see nothing of it, so only before takeOver ends. */
+  /** Starts the image anew from the newest snapshot. Listeners see nothing of it, so only before the claim ends. */
   async #load(): Promise<void> {
     const { store, clock, random, logger, crc32c, writer } = this.#options;
     for (let attempt = 1; ; attempt++) {
@@ -209,7 +209,7 @@ export class EmbeddedMetadataStore implements MetadataStore {
   async #catchUp(): Promise<void> {
     await this.#log.read(this.#readNext, (entry) => {
       if (entry.kind === 'data') {
-        for (const changes of decodeEntry(entry.payload)) this.#apply(changes);
+        for (const { changes } of decodeEntry(entry.payload)) this.#apply(changes);
         this.#note(entry.payload.length);
       }
       this.#readNext = entry.number + 1;
@@ -219,7 +219,8 @@ export class EmbeddedMetadataStore implements MetadataStore {
   #birth(): Buffer {
     const { clock, random } = this.#options;
     const clusterId = Buffer.from(random.bytes(new Uint8Array(16))).toString('base64url');
-    return encodeEntry([[{ type: 'cluster', clusterId, createdMs: Math.floor(clock.now()) }]]);
+    const changes = [{ type: 'cluster', clusterId, createdMs: Math.floor(clock.now()) }] as const;
+    return encodeEntry([{ author: null, changes }]);
   }
 
   async #pump(): Promise<void> {
@@ -257,13 +258,13 @@ export class EmbeddedMetadataStore implements MetadataStore {
       if (encoder.bytes >= entryBytesMax) break;
       taken++;
       try {
-        checker.check(each.changes);
+        checker.check(each);
       } catch (error) {
         each.reject(error);
         continue;
       }
       try {
-        encoder.add(each.changes);
+        encoder.add(each);
         members.push(each);
       } catch (error) {
         // The checker counts it in: what follows is checked in the next batch.

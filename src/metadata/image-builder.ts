@@ -21,6 +21,7 @@ import type {
   ManifestName,
   MetadataChange,
   ObjectRecord,
+  ObjectReferences,
   PartitionImage,
   StreamObject,
   TopicImage,
@@ -54,7 +55,7 @@ export class MutableImage implements ClusterImage {
   readonly brokers = new Map<number, BrokerImage>();
 }
 
-export class ImageBuilder {
+export class ImageBuilder implements ObjectReferences {
   readonly image: MutableImage;
   readonly #live = new Map<string, number>();
   readonly #unreferenced = new Set<string>();

@@ -1,7 +1,8 @@
 /**
- * CONTRACT of the metadata store: one ordered log of changes, an image folded from it, and watchers.
- * Implementations: embedded (sequenced object log in the bucket), later etcd. Main thread; shards get the same
- * changes and fold the same image. A change is visible once it is committed; commits are batched, one in flight.
+ * CONTRACT of the metadata store: one ordered log of changes, an image folded from it, and watchers. Main thread; shards
+ * get the same changes and fold the same image. A change is visible once it is committed; commits are batched, one in
+ * flight. How a broker comes to such a store, and who else may write to it: metadata-claim.ts. Every implementation passes
+ * test/support/metadata-contract.ts.
  */
 
 /** Offset where each leader epoch began; epochs in which nothing was written collapse into the later one. */
@@ -59,6 +60,21 @@ export interface WalRecord {
   readonly lastUploadMs: number;
 }
 
+/**
+ * Whose commit it is: a broker under one registration. The store compares it with the registration in force, so whoever was
+ * registered anew elsewhere, or fenced, commits nothing any more (design §7, §8).
+ */
+export interface Author {
+  readonly node: number;
+  readonly epoch: number;
+}
+
+/** One atomic list of changes; without an author only where nobody is registered yet (the birth of a cluster). */
+export interface Commit {
+  readonly author: Author | null;
+  readonly changes: readonly MetadataChange[];
+}
+
 export type MetadataChange =
   /** First entry of a cluster. */
   | { readonly type: 'cluster'; readonly clusterId: string; readonly createdMs: number }
@@ -80,7 +96,7 @@ export type MetadataChange =
       readonly name: string;
       readonly entries: Readonly<Record<string, string | null>>;
     }
-  /** Opens a stream for an owner under a new leader epoch (condition: epoch larger than the recorded one). */
+  /** Opens a stream for an owner (conditions: it is new or closed, and the leader epoch is larger than the recorded one). */
   | {
       readonly type: 'open';
       readonly topicId: string;
@@ -261,12 +277,28 @@ export interface ClusterImage {
 
 export type ChangeListener = (revision: number, changes: readonly MetadataChange[]) => void;
 
+/** What the image says of objects by who still needs them. */
+export interface ObjectReferences {
+  /** Objects without a live range, leftovers or a state that is named: nothing needs them any more, they may be dropped. */
+  readonly unreferenced: ReadonlySet<string>;
+  /** Objects that would lose their last live range if the topic were deleted. */
+  orphanedBy(topicId: string): string[];
+  /** Objects that would lose their last live range if these log starts moved. */
+  orphanedByLogStart(
+    moves: readonly { readonly topicId: string; readonly partition: number; readonly startOffset: number }[],
+  ): string[];
+}
+
 export interface MetadataStore {
   readonly image: ClusterImage;
+  readonly references: ObjectReferences;
+  /** The whole image in bytes, for a shard to start from (decodeImage). */
+  snapshot(): Buffer;
   /**
    * Commits the changes as one atomic entry (several waiting commits may share one stored object). Checked against the
    * image at the time of commit; a violated condition (topic exists, epoch not larger, unknown topic) rejects with
-   * METADATA_CONDITION (invalid) and changes nothing. METADATA_FENCED (fenced) once another writer sealed the log.
+   * METADATA_CONDITION (invalid) and changes nothing. METADATA_FENCED (fenced) once another writer sealed the log,
+   * METADATA_AUTHOR_FENCED (fenced) once the broker that commits is registered under another epoch.
    * Resolves with the revision after the image and every listener saw it.
    */
   commit(changes: readonly MetadataChange[]): Promise<number>;

@@ -26,9 +26,12 @@ import {
 import { type CompactionPlan, lookedUpTo, planCompaction } from '../stream/compaction/plan-compaction.ts';
 import { objectKey } from '../stream/objects/object-format.ts';
 import type { BackgroundService } from './background-service.ts';
+import type { Scope } from './scope.ts';
 
 export interface CompactionServiceDeps {
   readonly metadata: MetadataStore;
+  /** What of it is this broker's. */
+  readonly scope: Scope;
   readonly ids: ObjectIds;
   readonly store: ObjectStore;
   readonly clock: Clock;
@@ -101,7 +104,7 @@ export class Compaction implements BackgroundService {
   /** Carries out plans until none is due. Never rejects. */
   async pass(): Promise<void> {
     try {
-      while (!this.stopped && !(await this.deps.busy())) {
+      while (!this.stopped && this.deps.scope.leads('compaction') && !(await this.deps.busy())) {
         const plan = this.nextPlan();
         if (plan === null || this.stopped) return;
         if (!(await this.carryOut(plan))) return;

@@ -15,9 +15,12 @@ import type { Logger } from '../ports/logger.ts';
 import type { ManifestWriter } from '../stream/manifest/manifest-writer.ts';
 import type { BackgroundService } from './background-service.ts';
 import { Passes } from './passes.ts';
+import type { Scope } from './scope.ts';
 
 export interface ManifestKeeperDeps {
   readonly metadata: MetadataStore;
+  /** What of it is this broker's. */
+  readonly scope: Scope;
   readonly writer: Pick<ManifestWriter, 'advance'>;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -68,14 +71,14 @@ export class ManifestKeeper implements BackgroundService {
 
   /** Never rejects. */
   async pass(): Promise<void> {
-    const { metadata, clock, doneBytesMin, batchMin } = this.deps;
+    const { metadata, clock, doneBytesMin, batchMin, scope } = this.deps;
     let turn = 0;
     let steps = 0;
     for (const topic of [...metadata.image.topicsById.values()]) {
       for (const { topicId, partition, objects } of [...topic.partitions]) {
         if (++turn % partitionsPerTurn === 0) await new Promise<void>((resolve) => clock.soon(resolve));
         if (this.passes.stopped || steps >= stepsPerPass) return;
-        if (objects.length < batchMin) continue;
+        if (objects.length < batchMin || !scope.mine(topicId, partition)) continue;
         if (finishedRanges(objects, metadata.image, doneBytesMin).length < batchMin) continue;
         steps++;
         await this.handOver(topicId, partition);

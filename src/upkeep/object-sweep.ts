@@ -20,11 +20,12 @@ import { manifestKey, manifestPrefix, parseManifestKey } from '../stream/manifes
 import type { ManifestCache } from '../stream/manifest/manifest-cache.ts';
 import { objectKey } from '../stream/objects/object-format.ts';
 import { Passes } from './passes.ts';
+import type { Scope } from './scope.ts';
 
 export interface SweepDeps {
   readonly metadata: MetadataStore;
-  /** Objects without a live range, but for those named for a state. */
-  readonly unreferenced: () => ReadonlySet<string>;
+  /** What of it is this broker's. */
+  readonly scope: Scope;
   readonly graceMs: number;
   readonly store: ObjectStore;
   readonly manifests: ManifestCache;
@@ -57,6 +58,7 @@ export class ObjectSweep {
 
   /** Puts on the way out what nothing names, and deletes what is due now. Never rejects. */
   async pass(): Promise<void> {
+    if (!this.deps.scope.leads('object sweep')) return;
     await this.drop();
     await this.retire();
     for (let batch = 0; batch < batchesMax && !this.passes.stopped; batch++)
@@ -99,7 +101,7 @@ export class ObjectSweep {
   /** Puts objects that no stream and no closed state names on the way out. */
   private async drop(): Promise<void> {
     const { metadata, clock, logger, graceMs } = this.deps;
-    const objectIds = [...this.deps.unreferenced()].slice(0, passMax);
+    const objectIds = [...metadata.references.unreferenced].slice(0, passMax);
     if (objectIds.length === 0) return;
     try {
       const dueMs = Math.floor(clock.now()) + graceMs;

@@ -8,8 +8,8 @@
  *              (nothing is judged before this is complete)      └──── list a page, judge, confirm, delete ────┘
  *
  * Why nothing is deleted that is needed:
- * - Only ids granted before this life are judged (`firstObjectId`). Their owners are fenced: what they stored and did not
- *   commit can never be committed, and no upload under way has such an id.
+ * - Only ids granted to owners that are fenced now are judged (`Scope.idFloor`): what they stored and did not commit can
+ *   never be committed, and no upload under way has such an id.
  * - An id that is needed is in the image or in a manifest when the names are gathered. From there it can only go on its
  *   way out, where the metadata name it until it is deleted (`dropped`): both are looked at.
  * - A manifest that cannot be read ends the round. What is younger than the grace by the store's clock is left alone.
@@ -30,6 +30,7 @@ import { objectKey } from '../stream/objects/object-format.ts';
 import type { BackgroundService } from './background-service.ts';
 import { ObjectIdSet } from './object-id-set.ts';
 import { Passes } from './passes.ts';
+import type { Scope } from './scope.ts';
 
 export interface OrphanSweepDeps {
   readonly metadata: MetadataStore;
@@ -37,8 +38,8 @@ export interface OrphanSweepDeps {
   readonly store: ObjectStore;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** First object id that this life of the broker may have been granted. */
-  readonly firstObjectId: number;
+  /** What of it is this broker's. */
+  readonly scope: Scope;
   /** Between two rounds. */
   readonly intervalMs: number;
   /** Younger things stay, by the store's clock. */
@@ -68,7 +69,6 @@ const storeSkewMs = 60_000;
 
 export class OrphanSweep implements BackgroundService {
   private readonly deps: OrphanSweepDeps;
-  private readonly beganAt: number;
   private readonly passes: Passes;
   private passing: Promise<boolean> | null = null;
   private round: Round | null = null;
@@ -84,7 +84,6 @@ export class OrphanSweep implements BackgroundService {
     this.passes = new Passes(deps.clock, async () =>
       (await this.pass()) ? Math.min(passPauseMs, deps.intervalMs) : deps.intervalMs,
     );
-    this.beganAt = deps.clock.monotonic();
   }
 
   start(): void {
@@ -100,6 +99,10 @@ export class OrphanSweep implements BackgroundService {
   }
 
   private async makePass(): Promise<boolean> {
+    if (!this.deps.scope.leads('orphan sweep')) {
+      this.round = null;
+      return false;
+    }
     const before = this.objects + this.manifests + this.uploads;
     try {
       this.round ??= this.begin();
@@ -150,8 +153,8 @@ export class OrphanSweep implements BackgroundService {
     }
     if (requests >= requestsPerPass || this.passes.stopped) return false;
     const nowMs = await this.storeNow();
-    // What this life wrote is not older than the life itself.
-    const lifeMs = nowMs - (this.deps.clock.monotonic() - this.beganAt) - storeSkewMs;
+    // What an owner in force wrote is not older than its life.
+    const lifeMs = nowMs - this.deps.scope.lifeMs() - storeSkewMs;
     const olderThan = nowMs - this.deps.graceMs;
     for (; requests < requestsPerPass && !this.passes.stopped; requests++) {
       if (round.phase === 'data') await this.sweepObjects(round, olderThan);
@@ -195,7 +198,7 @@ export class OrphanSweep implements BackgroundService {
   /** Granted before this life, and named neither then nor now. */
   private isOrphan(round: Round, key: string): boolean {
     const objectId = objectIdOf(key);
-    if (objectId === null || Number.parseInt(objectId, 16) >= this.deps.firstObjectId) return false;
+    if (objectId === null || Number.parseInt(objectId, 16) >= this.deps.scope.idFloor) return false;
     const { objects, dropped } = this.deps.metadata.image;
     return !round.named.has(objectId) && !objects.has(objectId) && !dropped.has(objectId);
   }
@@ -224,12 +227,12 @@ export class OrphanSweep implements BackgroundService {
 
   /** True at the end of the list. */
   private async sweepUploads(round: Round, olderThan: number): Promise<boolean> {
-    const { store, firstObjectId } = this.deps;
+    const { store, scope } = this.deps;
     const uploads = await store.listUploads('data/', { after: round.after, limit: page });
     round.after = uploads.at(-1)?.key ?? round.after;
     const old = uploads.filter(({ key, startedMs }) => {
       const objectId = objectIdOf(key);
-      return objectId !== null && Number.parseInt(objectId, 16) < firstObjectId && startedMs <= olderThan;
+      return objectId !== null && Number.parseInt(objectId, 16) < scope.idFloor && startedMs <= olderThan;
     });
     if (old.length > 0) await this.confirm();
     for (const upload of old) {

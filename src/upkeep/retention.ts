@@ -20,9 +20,12 @@ import type { ManifestStep, ManifestWriter, StreamView } from '../stream/manifes
 import type { BackgroundService } from './background-service.ts';
 import { Passes } from './passes.ts';
 import { type RetainedPart, type RetentionRules, retainedFrom } from './retention-plan.ts';
+import type { Scope } from './scope.ts';
 
 export interface RetentionDeps {
   readonly metadata: MetadataStore;
+  /** What of it is this broker's. */
+  readonly scope: Scope;
   readonly manifests: ManifestCache;
   readonly writer: Pick<ManifestWriter, 'advance'>;
   /** What the topic's configs say now. */
@@ -122,7 +125,7 @@ export class Retention implements BackgroundService {
 
   /** Partitions for which there may be something to do. False when there are more. */
   private async collect(moves: Move[]): Promise<boolean> {
-    const { metadata, rules: rulesOf, clock } = this.deps;
+    const { metadata, rules: rulesOf, clock, scope } = this.deps;
     const alive = new Set<string>();
     let turn = 0;
     for (const topic of [...metadata.image.topicsById.values()]) {
@@ -130,6 +133,7 @@ export class Retention implements BackgroundService {
       for (const partition of [...topic.partitions]) {
         if (++turn % partitionsPerTurn === 0) await new Promise<void>((resolve) => clock.soon(resolve));
         if (this.passes.stopped) return true;
+        if (!scope.mine(topic.topicId, partition.partition)) continue;
         if (partition.manifest !== null) alive.add(streamKey(topic.topicId, partition.partition));
         if (!this.isDue(partition, rules)) continue;
         if (moves.length >= movesPerPass) return false;

@@ -21,9 +21,12 @@ import { stateBytes } from '../stream/objects/object-sections.ts';
 import type { StreamState, UploadPlan, UploadResult } from '../stream/objects/objects.ts';
 import type { BackgroundService } from './background-service.ts';
 import { Passes } from './passes.ts';
+import type { Scope } from './scope.ts';
 
 export interface StateKeeperDeps {
   readonly metadata: MetadataStore;
+  /** What of it is this broker's. */
+  readonly scope: Scope;
   readonly ids: Pick<ObjectIds, 'take'>;
   /** Each answers for the streams that it owns. */
   readonly shards: readonly {
@@ -99,12 +102,14 @@ export class StateKeeper implements BackgroundService {
 
   /** Streams with leftovers; with too many objects of states, all streams that name one. */
   private due(): StreamName[] {
+    const { scope } = this.deps;
     const { image } = this.deps.metadata;
     const due: StreamName[] = [];
     const renew = image.stateObjects.size > stateObjectsMax;
     if (image.leftoverObjects.size === 0 && !renew) return due;
     for (const topic of image.topicsById.values()) {
       for (const { topicId, partition, state, leftovers, stateObject } of topic.partitions) {
+        if (!scope.mine(topicId, partition)) continue;
         if (state === 'open' && (leftovers.length > 0 || (renew && stateObject !== '')))
           due.push({ topicId, partition });
       }

@@ -29,9 +29,12 @@ import { ObjectWalRecovery } from '../stream/wal/object-wal-recovery.ts';
 import { storeClock } from '../stream/wal/sign-of-life.ts';
 import type { BackgroundService } from './background-service.ts';
 import { Passes } from './passes.ts';
+import type { Scope } from './scope.ts';
 
 export interface WalSweepDeps {
   readonly metadata: MetadataStore;
+  /** What of it is this broker's. */
+  readonly scope: Scope;
   /** Store of the log at a location, and what gives it back. */
   readonly storeAt: (location: string) => Promise<{ readonly store: ObjectStore; release(): void }>;
   /** Who writes, for people. */
@@ -85,7 +88,7 @@ export class WalSweep implements BackgroundService {
   /** One look at every log that is not in use. Never rejects: what fails is tried again in the next round. */
   async pass(): Promise<void> {
     for (const wal of [...this.deps.metadata.image.wals.values()]) {
-      if (this.passes.stopped) return;
+      if (this.passes.stopped || !this.deps.scope.leads('wal sweep')) return;
       if (wal.kind !== 'object' || wal.state === 'open') continue;
       try {
         await this.sweep(wal);

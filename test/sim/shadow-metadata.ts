@@ -77,7 +77,7 @@ export class ShadowMetadata {
     if (entry.kind === 'seal') this.#epoch = entry.epoch;
     if (entry.kind !== 'data') return;
     this.entries++;
-    for (const changes of decodeEntry(entry.payload)) {
+    for (const { changes } of decodeEntry(entry.payload)) {
       try {
         this.#builder.apply(changes);
       } catch (error) {

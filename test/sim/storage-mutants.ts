@@ -110,8 +110,43 @@ export const storageMutants: readonly Mutant[] = [
   {
     name: 'DeleteRecords is answered and not recorded',
     file: 'cluster/topic-admin.js',
-    find: "this.#commitWithDrops({ type: 'logStart', topicId, partition, startOffset }, (drops) => drops.orphanedByLogStart([move]), settled));",
+    find: "this.#commitWithDrops({ type: 'logStart', topicId, partition, startOffset }, (drops) => drops.references.orphanedByLogStart([move]), settled));",
     replace: 'Promise.resolve(done));',
+  },
+  {
+    name: 'a broker that was registered anew commits',
+    file: 'metadata/conditions.js',
+    find: 'if (registered === epoch)',
+    replace: 'if (registered !== null)',
+    judge: 'test/unit/metadata/metadata-contract.test.ts',
+  },
+  {
+    name: 'a stream that somebody serves is opened',
+    file: 'metadata/conditions.js',
+    find: "if (leader?.state === 'open')",
+    replace: 'if (false)',
+    judge: 'test/unit/metadata/metadata-contract.test.ts',
+  },
+  {
+    name: 'objects of live peers are taken for orphans',
+    file: 'upkeep/orphan-sweep.js',
+    find: 'Number.parseInt(objectId, 16) >= this.deps.scope.idFloor)',
+    replace: 'false)',
+    judge: 'test/unit/upkeep/orphan-sweep.test.ts',
+  },
+  {
+    name: "a peer's manifest, not committed yet, is taken for an orphan",
+    file: 'upkeep/orphan-sweep.js',
+    find: 'Math.min(olderThan, lifeMs)',
+    replace: 'olderThan',
+    judge: 'test/unit/upkeep/orphan-sweep.test.ts',
+  },
+  {
+    name: "retention moves the log start of another broker's stream",
+    file: 'upkeep/retention.js',
+    find: '!scope.mine(topic.topicId, partition.partition)',
+    replace: 'false',
+    judge: 'test/unit/upkeep/scope.test.ts',
   },
   // ── Recovery ─────────────────────────────────────────────────────────────────────────────────────────────────────
   {

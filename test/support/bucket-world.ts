@@ -47,7 +47,7 @@ export class BucketWorld {
     const world = new BucketWorld();
     world.ends.push(...Array.from({ length: partitions }, () => 0));
     world.metadata = await world.open();
-    await world.metadata.takeOver();
+    await world.metadata.claim();
     const { topicId } = world;
     const opens = world.ends.map((_end, partition) => {
       return {
@@ -80,8 +80,8 @@ export class BucketWorld {
   /** Another owner takes the cluster over; the one before it is fenced and knows nothing of it yet. */
   async takeOver(): Promise<EmbeddedMetadataStore> {
     this.metadata = await this.open();
-    await this.metadata.takeOver();
-    this.#ids = this.metadata.firstObjectId;
+    await this.metadata.claim();
+    this.#ids = this.metadata.idFloor;
     await this.commit({ type: 'idBlock', kind: 'object', next: this.#ids + 256 });
     return this.metadata;
   }

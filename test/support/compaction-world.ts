@@ -156,7 +156,7 @@ export class CompactionWorld {
   }
 
   commit(changes: readonly MetadataChange[]): void {
-    new ConditionChecker(this.image).check(changes);
+    new ConditionChecker(this.image).check({ author: null, changes });
     this.builder.apply(changes);
   }
 

@@ -30,7 +30,7 @@ async function rig(random: Random = seededRandom(5)) {
     crc32c: crc32cForTests,
     writer: 'test',
   });
-  await metadata.takeOver();
+  await metadata.claim();
   await metadata.commit([wal('w1'), wal('w2')]);
   const admin = new TopicAdmin({
     metadata,
@@ -41,8 +41,7 @@ async function rig(random: Random = seededRandom(5)) {
     walFor: (_topicId, partition) => (partition % 2 === 0 ? 'w1' : 'w2'),
     drops: {
       graceMs: 1_000,
-      orphanedBy: (topicId) => metadata.orphanedBy(topicId),
-      orphanedByLogStart: (moves) => metadata.orphanedByLogStart(moves),
+      references: metadata.references,
     },
   });
   const create = async (name: string, partitions = 1) =>
@@ -245,6 +244,8 @@ test('a fenced owner is no controller, an absent store is worth another try', as
   const other = new TopicAdmin({
     metadata: {
       image,
+      references: metadata.references,
+      snapshot: () => metadata.snapshot(),
       commit: () => Promise.reject(fenced),
       watch: () => () => {},
       close: () => Promise.resolve(),

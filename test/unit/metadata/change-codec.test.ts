@@ -1,25 +1,38 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { decodeEntry, EntryEncoder, encodeEntry } from '../../../src/metadata/change-codec.ts';
+import type { Commit, MetadataChange } from '../../../src/metadata/metadata-store.ts';
 import { MillraceError } from '../../../src/ports/errors.ts';
 import { seededRandom } from '../../support/store-fixtures.ts';
 import { everyChange, id, oid, topic, upload } from './fixtures.ts';
+
+const by = (...changes: MetadataChange[]): Commit => ({ author: { node: 1, epoch: 4 }, changes });
 
 const hasErrorCode = (code: string) => (error: unknown) =>
   error instanceof MillraceError && error.code === code;
 
 describe('metadata change codec', () => {
   it('gives back every kind of change', () => {
-    const commits = [everyChange, [], [everyChange[0]!]];
+    const commits = [
+      { author: null, changes: everyChange },
+      { author: { node: 0, epoch: 3 }, changes: [] },
+      { author: { node: 7, epoch: 1 }, changes: [everyChange[0]!] },
+    ];
     assert.deepEqual(decodeEntry(encodeEntry(commits)), commits);
   });
 
   it('keeps these bytes', () => {
-    const entry = encodeEntry([[topic(0, 3), upload(5, oid(0xabc), { ...upload0, topicId: id(0) })]]);
+    const entry = encodeEntry([
+      {
+        author: { node: 2, epoch: 5 },
+        changes: [topic(0, 3), upload(5, oid(0xabc), { ...upload0, topicId: id(0) })],
+      },
+    ]);
     assert.equal(
       entry.toString('hex'),
-      '0301' + // version, one topic id
+      '0401' + // version, one topic id
         '01000000000000000000000000000000' +
+        '0305' + // node 2, epoch 5
         '02' + // two changes
         '01' +
         '07' +
@@ -57,15 +70,15 @@ describe('metadata change codec', () => {
       maxTimestamp: 1_700_000_000_000 - i * 10,
       bytes: 50_000 + i,
     }));
-    const bytes = encodeEntry([[upload(1, oid(1), ...ranges)]]);
+    const bytes = encodeEntry([by(upload(1, oid(1), ...ranges))]);
     assert.ok(bytes.length / 5_000 <= 19, `${bytes.length / 5_000} bytes per range`);
   });
 
   it('refuses another version with its number, and every truncation', () => {
-    const bytes = encodeEntry([everyChange]);
+    const bytes = encodeEntry([by(...everyChange)]);
     const newer = Buffer.from(bytes);
-    newer[0] = 4;
-    assert.throws(() => decodeEntry(newer), /version 4; this release reads versions 1 to 3/);
+    newer[0] = 5;
+    assert.throws(() => decodeEntry(newer), /version 5; this release reads versions 1 to 4/);
     for (let length = 1; length < bytes.length; length += 3) {
       let decoded: unknown = null;
       try {
@@ -80,7 +93,7 @@ describe('metadata change codec', () => {
 
   it('answers damage with METADATA_CORRUPT or other values, never with anything else', () => {
     const random = seededRandom(11);
-    const bytes = encodeEntry([everyChange]);
+    const bytes = encodeEntry([by(...everyChange)]);
     for (let round = 0; round < 3_000; round++) {
       const damaged = Buffer.from(bytes);
       damaged[1 + random.below(bytes.length - 1)] = random.below(256);
@@ -94,12 +107,12 @@ describe('metadata change codec', () => {
 
   it('adds nothing of a commit that has no place in the format', () => {
     const encoder = new EntryEncoder();
-    encoder.add([topic(1)]);
-    assert.throws(() => encoder.add([topic(2), { type: 'idBlock', kind: 'object', next: -1 }]), RangeError);
-    assert.throws(() => encoder.add([{ type: 'topicDeleted', topicId: 'short' }]), RangeError);
-    assert.throws(() => encoder.add([upload(1, 'not hex')]), RangeError);
-    encoder.add([topic(3)]);
-    assert.deepEqual(decodeEntry(encoder.finish()), [[topic(1)], [topic(3)]]);
+    encoder.add(by(topic(1)));
+    assert.throws(() => encoder.add(by(topic(2), { type: 'idBlock', kind: 'object', next: -1 })), RangeError);
+    assert.throws(() => encoder.add(by({ type: 'topicDeleted', topicId: 'short' })), RangeError);
+    assert.throws(() => encoder.add(by(upload(1, 'not hex'))), RangeError);
+    encoder.add(by(topic(3)));
+    assert.deepEqual(decodeEntry(encoder.finish()), [by(topic(1)), by(topic(3))]);
   });
 });
 

@@ -32,7 +32,7 @@ const openOn = (store: ObjectStore, writer = 'a', extra: Extra = {}): Promise<Em
 
 async function owned(store: ObjectStore, writer = 'a', extra: Extra = {}): Promise<EmbeddedMetadataStore> {
   const metadata = await openOn(store, writer, extra);
-  await metadata.takeOver();
+  await metadata.claim();
   return metadata;
 }
 
@@ -45,7 +45,7 @@ describe('embedded metadata store', () => {
     assert.equal(metadata.image.clusterId, '');
     assert.deepEqual(await store.list(''), []);
     assert.equal(await code(metadata.commit([topic(1)])), 'internal METADATA_NOT_OWNED');
-    await metadata.takeOver();
+    await metadata.claim();
     const { clusterId } = metadata.image;
     assert.match(clusterId, /^[A-Za-z0-9_-]{22}$/);
     assert.equal(metadata.image.revision, 1);
@@ -59,7 +59,7 @@ describe('embedded metadata store', () => {
   it('agrees on one cluster when two brokers meet an empty store', async () => {
     const store = memory();
     const [a, b] = await Promise.all([openOn(store, 'a'), openOn(store, 'b')]);
-    await Promise.all([a.takeOver(), b.takeOver()]);
+    await Promise.all([a.claim(), b.claim()]);
     assert.equal(a.image.clusterId, b.image.clusterId);
     const results = await Promise.all([code(a.commit([topic(1)])), code(b.commit([topic(2)]))]);
     assert.deepEqual(results.sort(), ['fenced METADATA_FENCED', 'resolved']);
@@ -177,7 +177,7 @@ describe('embedded metadata store', () => {
       'ids again': [{ type: 'idBlock', kind: 'producer', next: 1000 }],
       'old broker epoch': [{ type: 'broker', node: 0, epoch: 1, host: 'h', port: 1, rack: null }],
     };
-    const before = metadata.encodedImage();
+    const before = metadata.snapshot();
     for (const [name, changes] of Object.entries(refused)) {
       assert.equal(await code(metadata.commit(changes)), 'invalid METADATA_CONDITION', name);
     }
@@ -185,7 +185,7 @@ describe('embedded metadata store', () => {
       await code(metadata.commit([{ type: 'idBlock', kind: 'object', next: 0.5 }])),
       'internal METADATA_ENCODING',
     );
-    assert.deepEqual(metadata.encodedImage(), before);
+    assert.deepEqual(metadata.snapshot(), before);
     await metadata.commit([logStart(1, 0, 10)]);
     const drop: MetadataChange = { type: 'objectsDropped', objectIds: [oid(1)], dueMs: 9 };
     assert.equal(await code(metadata.commit([drop])), 'invalid METADATA_CONDITION', 'producers in it');
@@ -240,7 +240,7 @@ describe('embedded metadata store', () => {
     const revision = second.image.revision;
     const seen: number[] = [];
     second.watch((at) => seen.push(at));
-    assert.equal(await second.takeOver(), revision + 1);
+    assert.equal(await second.claim(), revision + 1);
     assert.deepEqual(seen, [revision + 1]);
     assert.equal(second.image.topicsByName.has('topic-1'), true);
   });
@@ -250,20 +250,20 @@ describe('embedded metadata store', () => {
     const first = await owned(store);
     const second = await openOn(store, 'b');
     await first.commit([topic(1)]);
-    assert.equal(await code(second.takeOver(second.image.revision)), 'fenced METADATA_MOVED');
+    assert.equal(await code(second.claim(second.image.revision)), 'fenced METADATA_MOVED');
     await first.commit([topic(2)]);
     assert.equal(second.epoch, 0);
     const third = await openOn(store, 'c');
-    await third.takeOver(third.image.revision);
+    await third.claim(third.image.revision);
     assert.deepEqual(third.image, first.image);
   });
 
   it('leaves alone who made the cluster meanwhile', async () => {
     const store = memory();
     const [a, b] = await Promise.all([openOn(store, 'a'), openOn(store, 'b')]);
-    assert.equal(await a.takeOver(0), 1);
+    assert.equal(await a.claim(0), 1);
     await a.commit([wal()]);
-    assert.equal(await code(b.takeOver(0)), 'fenced METADATA_MOVED');
+    assert.equal(await code(b.claim(0)), 'fenced METADATA_MOVED');
     await a.commit([topic(1)]);
   });
 
@@ -272,7 +272,7 @@ describe('embedded metadata store', () => {
     const first = await owned(store);
     const gate = new HeldStore(store);
     const second = await openOn(gate, 'b');
-    const claim = code(second.takeOver(second.image.revision));
+    const claim = code(second.claim(second.image.revision));
     await settle();
     await first.commit([topic(1)]);
     // The number of its seal is taken; what took it is seen before the next try.
@@ -289,7 +289,7 @@ describe('embedded metadata store', () => {
       await first.commit([topic(n)]);
       await settle(12);
     }
-    await slow.takeOver();
+    await slow.claim();
     assert.deepEqual(slow.image, first.image);
     assert.equal(await code(first.commit([topic(99)])), 'fenced METADATA_FENCED');
     await slow.commit([topic(99)]);
@@ -358,7 +358,7 @@ describe('embedded metadata store', () => {
     await metadata.commit(Array.from({ length: 10_000 }, (_, p) => open(6_000, p, 0, 0)));
     const ranges = Array.from({ length: 10_000 }, (_, p) => range(6_000, p, 0, 10));
     await metadata.commit([upload(1, oid(1), ...ranges)]);
-    const again = decodeImage(metadata.encodedImage());
+    const again = decodeImage(metadata.snapshot());
     assert.equal(again.image.topicsById.size, 5_001);
     // Birth, seal, and four entries, of which the first holds 5,000 commits.
     assert.equal((await store.list('meta/log/')).length, 2 + 4);

@@ -51,13 +51,13 @@ class Ledger {
   }
 
   commit(...changes: readonly MetadataChange[]): void {
-    new ConditionChecker(this.builder.image).check(changes);
+    new ConditionChecker(this.builder.image).check({ author: null, changes });
     this.builder.apply(changes);
   }
 
   refuses(pattern: RegExp, ...changes: readonly MetadataChange[]): void {
     assert.throws(
-      () => new ConditionChecker(this.builder.image).check(changes),
+      () => new ConditionChecker(this.builder.image).check({ author: null, changes }),
       (error: unknown) =>
         error instanceof MillraceError && error.code === 'METADATA_CONDITION' && pattern.test(error.message),
     );
@@ -297,7 +297,9 @@ describe('metadata of version 1', () => {
         '13',
       'hex',
     );
-    const [[change]] = decodeEntry(bytes) as [[MetadataChange & { type: 'upload' }]];
+    const [commit] = decodeEntry(bytes);
+    assert.equal(commit!.author, null);
+    const [change] = commit!.changes as [MetadataChange & { type: 'upload' }];
     assert.deepEqual(
       change.objects[0]!.ranges.map(({ baseOffset, endOffset, bytes: share }) => [
         baseOffset,

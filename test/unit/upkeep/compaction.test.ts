@@ -11,6 +11,7 @@ import { unavailable } from '../../../src/store/store-errors.ts';
 import { runCompaction } from '../../../src/stream/compaction/compact-objects.ts';
 import { objectKey } from '../../../src/stream/objects/object-format.ts';
 import { Compaction, type CompactionServiceDeps } from '../../../src/upkeep/compaction.ts';
+import { SoleScope } from '../../../src/upkeep/scope.ts';
 import { CompactionWorld, shapesOf } from '../../support/compaction-world.ts';
 import { PassingStore } from '../../support/fault-store.ts';
 import { crc32c, topicIdOf } from '../../support/stream-deltas.ts';
@@ -88,7 +89,7 @@ function bed(seed = 5, partitions = 5): Bed {
       }),
     watch: () => () => {},
     close: async () => {},
-  } as MetadataStore;
+  } as unknown as MetadataStore;
   const logger = { debug() {}, info() {}, warn() {}, error() {} };
   return {
     world,
@@ -97,6 +98,7 @@ function bed(seed = 5, partitions = 5): Bed {
     service: (changes = {}) =>
       new Compaction({
         metadata,
+        scope: new SoleScope(0, world.clock),
         ids: {
           take: async (count: number) => Array.from({ length: count }, () => world.newObjectId()),
         } as never,
@@ -225,7 +227,7 @@ test('a commit whose answer is lost keeps what was made: the metadata may name i
     },
     watch: () => () => {},
     close: async () => {},
-  } as MetadataStore;
+  } as unknown as MetadataStore;
   const service = one.service({ metadata: lost });
   await service.pass();
   assert.equal(service.numbers.failures, 1);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { silentLogger } from '../../../src/ports/logger.ts';
 import { ManifestKeeper } from '../../../src/upkeep/manifest-keeper.ts';
+import { SoleScope } from '../../../src/upkeep/scope.ts';
 import { settle } from '../../support/store-fixtures.ts';
 import { close, id, oid, open } from '../metadata/fixtures.ts';
 import { ManifestWorld, producer } from '../stream/manifest/manifests.ts';
@@ -19,6 +20,7 @@ async function world() {
   const keeper = (batchMin = 2) =>
     new ManifestKeeper({
       metadata,
+      scope: new SoleScope(0, clock),
       writer,
       clock,
       logger,
@@ -46,7 +48,7 @@ describe('manifest keeper', () => {
     const { producers, objects } = await made.cache.get(id(1), 0, 1);
     assert.deepEqual([producers, objects.length], [[producer(5, 9)], 2]);
     assert.deepEqual([...made.metadata.image.objects.keys()], [oid(3), oid(4)]);
-    assert.equal(made.metadata.unreferenced.size, 0);
+    assert.equal(made.metadata.references.unreferenced.size, 0);
   });
 
   it('leaves shared objects, those with a state, and gaps', async () => {

@@ -8,6 +8,7 @@ import { manifestKey } from '../../../src/stream/manifest/manifest.ts';
 import { ManifestCache } from '../../../src/stream/manifest/manifest-cache.ts';
 import { objectKey } from '../../../src/stream/objects/object-format.ts';
 import { OrphanSweep, type OrphanSweepDeps } from '../../../src/upkeep/orphan-sweep.ts';
+import { type Scope, SoleScope } from '../../../src/upkeep/scope.ts';
 import { BucketWorld } from '../../support/bucket-world.ts';
 import { PassingStore } from '../../support/fault-store.ts';
 import { HandClock } from '../../support/store-fixtures.ts';
@@ -28,7 +29,7 @@ function sweepOf(
     store,
     clock,
     logger: silentLogger,
-    firstObjectId: metadata.firstObjectId,
+    scope: new SoleScope(metadata.idFloor, clock),
     intervalMs: hour,
     graceMs,
     ...rest,
@@ -114,6 +115,26 @@ describe('orphan sweep', () => {
     assert.equal((await world.store.listUploads('')).length, 1);
     assert.ok((await keys(world, 'manifest/')).includes(written));
     await begun.abort();
+  });
+
+  it('takes nothing of a live peer for an orphan, however old it is, and works where it leads only', async () => {
+    const { world, needed, orphan, lostManifest } = await crashed();
+    world.clock.advance(2 * hour);
+    await world.takeOver();
+    // A peer has been registered since before the orphan was stored: its uploads may take hours.
+    const peer: Scope = { mine: () => false, leads: () => true, idFloor: 0, lifeMs: () => 10 * hour };
+    const beside = sweepOf(world, { scope: peer });
+    await round(beside);
+    assert.ok((await keys(world, 'data/')).includes(world.key(orphan)));
+    assert.ok((await keys(world, '')).includes(lostManifest));
+    assert.equal((await world.store.listUploads('')).length, 1);
+    const idle = sweepOf(world, {
+      scope: { ...peer, leads: () => false },
+    });
+    assert.equal(await idle.pass(), false);
+    assert.equal(idle.rounds, 0);
+    await round(sweepOf(world));
+    assert.deepEqual(await keys(world, 'data/'), needed);
   });
 
   it('spares what a manifest names, also that of a topic just deleted', async () => {

@@ -8,6 +8,7 @@ import { objectKey } from '../../../src/stream/objects/object-format.ts';
 import { ObjectSweep } from '../../../src/upkeep/object-sweep.ts';
 import { Retention } from '../../../src/upkeep/retention.ts';
 import type { RetentionRules } from '../../../src/upkeep/retention-plan.ts';
+import { SoleScope } from '../../../src/upkeep/scope.ts';
 import { emptyStates } from '../../support/compaction-world.ts';
 import { PassingStore } from '../../support/fault-store.ts';
 import { settle } from '../../support/store-fixtures.ts';
@@ -31,6 +32,7 @@ class World extends ManifestWorld {
     const { metadata, cache: manifests, writer, clock } = this;
     return new Retention({
       metadata,
+      scope: new SoleScope(0, clock),
       manifests,
       writer,
       rules: () => this.rules,
@@ -53,10 +55,9 @@ class World extends ManifestWorld {
 
   sweep(store: ObjectStore = this.store): ObjectSweep {
     const { metadata, cache: manifests, clock } = this;
-    const unreferenced = () => metadata.unreferenced;
     return new ObjectSweep({
       metadata,
-      unreferenced,
+      scope: new SoleScope(0, clock),
       graceMs,
       store,
       manifests,

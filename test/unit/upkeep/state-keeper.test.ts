@@ -6,6 +6,7 @@ import type { MetadataChange } from '../../../src/metadata/metadata-store.ts';
 import { silentLogger } from '../../../src/ports/logger.ts';
 import { objectKey } from '../../../src/stream/objects/object-format.ts';
 import type { StreamState } from '../../../src/stream/objects/objects.ts';
+import { SoleScope } from '../../../src/upkeep/scope.ts';
 import { StateKeeper } from '../../../src/upkeep/state-keeper.ts';
 import { settle } from '../../support/store-fixtures.ts';
 import { id, logStart, nobody, oid } from '../metadata/fixtures.ts';
@@ -28,6 +29,7 @@ async function world(topics: number) {
   let fails = false;
   const keeper = new StateKeeper({
     metadata: made.metadata,
+    scope: new SoleScope(0, made.clock),
     ids: { take: async () => [oid(900)] },
     shards: [
       {
@@ -104,7 +106,7 @@ describe('state keeper', () => {
       ],
     );
     assert.deepEqual([[...image.leftoverObjects], [...image.stateObjects]], [[], [[stateObject, 1]]]);
-    assert.deepEqual([...made.metadata.unreferenced], [oid(1), oid(2)]);
+    assert.deepEqual([...made.metadata.references.unreferenced], [oid(1), oid(2)]);
     const [state] = await made.reader.states(await made.reader.open(stateObject));
     assert.deepEqual(
       [state!.endOffset, state!.producers.map(({ batches }) => batches.at(-1)!.lastOffset)],
@@ -153,7 +155,7 @@ describe('state keeper', () => {
     await Promise.all([keeper.pass(), upload]);
     assert.deepEqual([made.partition(2).stateOffset, made.partition(2).stateObject], [12, '']);
     assert.equal(made.partition(3).stateObject, oid(4));
-    assert.deepEqual([...made.metadata.unreferenced].sort(), [oid(1), oid(2), oid(3)]);
+    assert.deepEqual([...made.metadata.references.unreferenced].sort(), [oid(1), oid(2), oid(3)]);
   });
 
   it('joins states that lie in too many objects', async () => {
@@ -214,7 +216,7 @@ describe('state keeper', () => {
       set(1, end, end - 1);
       set(2, end);
       await keeper.pass();
-      const objectIds = [...made.metadata.unreferenced];
+      const objectIds = [...made.metadata.references.unreferenced];
       await made.metadata.commit([{ type: 'objectsDropped', objectIds, dueMs: 0 }]);
       await made.metadata.commit([{ type: 'objectsForgotten', objectIds }]);
       sizes.push(encodeImage(image as never).length);

@@ -12,6 +12,7 @@ import { sequencedHeaderBytes } from '../../../src/store/sequenced-object.ts';
 import { unavailable } from '../../../src/store/store-errors.ts';
 import { createObjectWal } from '../../../src/stream/wal/object-wal-recovery.ts';
 import { ownerStates, writeSign } from '../../../src/stream/wal/sign-of-life.ts';
+import { SoleScope } from '../../../src/upkeep/scope.ts';
 import { WalSweep } from '../../../src/upkeep/wal-sweep.ts';
 import { PassingStore } from '../../support/fault-store.ts';
 import { HandClock, HastyClock, seededRandom, settle } from '../../support/store-fixtures.ts';
@@ -67,6 +68,7 @@ class World {
       },
     } as unknown as MetadataStore;
     this.sweep = new WalSweep({
+      scope: new SoleScope(0, this.clock),
       metadata,
       storeAt: async () => ({ store: this.store, release() {} }),
       writer: 'sweep',

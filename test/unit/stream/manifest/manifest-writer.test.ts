@@ -68,7 +68,7 @@ describe('manifest writer', () => {
     );
     // The state is in the manifest now, and its object has nothing else.
     assert.deepEqual([...image.objects.keys()], [stateObject, oid(4)]);
-    assert.deepEqual([...made.metadata.unreferenced], [stateObject]);
+    assert.deepEqual([...made.metadata.references.unreferenced], [stateObject]);
     assert.equal(image.dropped.size, 0);
 
     const next = (await made.adopt(1, 1))!;
@@ -131,7 +131,7 @@ describe('manifest writer', () => {
     assert.deepEqual(manifest.producers, [producerOf(2, [18, 29]), producer(50, 3)]);
     // The manifest holds what the state held.
     assert.equal(made.partition(1).stateObject, '');
-    assert.deepEqual([...made.metadata.unreferenced], [stateObject]);
+    assert.deepEqual([...made.metadata.references.unreferenced], [stateObject]);
   });
 
   it('forgets producers idle for longer than they are kept, whatever time their records have, but none with a transaction', async () => {
@@ -230,7 +230,7 @@ describe('manifest writer', () => {
         endOffset: 10,
       }));
       assert.deepEqual(manifest!.producers, [producer(n, 9)]);
-      assert.equal(made.metadata.unreferenced.has(shared), n === 5);
+      assert.equal(made.metadata.references.unreferenced.has(shared), n === 5);
     }
     const key = objectKey(shared);
     assert.equal(made.store.gets.filter((each) => each === key).length, 2);

@@ -107,7 +107,7 @@ export class ManifestWorld {
       crc32c,
       writer: 'test',
     });
-    await this.metadata.takeOver();
+    await this.metadata.claim();
     this.reader = new ObjectReader({ store: this.store, crc32c });
     this.cache = new ManifestCache({ store: this.store, crc32c, clusterId: () => this.clusterId });
     this.writer = this.anotherWriter();

@@ -1,0 +1,48 @@
+/**
+ * CONTRACT of a broker's way to its metadata: look, claim, register. Main thread.
+ *
+ *   open ──► image as it stands ──► claim ──► register ──► MetadataStore: every commit carries this registration
+ *            (nothing written: a start may still be refused)
+ *
+ * With the embedded journal the claim is a seal, and there is one owner at a time; in a cluster many brokers are registered
+ * side by side, and the claim is the registration's own lease.
+ */
+import type { ClusterImage, MetadataChange, MetadataStore } from './metadata-store.ts';
+
+/** What a broker says of itself when it registers. */
+export interface BrokerRegistration {
+  readonly node: number;
+  readonly host: string;
+  readonly port: number;
+  readonly rack: string | null;
+}
+
+export interface MetadataClaim {
+  /** As it stood at the last look. */
+  readonly image: ClusterImage;
+  /**
+   * Claims the metadata; resolves with the revision. Rejects with METADATA_FENCED (fenced) when the authority moved elsewhere.
+   * @param expected the revision that was judged before. When somebody else has been at work since then, this rejects with
+   * METADATA_MOVED (fenced) and claims nothing: the other goes on undisturbed.
+   */
+  claim(expected?: number): Promise<number>;
+  /**
+   * Registers the broker under the next epoch, in one commit with `changes`; the store that it resolves with commits as that
+   * registration.
+   */
+  register(broker: BrokerRegistration, changes?: readonly MetadataChange[]): Promise<RegisteredMetadata>;
+  /**
+   * Monotonic ms: when the newest request was sent whose answer proved that nobody had taken the metadata from this owner
+   * by then.
+   */
+  readonly contactedAt: number;
+  /** Object ids below were granted to owners that are fenced: what they stored and did not commit never can be. */
+  readonly idFloor: number;
+  close(): Promise<void>;
+}
+
+export interface RegisteredMetadata {
+  readonly store: MetadataStore;
+  /** Epoch of the registration. */
+  readonly epoch: number;
+}
