@@ -24,11 +24,13 @@ import type { CoordinatorPlaces } from '../requests/request-router.ts';
 import { ShardServicesTable } from '../requests/routing.ts';
 import type { ControlPlane } from '../requests/support/control-plane.ts';
 import type { TopicDirectory } from '../requests/support/topic-directory.ts';
-import { type CoordinatorPartitions, coordinatorKindOf } from './coordinator-topics.ts';
+import type { CoordinatorPartitions } from './coordinator-topics.ts';
 import { type CoordinatorLogDeps, PartitionCoordinatorLog } from './partition-coordinator-log.ts';
 
 export interface ShardCoordinatorsDeps extends Omit<CoordinatorLogDeps, 'topic' | 'partition' | 'moveStart'> {
   readonly self: number;
+  /** Shards of this broker; they begin to serve in the order of their numbers. */
+  readonly shards: number;
   readonly random: Random;
   readonly logger: Logger;
   readonly topics: TopicDirectory;
@@ -114,10 +116,8 @@ export class ShardCoordinators implements CoordinatorPlaces {
   opened(topic: TopicImage, partition: number): void {
     const host = this.#hosts.get(topic.name);
     if (host === undefined || this.#deps.local(topic.topicId, partition) === undefined) return;
-    if (topic.name === coordinatorTopics.group && !offsetsPlacement.isSettled(topic.configs)) {
-      this.#place(topic);
-      return;
-    }
+    // Groups are not served before all of them are where they belong; `described` comes when they are.
+    if (topic.name === coordinatorTopics.group && !offsetsPlacement.isSettled(topic.configs)) return;
     void host.load(partition);
   }
 
@@ -131,12 +131,17 @@ export class ShardCoordinators implements CoordinatorPlaces {
     for (const host of this.#hosts.values()) host.topicDeleted(topicId, name);
   }
 
-  /** A topic's configs changed: groups that waited for their places to be settled are loaded. */
-  configured(topicName: string): void {
+  /** All partitions that the shard has at its start are open. */
+  serving(): void {
+    this.described(coordinatorTopics.group);
+  }
+
+  /** A topic is there, or its configs changed: groups that waited for their places to be settled are loaded. */
+  described(topicName: string): void {
     const topic = this.#deps.topics.topicByName(topicName);
-    if (topic === undefined || coordinatorKindOf(topicName) !== 'group') return;
-    if (!offsetsPlacement.isSettled(topic.configs)) return;
-    for (const { partition } of topic.partitions) this.opened(topic, partition);
+    if (topic === undefined || topicName !== coordinatorTopics.group) return;
+    if (!offsetsPlacement.isSettled(topic.configs)) this.#place(topic);
+    else for (const { partition } of topic.partitions) this.opened(topic, partition);
   }
 
   close(): void {
@@ -144,11 +149,10 @@ export class ShardCoordinators implements CoordinatorPlaces {
     for (const host of this.#hosts.values()) host.close();
   }
 
-  /** The shard of the first partition moves the groups of all; the others wait for the topic's config. */
-  #place({ name, topicId, partitions }: TopicImage): void {
-    const { self, clock, logger, topics, control } = this.#deps;
-    const topic = topics.topicById(topicId);
-    if (this.#placing || topic === undefined || this.#deps.ownerOf(topic, 0) !== self) return;
+  /** One shard moves the groups of all, the last to begin: all take appends then. The others wait for the config. */
+  #place({ name, partitions }: TopicImage): void {
+    const { self, shards, clock, logger, topics, control } = this.#deps;
+    if (this.#placing || self !== shards - 1) return;
     this.#placing = true;
     void placeOffsets({
       clock,

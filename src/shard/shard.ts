@@ -190,6 +190,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
     };
     this.coordinators = new ShardCoordinators({
       self: settings.index,
+      shards: settings.shards,
       arena,
       slab,
       clock,
@@ -419,6 +420,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
     this.logs.beginAppends();
     this.serving = true;
     for (const log of this.logs.all()) this.coordinators.opened(this.topicById(log.topicId)!, log.partition);
+    this.coordinators.serving();
   }
 
   applyChanges(_revision: number, changes: readonly MetadataChange[]): void {
@@ -440,12 +442,15 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
         case 'open':
           this.onOpen(change.topicId, change.partition);
           break;
+        case 'topic':
+          if (this.serving) this.coordinators.described(change.name);
+          break;
         case 'logStart':
           this.logs.get(change.topicId, change.partition)?.moveStart(change.startOffset);
           break;
         case 'config':
           this.refreshSettings(change.resource === 'topic' ? change.name : null);
-          if (change.resource === 'topic' && this.serving) this.coordinators.configured(change.name);
+          if (change.resource === 'topic' && this.serving) this.coordinators.described(change.name);
           break;
         default:
       }

@@ -1,8 +1,8 @@
 /**
  * Moves groups to where they belong, once: up to version 0.1 groups whose hash is negative lay in another partition of
  * `__consumer_offsets` than Kafka's rule says (`hash & 0x7fffffff` instead of the absolute value). The topic's config says
- * when that is done; a topic made today says so from its birth. Runs on the shard that owns partition 0, over all partitions
- * on whatever shard, before any of them is loaded.
+ * when that is done; a topic made today says so from its birth. Runs on one shard, over all partitions on whatever
+ * shard, before any of them is loaded.
  *
  *     read all partitions ─► live records of misplaced groups ─► append them where they belong ─► tombstones where they
  *     were ─► config set ─► coordinators load

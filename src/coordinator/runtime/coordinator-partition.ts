@@ -79,6 +79,9 @@ export class CoordinatorPartition<S extends CoordinatorState> implements Partiti
   readonly #pending: PendingAppend[] = [];
   #pendingBytes = 0;
   #markersPending = 0;
+  #transactionalPending = 0;
+  /** Offset of a batch, or a record, below which everything is durable. */
+  #durableOffset = 0;
   /** Offset of the first record of each open transaction, by producer id. */
   readonly #transactions = new Map<number, number>();
   /** Newest record of each key of an unknown kind. */
@@ -143,8 +146,9 @@ export class CoordinatorPartition<S extends CoordinatorState> implements Partiti
       done(refused);
       return;
     }
+    if (producer !== null) return;
     // Where the records lie is told when they are durable.
-    for (const { key, value } of records) this.state.replay(key, value, -1, producer);
+    for (const { key, value } of records) this.state.replay(key, value, -1, null);
   }
 
   read(done: (errorCode: number) => void): void {
@@ -182,6 +186,7 @@ export class CoordinatorPartition<S extends CoordinatorState> implements Partiti
     this.#pending.push(append);
     this.#pendingBytes += bytes;
     if (marker !== null) this.#markersPending++;
+    if (producer !== null) this.#transactionalPending++;
     this.#snapshot.appended(marker === null ? records.length : 1);
     return ErrorCode.NONE;
   }
@@ -200,8 +205,14 @@ export class CoordinatorPartition<S extends CoordinatorState> implements Partiti
     }
     this.#pending.shift();
     this.#pendingBytes -= append.bytes;
-    const { producer, marker } = append;
-    if (producer !== null) this.#began(producer, baseOffset);
+    this.#durableOffset = baseOffset;
+    const { records, producer, marker } = append;
+    if (producer !== null) {
+      this.#transactionalPending--;
+      this.#began(producer, baseOffset);
+      for (const [i, { key, value }] of records.entries())
+        this.state.replay(key, value, baseOffset + i, producer);
+    }
     if (marker !== null) {
       this.#markersPending--;
       this.#transactions.delete(marker.producerId);
@@ -269,6 +280,10 @@ export class CoordinatorPartition<S extends CoordinatorState> implements Partiti
     this.#foreign.set(text, { key: Buffer.from(key), value: Buffer.from(value) });
   }
 
+  replayedAt(offset: number): void {
+    this.#durableOffset = offset;
+  }
+
   replayedTransactional(producer: TransactionalProducer, offset: number): void {
     this.#began(producer, offset);
   }
@@ -307,8 +322,8 @@ export class CoordinatorPartition<S extends CoordinatorState> implements Partiti
     return this.#markersPending > 0;
   }
 
-  trimmable(offset: number): number {
-    let first = offset;
+  transactionFloor(): number {
+    let first = this.#transactionalPending > 0 ? this.#durableOffset : Number.POSITIVE_INFINITY;
     for (const began of this.#transactions.values()) first = Math.min(first, began);
     return first;
   }
@@ -356,6 +371,7 @@ class Load implements LoadSink {
     const to = this.#to;
     if (to.closed) return;
     this.records++;
+    to.replayedAt(offset);
     if (key === null) {
       this.#skip(offset, 'no key');
       return;
@@ -370,9 +386,10 @@ class Load implements LoadSink {
     }
   }
 
-  onMarker(marker: EndMarker): void {
+  onMarker(marker: EndMarker, offset: number): void {
     if (this.#to.closed) return;
     this.records++;
+    this.#to.replayedAt(offset);
     this.#to.replayedMarker(marker);
   }
 

@@ -13,6 +13,7 @@
  *     which waits for everything that the reader may have seen.
  *   - `context.append` changes nothing: the caller's `durable` does, so the state holds durable records only, and may be
  *     read directly.
+ * What is part of a transaction is replayed when it is durable, in the order of the log, in both ways; so are markers.
  * A refused append has changed nothing in either way. An append whose fate is unknown ends this life: `close`, and a new
  * state is made from the log.
  */
@@ -81,8 +82,9 @@ export interface PartitionContext {
     producer?: TransactionalProducer | null,
   ): number;
   /**
-   * Appends records in one batch, replays them into the state at once, and answers when they are durable. Without records
-   * it is a `read`. `done` runs once, never before this returns unless refused; error 0 = done.
+   * Appends records in one batch, replays them into the state at once (with offset −1; those of a transaction when they
+   * are durable), and answers when they are durable. Without records it is a `read`. `done` runs once, before this
+   * returns only when refused; error 0 = done. What is appended with a producer by `append` is replayed like this, too.
    */
   write(
     records: readonly CoordinatorRecord[],

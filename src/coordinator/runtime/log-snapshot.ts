@@ -9,8 +9,9 @@
  * part of the first batch. So for every key the last record behind S is its last record, whatever clients do meanwhile.
  * A crash before the log start has moved leaves a longer log, which is right as well.
  *
- * Transactions: records of an open one stay where they are, so the log start moves at most to the first of them
- * (`trimmable`). A marker on its way changes values when it is durable: no batch is built meanwhile.
+ * Transactions: their records stay where they are, and count when the marker comes, perhaps behind the last batch. So the log
+ * start moves at most to the first record of the transactions that were open at the beginning or are at the end
+ * (`transactionFloor`). A marker on its way changes values when it is durable: no batch is built meanwhile.
  *
  * Bounds: a log of `recordsMin` records, or four times the live ones, before a snapshot begins; one batch in flight.
  * Owned by the partition's CoordinatorPartition.
@@ -31,8 +32,8 @@ export interface SnapshotHost {
   readonly markerPending: boolean;
   /** False when the log refuses the records. */
   appendLive(records: readonly CoordinatorRecord[], durable: (baseOffset: number) => void): boolean;
-  /** How far the log start may move towards `offset`: not into an open transaction. */
-  trimmable(offset: number): number;
+  /** An offset that no record of an open transaction lies below; Infinity when none is open. */
+  transactionFloor(): number;
   /** Moves the log start; tried again with the next snapshot when it fails. */
   trim(offset: number): void;
   soon(run: () => void): void;
@@ -51,6 +52,7 @@ export class LogSnapshot {
   /** A batch is due as soon as no marker is pending. */
   #stalled = false;
   #base = -1;
+  #floor = 0;
   #written = 0;
   #sinceBegin = 0;
 
@@ -106,6 +108,7 @@ export class LogSnapshot {
   #begin(): void {
     this.#live = this.#host.liveRecords();
     this.#base = -1;
+    this.#floor = this.#host.transactionFloor();
     this.#written = 0;
     this.#sinceBegin = 0;
     const pending = new Map<string, CoordinatorRecord>();
@@ -156,7 +159,7 @@ export class LogSnapshot {
     }
     this.#records = this.#sinceBegin;
     this.#nextAt = this.#threshold(this.#written);
-    this.#host.trim(this.#host.trimmable(this.#base));
+    this.#host.trim(Math.min(this.#base, this.#floor, this.#host.transactionFloor()));
   }
 }
 
