@@ -1,79 +1,116 @@
 /**
- * The broker configs that DescribeConfigs tells, under Kafka's names: settings that Kafka has too (read-only, they need a
- * restart), what topics inherit (changeable at run time, on the broker or the cluster default), and a few fixed facts
- * that tools look for. What Millrace has no counterpart of is not told.
+ * The broker configs that DescribeConfigs tells: all of Apache Kafka 4.4, under its names. Those that are settings here,
+ * or that topics inherit, act and show what is in force. The others are accepted, checked and kept as in Kafka, and do
+ * nothing; each says why. What is a setting here needs a restart, also where Kafka could change it while running: a
+ * change that is accepted and does not act would be worse than a refusal.
  */
-
+import { type BrokerMode, type KafkaBrokerConfig, kafkaBrokerConfigs } from './kafka-table.ts';
+import type { KafkaRule } from './kafka-value.ts';
 import { type SettingKey, type Settings, settingKeys, settingSpec } from './setting-keys.ts';
-import type { KafkaType } from './setting-spec.ts';
 import { topicConfigs } from './topic-configs.ts';
 import { plainText } from './values.ts';
 
 export interface BrokerConfigRow {
   readonly name: string;
-  readonly type: KafkaType;
+  readonly rule: KafkaRule;
   /** Null = no value unless one is given at start. */
   readonly default: string | null;
-  readonly readOnly: boolean;
+  readonly mode: BrokerMode;
   readonly sensitive: boolean;
   readonly doc: string;
-  /** Topic config that inherits it, whose valid values it shares. */
-  readonly topicName: string | null;
+  /** Whether it does something here. */
+  readonly acts: boolean;
 }
 
-const fixed = (name: string, type: KafkaType, value: string, doc: string): BrokerConfigRow => ({
-  name,
-  type,
-  default: value,
-  readOnly: true,
-  sensitive: false,
-  doc,
-  topicName: null,
-});
+const noReplicas = 'the object store replicates, brokers do not';
 
-const fixedRows: readonly BrokerConfigRow[] = [
-  fixed('default.replication.factor', 'int', '1', 'Fixed: the object store replicates, brokers do not.'),
-  fixed(
-    'offsets.topic.replication.factor',
-    'short',
-    '1',
-    'Fixed: the object store replicates, brokers do not.',
-  ),
+/** Values that are facts here, whatever Kafka's default is. */
+const facts: Readonly<Record<string, { readonly value: string; readonly why: string }>> = {
+  'default.replication.factor': { value: '1', why: noReplicas },
+  'offsets.topic.replication.factor': { value: '1', why: noReplicas },
+  'transaction.state.log.replication.factor': { value: '1', why: noReplicas },
+  'transaction.state.log.min.isr': { value: '1', why: noReplicas },
+  'share.coordinator.state.topic.replication.factor': { value: '1', why: noReplicas },
+  'share.coordinator.state.topic.min.isr': { value: '1', why: noReplicas },
+  'process.roles': { value: 'broker,controller', why: 'a broker keeps its metadata itself' },
+};
+
+/** Why configs that begin like this do nothing; the first that fits. */
+const reasons: readonly (readonly [RegExp, string])[] = [
+  [/^(replica|follower|unclean|leader\.|min\.insync|auto\.leader|num\.replica|replication)/, noReplicas],
+  [/^remote\./, 'everything is in the object store, there is no second tier'],
+  [
+    /^(controller|metadata\.|broker\.heartbeat|broker\.session|initial\.broker|process)/,
+    'metadata are kept in the object store, without a quorum',
+  ],
+  [/^(sasl|delegation|connections\.max\.reauth|connection\.failed)/, 'SASL is not served yet'],
+  [
+    /^(authorizer|principal|ssl|security|super|early\.start)/,
+    'TLS has settings of its own, and nothing is authorized yet',
+  ],
+  [/^(quota|client\.quota|alter\.log\.dirs|max\.connection)/, 'quotas are not served yet'],
+  [
+    /^(log\.cleaner|log\.segment|log\.roll|log\.index|log\.flush|log\.preallocate|log\.dir|log\.local|log\.remote|cordoned|num\.recovery)/,
+    'partitions are objects in the store, not files',
+  ],
+  [/^(transaction|add\.partitions)/, 'transactions are not served yet'],
+  [/^(group|share|errors)/, 'what it is for is not served yet'],
+  [
+    /(threads|queued|purgatory|buffer\.bytes|backlog)/,
+    'threads and memory follow the settings of this broker',
+  ],
+  [/(metric|telemetry)/, 'metrics are served over HTTP'],
+  [/(class|policy|plugin|providers)/, 'there are no classes to load'],
 ];
 
-/** In the order of names. */
-export const brokerConfigs: readonly BrokerConfigRow[] = buildRows();
+let rows: ReadonlyMap<string, BrokerConfigRow> | null = null;
 
-function buildRows(): BrokerConfigRow[] {
-  const rows = new Map(fixedRows.map((config) => [config.name, config]));
-  for (const config of topicConfigs) {
-    if (config.broker === null) continue;
-    rows.set(config.broker, {
-      name: config.broker,
-      type: config.type,
-      default: config.default,
-      readOnly: false,
-      sensitive: false,
-      doc: `What topics inherit as ${config.name}. ${config.doc}`,
-      topicName: config.name,
+/** By name, in the order of names; made when first asked. */
+export function brokerConfigs(): ReadonlyMap<string, BrokerConfigRow> {
+  rows ??= buildRows();
+  return rows;
+}
+
+function buildRows(): ReadonlyMap<string, BrokerConfigRow> {
+  const settings = new Map<string, SettingKey>();
+  for (const key of settingKeys) if (settingSpec(key).kafka !== undefined) settings.set(kafkaName(key), key);
+  const inherited = new Map(topicConfigs.map((config) => [config.broker, config]));
+  const built = new Map<string, BrokerConfigRow>();
+  for (const [name, config] of kafkaBrokerConfigs()) {
+    const topic = inherited.get(name);
+    const key = settings.get(name);
+    const base = idleRow(config);
+    if (topic !== undefined) {
+      const doc = `What topics inherit as ${topic.name}. ${topic.doc}`;
+      built.set(name, { ...base, rule: { ...topic, name }, default: topic.default, doc, acts: true });
+    } else built.set(name, base);
+    if (key === undefined) continue;
+    const { default: value, doc } = settingSpec(key);
+    built.set(name, {
+      ...built.get(name)!,
+      default: typeof value === 'function' ? null : plainText(value),
+      mode: topic === undefined ? 'ro' : config.mode,
+      doc,
+      acts: true,
     });
   }
-  for (const key of settingKeys) {
-    const spec = settingSpec(key);
-    if (spec.kafka === undefined) continue;
-    const name = kafkaName(key);
-    const inherited = rows.get(name);
-    rows.set(name, {
-      name,
-      type: spec.kafka,
-      default: typeof spec.default === 'function' ? null : plainText(spec.default),
-      readOnly: inherited === undefined,
-      sensitive: spec.type === 'password',
-      doc: spec.doc,
-      topicName: inherited?.topicName ?? null,
-    });
-  }
-  return [...rows.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  return built;
+}
+
+function idleRow(config: KafkaBrokerConfig): BrokerConfigRow {
+  const { name, default: byDefault, mode, secret } = config;
+  const fact = facts[name];
+  const why =
+    fact?.why ?? reasons.find(([pattern]) => pattern.test(name))?.[1] ?? 'it has no counterpart here';
+  return {
+    name,
+    rule: config,
+    default: fact?.value ?? byDefault,
+    mode,
+    sensitive: secret,
+    doc: `${fact === undefined ? 'No effect' : 'Fixed'}: ${why}.`,
+    acts: false,
+  };
 }
 
 function kafkaName(key: SettingKey): string {

@@ -1,13 +1,20 @@
 /**
- * Config definitions as the config requests want them (it fits ConfigCatalog of the requests room): topic configs and
- * broker configs. Groups have none: those Kafka has belong to group protocols that are not served.
+ * Config definitions as the config requests want them (it fits ConfigCatalog of the requests room): of topics, brokers,
+ * groups and client metrics subscriptions.
  */
 import { type BrokerConfigRow, brokerConfigs } from './broker-configs.ts';
-import { type KafkaConfig, kafkaValueProblem } from './kafka-value.ts';
+import {
+  clientMetricsConfigs,
+  groupConfigs,
+  groupRangeProblem,
+  subscriptionProblem,
+} from './group-configs.ts';
+import type { BrokerMode } from './kafka-table.ts';
+import { type KafkaConfig, type KafkaRule, kafkaValueProblem } from './kafka-value.ts';
 import { kafkaTypes } from './setting-spec.ts';
-import { topicConfig, topicConfigs, topicRelationProblem } from './topic-configs.ts';
+import { topicConfigs, topicRelationProblem } from './topic-configs.ts';
 
-export type CatalogScope = 'topic' | 'broker' | 'group';
+export type CatalogScope = 'topic' | 'broker' | 'group' | 'client-metrics';
 
 export interface CatalogDefinition {
   readonly name: string;
@@ -15,45 +22,71 @@ export interface CatalogDefinition {
   readonly type: number;
   readonly defaultValue: string | null;
   readonly readOnly: boolean;
+  /** May be changed on one broker, and not on the default of all. */
+  readonly perBroker: boolean;
   readonly sensitive: boolean;
   readonly documentation: string | null;
   readonly brokerName: string | null;
 }
 
-const definitions: Readonly<Record<CatalogScope, ReadonlyMap<string, CatalogDefinition>>> = {
-  topic: new Map(topicConfigs.map((config) => [config.name, topicDefinition(config)])),
-  broker: new Map(brokerConfigs.map((config) => [config.name, brokerDefinition(config)])),
-  group: new Map(),
-};
-const lists = {
-  topic: [...definitions.topic.values()],
-  broker: [...definitions.broker.values()],
-  group: [...definitions.group.values()],
-} as const;
-const brokerRows = new Map(brokerConfigs.map((config) => [config.name, config]));
+interface Scoped {
+  readonly definitions: ReadonlyMap<string, CatalogDefinition>;
+  readonly list: readonly CatalogDefinition[];
+  readonly rules: ReadonlyMap<string, KafkaRule>;
+}
 
-function topicDefinition(config: KafkaConfig): CatalogDefinition {
+function resources(configs: readonly KafkaConfig[]): Scoped {
+  const list = configs.map((config) => definition(config, 'cluster', false, config.default, config.doc));
   return {
-    name: config.name,
-    type: kafkaTypes[config.type],
-    defaultValue: config.default,
-    readOnly: false,
-    sensitive: false,
-    documentation: config.doc,
-    brokerName: config.broker,
+    definitions: new Map(list.map((each) => [each.name, each])),
+    list,
+    rules: new Map(configs.map((config) => [config.name, config])),
   };
 }
 
-function brokerDefinition(config: BrokerConfigRow): CatalogDefinition {
+function brokers(): Scoped {
+  const configs = [...brokerConfigs().values()];
+  const list = configs.map((row: BrokerConfigRow) =>
+    definition({ ...row.rule, broker: null }, row.mode, row.sensitive, row.default, row.doc),
+  );
   return {
-    name: config.name,
-    type: kafkaTypes[config.type],
-    defaultValue: config.default,
-    readOnly: config.readOnly,
-    sensitive: config.sensitive,
-    documentation: config.doc,
-    brokerName: null,
+    definitions: new Map(list.map((each) => [each.name, each])),
+    list,
+    rules: new Map(configs.map(({ name, rule }) => [name, rule])),
   };
+}
+
+function definition(
+  { name, type, broker }: KafkaRule & { readonly broker: string | null },
+  mode: BrokerMode,
+  sensitive: boolean,
+  defaultValue: string | null,
+  documentation: string,
+): CatalogDefinition {
+  return {
+    name,
+    type: kafkaTypes[type],
+    defaultValue,
+    readOnly: mode === 'ro',
+    perBroker: mode === 'per-broker',
+    sensitive,
+    documentation,
+    brokerName: broker,
+  };
+}
+
+const scopes: { [scope in CatalogScope]?: Scoped } = {};
+const makers: { readonly [scope in CatalogScope]: () => Scoped } = {
+  topic: () => resources(topicConfigs),
+  broker: brokers,
+  group: () => resources(groupConfigs),
+  'client-metrics': () => resources(clientMetricsConfigs),
+};
+
+/** Made when first asked: a start needs those of topics only. */
+function scoped(scope: CatalogScope): Scoped {
+  scopes[scope] ??= makers[scope]();
+  return scopes[scope];
 }
 
 export class KafkaConfigCatalog {
@@ -65,11 +98,11 @@ export class KafkaConfigCatalog {
   }
 
   definitions(scope: CatalogScope): readonly CatalogDefinition[] {
-    return lists[scope];
+    return scoped(scope).list;
   }
 
   definition(scope: CatalogScope, name: string): CatalogDefinition | undefined {
-    return definitions[scope].get(name);
+    return scoped(scope).definitions.get(name);
   }
 
   staticValue(brokerName: string): string | undefined {
@@ -78,15 +111,19 @@ export class KafkaConfigCatalog {
 
   /** What is wrong with the value of a known config, or null. */
   valueProblem(scope: CatalogScope, name: string, value: string): string | null {
-    const topicName = scope === 'topic' ? name : brokerRows.get(name)?.topicName;
-    const config = topicName == null ? undefined : topicConfig(topicName);
-    if (config === undefined) return `${name} cannot be changed while the broker runs`;
-    const problem = kafkaValueProblem(config, value);
-    return problem === null ? null : `Invalid value ${value} for configuration ${name}: ${problem}`;
+    const rule = scoped(scope).rules.get(name);
+    if (rule === undefined) return `Unknown ${scope} config name: ${name}`;
+    const problem = kafkaValueProblem(rule, value);
+    return problem ?? (scope === 'client-metrics' ? subscriptionProblem(name, value) : null);
   }
 
-  /** What is wrong between the explicit entries of one resource, or null. */
-  relationProblem(scope: CatalogScope, entries: Readonly<Record<string, string>>): string | null {
-    return scope === 'topic' ? topicRelationProblem(entries) : null;
+  /** What is wrong between the explicit entries of one resource and with what the broker allows, or null. */
+  relationProblem(
+    scope: CatalogScope,
+    entries: Readonly<Record<string, string>>,
+    brokerValue: (name: string) => string | null,
+  ): string | null {
+    if (scope === 'topic') return topicRelationProblem(entries);
+    return scope === 'group' ? groupRangeProblem(entries, brokerValue) : null;
   }
 }

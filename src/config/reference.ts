@@ -1,5 +1,7 @@
 /** Text of docs/reference/configuration.md, from the tables; a test compares the page with it. */
 import { brokerConfigs } from './broker-configs.ts';
+import { clientMetricsConfigs, groupConfigs } from './group-configs.ts';
+import type { KafkaConfig } from './kafka-value.ts';
 import { type SettingKey, settingKeys, settingSpec } from './setting-keys.ts';
 import { type AnySpec, settingGroups } from './setting-spec.ts';
 import { environmentName, rangeText } from './settings.ts';
@@ -35,25 +37,47 @@ export function configurationReference(): string {
     '| name | type | default | inherited from | meaning |',
     '|---|---|---|---|---|',
   );
-  for (const config of topicConfigs) {
-    lines.push(
-      row([code(config.name), config.type, code(config.default), code(config.broker ?? ''), config.doc]),
-    );
-  }
+  for (const config of topicConfigs) lines.push(kafkaRow(config));
+  lines.push(
+    '',
+    '## Group configs',
+    '',
+    'Set with IncrementalAlterConfigs on a group (`kafka-configs --entity-type groups`), which need not exist.',
+    '',
+    '| name | type | default | inherited from | meaning |',
+    '|---|---|---|---|---|',
+  );
+  for (const config of groupConfigs) lines.push(kafkaRow(config));
+  lines.push(
+    '',
+    '## Client metrics subscriptions',
+    '',
+    'What clients push (KIP-714); a selector of `match` has two quantifiers at most, and none behind a group.',
+    '',
+    '| name | type | default | inherited from | meaning |',
+    '|---|---|---|---|---|',
+  );
+  for (const config of clientMetricsConfigs) lines.push(kafkaRow(config));
   lines.push(
     '',
     '## Broker configs',
     '',
-    'What DescribeConfigs tells of a broker, under the names of Apache Kafka.',
+    'All of Apache Kafka 4.4, as DescribeConfigs tells them. At run time: `cluster` on a broker and on the default of all,',
+    '`broker` on a broker only. A name that Kafka does not know is kept as it is and its value never told, as in Kafka.',
     '',
-    '| name | type | default | at run time |',
-    '|---|---|---|---|',
+    '| name | type | default | at run time | meaning |',
+    '|---|---|---|---|---|',
   );
-  for (const config of brokerConfigs) {
-    const value = config.default === null ? 'derived' : code(config.default);
-    lines.push(row([code(config.name), config.type, value, config.readOnly ? 'fixed' : 'changeable']));
+  for (const { name, rule, default: value, mode, doc, acts } of brokerConfigs().values()) {
+    const told = value === null ? (acts ? 'derived' : '') : code(value);
+    const when = mode === 'ro' ? 'fixed' : mode === 'cluster' ? 'cluster' : 'broker';
+    lines.push(row([code(name), rule.type, told, when, doc]));
   }
   return `${lines.join('\n')}\n`;
+}
+
+function kafkaRow({ name, type, default: value, broker, doc }: KafkaConfig): string {
+  return row([code(name), type, code(value ?? ''), code(broker ?? ''), doc]);
 }
 
 function settingEntry(key: SettingKey, spec: AnySpec): string[] {

@@ -6,7 +6,10 @@ import { type KafkaConfig, kafkaValueProblem } from './kafka-value.ts';
 import type { KafkaType } from './setting-spec.ts';
 
 const longMax = '9223372036854775807';
-const replicaList = /^(\*|\d+:\d+(,\s*\d+:\d+)*)?$/;
+const replicaList = (name: string) => ({
+  matches: /^(\*|\d+:\d+(,\s*\d+:\d+)*)?$/,
+  otherwise: `${name} must be the literal '*' or a list of replicas in the following format: [partitionId]:[brokerId],[partitionId]:[brokerId],...`,
+});
 const noFiles = 'No effect: partitions are objects in the store, not segment files.';
 const noReplicas = 'No effect: the object store replicates, brokers do not.';
 const noTiers = 'No effect: everything is in the object store anyway.';
@@ -80,9 +83,13 @@ export const topicConfigs: readonly KafkaConfig[] = [
     'No effect: every record is durable when acknowledged.',
     { min: 0 },
   ),
-  row('follower.replication.throttled.replicas', 'list', '', null, noReplicas, { pattern: replicaList }),
+  row('follower.replication.throttled.replicas', 'list', '', null, noReplicas, {
+    pattern: replicaList('follower.replication.throttled.replicas'),
+  }),
   row('index.interval.bytes', 'int', '4096', 'log.index.interval.bytes', noFiles, { min: 0 }),
-  row('leader.replication.throttled.replicas', 'list', '', null, noReplicas, { pattern: replicaList }),
+  row('leader.replication.throttled.replicas', 'list', '', null, noReplicas, {
+    pattern: replicaList('leader.replication.throttled.replicas'),
+  }),
   row('local.retention.bytes', 'long', '-2', 'log.local.retention.bytes', noTiers, { min: -2 }),
   row('local.retention.ms', 'long', '-2', 'log.local.retention.ms', noTiers, { min: -2 }),
   row(
@@ -142,7 +149,14 @@ export const topicConfigs: readonly KafkaConfig[] = [
     'A record stays this long at least before compaction.',
     { min: 0 },
   ),
-  row('min.insync.replicas', 'int', '1', 'min.insync.replicas', noReplicas, { min: 1 }),
+  row(
+    'min.insync.replicas',
+    'int',
+    '1',
+    'min.insync.replicas',
+    'No effect: durable storage counts as all replicas in sync, whatever their number.',
+    { min: 1 },
+  ),
   row('preallocate', 'boolean', 'false', 'log.preallocate', noFiles),
   row('remote.copy.lag.bytes', 'long', '-1', 'log.remote.copy.lag.bytes', noTiers, { min: -1 }),
   row('remote.copy.lag.ms', 'long', '0', 'log.remote.copy.lag.ms', noTiers, { min: -1 }),
@@ -185,7 +199,7 @@ export function validateTopicConfigs(entries: Readonly<Record<string, string>>):
     const config = byName.get(name);
     if (config === undefined) return `Unknown topic config name: ${name}`;
     const problem = kafkaValueProblem(config, value);
-    if (problem !== null) return `Invalid value ${value} for configuration ${name}: ${problem}`;
+    if (problem !== null) return problem;
   }
   return topicRelationProblem(entries);
 }
@@ -195,7 +209,10 @@ export function topicRelationProblem(entries: Readonly<Record<string, string>>):
   const least = entries['min.compaction.lag.ms'];
   const most = entries['max.compaction.lag.ms'];
   if (least !== undefined && most !== undefined && BigInt(least.trim()) > BigInt(most.trim())) {
-    return `min.compaction.lag.ms (${least}) must not be greater than max.compaction.lag.ms (${most})`;
+    return `conflict topic config setting min.compaction.lag.ms (${least}) > max.compaction.lag.ms (${most})`;
+  }
+  if (entries['remote.storage.enable']?.trim().toLowerCase() === 'true') {
+    return 'Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log storage.';
   }
   return null;
 }

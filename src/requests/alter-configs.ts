@@ -28,7 +28,7 @@ export function alterConfigsHandler(
     for (const { name, value } of resource.configs) {
       const definition = alterable(deps.catalog, resolved, name);
       if ('error' in definition) return definition;
-      if (value === null) return invalidRequest(`Config ${name} needs a value.`);
+      if (value === null) return invalidRequest(`Null value not supported for : ${name}`);
       entries[name] = value;
     }
     return entries;

@@ -49,6 +49,9 @@ export const partitionsMax = 10_000;
 
 const configsVersion = 5;
 
+/** A topic's configs are held to no value of its broker. */
+const noBrokerValue = (): null => null;
+
 interface Refusal {
   readonly error: number;
   readonly message: string;
@@ -86,12 +89,12 @@ export function createTopicsHandler(
     const configs: Record<string, string> = {};
     for (const { name, value } of wanted.configs) {
       if (catalog.definition('topic', name) === undefined) return `Unknown topic config name: ${name}`;
-      if (value === null) return `Topic config ${name} needs a value.`;
+      if (value === null) return `Null value not supported for topic configs: ${name}`;
       const problem = catalog.valueProblem('topic', name, value);
       if (problem !== null) return problem;
       configs[name] = value;
     }
-    return catalog.relationProblem('topic', configs) ?? configs;
+    return catalog.relationProblem('topic', configs, noBrokerValue) ?? configs;
   }
 
   function plan(wanted: CreateTopicsRequestCreatableTopic): TopicSpec | Refusal {

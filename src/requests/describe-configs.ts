@@ -1,11 +1,11 @@
 /**
  * DescribeConfigs (key 32), versions 0–4; runs on the connection's shard.
  *
- * Topics, this broker (its node id), the cluster-wide broker default (empty name: only what is set there) and groups,
- * which need not exist. Without keys, or with an empty list of keys, all configs are told; unknown keys are left out.
+ * Topics, this broker (its node id), the cluster-wide broker default (empty name: only what is set there), groups and
+ * client metrics subscriptions, which need not exist. Without keys, or with an empty list of keys, all configs are told; unknown keys are left out.
  * v0 says IsDefault, v1 the source and synonyms (best source first, the own entry included), v3 type and
  * documentation. Sensitive values are null. A refused resource has its error and no configs.
- * Omitted: broker loggers and client metrics (INVALID_REQUEST).
+ * Omitted: broker loggers (INVALID_REQUEST).
  */
 import {
   DescribeConfigsCodec,
@@ -21,6 +21,7 @@ import {
   type ConfigLayer,
   configLayers,
   configSource,
+  unknownBrokerConfig,
 } from './support/config-catalog.ts';
 import { isRefusal, type ResolvedResource, resolveResource } from './support/config-resources.ts';
 import type { RequestHandler } from './support/handler.ts';
@@ -48,6 +49,22 @@ export function describeConfigsHandler(
     return configLayers(catalog, definition, place);
   }
 
+  /** All configs of the kind, and what else is set on a broker. */
+  function definitionsFor({ scope, own }: ResolvedResource): readonly ConfigDefinition[] {
+    const known = catalog.definitions(scope);
+    if (scope !== 'broker') return known;
+    const unknown = Object.keys(own).filter((name) => catalog.definition(scope, name) === undefined);
+    return [...known, ...unknown.map(unknownBrokerConfig)];
+  }
+
+  /** The default of a subscription is no synonym, and neither is a value that is none. */
+  function synonymsOf({ scope }: ResolvedResource, layers: readonly ConfigLayer[]): ConfigLayer[] {
+    return layers.filter(
+      ({ source, value }) =>
+        source !== configSource.default || (scope !== 'client-metrics' && value !== null),
+    );
+  }
+
   function describe(
     resource: DescribeConfigsResource,
     request: DescribeConfigsRequest,
@@ -61,7 +78,7 @@ export function describeConfigsHandler(
     const keys = resource.configurationKeys ?? [];
     const wanted = keys.length === 0 ? null : new Set(keys);
     const configs: DescribeConfigsResourceResultInput[] = [];
-    for (const definition of catalog.definitions(resolved.scope)) {
+    for (const definition of definitionsFor(resolved)) {
       if (wanted !== null && !wanted.has(definition.name)) continue;
       const layers = layersOf(definition, resolved);
       const [best] = layers;
@@ -73,12 +90,12 @@ export function describeConfigsHandler(
         ...(version === 0 ? { isDefault: best.source === configSource.default } : {}),
         configSource: best.source,
         isSensitive: definition.sensitive,
-        synonyms: request.includeSynonyms ? layers : [],
+        synonyms: request.includeSynonyms ? synonymsOf(resolved, layers) : [],
         configType: definition.type,
         documentation: request.includeDocumentation ? definition.documentation : null,
       });
     }
-    return { errorMessage: null, resourceType, resourceName, configs };
+    return { errorMessage: '', resourceType, resourceName, configs };
   }
 
   return {

@@ -3,8 +3,8 @@
  *
  * SET, DELETE, and for lists APPEND and SUBTRACT, which start from the resource's own entry or else the built-in
  * default. A key or resource twice, an operation without value, an unknown operation or a config that cannot be changed
- * while running: INVALID_REQUEST. An unknown config, a wrong value, APPEND to what is no list: INVALID_CONFIG. Policy:
- * POLICY_VIOLATION. Resources are altered one by one, each entirely or not at all.
+ * while running, or only on a single broker, and wrong values of brokers: INVALID_REQUEST. An unknown config, other wrong
+ * values, APPEND to what is no list: INVALID_CONFIG; a broker config that nobody knows is kept. Policy: POLICY_VIOLATION. Resources are altered one by one, each entirely or not at all.
  * Limit: two APPENDs to the same key at the same moment may keep only the later one.
  */
 import {
@@ -36,19 +36,19 @@ export function incrementalAlterConfigsHandler(
       if (operationName === undefined) {
         return invalidRequest(`Unknown operation ${configOperation} for config ${name}.`);
       }
-      const definition = alterable(deps.catalog, resolved, name);
+      const definition = alterable(deps.catalog, resolved, name, configOperation === operation.delete);
       if ('error' in definition) return definition;
       if (configOperation === operation.delete) {
         entries[name] = null;
         continue;
       }
-      if (value === null) return invalidRequest(`${operationName} of config ${name} needs a value.`);
+      if (value === null) return invalidRequest(`Null value not supported for : ${name}`);
       if (configOperation === operation.set) {
         entries[name] = value;
         continue;
       }
       if (definition.type !== configType.list) {
-        return invalidConfig(`${operationName} of config ${name}: it is no list.`);
+        return invalidConfig(`Can't ${operationName} to key ${name} because its type is not LIST.`);
       }
       const list = parts(resolved.own[name] ?? definition.defaultValue ?? '');
       const given = parts(value);

@@ -10,6 +10,7 @@ import type { ClusterImage } from '../../metadata/metadata-store.ts';
 
 /** ConfigType of the wire. */
 export const configType = {
+  unknown: 0,
   boolean: 1,
   string: 2,
   int: 3,
@@ -28,10 +29,11 @@ export const configSource = {
   dynamicDefaultBroker: 3,
   staticBroker: 4,
   default: 5,
+  clientMetrics: 7,
   group: 8,
 } as const;
 
-export type ConfigScope = 'topic' | 'broker' | 'group';
+export type ConfigScope = 'topic' | 'broker' | 'group' | 'client-metrics';
 
 export interface ConfigDefinition {
   readonly name: string;
@@ -40,6 +42,8 @@ export interface ConfigDefinition {
   /** Null = no value. */
   readonly defaultValue: string | null;
   readonly readOnly: boolean;
+  /** Of a broker: may be changed on one broker, and not on the default of all. */
+  readonly perBroker: boolean;
   /** The value is never told. */
   readonly sensitive: boolean;
   readonly documentation: string | null;
@@ -54,8 +58,33 @@ export interface ConfigCatalog {
   staticValue(brokerName: string): string | undefined;
   /** What is wrong with the value of a known config, or null. */
   valueProblem(scope: ConfigScope, name: string, value: string): string | null;
-  /** What is wrong between the explicit entries of one resource taken together, or null. */
-  relationProblem(scope: ConfigScope, entries: Readonly<Record<string, string>>): string | null;
+  /** What is wrong between the explicit entries of one resource, and with what its broker allows, or null. */
+  relationProblem(
+    scope: ConfigScope,
+    entries: Readonly<Record<string, string>>,
+    brokerValue: (name: string) => string | null,
+  ): string | null;
+}
+
+const ownSources = {
+  topic: configSource.topic,
+  broker: configSource.dynamicBroker,
+  group: configSource.group,
+  'client-metrics': configSource.clientMetrics,
+} as const;
+
+/** A broker config that nobody knows is kept, for whoever reads it, and never told (KIP-226). */
+export function unknownBrokerConfig(name: string): ConfigDefinition {
+  return {
+    name,
+    type: configType.unknown,
+    defaultValue: null,
+    readOnly: true,
+    perBroker: false,
+    sensitive: true,
+    documentation: null,
+    brokerName: null,
+  };
 }
 
 export interface ConfigLayer {
@@ -85,8 +114,7 @@ export function configLayers(
   const push = (name: string, value: string | undefined, source: number): void => {
     if (value !== undefined) layers.push({ name, value: definition.sensitive ? null : value, source });
   };
-  const ownSource = scope === 'group' ? configSource.group : configSource.topic;
-  if (own !== null) push(definition.name, own[definition.name], ownSource);
+  if (own !== null) push(definition.name, own[definition.name], ownSources[scope]);
   const inherited = scope === 'broker' ? definition.name : definition.brokerName;
   if (inherited !== null) {
     const broker = image.configs.get(`broker:${nodeId}`) ?? nothing;
@@ -101,6 +129,32 @@ export function configLayers(
     source: configSource.default,
   });
   return layers;
+}
+
+/** Value in force of a broker config, null when there is none. */
+export function brokerConfigValue(
+  catalog: ConfigCatalog,
+  image: ClusterImage,
+  nodeId: number,
+  name: string,
+): string | null {
+  const definition = catalog.definition('broker', name);
+  if (definition === undefined) return null;
+  return configLayers(catalog, definition, { scope: 'broker', own: null, nodeId, image })[0]!.value;
+}
+
+/** Value that a group follows for one of its configs, whether or not the group exists; null when there is none. */
+export function groupConfigValue(
+  catalog: ConfigCatalog,
+  image: ClusterImage,
+  nodeId: number,
+  groupId: string,
+  name: string,
+): string | null {
+  const definition = catalog.definition('group', name);
+  if (definition === undefined) return null;
+  const own = image.configs.get(`group:${groupId}`) ?? nothing;
+  return configLayers(catalog, definition, { scope: 'group', own, nodeId, image })[0]!.value;
 }
 
 /** Value that a topic follows for one of its configs; '' when there is none. */

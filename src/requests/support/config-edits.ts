@@ -6,7 +6,13 @@
 import type { Clock } from '../../ports/clock.ts';
 import type { Logger } from '../../ports/logger.ts';
 import { ErrorCode } from '../../protocol/generated/errors.ts';
-import type { ConfigCatalog, ConfigDefinition } from './config-catalog.ts';
+import {
+  brokerConfigValue,
+  type ConfigCatalog,
+  type ConfigDefinition,
+  type ConfigScope,
+  unknownBrokerConfig,
+} from './config-catalog.ts';
 import { isRefusal, type Refusal, type ResolvedResource, resolveResource } from './config-resources.ts';
 import type { ConfigEdit, ControlPlane } from './control-plane.ts';
 import { begunMsMin, withinLimit } from './time-limit.ts';
@@ -45,15 +51,47 @@ export type EntriesOf<R> = (
 export const invalidRequest = (message: string): Refusal => ({ error: ErrorCode.INVALID_REQUEST, message });
 export const invalidConfig = (message: string): Refusal => ({ error: ErrorCode.INVALID_CONFIG, message });
 
-/** The definition of a config that may be altered. */
+/** Values of topics and groups are wrong configs; Kafka calls those of brokers, and a subscription's interval, bad requests. */
+function badValue(scope: ConfigScope, message: string): Refusal {
+  const interval = scope === 'client-metrics' && message.startsWith('Invalid value');
+  return scope === 'broker' || interval ? invalidRequest(message) : invalidConfig(message);
+}
+
+/** Set on each listener only, with its prefix (KIP-226). */
+const listenerConfigs =
+  /^ssl\.(key(store\.(type|location|password|certificate\.chain|key)|\.password)|truststore\.(type|location|password|certificates))$/;
+/** Broker configs nobody knows, on one resource: they are kept for others, and somebody might send millions. */
+const unknownMax = 1_000;
+
+/** The definition of a config that may be altered; `removes` leaves what is not known. */
 export function alterable(
   catalog: ConfigCatalog,
-  resolved: ResolvedResource,
+  { scope, edit, own }: ResolvedResource,
   name: string,
+  removes = false,
 ): ConfigDefinition | Refusal {
-  const definition = catalog.definition(resolved.scope, name);
-  if (definition === undefined) return invalidConfig(`Unknown ${resolved.scope} config name: ${name}`);
-  if (definition.readOnly) return invalidRequest(`Config ${name} cannot be changed while the broker runs.`);
+  const definition = catalog.definition(scope, name);
+  if (definition === undefined) {
+    if (removes) return unknownBrokerConfig(name);
+    if (scope === 'client-metrics') return invalidRequest(`Unknown client metrics configuration: ${name}`);
+    if (scope !== 'broker') return invalidConfig(`Unknown ${scope} config name: ${name}`);
+    const fits = Object.hasOwn(own, name) || Object.keys(own).length < unknownMax;
+    return fits
+      ? unknownBrokerConfig(name)
+      : invalidRequest(`Too many configs on ${edit.resource} ${edit.name}`);
+  }
+  if (definition.readOnly) return invalidRequest(`Cannot update these configs dynamically: [${name}]`);
+  if (scope !== 'broker') return definition;
+  if (listenerConfigs.test(name)) {
+    return invalidRequest(
+      `These security configs can be dynamically updated only per-listener using the listener prefix: [${name}]`,
+    );
+  }
+  if (edit.resource === 'cluster' && definition.perBroker) {
+    return invalidRequest(
+      `Cannot update these configs at default cluster level, broker id must be specified: [${name}]`,
+    );
+  }
   return definition;
 }
 
@@ -74,10 +112,10 @@ export function alterConfigs<R extends AlterRequestResource>(
   function plan(resource: R): ConfigEdit | Refusal {
     const { resourceType, resourceName, configs } = resource;
     if (seen.get(`${resourceType}:${resourceName}`) !== 1) {
-      return invalidRequest('Each resource may appear only once in a request.');
+      return invalidRequest('Each resource must appear at most once.');
     }
     if (new Set(configs.map(({ name }) => name)).size !== configs.length) {
-      return invalidRequest('Each config may appear only once for a resource.');
+      return invalidRequest('Error due to duplicate config keys');
     }
     const resolved = resolveResource(topics, nodeId, resourceType, resourceName);
     if (isRefusal(resolved)) return resolved;
@@ -86,7 +124,7 @@ export function alterConfigs<R extends AlterRequestResource>(
     if (typeof entries.error === 'number') return entries as Refusal;
     const edit = { ...resolved.edit, entries: entries as Record<string, string | null> };
     const problem = wholeProblem(resolved, edit.entries);
-    if (problem !== null) return invalidConfig(problem);
+    if (problem !== null) return badValue(resolved.scope, problem);
     const veto = deps.alterPolicy?.(edit) ?? null;
     return veto === null ? edit : { error: ErrorCode.POLICY_VIOLATION, message: veto };
   }
@@ -101,11 +139,14 @@ export function alterConfigs<R extends AlterRequestResource>(
         delete whole[name];
         continue;
       }
-      const problem = catalog.valueProblem(scope, name, value);
+      const known = catalog.definition(scope, name) !== undefined;
+      const problem = known ? catalog.valueProblem(scope, name, value) : null;
       if (problem !== null) return problem;
       whole[name] = value;
     }
-    return catalog.relationProblem(scope, whole);
+    return catalog.relationProblem(scope, whole, (name) =>
+      brokerConfigValue(catalog, topics.image, nodeId, name),
+    );
   }
 
   const results: AlterResult[] = [];

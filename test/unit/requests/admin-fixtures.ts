@@ -202,6 +202,7 @@ const define = (name: string, type: number, defaultValue: string | null, more = 
   type,
   defaultValue,
   readOnly: false,
+  perBroker: false,
   sensitive: false,
   documentation: `What ${name} does.`,
   brokerName: null,
@@ -220,6 +221,7 @@ const tables: Record<ConfigScope, readonly ConfigDefinition[]> = {
     define('secret', configType.password, null, { sensitive: true }),
   ],
   group: [define('consumer.session.timeout.ms', configType.int, '45000')],
+  'client-metrics': [define('interval.ms', configType.int, '300000')],
 };
 
 export const catalog: ConfigCatalog & { readonly statics: Map<string, string> } = {

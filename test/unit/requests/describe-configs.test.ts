@@ -111,7 +111,7 @@ test('a group need not exist', async () => {
   );
 });
 
-test('refused resources: unknown topic 3, illegal name 17, other brokers, loggers and nameless groups 42', async () => {
+test('refused resources: unknown topic 3, illegal name 17, other brokers, loggers, nameless groups and subscriptions 42', async () => {
   const { ask } = rig();
   const code = async (type: number, name: string) => {
     const { errorCode, configs } = await ask(4, type, name);
@@ -124,7 +124,7 @@ test('refused resources: unknown topic 3, illegal name 17, other brokers, logger
     [4, '8'],
     [4, 'seven'],
     [8, '7'],
-    [16, 'm'],
+    [16, ''],
     [32, ''],
   ] as const) {
     assert.equal(await code(type, name), ErrorCode.INVALID_REQUEST);
