@@ -13,6 +13,7 @@ import { KafkaConfigCatalog } from '../config/config-catalog.ts';
 import { EmbeddedMetadataStore } from '../metadata/embedded-metadata-store.ts';
 import type { BrokerRegistration, MetadataClaim } from '../metadata/metadata-claim.ts';
 import type { MetadataChange, WalRecord } from '../metadata/metadata-store.ts';
+import { Slab } from '../net/slab.ts';
 import { closeChanges } from '../ownership/close-changes.ts';
 import { ObjectIds } from '../ownership/object-ids.ts';
 import { foldProducers, openAll, volumeIndex } from '../ownership/recovery.ts';
@@ -38,6 +39,8 @@ import { Compaction } from '../upkeep/compaction.ts';
 import { OrphanSweep } from '../upkeep/orphan-sweep.ts';
 import { SoleScope } from '../upkeep/scope.ts';
 import { tellAbandoned } from '../volumes/abandoned-offsets.ts';
+import { drain, drainWindowBytes, planOf, tellGaps } from '../volumes/drain.ts';
+import { foldHeaders } from '../volumes/fold-headers.ts';
 import { type Volume, type VolumeDeps, volumeEpoch } from '../volumes/volume.ts';
 import { SystemVolumeFiles, type VolumeFiles } from '../volumes/volume-files.ts';
 import { retirePredecessors, walRecords } from '../volumes/wal-records.ts';
@@ -283,6 +286,7 @@ export class RunningBroker {
     const { image } = metadata;
     if (image.topicsById.size === 0) return;
     const { shards } = this.deployment;
+    const ids = new ObjectIds(metadata);
     const reader = new ObjectReader({
       store: this.store,
       crc32c: this.threadNative.crc32c,
@@ -293,34 +297,52 @@ export class RunningBroker {
       crc32c: this.threadNative.crc32c,
       clusterId: () => image.clusterId,
     });
-    await openAll(
-      image,
-      await foldProducers(image, reader, manifests, this.threadNative.crc32c, this.volumes),
-      this.volumes,
-      shards,
-      new KafkaConfigCatalog(config.staticConfigs),
-      config.nodeId,
-    );
+    const partitions = [...image.topicsById.values()].flatMap((topic) => topic.partitions);
+    const producers = await foldProducers(partitions, reader, manifests);
+    const logs = this.volumes
+      .flatMap((volume) => [...volume.predecessors, volume])
+      .filter(({ recovered, bytes }) => recovered !== null && bytes !== null);
+    let plan = planOf(logs, image);
+    if (plan.rounds > 1 || this.volumes.some(({ predecessors }) => predecessors.length > 0)) {
+      // Nobody goes on with some of the logs, or a stream lies in several: all of it becomes objects first.
+      const slab = new Slab(this.deployment.arena, () => false);
+      const { closes } = await drain(logs, producers, {
+        arena: this.deployment.arena,
+        allocate: (length) => slab.allocate(length),
+        crc32c: this.threadNative.crc32c,
+        clock: ports.clock,
+        logger: ports.logger,
+        metadata,
+        ids,
+        upload: (upload) => this.deployment.upload(upload, 1),
+        discard: (objectIds) => this.store.delete(objectIds.map(objectKey)),
+        identity: { clusterId: this.clusterId, node: config.nodeId, brokerEpoch: this.brokerEpoch },
+        ...(ports.storage?.planLimits === undefined ? {} : { planLimits: ports.storage.planLimits }),
+        windowBytes: drainWindowBytes(this.deployment.arena.buffer.length),
+      });
+      slab.close();
+      await metadata.commit(closes);
+      plan = planOf(logs, image);
+    } else {
+      tellGaps(plan.gaps, ports.logger);
+      await foldHeaders(logs, plan, producers, this.threadNative.crc32c);
+    }
+    const catalog = new KafkaConfigCatalog(config.staticConfigs);
+    await openAll(image, producers, this.volumes, shards, catalog, config.nodeId);
     const relief = this.uploadCoordinator();
     relief.hurry();
-    const restore = (volume: Volume): Promise<unknown> =>
-      restoreVolume(volume, {
+    for (const volume of this.volumes) {
+      const at = logs.indexOf(volume);
+      if (at < 0) continue;
+      await restoreVolume(volume, plan.fates[at]!, {
         arena: this.deployment.arena,
         crc32c: this.threadNative.crc32c,
         logger: ports.logger,
-        image,
         shards,
         roomBytes: config.logCacheBytes * 0.75,
         roomBatches: config.journalEntries / 2,
         relieve: (full, sequence) => relief.relieve(full.index, sequence, this.freed(full.index)),
       });
-    for (const volume of this.volumes) {
-      for (const predecessor of volume.predecessors) {
-        await restore(predecessor);
-        // Nothing of it may stay in memory only: its file is not written any more, and soon removed.
-        await relief.relieve(volume.index, predecessor.recovered!.next.sequence, this.freed(volume.index));
-      }
-      await restore(volume);
     }
     const ends = new Map<string, number>();
     for (const shard of shards)

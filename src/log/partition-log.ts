@@ -25,7 +25,6 @@ import {
   recordCountOf,
   setLogAppendTime,
 } from '../protocol/records/batch-header.ts';
-import { isLost } from '../protocol/records/lost-batch.ts';
 import { foldBatch } from '../stream/producers/batch-fold.ts';
 import { ProducerFold } from '../stream/producers/producer-fold.ts';
 import { appendRefused, type Wal } from '../stream/wal/wal.ts';
@@ -85,8 +84,6 @@ export class PartitionLog implements PartitionHandle {
   writeError = 0;
   changed = false;
   live = true;
-  /** Newest offset that recovery knows to be lost: up to there objects are asked, which hold it all and tell. */
-  private lostThrough = -1;
   private readonly deps: PartitionLogDeps;
 
   constructor(
@@ -144,7 +141,7 @@ export class PartitionLog implements PartitionHandle {
       this.deliver(0, null, sink, index);
       return;
     }
-    if (offset < this.tailStart || offset <= this.lostThrough) {
+    if (offset < this.tailStart) {
       this.deps.cold.read(
         this,
         offset,
@@ -337,7 +334,6 @@ export class PartitionLog implements PartitionHandle {
     );
     this.tail.push(entry);
     this.nextOffset = lastOffset + 1;
-    if (isLost(view, position)) this.lostThrough = lastOffset;
     journal.completeThrough(entry, commit);
     foldBatch(this.producers, view, position);
   }

@@ -6,7 +6,6 @@ import type { OpenPartition } from '../log/log-manager.ts';
 import { committedEnd } from '../metadata/committed-end.ts';
 import type { ClusterImage, PartitionImage } from '../metadata/metadata-store.ts';
 import { streamKey } from '../ports/stream-id.ts';
-import type { Crc32c } from '../protocol/records/crc32c.ts';
 import type { ConfigCatalog } from '../requests/support/config-catalog.ts';
 import { ownerShard, topicLogSettings, volumeFor } from '../shard/placement.ts';
 import type { ShardDoor } from '../shard/shard-api.ts';
@@ -16,7 +15,6 @@ import { type FoldBase, foldBase } from '../stream/producers/fold-base.ts';
 import { cutProducers, ProducerFold } from '../stream/producers/producer-fold.ts';
 import type { ObjectReader } from '../stream/read/object-reader.ts';
 import type { Volume } from '../volumes/volume.ts';
-import { foldBelowStart } from './producers-below-start.ts';
 
 /** Index of the volume a partition is pinned to; a partition of a volume that is gone moves to another. */
 export function volumeIndex(partition: PartitionImage, volumes: readonly Volume[]): number {
@@ -31,17 +29,14 @@ export function volumeIndex(partition: PartitionImage, volumes: readonly Volume[
 const manifestReadsMax = 16;
 
 /**
- * Producers of every stream as of what committed objects hold, and what WALs hold below log starts: from the newest base
- * (named state, or manifest) over later objects, those below the log start (leftovers) included. Each object's section is
- * read once for all streams; what must be read is what was uploaded since the last state, compaction or stop, however long
- * the broker ran.
+ * Producers of the streams as of what committed objects hold: from the newest base (named state, or manifest) over later
+ * objects, those below the log start (leftovers) included. Each object's section is read once for all streams; what must be
+ * read is what was uploaded since the last state, compaction or stop, however long the broker ran.
  */
 export async function foldProducers(
-  image: ClusterImage,
+  partitions: readonly PartitionImage[],
   reader: ObjectReader,
   manifests: ManifestCache,
-  crc32c: Crc32c,
-  volumes: readonly Pick<Volume, 'recovered' | 'bytes' | 'predecessors'>[] = [],
 ): Promise<Map<string, ProducerFold>> {
   const folded = new Map<string, ProducerFold>();
   const wantedStates = new Set<string>();
@@ -49,24 +44,24 @@ export async function foldProducers(
   const bases = new Map<string, FoldBase>();
   /** Offset where each object's part of a stream begins, for those behind the stream's base. */
   const wantedObjects = new Map<string, Map<string, number>>();
-  for (const topic of image.topicsById.values()) {
-    for (const partition of topic.partitions) {
-      const key = streamKey(topic.topicId, partition.partition);
-      const base = foldBase(partition, Number.POSITIVE_INFINITY);
-      bases.set(key, base);
-      if (base.from === 'state') wantedStates.add(partition.stateObject);
-      if (base.from === 'manifest') wantedManifests.push(partition);
-      for (const { objectId, baseOffset, endOffset } of [...partition.leftovers, ...partition.objects]) {
-        if (endOffset <= base.offset) continue;
-        const streams = wantedObjects.get(objectId) ?? new Map<string, number>();
-        wantedObjects.set(objectId, streams.set(key, baseOffset));
-      }
+  const byKey = new Map<string, PartitionImage>();
+  for (const partition of partitions) {
+    const key = streamKey(partition.topicId, partition.partition);
+    byKey.set(key, partition);
+    const base = foldBase(partition, Number.POSITIVE_INFINITY);
+    bases.set(key, base);
+    if (base.from === 'state') wantedStates.add(partition.stateObject);
+    if (base.from === 'manifest') wantedManifests.push(partition);
+    for (const { objectId, baseOffset, endOffset } of [...partition.leftovers, ...partition.objects]) {
+      if (endOffset <= base.offset) continue;
+      const streams = wantedObjects.get(objectId) ?? new Map<string, number>();
+      wantedObjects.set(objectId, streams.set(key, baseOffset));
     }
   }
   for (const objectId of wantedStates) {
     for (const state of await reader.states(await reader.open(objectId))) {
-      const partition = image.topicsById.get(state.topicId)?.partitions[state.partition];
       const key = streamKey(state.topicId, state.partition);
+      const partition = byKey.get(key);
       if (partition?.stateObject !== objectId || bases.get(key)?.from !== 'state') continue;
       // What lies behind the committed end comes from the WAL.
       folded.set(key, ProducerFold.of(cutProducers(state.producers, committedEnd(partition))));
@@ -99,8 +94,6 @@ export async function foldProducers(
     for (const { producers } of list)
       for (const producer of producers) fold.take(producer, bases.get(key)!.offset);
   }
-  const logs = volumes.flatMap((volume) => [...volume.predecessors, volume]);
-  await foldBelowStart(image, logs, crc32c, folded);
   return folded;
 }
 

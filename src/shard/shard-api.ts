@@ -40,8 +40,8 @@ export interface IncomingConnection {
 export interface ShardApi {
   /** Opens streams during recovery, before anything is served. */
   openPartitions(partitions: readonly OpenPartition[]): void;
-  /** Takes recovered batches; returns how many were dropped (committed already, unknown stream, behind a gap). */
-  restore(batches: RestoredBatches): number;
+  /** Takes recovered batches, each the next of its stream, before anything is served. */
+  restore(batches: RestoredBatches): void;
   /** Ends of all streams that this shard has opened. */
   ends(): StreamEnd[];
   /** Recovery is over: appends go to the WALs. */

@@ -79,8 +79,8 @@ export class ShardHost implements ShardApi {
     this.shard.openPartitions(partitions);
   }
 
-  restore(batches: RestoredBatches): number {
-    return this.shard.restore(batches);
+  restore(batches: RestoredBatches): void {
+    this.shard.restore(batches);
   }
 
   ends(): StreamEnd[] {

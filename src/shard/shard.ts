@@ -7,7 +7,6 @@ import type { GroupSettings } from '../coordinator/group/group-settings.ts';
 import { type CollectedDelta, LogManager, type OpenPartition } from '../log/log-manager.ts';
 import type { LogSettings } from '../log/log-settings.ts';
 import type { PartitionHandle } from '../log/partition-handle.ts';
-import type { PartitionLog } from '../log/partition-log.ts';
 import type { ImageBuilder } from '../metadata/image-builder.ts';
 import { decodeImage } from '../metadata/image-codec.ts';
 import type { ClusterImage, MetadataChange, TopicImage } from '../metadata/metadata-store.ts';
@@ -22,7 +21,7 @@ import type { Logger } from '../ports/logger.ts';
 import type { Random } from '../ports/random.ts';
 import { streamKey } from '../ports/stream-id.ts';
 import type { Codecs } from '../protocol/compression/codecs.ts';
-import { baseOffsetOf, batchBytesOf, leaderEpochOf } from '../protocol/records/batch-header.ts';
+import { batchBytesOf, leaderEpochOf } from '../protocol/records/batch-header.ts';
 import type { Crc32c } from '../protocol/records/crc32c.ts';
 import type { RecordWalk } from '../protocol/records/record-walk.ts';
 import { Dispatcher } from '../requests/dispatcher.ts';
@@ -370,42 +369,17 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
     for (const spec of partitions) this.logs.open(spec);
   }
 
-  restore(batches: RestoredBatches): number {
+  restore(batches: RestoredBatches): void {
     const { arena } = this.parts;
-    let dropped = 0;
     for (let i = 0; i < batches.position.length; i++) {
       const position = batches.position[i]!;
-      const length = batches.length[i]!;
       const log = this.logs.get(batches.topicIds[batches.topic[i]!]!, batches.partition[i]!);
-      // Recovery loads no more than fits; a batch must never be left out for want of room.
-      if (log?.journal.entriesFull())
-        throw new MillraceError('internal', 'JOURNAL_FULL', 'more recovered batches than the journal holds');
-      // To the first gap: what is committed already, or lies behind an offset that is not there, is not this log's.
-      if (log === undefined) dropped++;
-      else if (!log.follows(position)) {
-        dropped++;
-        this.reportGap(log, baseOffsetOf(arena.view, position));
-      } else log.restore(position, batchBytesOf(arena.view, position), batches.commit[i]!);
-      arena.releaseRange(position, length);
+      // Recovery loads no more than fits; a batch must never be left out for want of room, or of a place.
+      if (log === undefined || log.journal.entriesFull() || !log.follows(position))
+        throw new MillraceError('internal', 'RESTORE_ORDER', 'a recovered batch does not fit its log');
+      log.restore(position, batchBytesOf(arena.view, position), batches.commit[i]!);
+      arena.releaseRange(position, batches.length[i]!);
     }
-    return dropped;
-  }
-
-  private readonly gaps = new Set<PartitionLog>();
-
-  /** Batches between the committed end and what the WAL holds are missing: never to happen, and never in silence. */
-  private reportGap(log: PartitionLog, found: number): void {
-    if (found <= log.nextOffset || this.gaps.has(log)) return;
-    this.gaps.add(log);
-    this.parts.logger.error(
-      'records are missing between the objects and the write-ahead log; what follows is given up',
-      {
-        topic: log.name,
-        partition: log.partition,
-        end: log.nextOffset,
-        found,
-      },
-    );
   }
 
   ends(): StreamEnd[] {

@@ -151,7 +151,7 @@ export const storageMutants: readonly Mutant[] = [
   // ── Recovery ─────────────────────────────────────────────────────────────────────────────────────────────────────
   {
     name: "an epoch's start is taken for the committed end",
-    file: 'ownership/recovery.js',
+    file: 'metadata/committed-end.js',
     find: 'return Math.max(partition.startOffset, partition.manifest?.endOffset ?? 0, last?.endOffset ?? 0);',
     replace:
       'return Math.max(partition.startOffset, partition.manifest?.endOffset ?? 0, last?.endOffset ?? 0, partition.epochs.at(-1)?.startOffset ?? 0);',
@@ -186,6 +186,34 @@ export const storageMutants: readonly Mutant[] = [
     file: 'broker/broker.js',
     find: 'leaderEpoch: partition.leaderEpoch + 1,',
     replace: 'leaderEpoch: partition.leaderEpoch,',
+  },
+  {
+    name: 'a drain goes on behind a gap',
+    file: 'volumes/recovery-plan.js',
+    find: 'if (base > end && !(salvaged && partition.wal === logId)) {',
+    replace: 'if (false) {',
+    judge: 'test/unit/volumes/recovery-plan.test.ts',
+  },
+  {
+    name: 'a drain takes what an epoch has behind the end at which it was closed',
+    file: 'volumes/recovery-plan.js',
+    find: 'if (closedBelow(epochs, batches.leaderEpoch(i), base))',
+    replace: 'if (false)',
+    judge: 'test/unit/volumes/drain.test.ts',
+  },
+  {
+    name: 'a drain forgets the producers of streams that it closes',
+    file: 'volumes/drain.js',
+    find: 'if (producers.length === 0)',
+    replace: 'if (true)',
+    judge: 'test/unit/volumes/drain.test.ts',
+  },
+  {
+    name: 'a drain drops what metadata that may be old do not know',
+    file: 'volumes/drain.js',
+    find: 'if (plan.unknown.size > 0) {',
+    replace: 'if (false) {',
+    judge: 'test/unit/volumes/drain.test.ts',
   },
   // ── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
   {
@@ -319,9 +347,9 @@ export const storageMutants: readonly Mutant[] = [
   },
   {
     name: 'producers of records that a write-ahead log holds below the log start are forgotten',
-    file: 'ownership/recovery.js',
-    find: 'await foldBelowStart(image, logs, crc32c, folded);',
-    replace: '',
+    file: 'volumes/recovery-plan.js',
+    find: 'this.#fates[log][i] = fate.headerOnly;',
+    replace: ';',
     judge: 'test/storage/broker/deleted-records.test.ts',
   },
   {

@@ -26,7 +26,11 @@ async function fold(made: ManifestWorld) {
   const { image } = metadata;
   store.gets.length = 0;
   const manifests = new ManifestCache({ store, crc32c, clusterId: () => image.clusterId });
-  const folded = await foldProducers(image, new ObjectReader({ store, crc32c }), manifests, crc32c);
+  const folded = await foldProducers(
+    [...image.topicsById.values()].flatMap((topic) => topic.partitions),
+    new ObjectReader({ store, crc32c }),
+    manifests,
+  );
   const known = folded.get(`${id(1)}/0`)?.snapshot() ?? [];
   const offsets = known.map(({ producerId, batches }) => [producerId, batches.at(-1)!.lastOffset]);
   return { offsets: offsets.sort(([a], [b]) => a! - b!), read: new Set(store.gets), folded };

@@ -50,13 +50,6 @@ export class SalvagedLog {
     return stream;
   }
 
-  /** First offset that is missing before a batch that begins at `baseOffset`; baseOffset itself when none is. */
-  missingFrom(partition: PartitionImage, baseOffset: number): number {
-    // What another log was given since is not this one's to fill.
-    if (partition.wal !== this.#logId) return baseOffset;
-    return Math.min(this.#stream(partition).until, baseOffset);
-  }
-
   /** A batch was taken, or a header in the place of offsets that are lost. */
   take(partition: PartitionImage, lastOffset: number, sequence: number): void {
     const stream = this.#stream(partition);
