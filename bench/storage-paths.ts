@@ -50,7 +50,7 @@ interface Way {
 
 /** The measurement, or the reason why there is none. */
 export async function runStoragePaths(say: (line: string) => void): Promise<StoragePaths | string> {
-  const server = await startS3();
+  const server = await startS3({ build: true });
   if (typeof server === 'string') return server;
   const closes: (() => void)[] = [];
   try {

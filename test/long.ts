@@ -20,6 +20,7 @@ import { refusals } from './long/refusals.ts';
 import { replay } from './long/replay.ts';
 import { s3Moves } from './long/s3-moves.ts';
 import { simScripts } from './long/sim.ts';
+import { slowMachine } from './long/slow-machine.ts';
 import { walTrace } from './long/wal-trace.ts';
 
 const scripts: readonly LongScript[] = [
@@ -34,6 +35,7 @@ const scripts: readonly LongScript[] = [
   matrix,
   s3Moves,
   refusals,
+  slowMachine,
   ...simScripts,
 ];
 const resultsDir = 'test/results';
@@ -46,7 +48,7 @@ const usage = `npm run test:long -- [options] NAME ...   (no name: what there is
   --store NAME   one store only: file or s3 (cold-readers)
   --seeds N, --minutes M   how much to simulate (sim); seeds for each planted bug (mutants)
   --seed N       what is random begins here (abuse, kills); replay one seed with its trace (sim)
-  --only TEXT    planted bugs whose name has this; leaves no result (mutants)
+  --only TEXT    planted bugs whose name has this (mutants), groups of npm test (slow-machine); leaves no result
   --judges last  ask seeds before the test that a planted bug names (mutants)`;
 
 const { values, positionals } = commandLine(usage, {

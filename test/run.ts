@@ -1,13 +1,15 @@
 /**
- * `npm test`: every group of tests in order, each in a process of its own with a time budget, then a summary that names
- * every skip and its reason. The last line is always `N passed, N failed, N skipped`; the exit code is 1 when anything
- * failed, when a group ran no test, or when a group went over its budget. Names on the command line run only those groups.
+ * `npm test`: every group of tests in order, then a summary that names every skip and its reason, and what this machine could
+ * not offer. Time is reported, never judged; a group in which no test finishes for five minutes is ended. The last line is
+ * always `N passed, N failed, N skipped`; the exit code is 1 when anything failed, when a group ran no test, or when a group
+ * fell silent. Names on the command line run only those groups.
  */
-import { spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { ReportLine } from './run-reporter.ts';
+import { runGroup } from './runner/group-run.ts';
+import type { ReportLine } from './runner/reporter.ts';
+import { SetUp } from './runner/set-up.ts';
 
 interface Group {
   readonly name: string;
@@ -15,25 +17,35 @@ interface Group {
   readonly folder: string;
   /** Picks files by their path below test/; all when absent. */
   readonly only?: (path: string) => boolean;
-  /** Seconds the whole group may take. */
-  readonly budget: number;
   /** Files run at once; 1 where a test loads the machine by itself. */
   readonly concurrency: number;
+  /** What the set-up must have tried to get before it begins; names of provide.ts. */
+  readonly needs: readonly string[];
 }
 
 const isKill = (path: string): boolean => /(^|\/)kills\.test\.ts$/.test(path);
+const clients = ['java', 'java-console', 'kcat', 'python', 'kafkajs', 'franz-go', 'confluent-js'];
 
-/** Budgets add up to the 15 minutes that the default command may take on two cores. */
+/** Those that need nothing come first: the set-up works beside them. */
 const groups: readonly Group[] = [
-  { name: 'tidy', folder: 'tidy', budget: 90, concurrency: 2 },
-  { name: 'unit', folder: 'unit', budget: 200, concurrency: 2 },
-  { name: 'protocol', folder: 'protocol', budget: 60, concurrency: 2 },
-  { name: 'native', folder: 'native', budget: 60, concurrency: 2 },
-  { name: 'storage', folder: 'storage', only: (path) => !isKill(path), budget: 260, concurrency: 2 },
-  { name: 'sim', folder: 'sim', budget: 120, concurrency: 1 },
-  { name: 'compat', folder: 'compat', budget: 300, concurrency: 1 },
-  { name: 'kills', folder: '.', only: isKill, budget: 150, concurrency: 1 },
+  { name: 'tidy', folder: 'tidy', concurrency: 2, needs: [] },
+  { name: 'unit', folder: 'unit', concurrency: 2, needs: [] },
+  { name: 'native', folder: 'native', concurrency: 2, needs: [] },
+  { name: 'sim', folder: 'sim', concurrency: 1, needs: [] },
+  { name: 'protocol', folder: 'protocol', concurrency: 2, needs: ['java'] },
+  {
+    name: 'storage',
+    folder: 'storage',
+    only: (path) => !isKill(path),
+    concurrency: 2,
+    needs: ['versitygw', 'moto'],
+  },
+  { name: 'kills', folder: '.', only: isKill, concurrency: 1, needs: [] },
+  { name: 'compat', folder: 'compat', concurrency: 1, needs: clients },
 ];
+
+const silenceMsMax = Number(process.env['MILLRACE_TEST_SILENCE_MS'] ?? 300_000);
+const slowestShown = 10;
 
 interface Outcome {
   readonly group: string;
@@ -65,93 +77,40 @@ function say(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
-function failure(group: string, name: string, text: string): ReportLine {
-  return { kind: 'failed', file: group, name, text, ms: 0 };
-}
-
 function printLine(line: ReportLine): void {
   if (line.kind === 'failed')
     say(`  FAILED ${line.name} (${relative(built, line.file)})\n${line.text.replace(/^/gm, '    ')}`);
   else if (line.kind === 'output') process.stdout.write(line.text.replace(/^(?=.)/gm, '    | '));
 }
 
-async function runGroup(group: Group): Promise<Outcome> {
+async function run(group: Group, setUp: SetUp): Promise<Outcome> {
   const files = filesOf(group);
-  const lines: ReportLine[] = [];
+  const pending = setUp.pending(group.needs);
+  if (pending.length > 0) say(`${group.name} waits for the set-up of ${pending.join(', ')}`);
+  await setUp.wait(group.needs);
+  say(`${group.name}: ${files.length} files`);
   const began = performance.now();
-  const outcome = (): Outcome => ({ group: group.name, lines, seconds: (performance.now() - began) / 1000 });
-  const add = (line: ReportLine): void => {
-    lines.push(line);
-    printLine(line);
-  };
-  say(`${group.name}: ${files.length} files, at most ${group.budget} s`);
-  if (files.length === 0) {
-    add(failure(group.name, group.name, 'the group has no test files'));
-    return outcome();
-  }
-  const reporter = new URL('./run-reporter.js', import.meta.url).href;
-  const child = spawn(
-    process.execPath,
-    [
-      '--test',
-      `--test-concurrency=${group.concurrency}`,
-      `--test-reporter=${reporter}`,
-      '--test-reporter-destination=stdout',
-      ...files,
-    ],
-    // A process group of its own: when the budget is used up, what the tests started ends with them.
-    { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], detached: true },
-  );
-  const endAll = (): void => {
-    try {
-      process.kill(-child.pid!, 'SIGKILL');
-    } catch {
-      // Already gone.
-    }
-  };
-  const onSignal = (): never => {
-    endAll();
-    process.exit(130);
-  };
-  process.on('SIGINT', onSignal);
-  process.on('SIGTERM', onSignal);
-  let late = false;
-  const timer = setTimeout(() => {
-    late = true;
-    endAll();
-  }, group.budget * 1000);
-  let rest = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    const parts = (rest + text).split('\n');
-    rest = parts.pop()!;
-    for (const part of parts) if (part !== '') add(JSON.parse(part) as ReportLine);
+  const lines: ReportLine[] = [];
+  await runGroup({
+    name: group.name,
+    files,
+    concurrency: group.concurrency,
+    silenceMsMax,
+    root,
+    env: setUp.environment(),
+    onLine: (line) => {
+      lines.push(line);
+      printLine(line);
+    },
   });
-  let errors = '';
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    errors = (errors + text).slice(-4000);
-  });
-  const code = await new Promise<number | null>((done, fail) => {
-    child.on('error', fail);
-    child.on('close', done);
-  });
-  clearTimeout(timer);
-  process.off('SIGINT', onSignal);
-  process.off('SIGTERM', onSignal);
-  endAll();
-  if (late) add(failure(group.name, group.name, `over its time budget of ${group.budget} s`));
-  else if (code !== 0 && !lines.some((line) => line.kind === 'failed')) {
-    add(failure(group.name, group.name, `the runner ended with code ${code}\n${errors}`));
-  } else if (!lines.some((line) => line.kind === 'passed' || line.kind === 'failed')) {
-    add(failure(group.name, group.name, 'no test of the group ran'));
-  }
-  return outcome();
+  return { group: group.name, lines, seconds: (performance.now() - began) / 1000 };
 }
 
 function count(outcomes: readonly Outcome[], kind: ReportLine['kind']): number {
   return outcomes.reduce((sum, { lines }) => sum + lines.filter((line) => line.kind === kind).length, 0);
 }
 
-function summary(outcomes: readonly Outcome[]): void {
+function summary(outcomes: readonly Outcome[], missing: ReadonlyMap<string, string>, seconds: number): void {
   say('\ngroup       passed  failed skipped  seconds');
   for (const outcome of outcomes) {
     const cells = (['passed', 'failed', 'skipped'] as const).map((kind) =>
@@ -159,31 +118,42 @@ function summary(outcomes: readonly Outcome[]): void {
     );
     say(`${outcome.group.padEnd(10)} ${cells.join(' ')} ${outcome.seconds.toFixed(1).padStart(8)}`);
   }
+  say(`${'with waits'.padEnd(34)} ${seconds.toFixed(1).padStart(8)}`);
+  const all = outcomes.flatMap(({ group, lines }) => lines.map((line) => ({ group, line })));
+  const slowest = all.filter(({ line }) => line.kind === 'passed').sort((a, b) => b.line.ms - a.line.ms);
+  say('\nslowest:');
+  for (const { group, line } of slowest.slice(0, slowestShown))
+    say(`  ${(line.ms / 1000).toFixed(1).padStart(6)} s ${group}: ${line.name}`);
   for (const kind of ['failed', 'skipped'] as const) {
-    const all = outcomes.flatMap(({ group, lines }) =>
-      lines.filter((line) => line.kind === kind).map((line) => ({ group, line })),
-    );
-    if (all.length === 0) continue;
+    const some = all.filter(({ line }) => line.kind === kind);
+    if (some.length === 0) continue;
     say(`\n${kind}:`);
-    for (const { group, line } of all)
+    for (const { group, line } of some)
       say(`  ${group}: ${line.name}${kind === 'skipped' ? `: ${line.text}` : ''}`);
   }
+  const reasons = new Set(all.filter(({ line }) => line.kind === 'skipped').map(({ line }) => line.text));
+  for (const [name, reason] of missing)
+    if (![...reasons].some((text) => text.includes(reason))) reasons.add(`${name}: ${reason}`);
+  if (reasons.size > 0) say('\nthis machine could not offer:');
+  for (const reason of [...reasons].sort()) say(`  ${reason}`);
   say(
     `\n${count(outcomes, 'passed')} passed, ${count(outcomes, 'failed')} failed, ${count(outcomes, 'skipped')} skipped`,
   );
 }
 
-const wanted = process.argv.slice(2);
-const unknown = wanted.filter((name) => !groups.some((group) => group.name === name));
+const named = process.argv.slice(2);
+const unknown = named.filter((name) => !groups.some((group) => group.name === name));
 if (unknown.length > 0) {
   process.stderr.write(
     `no such group: ${unknown.join(', ')}; there are ${groups.map(({ name }) => name).join(', ')}\n`,
   );
   process.exit(64);
 }
+const wanted = groups.filter(({ name }) => named.length === 0 || named.includes(name));
+const began = performance.now();
+const setUp = new SetUp([...new Set(wanted.flatMap(({ needs }) => needs))], say);
 const outcomes: Outcome[] = [];
-for (const group of groups) {
-  if (wanted.length === 0 || wanted.includes(group.name)) outcomes.push(await runGroup(group));
-}
-summary(outcomes);
+for (const group of wanted) outcomes.push(await run(group, setUp));
+setUp.end();
+summary(outcomes, setUp.missing, (performance.now() - began) / 1000);
 process.exitCode = count(outcomes, 'failed') > 0 ? 1 : 0;

@@ -9,9 +9,9 @@ import type { ObjectInfo, ObjectStore } from '../../src/store/object-store.ts';
 import { openStore } from '../../src/store/open-store.ts';
 import { SystemClock } from '../../src/threads/adapters/system-clock.ts';
 import { SystemRandom } from '../../src/threads/adapters/system-random.ts';
-import { runProgram } from '../support/clients/jobs.ts';
 import { crc32c } from '../support/load/batches.ts';
 import type { Address } from '../support/raw-client.ts';
+import { runProgram } from '../support/run-program.ts';
 import { type S3Server, startS3 } from '../support/s3-server.ts';
 
 const mainFile = fileURLToPath(new URL('../../src/main.js', import.meta.url));
@@ -45,7 +45,7 @@ export class Bucket {
 
   /** A bucket on a server of its own, or the reason why there is none. */
   static async open(name: string): Promise<Bucket | string> {
-    const server = await startS3();
+    const server = await startS3({ build: true });
     if (typeof server === 'string') return server;
     await server.createBucket(name);
     return new Bucket(name, server);

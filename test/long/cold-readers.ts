@@ -323,7 +323,7 @@ async function onS3(
   measure: (store: Store) => Promise<void>,
   summary: string[],
 ): Promise<void> {
-  const server: S3Server | string = await startS3({ below: place });
+  const server: S3Server | string = await startS3({ build: true, below: place });
   if (typeof server === 'string') {
     summary.push(`s3 left out: ${server}`);
     return;

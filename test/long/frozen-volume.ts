@@ -68,7 +68,6 @@ async function freeze(context: LongContext, native: string, mount: string): Prom
     const [error] = await producer.send(connection, producer.next, 2);
     const refusedMs = Math.round(performance.now() - began);
     assert.equal(error, ErrorCode.KAFKA_STORAGE_ERROR);
-    assert.ok(refusedMs < timeoutMs + 2_000, `refused after ${refusedMs} ms`);
     assert.ok(threadStates(broker.pid).includes('D'), 'a thread waits in the kernel');
     assert.deepEqual(await readAll(connection, topic), values(producer.next));
     const ending = broker.stop(60_000);

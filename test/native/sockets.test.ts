@@ -6,6 +6,7 @@ import { type TestContext, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import type { Acceptor, OnConnection } from '../../native-bindings/index.ts';
+import { patienceMs } from '../support/patience.ts';
 import { requireNative, runModule } from './support.ts';
 
 const native = requireNative();
@@ -161,7 +162,7 @@ const SHORT_OF_DESCRIPTORS = `
   const hoard = [];
   try { for (;;) hoard.push(openSync('/dev/null')); } catch (error) { if (error.code !== 'EMFILE') throw error; }
   acceptor.resume();
-  for (let i = 0; i < 200 && closed < 3; i++) await new Promise((done) => setTimeout(done, 5));
+  while (closed < 3) await new Promise((done) => setTimeout(done, 5));
   const during = { accepted, closed, dropped: shortages.reduce((sum, [, n]) => sum + n, 0), code: shortages[0]?.[0] };
   for (const one of hoard) closeSync(one);
   const late = connect(port, '127.0.0.1').on('error', () => {}).resume();
@@ -176,7 +177,7 @@ test('without descriptors left, connections are turned away and reported, and se
   const command = 'ulimit -n 200; exec "$0" --input-type=module -e "$1"';
   const answer = execFileSync('bash', ['-c', command, process.execPath, script], {
     encoding: 'utf8',
-    timeout: 30_000,
+    timeout: patienceMs,
   });
   assert.deepEqual(JSON.parse(answer), { accepted: 0, closed: 3, dropped: 3, code: 'EMFILE', later: 1 });
 });

@@ -1,10 +1,10 @@
 /**
- * Batches that we build, read by Apache Kafka's own classes (test/support/java-records). Needs java and mvn with the
- * jars at hand; where they are missing the test is skipped by name and says why.
+ * Batches that we build, read by Apache Kafka's own classes (test/support/java-records). Skipped by name where java or its
+ * jars cannot be had.
  */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -14,37 +14,20 @@ import { buildBatch } from '../../src/protocol/records/batch-builder.ts';
 import { buildControlMarker, markerType } from '../../src/protocol/records/control-marker.ts';
 import { portableCrc32c } from '../../src/protocol/records/crc32c.ts';
 import { batchText } from '../support/batch-text.ts';
+import { jars } from '../support/clients/java/java.ts';
+import { patienceMs } from '../support/patience.ts';
 import { sampleRecords, seeded } from '../support/sample-records.ts';
 
 const { crc32c } = portableCrc32c();
 const codecs = createCodecs();
 const toolDir = 'test/support/java-records';
 
-/** The tool's class path, or why it cannot run here. */
-function prepareJava(directory: string): { classPath: string } | { missing: string } {
-  try {
-    execFileSync('java', ['-version'], { stdio: 'ignore', timeout: 30_000 });
-  } catch {
-    return { missing: 'java does not run here' };
-  }
-  const file = join(directory, 'classpath');
-  const goal = ['-q', '-B', '-f', join(toolDir, 'pom.xml'), 'dependency:build-classpath'];
-  try {
-    execFileSync('mvn', [...goal, `-Dmdep.outputFile=${file}`], { stdio: 'ignore', timeout: 240_000 });
-  } catch {
-    return { missing: 'mvn is missing or cannot get kafka-clients' };
-  }
-  return { classPath: readFileSync(file, 'utf8').trim() };
-}
-
-test("Java's client reads our batches", (context) => {
+test("Java's client reads our batches", async (context) => {
+  const classPath = await jars('clients').catch((error: Error) => error);
+  if (classPath instanceof Error)
+    return context.skip(`Java's client cannot be had here: ${classPath.message}`);
   const directory = mkdtempSync(join(tmpdir(), 'millrace-java-records-'));
   try {
-    const java = prepareJava(directory);
-    if ('missing' in java) {
-      context.skip(java.missing);
-      return;
-    }
     const batches = new Map<string, Buffer>();
     codecNames.forEach((name, codec) => {
       const random = seeded(codec + 1);
@@ -80,8 +63,8 @@ test("Java's client reads our batches", (context) => {
     }
     const told = execFileSync(
       'java',
-      ['-cp', java.classPath, join(toolDir, 'RecordsTool.java'), 'read', ...files],
-      { encoding: 'utf8', maxBuffer: 1 << 26, timeout: 120_000, stdio: ['ignore', 'pipe', 'ignore'] },
+      ['-cp', classPath, join(toolDir, 'RecordsTool.java'), 'read', ...files],
+      { encoding: 'utf8', maxBuffer: 1 << 26, timeout: patienceMs, stdio: ['ignore', 'pipe', 'ignore'] },
     );
     assert.deepEqual(told.split('\n'), expected.split('\n'));
   } finally {

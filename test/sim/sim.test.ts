@@ -20,7 +20,7 @@ const smoke = [
   'an object states one offset less than it holds',
 ];
 
-describe('simulation', { timeout: 300_000 }, () => {
+describe('simulation', () => {
   // Brokers that were killed while they stopped keep a process alive, so each run has a process of its own.
   const bench = new MutationBench(join(directory, 'product'));
 

@@ -45,7 +45,7 @@ else {
 }
 
 function tests(s3: S3Server): void {
-  describe(`compaction on ${s3.name}`, { timeout: 180_000 }, () => {
+  describe(`compaction on ${s3.name}`, () => {
     for (const rule of ['any', 'equal'] as const)
       test(`regions are copied in parts of ${rule === 'any' ? 'any size' : 'one size'}`, () =>
         compactOn(s3, rule));

@@ -14,7 +14,7 @@ import { CountingProducer, values } from './broker/kafka-calls.ts';
 
 const topic = 'records';
 
-describe('compaction in a broker', { timeout: 120_000 }, () => {
+describe('compaction in a broker', () => {
   let bed: BrokerBed;
   let connection: RawConnection;
   let producers: CountingProducer[];

@@ -54,7 +54,7 @@ for (const name of s3ServerNames) {
   });
 }
 
-describe('what a broker leaves', { timeout: 60_000 }, () => {
+describe('what a broker leaves', () => {
   let bed: BrokerBed;
   afterEach(() => bed.dispose());
 

@@ -47,7 +47,6 @@ function within(body: (directory: string) => Promise<void>): () => Promise<void>
 
 test(
   "kills with the log in the store's own objects: all that was acknowledged is there, once",
-  { timeout: 180_000 },
   within(async (directory) => {
     const dataDir = join(directory, 'data');
     await run('store:', dataDir, {});
@@ -58,7 +57,6 @@ test(
 
 test(
   'kills with the log in another store, portable',
-  { timeout: 180_000 },
   within((directory) => {
     const other = pathToFileURL(join(directory, 'other')).href;
     return run(`store:${other}`, join(directory, 'data'), { native: 'off' });
@@ -67,7 +65,6 @@ test(
 
 test(
   'two brokers on one bucket: the second is refused while the first lives; taken over, the first ends with 76, idle',
-  { timeout: 120_000 },
   within(async (directory) => {
     const store = pathToFileURL(join(directory, 'bucket')).href;
     const words = ['--store', store, '--wal', 'store:', '--threads', '1'];
@@ -75,7 +72,7 @@ test(
     try {
       const data = join(directory, 'second');
       await assert.rejects(
-        BrokerProcess.start({ data, args: words, readyTimeoutMs: 60_000 }),
+        BrokerProcess.start({ data, args: words }),
         /ended \(73\).*is alive.*--take-over/s,
       );
       const second = await BrokerProcess.start({ data, args: [...words, '--take-over'] });
@@ -94,7 +91,7 @@ rmSync(probe, { recursive: true });
 for (const native of ['auto', 'off']) {
   test(
     `kills with the log on a shared file system, native ${native}`,
-    { timeout: 180_000, skip: direct ? false : `${tmpdir()} has no O_DIRECT` },
+    { skip: direct ? false : `${tmpdir()} has no O_DIRECT` },
     within(async (directory) => {
       const wal = join(directory, 'mnt');
       await run(`shared:${wal}`, join(directory, 'data'), { native });

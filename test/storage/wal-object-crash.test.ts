@@ -144,7 +144,7 @@ async function run(seed: number, seen: Seen): Promise<void> {
   }
 }
 
-test('seeded lives with crashes, faults, takers and late puts', { timeout: 240_000 }, async () => {
+test('seeded lives with crashes, faults, takers and late puts', async () => {
   const seen: Seen = { lives: 0, trims: 0, faults: 0, lateAfterSeal: 0, unacknowledged: 0, batches: 0 };
   for (let seed = 1; seed <= 60; seed++) await run(seed, seen);
   assert(

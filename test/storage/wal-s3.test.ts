@@ -21,7 +21,6 @@ const partitions = 3;
 const valueBytes = 3_000;
 
 test('a write-ahead log in a bucket of its own: killed, taken over elsewhere, all there', {
-  timeout: 120_000,
   ...(typeof server === 'string' ? { skip: server } : {}),
 }, async () => {
   assert.ok(typeof server !== 'string');
@@ -51,7 +50,6 @@ test('a write-ahead log in a bucket of its own: killed, taken over elsewhere, al
         AWS_SECRET_ACCESS_KEY: server.credentials.secretAccessKey,
       },
       settings: { 'wal.capacity': '64MiB', 'arena.bytes': '128MiB' },
-      readyTimeoutMs: 60_000,
     });
     brokers.push(broker);
     return broker;

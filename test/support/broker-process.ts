@@ -10,6 +10,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { patienceMs } from './patience.ts';
 
 export interface BrokerProcessOptions {
   /** Settings as `--set` takes them. */
@@ -119,7 +120,7 @@ export class BrokerProcess {
   }
 
   private readyLine(child: ChildProcess): Promise<string> {
-    const timeoutMs = this.options.readyTimeoutMs ?? 30_000;
+    const timeoutMs = this.options.readyTimeoutMs ?? patienceMs;
     return new Promise((resolve, reject) => {
       let out = '';
       const give = (why: string): void => reject(new Error(`${why}: ${out}${this.errors.slice(-2_000)}`));
@@ -142,13 +143,13 @@ export class BrokerProcess {
   }
 
   /** SIGTERM, and how it ended; SIGKILL when it has not after `timeoutMs`. */
-  async stop(timeoutMs = 40_000): Promise<BrokerEnd> {
+  async stop(timeoutMs = patienceMs): Promise<BrokerEnd> {
     return this.end('SIGTERM', timeoutMs);
   }
 
   /** kill -9. */
   async kill(): Promise<BrokerEnd> {
-    return this.end('SIGKILL', 10_000);
+    return this.end('SIGKILL', patienceMs);
   }
 
   private async end(signal: NodeJS.Signals, timeoutMs: number): Promise<BrokerEnd> {

@@ -33,6 +33,7 @@ import { SystemClock } from '../../src/threads/adapters/system-clock.ts';
 import { SystemRandom } from '../../src/threads/adapters/system-random.ts';
 import { PassingStore } from './fault-store.ts';
 import { crc32c } from './load/batches.ts';
+import { patienceMs } from './patience.ts';
 import { type Address, RawConnection } from './raw-client.ts';
 
 const codecs = createCodecs();
@@ -372,7 +373,7 @@ export class BrokerBed {
 }
 
 /** Looks again every few milliseconds. */
-export async function until(holds: () => boolean, timeoutMs = 10_000): Promise<void> {
+export async function until(holds: () => boolean, timeoutMs = patienceMs): Promise<void> {
   const deadline = performance.now() + timeoutMs;
   while (!holds()) {
     if (performance.now() > deadline) throw new Error(`not so after ${timeoutMs} ms: ${holds}`);

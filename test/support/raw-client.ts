@@ -16,6 +16,7 @@ import { Reader } from '../../src/protocol/reader.ts';
 import { Writer } from '../../src/protocol/writer.ts';
 import { errorName } from './load/error-name.ts';
 import { FrameSplitter } from './load/frame-splitter.ts';
+import { patienceMs } from './patience.ts';
 
 export interface Address {
   readonly host: string;
@@ -291,7 +292,11 @@ export class RawConnection {
 }
 
 /** Calls again until it succeeds or `timeoutMs` is over: for the time a broker needs to come back. */
-export async function eventually<T>(call: () => Promise<T>, timeoutMs = 30_000, pauseMs = 25): Promise<T> {
+export async function eventually<T>(
+  call: () => Promise<T>,
+  timeoutMs = patienceMs,
+  pauseMs = 25,
+): Promise<T> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {
     try {

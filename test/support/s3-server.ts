@@ -9,6 +9,7 @@ import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
+import { patienceMs } from './patience.ts';
 import { type S3Secrets, type S3ServerName, type S3Tls, s3Program, s3ServerNames } from './s3-programs.ts';
 
 export interface S3Server {
@@ -28,6 +29,8 @@ export interface S3Options {
   readonly name?: S3ServerName;
   /** Serves https with these. */
   readonly tls?: S3Tls;
+  /** Builds what is not there yet, which takes minutes; tests leave that to the set-up of `npm test`. */
+  readonly build?: boolean;
   /** Where its data goes instead of the system's temporary directory. */
   readonly below?: string;
 }
@@ -35,7 +38,6 @@ export interface S3Options {
 // Or each test process would warn of the Node versions that coming SDKs need.
 process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] = 'true';
 
-const startTimeoutMs = 20_000;
 const region = 'us-east-1';
 const credentials = { accessKeyId: 'test', secretAccessKey: 'test-secret' };
 
@@ -51,7 +53,7 @@ export async function startS3(options: S3Options = {}): Promise<S3Server | strin
 }
 
 async function start(name: S3ServerName, options: S3Options): Promise<S3Server | string> {
-  const program = await s3Program(name);
+  const program = await s3Program(name, options.build);
   if (typeof program === 'string') return program;
   const tls = options.tls ?? null;
   const directory = mkdtempSync(join(options.below ?? tmpdir(), `millrace-${name}-`));
@@ -77,7 +79,7 @@ async function start(name: S3ServerName, options: S3Options): Promise<S3Server |
 
 /** Waits until something listens; TLS or not, the TCP port tells. */
 async function answers(port: number, runs: () => boolean): Promise<boolean> {
-  const deadline = performance.now() + startTimeoutMs;
+  const deadline = performance.now() + patienceMs;
   while (performance.now() < deadline && runs()) {
     const open = await new Promise<boolean>((resolve) => {
       const socket = connect(port, '127.0.0.1', () => {

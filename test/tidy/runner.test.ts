@@ -1,19 +1,25 @@
 /** The test runner itself: what it counts, what it names, and when it fails. Run on a small tree of its own. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 const built = join(dirname(fileURLToPath(import.meta.url)), '..');
+/** A zombie that nobody waits for has ended, too. */
+function isRunning(pid: number): boolean {
+  const { stdout } = spawnSync('ps', ['-o', 'stat=', '-p', String(pid)], { encoding: 'utf8' });
+  return /^[^Z]/.test(stdout.trim());
+}
 const head = "import { describe, test } from 'node:test';\n";
 
 /** Runs groups over files given as path below test/ → text of the compiled test. */
 function runTree(
   files: Readonly<Record<string, string>>,
   groups: readonly string[],
+  more: Readonly<Record<string, string>> = {},
 ): { code: number | null; lines: string[] } {
   const root = mkdtempSync(join(tmpdir(), 'millrace-runner-'));
   try {
@@ -28,14 +34,14 @@ function runTree(
     }
     // A leftover of a test that is no longer there.
     write('dist/test/unit/gone.test.js', `${head}test('gone', () => { throw new Error('ran'); });\n`);
-    for (const name of ['run.js', 'run-reporter.js'])
-      copyFileSync(join(built, name), join(root, 'dist/test', name));
+    for (const name of ['run.js', 'runner', 'support/installed.js', 'support/run-program.js'])
+      cpSync(join(built, name), join(root, 'dist/test', name), { recursive: true });
     // Inside a test run Node would take the child for one of its own files.
     const { NODE_TEST_CONTEXT: _, ...env } = process.env;
     const { status, stdout } = spawnSync(process.execPath, ['dist/test/run.js', ...groups], {
       cwd: root,
       encoding: 'utf8',
-      env,
+      env: { ...env, ...more },
     });
     return { code: status, lines: stdout.trimEnd().split('\n') };
   } finally {
@@ -105,3 +111,62 @@ for (const [title, files, last, names] of failing) {
     assert.equal(code, 1);
   });
 }
+
+test('a group in which no test finishes is ended, by name, and with what it started; the next group runs', () => {
+  const hang = "import { spawn } from 'node:child_process';\n";
+  const { code, lines } = runTree(
+    {
+      'unit/a.test': `${head}${hang}test('quick', () => {});
+describe('suite', () => { test('waits for ever', () => new Promise(() => {
+  console.log(spawn('sleep', ['1000']).pid);
+  setInterval(() => {}, 1000);
+})); });\n`,
+      'native/c.test': `${head}test('next', () => {});\n`,
+    },
+    ['unit', 'native'],
+    { MILLRACE_TEST_SILENCE_MS: '5000' },
+  );
+  const text = lines.join('\n');
+  assert.match(text, /unit: unit$/m);
+  assert.match(
+    text,
+    /no test finished for 5 s; still running:\n\s+suite > waits for ever \(.*a\.test\.js\)\n\s*native:/,
+  );
+  assert.equal(lines.at(-1), '2 passed, 1 failed, 0 skipped', text);
+  assert.equal(code, 1);
+  const pid = Number(/\| (\d+)$/m.exec(text)?.[1]);
+  assert.ok(pid > 0 && !isRunning(pid), `process ${pid} is left`);
+});
+
+test('a test may take longer than the silence allowed, as long as others finish', () => {
+  const { code, lines } = runTree(
+    {
+      'unit/a.test': `${head}for (let i = 0; i < 7; i++) test(\`step \${i}\`, () => new Promise((done) => setTimeout(done, 1000)));\n`,
+    },
+    ['unit'],
+    { MILLRACE_TEST_SILENCE_MS: '6000' },
+  );
+  assert.equal(lines.at(-1), '7 passed, 0 failed, 0 skipped', lines.join('\n'));
+  assert.equal(code, 0);
+});
+
+test('a group waits for what its set-up makes; what cannot be had is said at the end and not tried again', () => {
+  const provide = `await new Promise((done) => setTimeout(done, 300));
+for (const name of process.argv.slice(2)) {
+  const missing = name === 'moto' ? 'no network' : null;
+  console.log(JSON.stringify({ name, reason: missing, seconds: 1, failures: missing === null ? {} : { moto: missing } }));
+}\n`;
+  const store = `${head}import { installed } from '../support/installed.js';
+test('moto', async (t) => {
+  await installed('moto', 'recipe', async () => { throw new Error('tried again'); }).catch((error) => t.skip(error.message));
+});
+test('goes on', () => {});\n`;
+  const { code, lines } = runTree({ provide, 'storage/a.test': store }, ['storage']);
+  const text = lines.join('\n');
+  assert.ok(lines.includes('storage waits for the set-up of versitygw, moto'), text);
+  assert.ok(lines.includes('set-up: moto: no network (1.0 s)'), text);
+  assert.ok(lines.includes('  storage: moto: no network'), text);
+  assert.match(text, /this machine could not offer:\n {2}no network\n/);
+  assert.equal(lines.at(-1), '1 passed, 0 failed, 1 skipped', text);
+  assert.equal(code, 0);
+});

@@ -77,6 +77,15 @@ test('no test is skipped without a reason or left alone to run', () => {
   );
 });
 
+test('no test judges how fast a machine is', () => {
+  const tests = files.filter((path) => path.endsWith('.test.ts') && path !== 'test/tidy/sources.test.ts');
+  assert.deepEqual(
+    places(tests, /\btimeout: [\d_]+|performance\.now\(\) - \w+ <|\b(tookMs|slowest) </),
+    [],
+    'a guard against hangs is patienceMs; time itself is virtual, or compared with time taken beside it',
+  );
+});
+
 /** This file holds the patterns it looks for. */
 const elsewhere = texts.filter((path) => path !== 'test/tidy/sources.test.ts');
 

@@ -13,7 +13,7 @@ const topic = 'records';
 const settings = { 'wal.url': 'store:' };
 const hour = 3_600_000;
 
-describe('an object WAL that was given up', { timeout: 60_000 }, () => {
+describe('an object WAL that was given up', () => {
   const beds: BrokerBed[] = [];
   afterEach(async () => {
     for (const bed of beds.splice(0)) await bed.dispose();

@@ -15,7 +15,7 @@ import { CountingProducer } from './kafka-calls.ts';
 const quietMs = 1_000;
 
 for (const threads of ['0', '1']) {
-  test(`with ${threads} threads`, { timeout: 60_000 }, async () => {
+  test(`with ${threads} threads`, async () => {
     const directory = mkdtempSync(join(tmpdir(), 'millrace-abort-'));
     const said: string[] = [];
     const say = (message: string): void => void said.push(message);

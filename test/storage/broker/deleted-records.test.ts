@@ -15,7 +15,7 @@ import { CountingProducer, deleteRecords, values } from './kafka-calls.ts';
 const topic = 'records';
 const minute = 60_000;
 
-describe('producers whose records are gone', { timeout: 120_000 }, () => {
+describe('producers whose records are gone', () => {
   let bed: BrokerBed;
   let connection: RawConnection;
   let producer: CountingProducer;

@@ -13,7 +13,7 @@ const group = 'readers';
 const partitions = 200;
 const offsetsTopic = '__consumer_offsets';
 
-describe('the log of committed offsets', { timeout: 120_000 }, () => {
+describe('the log of committed offsets', () => {
   let bed: BrokerBed;
   afterEach(() => bed.dispose());
 

@@ -15,7 +15,7 @@ import { CountingProducer, deleteRecords, epochEnd, leaderEpoch, value } from '.
 const topic = 'records';
 const hour = 3_600_000;
 
-describe('leader epochs', { timeout: 120_000 }, () => {
+describe('leader epochs', () => {
   let bed: BrokerBed;
   let connection: RawConnection;
   let producer: CountingProducer;

@@ -23,7 +23,7 @@ async function page(http: string): Promise<Map<string, number>> {
   );
 }
 
-describe('the metrics page', { timeout: 60_000 }, () => {
+describe('the metrics page', () => {
   for (const { name, args } of deployments) {
     test(name, async () => {
       const broker = await BrokerProcess.start({ args });

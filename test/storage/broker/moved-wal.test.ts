@@ -9,7 +9,7 @@ import { CountingProducer, values } from './kafka-calls.ts';
 
 const topic = 'records';
 
-describe('logs that were moved or copied', { timeout: 120_000 }, () => {
+describe('logs that were moved or copied', () => {
   let bed: BrokerBed;
   let producer: CountingProducer;
   afterEach(() => bed.dispose());

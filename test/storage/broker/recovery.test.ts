@@ -18,7 +18,7 @@ const topic = 'records';
 /** Nothing of the 12 MB that some tests write is uploaded before they crash. */
 const roomy = { 'arena.bytes': '128MiB', 'log.cache.bytes': '64MiB', 'wal.capacity': '128MiB' };
 
-describe('recovery', { timeout: 120_000 }, () => {
+describe('recovery', () => {
   let bed: BrokerBed;
   let connection: RawConnection;
 

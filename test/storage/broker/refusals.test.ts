@@ -21,7 +21,7 @@ import { CountingProducer, epochEnd, leaderEpoch, values } from './kafka-calls.t
 
 const topic = 'records';
 
-describe('refusals', { timeout: 120_000 }, () => {
+describe('refusals', () => {
   let bed: BrokerBed;
   let other: BrokerBed | null = null;
   afterEach(async () => {

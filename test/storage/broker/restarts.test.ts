@@ -43,7 +43,7 @@ for (const { threads, starts } of [
   { threads: 0, starts: 50 },
   { threads: 2, starts: 12 },
 ]) {
-  test(`${starts} starts and stops with ${threads} shard threads`, { timeout: 240_000 }, async (t) => {
+  test(`${starts} starts and stops with ${threads} shard threads`, async (t) => {
     const directory = mkdtempSync(join(tmpdir(), 'millrace-restarts-'));
     t.after(() => rmSync(directory, { recursive: true, force: true }));
     const once = async (): Promise<void> => {

@@ -21,7 +21,7 @@ const topic = 'records';
 const minute = 60_000;
 const graceMs = 10 * minute;
 
-describe('retention of a broker', { timeout: 120_000 }, () => {
+describe('retention of a broker', () => {
   let bed: BrokerBed;
   let connection: RawConnection;
   let ids: { readonly producerId: number; readonly producerEpoch: number };

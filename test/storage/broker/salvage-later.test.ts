@@ -29,7 +29,7 @@ const probe = mkdtempSync(join(tmpdir(), 'millrace-direct-'));
 const { direct } = FileWalDevice.open(join(probe, 'x'), new PortableFiles(), { create: true });
 rmSync(probe, { recursive: true });
 
-describe('after a salvage', { timeout: 120_000 }, () => {
+describe('after a salvage', () => {
   let bed: BrokerBed;
   let connection: RawConnection;
   let producer: CountingProducer;

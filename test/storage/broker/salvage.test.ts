@@ -23,7 +23,7 @@ import {
 } from './kafka-calls.ts';
 
 const topic = 'records';
-describe('salvage of a block WAL', { timeout: 240_000 }, () => {
+describe('salvage of a block WAL', () => {
   let bed: BrokerBed;
   afterEach(() => bed.dispose());
 
@@ -326,7 +326,7 @@ describe('salvage of a block WAL', { timeout: 240_000 }, () => {
   });
 });
 
-describe('salvage of an object WAL', { timeout: 120_000 }, () => {
+describe('salvage of an object WAL', () => {
   let bed: BrokerBed;
   let other: BrokerBed | null = null;
   afterEach(async () => {

@@ -17,7 +17,7 @@ const probe = mkdtempSync(join(tmpdir(), 'millrace-direct-'));
 const { direct } = FileWalDevice.open(join(probe, 'x'), new PortableFiles(), { create: true });
 rmSync(probe, { recursive: true });
 
-describe('shared WAL', { timeout: 120_000, skip: direct ? false : `${tmpdir()} has no O_DIRECT` }, () => {
+describe('shared WAL', { skip: direct ? false : `${tmpdir()} has no O_DIRECT` }, () => {
   let bed: BrokerBed;
   let other: BrokerBed | null = null;
   let mount = '';

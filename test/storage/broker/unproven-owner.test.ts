@@ -21,7 +21,7 @@ function removeLocks(directory: string): void {
   for (const name of readdirSync(directory)) if (name.includes('.lock')) rmSync(join(directory, name));
 }
 
-describe('an owner whose end cannot be proven', { timeout: 120_000 }, () => {
+describe('an owner whose end cannot be proven', () => {
   let bed: BrokerBed;
   let other: BrokerBed | null = null;
   afterEach(async () => {
@@ -115,7 +115,7 @@ describe('an owner whose end cannot be proven', { timeout: 120_000 }, () => {
   });
 });
 
-describe('a paused portable broker', { timeout: 120_000 }, () => {
+describe('a paused portable broker', () => {
   let first: BrokerProcess;
   let second: BrokerProcess | null = null;
   let store = '';

@@ -3,12 +3,13 @@ import assert from 'node:assert/strict';
 import { afterEach, describe, test } from 'node:test';
 import { ErrorCode } from '../../../src/protocol/generated/errors.ts';
 import { BrokerBed, readAll, until } from '../../support/inline-broker.ts';
+import { patienceMs } from '../../support/patience.ts';
 import type { RawConnection } from '../../support/raw-client.ts';
 import { CountingProducer, values } from './kafka-calls.ts';
 
 const topic = 'records';
 
-describe('uploads', { timeout: 120_000 }, () => {
+describe('uploads', () => {
   let bed: BrokerBed;
   let connection: RawConnection;
   afterEach(() => bed.dispose());
@@ -147,7 +148,7 @@ describe('uploads', { timeout: 120_000 }, () => {
       failed.push(key);
       throw new Error('not stored');
     };
-    for (let i = 0; i < 100 && !bed.events.some((event) => event.startsWith('trim')); i++) {
+    while (!bed.events.some((event) => event.startsWith('trim'))) {
       await bed.jump(1_000);
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
@@ -216,7 +217,7 @@ describe('uploads', { timeout: 120_000 }, () => {
     for (let i = 0; i < 200 && refusal === 0; i++) {
       const answer = await Promise.race([
         producer.send(connection, producer.next, 4),
-        new Promise<[number, number]>((resolve) => setTimeout(() => resolve([-2, -1]), 8_000)),
+        new Promise<[number, number]>((resolve) => setTimeout(() => resolve([-2, -1]), patienceMs)),
       ]);
       if (answer[0] === 0) {
         assert.equal(answer[1], producer.next);
@@ -230,7 +231,7 @@ describe('uploads', { timeout: 120_000 }, () => {
     assert.equal(tail.length, producer.next);
     bed.store.outage = false;
     let back: number = refusal;
-    for (let i = 0; i < 200 && back !== 0; i++) {
+    while (back !== 0) {
       [back] = await producer.send(connection, producer.next, 4);
       if (back !== 0) await new Promise((resolve) => setTimeout(resolve, 50));
     }

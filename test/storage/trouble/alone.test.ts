@@ -8,7 +8,7 @@ import { TroubleBed, topic } from './trouble-bed.ts';
 
 const { NONE, NOT_ENOUGH_REPLICAS, REQUEST_TIMED_OUT } = ErrorCode;
 
-describe('alone', { timeout: 120_000 }, () => {
+describe('alone', () => {
   let bed: TroubleBed;
   afterEach(() => bed.dispose());
 

@@ -14,7 +14,7 @@ import { TroubleBed, topic } from './trouble-bed.ts';
 const MiB = 1024 * 1024;
 const { KAFKA_STORAGE_ERROR, MESSAGE_TOO_LARGE, NOT_ENOUGH_REPLICAS, REQUEST_TIMED_OUT } = ErrorCode;
 
-describe('write-ahead log trouble', { timeout: 240_000 }, () => {
+describe('write-ahead log trouble', () => {
   let bed: TroubleBed;
   afterEach(() => bed.dispose());
 
@@ -154,9 +154,8 @@ describe('write-ahead log trouble', { timeout: 240_000 }, () => {
     assert.equal(await bed.offer(), KAFKA_STORAGE_ERROR);
     await readBack();
     await bed.upload();
-    const began = performance.now();
     assert.equal(await bed.stop(), 'clean');
-    assert.ok(performance.now() - began < 8_000, `${performance.now() - began} ms`);
+    assert.ok(bed.devices[0]!.held!.length > 0, 'the write has still not returned');
     bed.devices[0]!.cut = true;
     bed.devices[0]!.release();
   });
@@ -169,9 +168,8 @@ describe('write-ahead log trouble', { timeout: 240_000 }, () => {
     bed.devices[0]!.held = [];
     const waiting = bed.offer().catch(() => -1);
     await until(() => bed.devices[0]!.held!.length > 0);
-    const began = performance.now();
     await bed.broker.abort();
-    assert.ok(performance.now() - began < 8_000, `${performance.now() - began} ms`);
+    assert.ok(bed.devices[0]!.held!.length > 0, 'the write has still not returned');
     assert.ok(bed.said('its lock is kept') === 1);
     await waiting;
     bed.devices[0]!.cut = true;
@@ -248,16 +246,13 @@ describe('write-ahead log trouble', { timeout: 240_000 }, () => {
     };
     let slowed = 0;
     let refused = 0;
-    let slowest = 0;
     for (let i = 0; i < 20_000 && refused === 0; i++) {
       const batch = bed.producer.batch(bed.producer.next, 1);
-      const began = performance.now();
       const { throttleTimeMs, responses } = await bed.connection.request(ProduceCodec, rawVersions.produce, {
         acks: -1,
         timeoutMs: 30_000,
         topicData: [{ name: topic, partitionData: [{ index: 0, records: batch }] }],
       });
-      slowest = Math.max(slowest, performance.now() - began);
       if (throttleTimeMs > 0) slowed++;
       const { errorCode } = responses[0]!.partitionResponses[0]!;
       if (errorCode === 0) bed.producer.next++;
@@ -268,7 +263,6 @@ describe('write-ahead log trouble', { timeout: 240_000 }, () => {
     }
     assert.equal(refused, 1, 'refused, not left to time out');
     assert.ok(slowed > 50, `${slowed} answers asked to slow down`);
-    assert.ok(slowest < 5_000, `${slowest} ms`);
     const { deltaBytes } = await bed.shard();
     assert.ok(deltaBytes! < MiB, `${deltaBytes} bytes of batches filled a ring of 4 MiB`);
     await readBack();

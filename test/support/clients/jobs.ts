@@ -14,11 +14,12 @@
  *
  * Records' form: ../real-records.ts. No value holds a tab or a line end.
  */
-import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { patienceMs } from '../patience.ts';
 import { type ClientRecord, formatRecords, parseRecords } from '../real-records.ts';
+import { runProgram } from '../run-program.ts';
 
 export const codecs = ['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const;
 export type CodecName = (typeof codecs)[number];
@@ -63,49 +64,6 @@ export interface Client {
   run(bootstrap: string, jobs: readonly Job[]): Promise<Answer[]>;
 }
 
-const outputBytesMax = 64 * 1024;
-
-/** Ends with the exit code; output beyond a bound is cut at its start. Killed after `timeoutMs`. */
-export function runProgram(
-  program: string,
-  args: readonly string[],
-  options: {
-    input?: string | Buffer;
-    timeoutMs: number;
-    env?: Record<string, string>;
-    cwd?: string;
-    outputMax?: number;
-  },
-): Promise<{ code: number | null; out: string; err: string }> {
-  return new Promise((resolve) => {
-    const child = spawn(program, args, {
-      stdio: ['pipe', 'pipe', 'pipe'],
-      env: { ...process.env, ...options.env },
-      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-    });
-    const outputMax = options.outputMax ?? outputBytesMax;
-    const parts: string[] = [];
-    let size = 0;
-    let err = '';
-    const timer = setTimeout(() => child.kill('SIGKILL'), options.timeoutMs);
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      size += text.length;
-      if (size <= outputMax) parts.push(text);
-    });
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      err = (err + text).slice(-outputBytesMax);
-    });
-    child.stdin.on('error', () => undefined);
-    child.stdin.end(options.input ?? '');
-    const end = (code: number | null, more: string): void => {
-      clearTimeout(timer);
-      resolve({ code, out: parts.join(''), err: err + more });
-    };
-    child.once('error', (error) => end(null, error.message));
-    child.once('close', (code, signal) => end(code, signal === null ? '' : ` ended by ${signal}`));
-  });
-}
-
 /** A client whose program speaks the jobs' form itself. `command` gets bootstrap and the file of jobs appended. */
 export function driverClient(
   command: readonly [string, ...string[]],
@@ -122,7 +80,7 @@ export function driverClient(
         const file = join(directory, 'jobs');
         writeFileSync(file, lines.join(''));
         const { out, err } = await runProgram(command[0], [...command.slice(1), bootstrap, file], {
-          timeoutMs: 60_000 * jobs.length,
+          timeoutMs: patienceMs * jobs.length,
           ...(able.env === undefined ? {} : { env: able.env }),
         });
         const answers = out.split('\n').filter((line) => /^(ok|error)(\t|$)/.test(line));

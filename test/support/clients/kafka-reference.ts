@@ -8,7 +8,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { step } from './installed.ts';
+import { step } from '../installed.ts';
+import { patienceMs } from '../patience.ts';
 import { jars } from './java/java.ts';
 
 export interface KafkaReference {
@@ -17,8 +18,6 @@ export interface KafkaReference {
   readonly data: string;
   stop(): Promise<void>;
 }
-
-const readyTimeoutMs = 60_000;
 
 /** Throws with the reason where it cannot be had. `settings` are server.properties on top of the ones below. */
 export async function startKafka(
@@ -64,11 +63,7 @@ export async function startKafka(
   };
   try {
     const cluster = randomBytes(16).toString('base64url');
-    await step(
-      'java',
-      ['-Xmx256m', ...java, 'kafka.tools.StorageTool', 'format', '-t', cluster, '-c', file],
-      60_000,
-    );
+    await step('java', ['-Xmx256m', ...java, 'kafka.tools.StorageTool', 'format', '-t', cluster, '-c', file]);
     child = spawn('java', [`-Xms${heap}`, `-Xmx${heap}`, ...java, 'kafka.Kafka', file], {
       stdio: ['ignore', 'pipe', 'pipe'],
       cwd: data,
@@ -79,7 +74,7 @@ export async function startKafka(
     };
     child.stdout!.setEncoding('utf8').on('data', listen);
     child.stderr!.setEncoding('utf8').on('data', listen);
-    const deadline = performance.now() + readyTimeoutMs;
+    const deadline = performance.now() + patienceMs;
     while (!(await answers(port))) {
       if (child.exitCode !== null || performance.now() > deadline)
         throw new Error(`Kafka does not start: ${said.slice(-800)}`);

@@ -2,11 +2,13 @@
  * kcat as a client. Text only, and one set of headers a run: of a record's headers it is sent the one that names its
  * set, with a run for each set in the records' order.
  */
-import type { ClientRecord } from '../real-records.ts';
-import { debianPackages, step } from './installed.ts';
-import { type Answer, type Client, codecs, type Job, runProgram } from './jobs.ts';
 
-const timeoutMs = 60_000;
+import { debianPackages, step } from '../installed.ts';
+import { patienceMs } from '../patience.ts';
+import type { ClientRecord } from '../real-records.ts';
+import { runProgram } from '../run-program.ts';
+import { type Answer, type Client, codecs, type Job } from './jobs.ts';
+
 const outputMax = 64 * 1024 * 1024;
 
 interface KcatMessage {
@@ -19,10 +21,10 @@ interface KcatMessage {
 
 export async function openKcat(): Promise<Client> {
   try {
-    await step('kcat', ['-V'], 10_000);
+    await step('kcat', ['-V']);
   } catch {
     await debianPackages(['kcat']);
-    await step('kcat', ['-V'], 10_000);
+    await step('kcat', ['-V']);
   }
   return {
     operations: ['produce', 'consume'],
@@ -55,8 +57,8 @@ async function produce(bootstrap: string, job: Job & { op: 'produce' }): Promise
   }
   for (const [set, lines] of runs) {
     const args = ['-P', '-b', bootstrap, '-t', job.topic, '-K', '\t', '-z', job.codec, '-H', `set=${set}`];
-    args.push('-X', 'enable.idempotence=true', '-X', 'acks=all', '-X', 'message.timeout.ms=30000');
-    const { code, err } = await runProgram('kcat', args, { input: lines.join(''), timeoutMs });
+    args.push('-X', 'enable.idempotence=true', '-X', 'acks=all', '-X', 'message.timeout.ms=120000');
+    const { code, err } = await runProgram('kcat', args, { input: lines.join(''), timeoutMs: patienceMs });
     if (code !== 0 || err.includes('ERROR')) return `exit ${code}: ${err.trim().slice(-400)}`;
   }
   return null;
@@ -78,7 +80,7 @@ async function consume(
     'auto.offset.reset=earliest',
     job.topic,
   ];
-  const { code, out, err } = await runProgram('kcat', args, { timeoutMs: 45_000, outputMax });
+  const { code, out, err } = await runProgram('kcat', args, { timeoutMs: patienceMs, outputMax });
   const lines = out.split('\n').filter((line) => line.startsWith('{'));
   const records = lines.map((line) => recordOf(JSON.parse(line) as KcatMessage));
   const enough = records.length === job.count;

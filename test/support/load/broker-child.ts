@@ -5,11 +5,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { patienceMs } from '../patience.ts';
 import type { Address } from '../raw-client.ts';
 
 const entry = fileURLToPath(new URL('../../../src/main.js', import.meta.url));
 const stderrKeptBytes = 64 * 1024;
-const stopMsMax = 60_000;
+const stopMsMax = patienceMs;
 
 export interface BrokerChildOptions {
   readonly dataDir: string;
@@ -97,7 +98,7 @@ export class BrokerChild {
       let out = '';
       const timer = setTimeout(
         () => reject(new Error(`the broker was not ready in time: ${out}${this.#stderr.slice(-2000)}`)),
-        options.readyTimeoutMs ?? 60_000,
+        options.readyTimeoutMs ?? patienceMs,
       );
       child.stdout!.setEncoding('utf8').on('data', (text: string) => {
         if (out.length > stderrKeptBytes) return;

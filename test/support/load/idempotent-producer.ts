@@ -9,6 +9,7 @@
  */
 import { ErrorCode } from '../../../src/protocol/generated/errors.ts';
 import { ProduceCodec } from '../../../src/protocol/generated/produce.ts';
+import { patienceMs } from '../patience.ts';
 import { type Address, eventually, RawConnection, rawVersions } from '../raw-client.ts';
 import { sequencedBatch } from './batches.ts';
 import { errorName } from './error-name.ts';
@@ -101,7 +102,7 @@ export class IdempotentProducer {
   }
 
   /** Makes no more batches and resolves when all are acknowledged; rejects on a violation or after `timeoutMs`. */
-  async drain(timeoutMs = 60_000): Promise<void> {
+  async drain(timeoutMs = patienceMs): Promise<void> {
     this.#filling = false;
     this.#nudge();
     const deadline = performance.now() + timeoutMs;

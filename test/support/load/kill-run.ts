@@ -113,7 +113,7 @@ export async function killRun(options: KillRunOptions): Promise<KillRunResult> {
         throw new Error(
           `producer ${idle.producerId} gets no acknowledgement after the last kill: ${broker.stderr.slice(-2000)}`,
         );
-    }, 60_000);
+    });
     for (const producer of producers) {
       await producer.drain().catch(async (error: Error) => {
         throw await withComparison(error, broker, ledger);

@@ -3,6 +3,8 @@
  * broker that stalls is charged for the requests it kept from being sent. One thread; ticks are a millisecond apart.
  * Bound: connections × depth requests in flight, the due ones wait.
  */
+
+import { patienceMs } from '../patience.ts';
 import { type Address, RawConnection } from '../raw-client.ts';
 import { BatchPool } from './batches.ts';
 import { errorName } from './error-name.ts';
@@ -79,7 +81,7 @@ export class PacedProducer {
   async stop(): Promise<void> {
     if (this.#timer !== null) clearInterval(this.#timer);
     this.#due.length = 0;
-    const deadline = performance.now() + 10_000;
+    const deadline = performance.now() + patienceMs;
     while (this.#inFlight > 0 && this.failure === null && performance.now() < deadline)
       await new Promise((resolve) => setTimeout(resolve, 5));
     await Promise.all(this.#connections.map((connection) => connection.close()));

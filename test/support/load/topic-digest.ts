@@ -5,6 +5,7 @@
  */
 import { createHash, type Hash } from 'node:crypto';
 import { batchBytesOf, crcStart, lastOffsetOf } from '../../../src/protocol/records/batch-header.ts';
+import { patienceMs } from '../patience.ts';
 import { type Address, RawConnection } from '../raw-client.ts';
 import { BatchPool } from './batches.ts';
 import { errorName } from './error-name.ts';
@@ -12,7 +13,7 @@ import { FetchLoop } from './fetch-loop.ts';
 
 const recordsPerBatch = 63;
 const valueBytes = 4096;
-const retryMsMax = 60_000;
+const retryMsMax = patienceMs;
 const refusedPauseMs = 20;
 
 export interface DigestedTopic {

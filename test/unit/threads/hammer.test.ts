@@ -54,19 +54,15 @@ async function hammer(kinds: Record<'a' | 'b', 'blocking' | 'waitAsync' | 'event
   );
 }
 
-const time = { timeout: 30_000 };
-
-test('two blocked threads, 1e5 messages each way', time, () => hammer({ a: 'blocking', b: 'blocking' }));
-test('two event loops on waitAsync', time, () => hammer({ a: 'waitAsync', b: 'waitAsync' }));
-test('an event loop on waitAsync and a blocked thread', time, () =>
-  hammer({ a: 'waitAsync', b: 'blocking' }),
-);
-test('an event loop on an eventfd and a blocked thread', time, (t) => {
+test('two blocked threads, 1e5 messages each way', () => hammer({ a: 'blocking', b: 'blocking' }));
+test('two event loops on waitAsync', () => hammer({ a: 'waitAsync', b: 'waitAsync' }));
+test('an event loop on waitAsync and a blocked thread', () => hammer({ a: 'waitAsync', b: 'blocking' }));
+test('an event loop on an eventfd and a blocked thread', (t) => {
   if (loadNative() === null) return t.skip('the native bindings are not built here');
   return hammer({ a: 'eventfd', b: 'blocking' });
 });
 
-test('three threads take, share and free segments', time, async () => {
+test('three threads take, share and free segments', async () => {
   const arena = SharedArena.create({ ...embeddedArena, segmentCount: 40 });
   const handle = arena.handle;
   const reports = await Promise.all(

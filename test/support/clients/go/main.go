@@ -93,7 +93,7 @@ func produce(job map[string]string) (string, error) {
 		kgo.DefaultProduceTopic(job["topic"]),
 		kgo.ProducerBatchCompression(codecs[job["codec"]]),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
-		kgo.RecordDeliveryTimeout(30*time.Second),
+		kgo.RecordDeliveryTimeout(120*time.Second),
 	)
 	if err != nil {
 		return "", err
@@ -129,7 +129,7 @@ func consume(job map[string]string) (string, error) {
 		return "", err
 	}
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 45*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Second)
 	defer cancel()
 	var records []*kgo.Record
 	for len(records) < count && ctx.Err() == nil {
@@ -241,7 +241,7 @@ func (self *member) leave() error {
 }
 
 func (shared *group) until(what string, condition func() bool) error {
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(200 * time.Second)
 	for {
 		shared.lock.Lock()
 		met, err := condition(), shared.err

@@ -70,7 +70,7 @@ public class Driver {
         settings.put("acks", "all");
         settings.put("compression.type", codec);
         settings.put("linger.ms", "5");
-        settings.put("delivery.timeout.ms", "30000");
+        settings.put("delivery.timeout.ms", "120000");
         settings.put("request.timeout.ms", "20000");
         return new KafkaProducer<>(settings, new ByteArraySerializer(), new ByteArraySerializer());
     }
@@ -84,7 +84,7 @@ public class Driver {
                     job.get("topic"), null, decode(fields[0]), decode(fields[1]), headers(fields[2]))));
             }
             producer.flush();
-            for (Future<RecordMetadata> one : sent) one.get(30, TimeUnit.SECONDS);
+            for (Future<RecordMetadata> one : sent) one.get(120, TimeUnit.SECONDS);
         }
         return Map.of("records", sent.size());
     }
@@ -98,7 +98,7 @@ public class Driver {
         settings.put("max.poll.records", "500");
         settings.put("group.protocol", job.getOrDefault("protocol", "classic"));
         if (!job.containsKey("protocol")) {
-            settings.put("session.timeout.ms", "10000");
+            settings.put("session.timeout.ms", "30000");
             settings.put("heartbeat.interval.ms", "500");
         }
         return new KafkaConsumer<>(settings, new ByteArrayDeserializer(), new ByteArrayDeserializer());
@@ -121,7 +121,7 @@ public class Driver {
         Map<TopicPartition, OffsetAndMetadata> after = new HashMap<>();
         try (KafkaConsumer<byte[], byte[]> consumer = consumer(job)) {
             consumer.subscribe(List.of(job.get("topic")));
-            long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(45);
+            long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(200);
             while (found.size() < count && System.nanoTime() < deadline) {
                 for (ConsumerRecord<byte[], byte[]> one : consumer.poll(Duration.ofMillis(500))) {
                     if (found.size() == count) break;
@@ -129,7 +129,7 @@ public class Driver {
                     after.put(new TopicPartition(one.topic(), one.partition()), new OffsetAndMetadata(one.offset() + 1));
                 }
             }
-            consumer.commitSync(after, Duration.ofSeconds(20));
+            consumer.commitSync(after, Duration.ofSeconds(120));
         }
         save(job.get("output"), found);
         if (found.size() != count) throw new IllegalStateException(found.size() + " records instead of " + count);
@@ -157,7 +157,7 @@ public class Driver {
     }
 
     static void until(String what, BooleanSupplier condition, Member... members) {
-        long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(30);
+        long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(200);
         while (!condition.getAsBoolean()) {
             if (System.nanoTime() > deadline) throw new IllegalStateException("never happened: " + what);
             for (Member member : members) member.poll();
@@ -191,7 +191,7 @@ public class Driver {
     static Map<String, Object> admin(Map<String, String> job) throws Exception {
         String topic = job.get("topic");
         Map<String, Object> result = new LinkedHashMap<>();
-        try (Admin admin = Admin.create(Map.<String, Object>of("bootstrap.servers", bootstrap, "default.api.timeout.ms", "20000", "request.timeout.ms", "15000"))) {
+        try (Admin admin = Admin.create(Map.<String, Object>of("bootstrap.servers", bootstrap, "default.api.timeout.ms", "120000", "request.timeout.ms", "60000"))) {
             admin.createTopics(List.of(new NewTopic(topic, 2, (short) 1).configs(Map.of("retention.ms", "12345000")))).all().get();
             ConfigResource resource = new ConfigResource(ConfigResource.Type.TOPIC, topic);
             result.put("created", admin.describeConfigs(List.of(resource)).all().get().get(resource).get("retention.ms").value());
@@ -213,7 +213,7 @@ public class Driver {
                 .lowWatermarks().get(place).get().lowWatermark());
             result.put("earliestAfter", offset(admin, place, OffsetSpec.earliest()));
             admin.deleteTopics(List.of(topic)).all().get();
-            long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(10);
+            long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(200);
             while (admin.listTopics().names().get().contains(topic) && System.nanoTime() < deadline) Thread.sleep(50);
             result.put("gone", !admin.listTopics().names().get().contains(topic));
         }

@@ -3,13 +3,14 @@
  * 4.3.1 with the clients of that release, since kafka-tools 4.4.0 is not published.
  */
 
+import { patienceMs } from '../../patience.ts';
 import type { ClientRecord } from '../../real-records.ts';
-import { type Answer, type Client, codecs, type Job, runProgram } from '../jobs.ts';
+import { runProgram } from '../../run-program.ts';
+import { type Answer, type Client, codecs, type Job } from '../jobs.ts';
 import { jars, javaFlags } from './java.ts';
 
 const quiet = '-Dorg.apache.logging.log4j.level=OFF';
-const timeoutMs = 60_000;
-const consumeTimeoutMs = 45_000;
+const consumeTimeoutMs = 200_000;
 const outputMax = 64 * 1024 * 1024;
 const consumerLine = /^Partition:(\d+)\tOffset:(\d+)\t([^\t]*)\t([^\t]*)\t(.*)$/s;
 
@@ -41,7 +42,7 @@ export async function openConsole(): Promise<KafkaPrograms> {
   const java = (name: string, args: readonly string[], input = '') =>
     runProgram('java', [...javaFlags, quiet, '-cp', path, `org.apache.kafka.tools.${name}`, ...args], {
       input,
-      timeoutMs,
+      timeoutMs: patienceMs,
       outputMax,
     });
 

@@ -1,7 +1,7 @@
 /** Java programs over jars of Maven's repository: the plain client's driver, and where the jars and classes lie. */
 import { cpSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { installed, sources, step } from '../installed.ts';
+import { installed, sources, step } from '../../installed.ts';
 import { type Client, codecs, driverClient } from '../jobs.ts';
 
 /** Small heaps and one compiler level: these programs live for seconds. */
@@ -17,19 +17,15 @@ export const javaFlags = [
 export async function jars(pom: 'clients' | 'tools' | 'broker'): Promise<string> {
   const file = join(sources, 'java', `${pom}.pom.xml`);
   const directory = await installed(`jars-${pom}`, readFileSync(file, 'utf8'), async (aside) => {
-    await step(
-      'mvn',
-      [
-        '-B',
-        '-q',
-        '-f',
-        file,
-        'dependency:copy-dependencies',
-        '-DincludeScope=runtime',
-        `-DoutputDirectory=${aside}`,
-      ],
-      240_000,
-    );
+    await step('mvn', [
+      '-B',
+      '-q',
+      '-f',
+      file,
+      'dependency:copy-dependencies',
+      '-DincludeScope=runtime',
+      `-DoutputDirectory=${aside}`,
+    ]);
   });
   return join(directory, '*');
 }
@@ -39,7 +35,7 @@ export async function openJava(): Promise<Client> {
   const source = join(sources, 'java', 'Driver.java');
   const classes = await installed('java-driver', readFileSync(source, 'utf8') + path, async (aside) => {
     cpSync(source, join(aside, 'Driver.java'));
-    await step('javac', ['-cp', path, '-d', aside, join(aside, 'Driver.java')], 60_000);
+    await step('javac', ['-cp', path, '-d', aside, join(aside, 'Driver.java')]);
   });
   const command = ['java', ...javaFlags, '-cp', `${classes}:${path}`, 'Driver'] as const;
   return driverClient(command, { operations: ['produce', 'consume', 'rebalance', 'admin'], codecs });

@@ -93,7 +93,7 @@ function save(path: string, records: readonly ClientRecord[]): void {
 }
 
 function consumerOf(group: string, autoCommit: boolean): KafkaJs.Consumer {
-  const common = { groupId: group, sessionTimeout: 10_000, heartbeatInterval: 500, rebalanceTimeout: 10_000 };
+  const common = { groupId: group, sessionTimeout: 30_000, heartbeatInterval: 500, rebalanceTimeout: 30_000 };
   return kafka.consumer(
     settings(
       isConfluent ? { ...common, fromBeginning: true, autoCommit } : { ...common, maxWaitTimeInMs: 500 },
@@ -129,7 +129,7 @@ async function consume(job: Job): Promise<Result> {
     await start(consumer, job.topic!, false, (payload) => {
       if (found.length < count) found.push(recordOf(payload));
     });
-    await until(`${count} records`, 45_000, () => found.length === count).catch(() => undefined);
+    await until(`${count} records`, 200_000, () => found.length === count).catch(() => undefined);
     const after = new Map(found.map(({ partition, offset }) => [partition!, offset! + 1]));
     const offsets = [...after].map(([partition, offset]) => ({
       topic: job.topic!,
@@ -175,9 +175,9 @@ async function rebalance(job: Job): Promise<Result> {
     return { consumer, held };
   };
   const first = await join();
-  await until('the first member has all', 30_000, () => first.held().length === partitions);
+  await until('the first member has all', 200_000, () => first.held().length === partitions);
   const second = await join();
-  await until('the members share', 30_000, () => {
+  await until('the members share', 200_000, () => {
     const [one, other] = [first.held(), second.held()];
     return (
       one.length > 0 &&
@@ -187,10 +187,10 @@ async function rebalance(job: Job): Promise<Result> {
     );
   });
   const shared = { first: first.held().length, second: second.held().length };
-  await until('half is read', 30_000, () => found.size >= count / 2);
+  await until('half is read', 200_000, () => found.size >= count / 2);
   await second.consumer.disconnect();
-  await until('the first member has all again', 30_000, () => first.held().length === partitions);
-  await until('all is read', 30_000, () => found.size >= count);
+  await until('the first member has all again', 200_000, () => first.held().length === partitions);
+  await until('all is read', 200_000, () => found.size >= count);
   await first.consumer.disconnect();
   save(
     job.output!,

@@ -54,7 +54,7 @@ def produce(job):
             "acks": "all",
             "compression.type": job["codec"],
             "linger.ms": 5,
-            "message.timeout.ms": 30000,
+            "message.timeout.ms": 120000,
         }
     )
 
@@ -80,7 +80,7 @@ def consumer_of(group):
             "group.id": group,
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
-            "session.timeout.ms": 10000,
+            "session.timeout.ms": 30000,
             "heartbeat.interval.ms": 500,
         }
     )
@@ -97,7 +97,7 @@ def consume(job):
     consumer = consumer_of(job["group"])
     consumer.subscribe([job["topic"]])
     messages = []
-    deadline = time.monotonic() + 45
+    deadline = time.monotonic() + 200
     try:
         while len(messages) < count and time.monotonic() < deadline:
             messages += map(checked, consumer.consume(min(500, count - len(messages)), 0.5))
@@ -140,7 +140,7 @@ def rebalance(job):
                 found.setdefault((message.partition(), message.offset()), message)
 
     def until(what, condition, *members):
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 200
         while not condition():
             if time.monotonic() > deadline:
                 raise RuntimeError(f"never happened: {what}")
@@ -174,8 +174,8 @@ def admin(job):
     client = AdminClient({"bootstrap.servers": bootstrap})
     asked = {"retention.ms": "12345000"}
     client.create_topics([NewTopic(topic, 2, 1, config=asked)])[topic].result(20)
-    deadline = time.monotonic() + 10
-    while topic not in client.list_topics(timeout=10).topics and time.monotonic() < deadline:
+    deadline = time.monotonic() + 200
+    while topic not in client.list_topics(timeout=60).topics and time.monotonic() < deadline:
         time.sleep(0.05)
     resource = ConfigResource(ResourceType.TOPIC, topic)
 
@@ -206,8 +206,8 @@ def admin(job):
     low = client.delete_records([before])[before].result(20).low_watermark
     earliest_after = offset(OffsetSpec.earliest())
     client.delete_topics([topic])[topic].result(20)
-    deadline = time.monotonic() + 10
-    while topic in client.list_topics(timeout=10).topics and time.monotonic() < deadline:
+    deadline = time.monotonic() + 200
+    while topic in client.list_topics(timeout=60).topics and time.monotonic() < deadline:
         time.sleep(0.05)
     return {
         "created": created,
@@ -218,7 +218,7 @@ def admin(job):
         "maxTime": max_time,
         "low": low,
         "earliestAfter": earliest_after,
-        "gone": str(topic not in client.list_topics(timeout=10).topics).lower(),
+        "gone": str(topic not in client.list_topics(timeout=60).topics).lower(),
     }
 
 

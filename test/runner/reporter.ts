@@ -1,11 +1,11 @@
 /**
- * Reporter for `node --test` that says what happened as one JSON object a line, for test/run.ts to count and print.
+ * Reporter for `node --test` that says what happened as one JSON object a line, for the runner to count and print.
  * Runs in the test runner's process. A test with subtests is not counted: its leaves are.
  */
 
-/** One line of the report. `name` is the path of titles, outermost first. */
+/** One line of the report. `name` is the path of titles, outermost first. `begun` and `ended` tell what is running. */
 export interface ReportLine {
-  readonly kind: 'passed' | 'failed' | 'skipped' | 'output';
+  readonly kind: 'passed' | 'failed' | 'skipped' | 'output' | 'begun' | 'ended';
   readonly file: string;
   readonly name: string;
   /** Why a test was skipped or how it failed; for output, the text. */
@@ -42,17 +42,25 @@ export default async function* report(events: AsyncIterable<TestEvent>): AsyncGe
   const depths = new Map<string, number>();
   /** Titles of the tests begun, by file and nesting. */
   const titles = new Map<string, string[]>();
+  /** The same in the order of execution, which is not that of the results. */
+  const running = new Map<string, string[]>();
   for await (const { type, data } of events) {
     const file = data.file ?? '';
     const nesting = data.nesting ?? 0;
-    const line = (kind: ReportLine['kind'], text: string): string => {
-      const path = [...(titles.get(file) ?? []).slice(0, nesting), data.name ?? ''].join(' > ');
+    const line = (kind: ReportLine['kind'], text: string, order = titles): string => {
+      const path = [...(order.get(file) ?? []).slice(0, nesting), data.name ?? ''].join(' > ');
       return `${JSON.stringify({ kind, file, name: path, text, ms: data.details?.duration_ms ?? 0 } satisfies ReportLine)}\n`;
     };
-    if (type === 'test:start') {
-      const path = titles.get(file) ?? [];
+    if (type === 'test:start' || type === 'test:dequeue') {
+      const order = type === 'test:start' ? titles : running;
+      const path = order.get(file) ?? [];
       path[nesting] = data.name ?? '';
-      titles.set(file, path);
+      order.set(file, path);
+      if (order === running) yield line('begun', '', running);
+      continue;
+    }
+    if (type === 'test:complete') {
+      yield line('ended', '', running);
       continue;
     }
     if (type === 'test:stdout' || type === 'test:stderr') {
