@@ -4,17 +4,9 @@
  * the simulation only meets now and then. A mutant whose text is not there exactly once is an error, not a survivor.
  */
 import { spawn } from 'node:child_process';
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import { basename, join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { codeOf, ProductCopy } from '../mutation/product-copy.ts';
 import type { Mutant } from './mutants.ts';
 import type { SimulationResult } from './simulation.ts';
 
@@ -57,29 +49,11 @@ const judges: readonly { readonly folder: string; readonly names: readonly strin
 /** For one file of tests; the slowest takes a third of it on a busy machine. */
 const judgeMsMax = 90_000;
 
-const built = resolve(fileURLToPath(new URL('../..', import.meta.url)));
-
-/** A copy of the compiled tree in which files may be changed. */
 export class MutationBench {
-  readonly directory: string;
+  readonly #product: ProductCopy;
 
   constructor(directory: string) {
-    this.directory = directory;
-    mkdirSync(directory, { recursive: true });
-    const isCode = (path: string): boolean => !/\.(d\.ts|map)$/.test(path);
-    for (const part of [
-      'src',
-      'native-bindings',
-      'test/sim',
-      'test/storage',
-      'test/support',
-      'test/unit',
-      'tools',
-    ])
-      if (existsSync(join(built, part)))
-        cpSync(join(built, part), join(directory, part), { recursive: true, filter: isCode });
-    writeFileSync(join(directory, 'package.json'), '{"type":"module"}');
-    symlinkSync(resolve('node_modules'), join(directory, 'node_modules'));
+    this.#product = new ProductCopy(directory);
   }
 
   /** Without a mutant nothing may be found: the same seeds, the product as it is. */
@@ -89,8 +63,7 @@ export class MutationBench {
 
   /** How often the text that a mutant changes is in its file. */
   places(mutant: Mutant): number {
-    const path = join(this.directory, 'src', mutant.file);
-    return existsSync(path) ? readFileSync(path, 'utf8').split(mutant.find).length - 1 : 0;
+    return this.#product.text(mutant.file).split(mutant.find).length - 1;
   }
 
   async try(mutant: Mutant, bounds: MutantBounds): Promise<MutantOutcome> {
@@ -99,17 +72,8 @@ export class MutationBench {
       const how = `its text is ${times} times in ${mutant.file}`;
       return { name: mutant.name, caught: false, by: null, seed: -1, seeds: 0, seconds: 0, how };
     }
-    const path = join(this.directory, 'src', mutant.file);
-    const whole = readFileSync(path, 'utf8');
-    writeFileSync(
-      path,
-      whole.replace(mutant.find, () => mutant.replace),
-    );
-    try {
-      return await this.#verdict(mutant, bounds);
-    } finally {
-      writeFileSync(path, whole);
-    }
+    const text = this.#product.text(mutant.file).replace(mutant.find, () => mutant.replace);
+    return this.#product.with(mutant.file, text, () => this.#verdict(mutant, bounds));
   }
 
   async #verdict(mutant: Mutant, bounds: MutantBounds): Promise<MutantOutcome> {
@@ -134,14 +98,14 @@ export class MutationBench {
   async #run(name: string, bounds: MutantBounds): Promise<MutantOutcome> {
     const { from, seeds, seconds, operations, twice } = bounds;
     const began = performance.now();
-    const script = join(this.directory, 'test/sim/run-seeds.js');
+    const script = join(this.#product.directory, 'test/sim/run-seeds.js');
     const given = { from, seeds, seconds, operations };
     const flags = Object.entries(given).flatMap(([key, value]) => [`--${key}`, String(value)]);
     const child = spawn(
       process.execPath,
       [script, '--until-found', ...(twice === true ? ['--twice'] : []), ...flags],
       {
-        cwd: this.directory,
+        cwd: this.#product.directory,
         stdio: ['ignore', 'pipe', 'pipe'],
       },
     );
@@ -155,10 +119,7 @@ export class MutationBench {
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       errors = (errors + text).slice(-2000);
     });
-    const code = await new Promise<number | null>((done, fail) => {
-      child.on('error', fail);
-      child.on('close', done);
-    });
+    const code = await codeOf(child);
     clearTimeout(timer);
     const results = output
       .split('\n')
@@ -197,45 +158,16 @@ export class MutationBench {
    */
   async failingTest(sources: readonly string[] = this.judges()): Promise<string> {
     for (const source of sources) {
-      const failed = await this.#failingIn(source);
+      const failed = await this.#product.failingIn(source, judgeMsMax);
       if (failed !== '') return failed;
     }
     return '';
   }
 
-  async #failingIn(source: string): Promise<string> {
-    const file = join(this.directory, source.replace(/\.ts$/, '.js'));
-    if (!existsSync(file)) throw new Error(`${file} is not there to judge`);
-    const child = spawn(process.execPath, ['--test-reporter=tap', file], {
-      stdio: ['ignore', 'pipe', 'ignore'],
-    });
-    let failed = '';
-    let output = '';
-    const timer = setTimeout(() => {
-      failed ||= `${source} has not ended after ${judgeMsMax / 1_000} s`;
-      child.kill('SIGKILL');
-    }, judgeMsMax);
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      const lines = (output + text).split('\n');
-      output = lines.pop()!;
-      const line = lines.find((each) => /^\s*not ok \d+ - /.test(each));
-      if (line === undefined || failed !== '') return;
-      failed = `${basename(source, '.test.ts')}: ${line.replace(/^\s*not ok \d+ - /, '')}`;
-      child.kill('SIGKILL');
-    });
-    const code = await new Promise<number | null>((done, fail) => {
-      child.on('error', fail);
-      child.on('close', done);
-    });
-    clearTimeout(timer);
-    // A file that does not load, or ends its process, tells no test.
-    return failed === '' && code !== 0 ? `${source} ended with ${code}` : failed;
-  }
-
   /** All judges, as they lie in the repository. */
   judges(): string[] {
     return judges.flatMap(({ folder, names }) =>
-      readdirSync(join(this.directory, folder))
+      readdirSync(join(this.#product.directory, folder))
         .filter((file) => file.endsWith('.test.js') && names.some((name) => file.startsWith(name)))
         .map((file) => `${folder}/${file.replace(/js$/, 'ts')}`),
     );
