@@ -272,7 +272,7 @@ export const storageMutants: readonly Mutant[] = [
   {
     name: 'a duplicate is answered before its original is durable',
     file: 'log/partition-log.js',
-    find: 'if (duplicateEntry >= this.journal.durable)',
+    find: 'if (baseOffset >= this.highWatermark)',
     replace: 'if (false)',
     judge: 'test/unit/log/partition-log.test.ts',
   },
@@ -404,7 +404,7 @@ export const storageMutants: readonly Mutant[] = [
   {
     name: 'what this life has stored and not yet named is taken for orphans',
     file: 'upkeep/orphan-sweep.js',
-    find: 'Number.parseInt(objectId, 16) >= this.deps.firstObjectId)',
+    find: 'Number.parseInt(objectId, 16) >= this.deps.scope.idFloor)',
     replace: 'false)',
     judge: 'test/unit/upkeep/orphan-sweep.test.ts',
   },

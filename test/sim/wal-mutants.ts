@@ -81,23 +81,23 @@ export const walMutants: readonly Mutant[] = [
   {
     name: 'an append is slept over while a superblock is due later',
     file: 'threads/wal/wal-loop.js',
-    find: '|| this.#parts.sources.some((source) => source.fresh);',
+    find: 'this.#parts.sources.some((source) => source.fresh);',
     replace:
-      '|| (this.#parts.pump.wakeAt === Number.POSITIVE_INFINITY && this.#parts.sources.some((source) => source.fresh));',
+      '(this.#parts.pump.wakeAt === Number.POSITIVE_INFINITY && this.#parts.sources.some((source) => source.fresh));',
     judge: 'test/unit/threads/wal/wal-loop.test.ts',
   },
   {
     name: 'a call is slept over by the thread of a log',
     file: 'threads/wal/wal-loop.js',
-    find: '#pending = () => this.#takeCalls() || ',
-    replace: '#pending = () => ',
+    find: '#pending = () => this.#takeCalls() ||',
+    replace: '#pending = () =>',
     judge: 'test/unit/threads/wal/wal-loop.test.ts',
   },
   {
     name: 'the thread of a log spins while an append waits for room',
     file: 'threads/wal/wal-loop.js',
-    find: '|| this.#parts.sources.some((source) => source.fresh);',
-    replace: '|| this.#parts.sources.some((source) => source.waiting() > 0);',
+    find: 'this.#parts.sources.some((source) => source.fresh);',
+    replace: 'this.#parts.sources.some((source) => source.waiting() > 0);',
     judge: 'test/unit/threads/wal/wal-loop.test.ts',
   },
   {
