@@ -14,7 +14,7 @@ const kind = { topic: 2, broker: 4, subscription: 16, group: 32 } as const;
 type Kind = keyof typeof kind;
 const t = 'configured';
 
-describe('configs of a broker', { timeout: 60_000 }, () => {
+describe('configs of a broker', () => {
   let bed: BrokerBed;
   let connection: RawConnection;
   beforeEach(async () => {

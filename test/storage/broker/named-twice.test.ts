@@ -36,7 +36,7 @@ const batchOf = (records: number): Buffer =>
     Date.now(),
   );
 
-describe('a request that names something twice', { timeout: 60_000 }, () => {
+describe('a request that names something twice', () => {
   const bed = new BrokerBed();
   let connection: RawConnection;
   before(async () => {
