@@ -18,6 +18,7 @@ import {
   lastOffsetDeltaOf,
   lastOffsetOf,
   maxTimestampOf,
+  noSequence,
   patchBaseOffset,
   patchLeaderEpoch,
   producerEpochOf,
@@ -39,7 +40,7 @@ import {
   type ReadSink,
   RecordRanges,
 } from './partition-handle.ts';
-import { checkSequence, duplicate, sequenceVerdict } from './producer-check.ts';
+import { checkEpoch, checkSequence, duplicate, sequenceVerdict } from './producer-check.ts';
 import { TailIndex } from './tail-index.ts';
 
 /** Reads and time lookups below what memory holds; `sink`-style callbacks, implemented over objects. */
@@ -225,13 +226,12 @@ export class PartitionLog implements PartitionHandle {
     const view = arena.view;
     const producerId = producerIdOf(view, position);
     if (producerId >= 0) {
-      const verdict = checkSequence(
-        this.producers,
-        producerId,
-        producerEpochOf(view, position),
-        baseSequenceOf(view, position),
-        recordCountOf(view, position),
-      );
+      const epoch = producerEpochOf(view, position);
+      const sequence = baseSequenceOf(view, position);
+      const verdict =
+        sequence === noSequence
+          ? checkEpoch(this.producers, producerId, epoch)
+          : checkSequence(this.producers, producerId, epoch, sequence, recordCountOf(view, position));
       if (verdict !== sequenceVerdict.accept) {
         this.refuse(verdict, waiter, index);
         return;

@@ -42,6 +42,16 @@ export function checkSequence(
   return firstSequence === expected ? sequenceVerdict.accept : sequenceVerdict.outOfOrder;
 }
 
+/**
+ * Decides on what a coordinator writes for a producer, offsets of a transaction and markers: it carries no sequences, so
+ * only its epoch counts. Producers' own batches without a sequence are refused before.
+ */
+export function checkEpoch(fold: ProducerFold, producerId: number, epoch: number): number {
+  const producer = fold.get(producerId);
+  if (producer === undefined) return fold.hasRoom() ? sequenceVerdict.accept : sequenceVerdict.noRoom;
+  return epoch < producer.epoch ? sequenceVerdict.staleEpoch : sequenceVerdict.accept;
+}
+
 function findDuplicate(producer: Producer, epoch: number, firstSequence: number, count: number): boolean {
   const i = producer.findBatch(epoch, firstSequence, sequenceAfter(firstSequence, count - 1));
   if (i < 0) return false;

@@ -1,7 +1,7 @@
 /**
  * CreatePartitions (key 37), versions 0–3; made by the control plane, answered when every shard knows the partitions.
  *
- * Counts are totals. Not more than there are: INVALID_PARTITIONS; unknown topic: UNKNOWN_TOPIC_OR_PARTITION; a topic twice:
+ * Counts are totals. Not more than there are, or an internal topic: INVALID_PARTITIONS; unknown topic: UNKNOWN_TOPIC_OR_PARTITION; a topic twice:
  * INVALID_REQUEST, answered once; a time-out of zero or less: REQUEST_TIMED_OUT, nothing is looked at; manual assignments
  * must name this broker once for each new partition, else INVALID_REPLICA_ASSIGNMENT; more than `partitionsMax` new
  * partitions in one request: POLICY_VIOLATION. Validate only is served. Omitted: quotas (THROTTLING_QUOTA_EXCEEDED).
@@ -40,6 +40,11 @@ export function createPartitionsHandler(
       return [ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, `Topic ${name} does not exist.`];
     }
     const current = topic.partitions.length;
+    if (topic.internal) {
+      // Kafka grows them, and loses sight of what the old count has placed.
+      const message = `Topic ${name} keeps its ${current} partition(s): they say who coordinates what.`;
+      return [ErrorCode.INVALID_PARTITIONS, message];
+    }
     if (count === current) {
       return [ErrorCode.INVALID_PARTITIONS, `Topic ${name} has ${current} partition(s) already.`];
     }

@@ -84,3 +84,10 @@ test('what the control plane refuses is answered', async () => {
   control.answer = { error: ErrorCode.INVALID_PARTITIONS, message: 'grown meanwhile' };
   assert.deepEqual(await ask(3, [{ count: 5 }]), [ErrorCode.INVALID_PARTITIONS]);
 });
+
+test('an internal topic keeps its partitions: their count places groups', async () => {
+  const { control, ask, topics } = rig();
+  topics.add('__consumer_offsets', 2, {}, true);
+  assert.deepEqual(await ask(3, [{ name: '__consumer_offsets', count: 5 }]), [ErrorCode.INVALID_PARTITIONS]);
+  assert.deepEqual(control.grown, []);
+});

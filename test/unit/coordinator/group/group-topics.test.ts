@@ -1,0 +1,103 @@
+/** Committed offsets end with their topic, in every group, whatever happens on the way. */
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { ErrorCode } from '../../../../src/protocol/generated/errors.ts';
+import { type Rig, rig, stableGroup, topicIds } from './fixtures.ts';
+
+const minute = 60_000;
+const one = { offsetsPartitions: 1, offsetsRetentionCheckMs: minute };
+const laterId = 'AAAAAAAAAAAAAAAAAAAADQ';
+const of = (topic: string, offset: number, topicId: string | null = topicIds[topic] ?? null) => ({
+  topic,
+  topicId,
+  partition: 0,
+  offset,
+  leaderEpoch: -1,
+  metadata: '',
+});
+const seen = (on: Rig) => on.fetch().offsets.map(({ topic, offset }) => `${topic} ${offset}`);
+const deleteTopic = (on: Rig, name: string) => {
+  const topicId = on.topics.get(name)!;
+  on.topics.delete(name);
+  // The fixtures take any other name for a topic that is there.
+  on.topics.set(name, laterId);
+  on.shard.topicDeleted(topicId, name);
+};
+
+describe('deletion of a topic', () => {
+  it('hides its offsets at once, and they are not there after a load', async () => {
+    const on = await rig(one);
+    const [a = ''] = stableGroup(on, 1);
+    on.commit({ memberId: a, generation: 1, offsets: [of('t', 20), of('u', 7)] });
+    on.commit({ groupId: 'simple', offsets: [of('t', 3)] });
+    on.tick();
+    on.log.hold = true;
+    deleteTopic(on, 't');
+    assert.deepEqual(seen(on), ['u 7']);
+    on.log.hold = false;
+    on.log.release();
+    on.tick();
+    // Created again under the name: a commit counts, what was before does not come back.
+    assert.deepEqual(seen(on), ['u 7']);
+    const later = await rig(one, 2, on.log);
+    // As if the old topic were there: not even then, since there are tombstones.
+    assert.deepEqual(seen(later), ['u 7']);
+    later.shard.fetch('simple', null, ({ offsets }) => assert.equal(offsets.length, 0));
+    assert.equal(later.heartbeat(a, 1), ErrorCode.NONE);
+    on.commit({ memberId: a, generation: 1, offsets: [of('t', 30, laterId)] });
+    on.tick();
+    assert.deepEqual(seen(on), ['u 7', 't 30']);
+  });
+
+  it('takes what is on its way to the log', async () => {
+    const on = await rig(one);
+    on.log.hold = true;
+    on.commit({ offsets: [of('t', 20)] });
+    deleteTopic(on, 't');
+    on.log.hold = false;
+    on.log.release();
+    on.tick();
+    assert.deepEqual(seen(on), []);
+    assert.deepEqual(seen(await rig(one, 2, on.log)), []);
+  });
+
+  it('is found after a crash before the tombstones, and while nobody coordinated', async () => {
+    const before = await rig(one);
+    before.commit({ offsets: [of('t', 20), of('u', 7), of('gone away', 1, null)] });
+    before.tick();
+    const on = await rig(one, 2, before.log);
+    on.tick();
+    on.shard.unload(0);
+    on.topics.set('t', laterId);
+    await on.shard.load(0);
+    assert.deepEqual(seen(on), ['u 7'], 'hidden with the load');
+    on.tick();
+    assert.deepEqual(seen(await rig(one, 3, on.log)), ['u 7'], 'and buried by it');
+  });
+
+  it('whose tombstones are refused is made up for', async () => {
+    const on = await rig(one);
+    on.commit({ offsets: [of('t', 20), of('u', 7)] });
+    on.commit({ groupId: 'old', offsets: [of('t', 3, null)] });
+    on.tick();
+    on.log.refusal = ErrorCode.NOT_ENOUGH_REPLICAS;
+    deleteTopic(on, 't');
+    assert.deepEqual(seen(on), ['u 7']);
+    on.shard.fetch('old', null, ({ offsets }) => assert.equal(offsets.length, 0, 'a record without id'));
+    on.log.refusal = 0;
+    on.tick(minute);
+    assert.deepEqual(seen(await rig(one, 2, on.log)), ['u 7']);
+  });
+
+  it('leaves the offsets of the next topic of that name alone', async () => {
+    const on = await rig(one);
+    on.commit({ offsets: [of('t', 20)] });
+    on.tick();
+    on.topics.set('t', laterId);
+    on.commit({ offsets: [of('t', 1, laterId)] });
+    on.tick();
+    on.shard.topicDeleted(topicIds.t!, 't');
+    on.tick();
+    assert.deepEqual(seen(on), ['t 1']);
+  });
+});
