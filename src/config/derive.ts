@@ -67,9 +67,9 @@ export function receiveBudgetBytes(
   return Math.floor((arenaBytes - logCacheBytes - blockCacheBytes) / 2);
 }
 
-/** A request larger than the receive budget could never be read: 100 MiB as in Kafka, or all of that budget. */
-export function defaultRequestBytesMax(receiveBytes: number): number {
-  return Math.min(100 * MiB, receiveBytes);
+/** As in Kafka, or a quarter of a small machine: a request that the arena has no room for takes memory beside it. */
+export function defaultRequestBytesMax(machine: Machine): number {
+  return Math.min(100 * MiB, Math.max(MiB, Math.floor(machine.memoryBytes / 4)));
 }
 
 /** start 2 GiB (the file grows to it), dev 512 MiB, embedded 16 MiB. */
@@ -148,7 +148,6 @@ export function deriveLimits(settings: LimitSettings): Limits {
     logCacheBytes + blockCacheBytes + receive + send === arenaBytes,
     'budgets that add up to the arena',
   );
-  assertLimit(limits.frameBytesMax <= receive, 'largest request within the receive budget');
   assertLimit(isPowerOfTwo(limits.journalEntries), 'journal entries a power of two');
   assertLimit(limits.uploadTriggerBytes > 0, 'an upload of at least a byte');
   return limits;

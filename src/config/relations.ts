@@ -1,6 +1,6 @@
 /** What must hold between settings; each rule blames the one setting that most likely has to change. */
 import { parseListener } from './addresses.ts';
-import { receiveBudgetBytes, segmentsMin } from './derive.ts';
+import { segmentsMin } from './derive.ts';
 import type { SettingProblem } from './setting-error.ts';
 import type { SettingKey, Settings } from './setting-keys.ts';
 import { bytesText, durationText, plainText } from './values.ts';
@@ -59,14 +59,6 @@ function memoryRelations(settings: Settings, wrong: Wrong): void {
     wrong(
       blame,
       `log.cache.bytes + block.cache.bytes of at most 15/16 of arena.bytes, ${bytesText(cachesMax)}`,
-    );
-    return;
-  }
-  const receive = receiveBudgetBytes(arena, settings['log.cache.bytes'], settings['block.cache.bytes']);
-  if (settings['socket.request.max.bytes'] > receive) {
-    wrong(
-      'socket.request.max.bytes',
-      `at most the receive budget, ${bytesText(receive)} (half of what the caches leave of arena.bytes)`,
     );
   }
 }

@@ -16,7 +16,6 @@ import {
   defaultThreads,
   isPowerOfTwo,
   profiles,
-  receiveBudgetBytes,
   segmentBytesMax,
   segmentBytesMin,
   threadsMax,
@@ -340,19 +339,12 @@ export const settingTable = {
   }),
   'socket.request.max.bytes': bytes({
     group: 'Network',
-    default: (context) =>
-      defaultRequestBytesMax(
-        receiveBudgetBytes(
-          num(context, 'arena.bytes'),
-          num(context, 'log.cache.bytes'),
-          num(context, 'block.cache.bytes'),
-        ),
-      ),
-    defaultText: '100 MiB, at most the receive budget (⅛ of arena.bytes unless the caches differ)',
+    default: (context) => defaultRequestBytesMax(context.machine),
+    defaultText: '100 MiB, at most a quarter of the memory',
     min: 1_024,
     max: int32Max,
     kafka: 'int',
-    doc: 'Largest request; a connection that announces more is closed.',
+    doc: 'Largest request; a connection that announces more is closed. What the arena has no room for takes memory beside it, at most this much per shard.',
   }),
   'frame.timeout.ms': duration({
     group: 'Network',

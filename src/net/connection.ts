@@ -13,6 +13,8 @@ import { FrameReceiver, type FrameSink, type ReceivePool } from './frame-receive
 
 export const requestsMax = 16;
 export const answerBytesMax = 8 * 1024 * 1024;
+/** A large frame has more time: 136 KiB/s are enough at the default of 30 s. */
+export const frameBytesPerTimeout = 4 * 1024 * 1024;
 
 /** What a connection needs of a socket; implemented by SocketTransport and by tests. */
 export interface Transport {
@@ -64,7 +66,9 @@ export interface FrameHandler {
 }
 
 export interface ConnectionSettings {
+  /** A connection that announces a larger request is closed. */
   readonly frameBytesMax: number;
+  /** For each `frameBytesPerTimeout` begun. */
   readonly frameTimeoutMs: number;
   readonly sendTimeoutMs: number;
   readonly idleTimeoutMs: number;
@@ -78,7 +82,8 @@ export interface ConnectionOwner {
   onStarved(connection: Connection): void;
   /** One socket event has been dealt with: time to flush what its requests queued. */
   onDelivered(): void;
-  onClosed(connection: Connection, reason: string): void;
+  /** `notable`: an operator should read the reason. */
+  onClosed(connection: Connection, reason: string, notable: boolean): void;
 }
 
 class PendingReply implements Reply {
@@ -228,7 +233,13 @@ export class Connection implements FrameSink {
   }
 
   onBadSize(size: number): void {
-    this.close(`a frame of ${size} bytes was announced`);
+    const { frameBytesMax } = this.owner.settings;
+    this.close(
+      size > frameBytesMax
+        ? `a request of ${size} bytes was announced, socket.request.max.bytes is ${frameBytesMax}`
+        : `a request of ${size} bytes was announced, fewer than a header has`,
+      true,
+    );
   }
 
   onStarved(): void {
@@ -321,7 +332,11 @@ export class Connection implements FrameSink {
     if (stop === this.paused) return;
     this.paused = stop;
     if (stop) this.transport.pause();
-    else this.transport.resume();
+    else {
+      // The time that the broker took is not the client's.
+      if (this.frameSince >= 0) this.frameSince = this.owner.clock.monotonic();
+      this.transport.resume();
+    }
   }
 
   private checkEvery(): number {
@@ -333,8 +348,10 @@ export class Connection implements FrameSink {
     if (this.closed) return;
     const { settings, clock } = this.owner;
     const now = clock.monotonic();
-    if (this.frameSince >= 0 && !this.paused && now - this.frameSince > settings.frameTimeoutMs) {
-      this.close(`a frame did not arrive whole within ${settings.frameTimeoutMs} ms`);
+    const frameMs =
+      settings.frameTimeoutMs * Math.max(1, Math.ceil(this.receiver.announced / frameBytesPerTimeout));
+    if (this.frameSince >= 0 && !this.paused && now - this.frameSince > frameMs) {
+      this.close(`a frame did not arrive whole within ${frameMs} ms`);
       return;
     }
     if (this.sendSince >= 0) {
@@ -372,7 +389,7 @@ export class Connection implements FrameSink {
   }
 
   /** Ends the connection now; every reply still pending is dropped and its memory released. */
-  close(reason: string): void {
+  close(reason: string, notable = false): void {
     if (this.closed) return;
     this.closedFor = reason;
     this.timer.current.cancel();
@@ -384,6 +401,6 @@ export class Connection implements FrameSink {
       reply.sent?.();
       reply.sent = null;
     }
-    this.owner.onClosed(this, reason);
+    this.owner.onClosed(this, reason, notable);
   }
 }

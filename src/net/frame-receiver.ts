@@ -3,12 +3,14 @@
  * into the arena. Owned by the connection's shard.
  *
  *   idle ──size ≤ 16 KiB──► from the shard's scratch: produce frames are packed into the arena, others copied to heap
- *     └───larger──────────► landing: the rest of the frame is read in place, frames that follow are expected to be as
- *                           large and land in place whole
+ *     ├───larger──────────► landing: the rest of the frame is read in place, frames that follow are expected to be as
+ *     │                     large and land in place whole
+ *     └───too large for the arena, or for the room it has in one piece──► a heap buffer of its own (decision 0058)
  *
  * Node asks for the next buffer right after each callback, so the slice last returned by `buffer()` stays pinned: the
  * receiver keeps its chunk's reference until the next callback moves on or the connection closes. Limits: frames up to
- * `frameBytesMax`; landing chunks only while `chunks` (shared by the shard) is below its limit, else the scratch serves.
+ * `frameBytesMax`; landing chunks only while `chunks` (shared by the shard) is below its limit, else the scratch serves;
+ * frames outside of the arena only while the shard's sum of them is below its limit, which is one of the largest size.
  */
 import type { Arena } from '../ports/arena.ts';
 import type { Slab } from './slab.ts';
@@ -26,6 +28,11 @@ export interface ReceivePool {
   /** Bytes pinned in landing chunks, and their limit. */
   chunkBytes: number;
   readonly chunkBytesMax: number;
+  /** Larger frames do not go into the arena. */
+  readonly arenaFrameBytesMax: number;
+  /** Bytes of unfinished frames outside of the arena, and their limit: at least one of the largest size. */
+  outsideBytes: number;
+  readonly outsideBytesMax: number;
 }
 
 export const frameFault = { none: 0, size: 1, memory: 2 } as const;
@@ -51,6 +58,8 @@ export class FrameReceiver {
   private size = -1;
   private filled = 0;
   private heap: Buffer | null = null;
+  /** `heap` is counted in the pool's outsideBytes. */
+  private isOutside = false;
   /** Arena position of the frame under way, or −1. */
   private place = -1;
   private placeOwned = false;
@@ -82,6 +91,11 @@ export class FrameReceiver {
     return this.size >= 0 || this.headFilled > 0;
   }
 
+  /** Size of the frame under way, or 0. */
+  get announced(): number {
+    return Math.max(0, this.size);
+  }
+
   /** Next buffer for the socket. */
   buffer(): Uint8Array {
     const { arena } = this.pool;
@@ -89,6 +103,10 @@ export class FrameReceiver {
       if (this.place >= 0) {
         this.returned = 1;
         return arena.buffer.subarray(this.place + this.filled, this.place + this.size);
+      }
+      if (this.isOutside) {
+        this.returned = 1;
+        return this.heap!.subarray(this.filled, this.size);
       }
       if (
         this.size < 0 &&
@@ -110,7 +128,7 @@ export class FrameReceiver {
     switch (this.returned) {
       case 1:
         this.filled += n;
-        if (this.filled === this.size) this.completePlaced();
+        if (this.filled === this.size) this.complete();
         return;
       case 2:
         this.landed(n);
@@ -158,8 +176,7 @@ export class FrameReceiver {
       this.filled += take;
       p += take;
       if (this.filled === this.size) {
-        if (this.place >= 0) this.completePlaced();
-        else this.completeHeap();
+        this.complete();
         if (this.held !== null && p < end) {
           this.hold(source, p, end);
           return;
@@ -186,7 +203,7 @@ export class FrameReceiver {
     if (this.closed) return;
     this.closed = true;
     this.held = null;
-    this.heap = null;
+    this.dropHeap();
     this.dropPlace();
     this.dropChunk();
   }
@@ -212,20 +229,43 @@ export class FrameReceiver {
       this.heap = Buffer.allocUnsafe(this.size);
       return true;
     }
+    const { arena, arenaFrameBytesMax, slab } = this.pool;
+    if (this.size > arenaFrameBytesMax) return this.placeOutside();
     if (this.chunkFits(this.size)) {
       this.place = this.chunkNext;
       this.placeOwned = false;
       this.chunkNext += this.size;
       return true;
     }
-    const position = this.pool.slab.allocate(this.size);
+    const position = slab.allocate(this.size);
     if (position < 0) {
+      // Several segments in a row may not be had for long, however many are free.
+      if (this.size > arena.segmentBytes) return this.placeOutside();
       this.sink.onStarved();
       return false;
     }
     this.place = position;
     this.placeOwned = true;
     return true;
+  }
+
+  private placeOutside(): boolean {
+    const { pool } = this;
+    if (pool.outsideBytes + this.size > pool.outsideBytesMax) {
+      this.sink.onStarved();
+      return false;
+    }
+    pool.outsideBytes += this.size;
+    this.isOutside = true;
+    // Pages that nothing was received into cost nothing.
+    this.heap = Buffer.allocUnsafeSlow(this.size);
+    return true;
+  }
+
+  private dropHeap(): void {
+    if (this.isOutside) this.pool.outsideBytes -= this.size;
+    this.isOutside = false;
+    this.heap = null;
   }
 
   /** Makes sure that the landing chunk has room for `bytes`, within the shard's budget. */
@@ -300,6 +340,11 @@ export class FrameReceiver {
     this.ingest(copy, 0, copy.length);
   }
 
+  private complete(): void {
+    if (this.place >= 0) this.completePlaced();
+    else this.completeHeap();
+  }
+
   private completePlaced(): void {
     const { arena } = this.pool;
     const { place, size } = this;
@@ -314,7 +359,14 @@ export class FrameReceiver {
   private completeHeap(): void {
     const heap = this.heap!;
     const { size } = this;
-    this.completeFrom(heap, 0, size, true);
+    if (!this.isOutside) {
+      this.completeFrom(heap, 0, size, true);
+      return;
+    }
+    this.lastSize = 0;
+    this.dropHeap();
+    this.reset();
+    this.sink.onFrame(heap, 0, size, false);
   }
 
   /** A small frame: produce frames go into the arena, since their batches outlive the call; others to the heap. */

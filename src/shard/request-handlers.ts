@@ -29,6 +29,7 @@ import { offsetForLeaderEpochHandler } from '../requests/offset-for-leader-epoch
 import { produceHandler } from '../requests/produce.ts';
 import type { ConfigCatalog } from '../requests/support/config-catalog.ts';
 import type { AnyRequestHandler } from '../requests/support/handler.ts';
+import { withOutsideRecords } from '../requests/support/outside-records.ts';
 import { AutoTopics } from '../requests/support/topic-creation.ts';
 import { syncGroupHandler } from '../requests/sync-group.ts';
 import { coordinatorKindOf, coordinatorTopicSpec } from './coordinator-topics.ts';
@@ -68,18 +69,21 @@ export function requestHandlers(
     metadataHandler({ topics, autoTopics, endpoint }),
     describeClusterHandler({ topics, endpoint }),
     describeTopicPartitionsHandler({ topics, endpoint }),
-    produceHandler({
-      topics,
-      arena,
-      clock,
-      crc32c,
-      walk,
-      codecs: services.codecs,
-      congestion: services.congestion,
-      observe,
-      endpoint,
-      batchBytesMax: services.settings.batchBytesMax,
-    }),
+    withOutsideRecords(
+      produceHandler({
+        topics,
+        arena,
+        clock,
+        crc32c,
+        walk,
+        codecs: services.codecs,
+        congestion: services.congestion,
+        observe,
+        endpoint,
+        batchBytesMax: services.settings.batchBytesMax,
+      }),
+      { topics, arena, allocate: services.allocate, batchBytesMax: services.settings.batchBytesMax, observe },
+    ),
     fetchHandler({ topics, sessions, clock, fetchBytesMax, nodeId, endpoint, observe }),
     listOffsetsHandler({ topics, clock }),
     offsetForLeaderEpochHandler({ topics }),

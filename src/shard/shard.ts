@@ -105,6 +105,8 @@ export interface ShardServices {
   readonly settings: ShardSettings;
   readonly topics: TopicDirectory;
   readonly arena: Arena;
+  /** Arena memory with a reference of its own, or −1 while there is none. */
+  readonly allocate: (bytes: number) => number;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -186,6 +188,9 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
       scratch: Buffer.allocUnsafeSlow(scratchBytes),
       chunkBytes: 0,
       chunkBytesMax: settings.receiveBytes,
+      arenaFrameBytesMax: settings.receiveBytes,
+      outsideBytes: 0,
+      outsideBytesMax: settings.connection.frameBytesMax,
     };
     this.coordinators = new ShardCoordinators({
       self: settings.index,
@@ -210,6 +215,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
       settings,
       topics: this,
       arena,
+      allocate: (bytes) => slab.allocate(bytes),
       clock,
       random: parts.random,
       logger,
@@ -300,7 +306,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
       settings: this.settings.connection,
       onStarved: (starved) => this.onStarved(starved),
       onDelivered: () => this.flushSoon(),
-      onClosed: (closed, reason) => this.onClosed(closed, reason),
+      onClosed: (closed, reason, notable) => this.onClosed(closed, reason, notable),
     });
     this.connections.set(id, connection);
     this.counters.connectionsOpened++;
@@ -313,15 +319,14 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
     this.scheduleFeed();
   }
 
-  onClosed(connection: Connection, reason: string): void {
+  onClosed(connection: Connection, reason: string, notable: boolean): void {
     this.connections.delete(connection.id);
     this.starved.delete(connection);
     this.counters.connectionsClosed++;
-    this.parts.logger.debug('connection closed', {
-      connection: connection.id,
-      host: connection.peer.host,
-      reason,
-    });
+    const { host, listener, principal } = connection.peer;
+    const fields = { connection: connection.id, host, listener, principal, reason };
+    if (notable) this.parts.logger.warn('a connection was closed', fields);
+    else this.parts.logger.debug('connection closed', fields);
     if (this.connections.size === 0) this.draining?.();
   }
 

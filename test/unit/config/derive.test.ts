@@ -76,7 +76,6 @@ test('contradicting settings do not get past the assertions', () => {
     { 'arena.segment.bytes': 3 * MiB },
     { 'arena.bytes': 2 * GiB + 1 },
     { 'log.cache.bytes': 2 * GiB },
-    { 'socket.request.max.bytes': 300 * MiB },
     { 'wal.url': [] },
   ];
   for (const change of wrong) {

@@ -97,7 +97,7 @@ test('defaults follow the settings they depend on', () => {
   assert.equal(settings['log.cache.bytes'], 32 * 2 ** 20);
   assert.equal(settings['block.cache.bytes'], 16 * 2 ** 20);
   assert.equal(settings['arena.segment.bytes'], 512 * 2 ** 10);
-  assert.equal(settings['socket.request.max.bytes'], 8 * 2 ** 20, 'never more than can be received');
+  assert.equal(settings['socket.request.max.bytes'], 100 * 2 ** 20, 'as in Kafka, whatever the arena has');
   assert.equal(settings['store.url'], 'file:///data/store');
 });
 
@@ -215,10 +215,6 @@ test('relations between settings are checked', () => {
     [{ 'block.cache.bytes': '1GiB' }, /^block\.cache\.bytes: /],
     [{ 'arena.bytes': '100_000_000' }, /^arena\.bytes: a multiple of arena\.segment\.bytes/],
     [{ 'arena.bytes': '32MiB', 'arena.segment.bytes': '4MiB' }, /^arena\.segment\.bytes: at most 1\/16/],
-    [
-      { 'socket.request.max.bytes': '1GiB' },
-      /^socket\.request\.max\.bytes: at most the receive budget, 256 MiB/,
-    ],
     [{ 'message.max.bytes': '200MiB' }, /^message\.max\.bytes: at most socket\.request\.max\.bytes/],
     [{ 'message.max.bytes': '20MiB', 'wal.capacity': '64MiB' }, /^message\.max\.bytes: at most a quarter/],
     [{ 'group.min.session.timeout.ms': '1h' }, /^group\.min\.session\.timeout\.ms: at most/],

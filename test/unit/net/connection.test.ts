@@ -52,26 +52,47 @@ interface Frame {
   reply: Reply;
 }
 
-function setup(options: { segments?: number; segmentBytes?: number; chunkBytesMax?: number } = {}) {
+interface SetupOptions {
+  readonly segments?: number;
+  readonly segmentBytes?: number;
+  readonly chunkBytesMax?: number;
+  readonly arenaFrameBytesMax?: number;
+  readonly frameBytesMax?: number;
+  readonly outsideBytesMax?: number;
+  /** Those of another connection. */
+  readonly pool?: ReceivePool;
+  readonly clock?: VirtualClock;
+}
+
+function setup(options: SetupOptions = {}) {
   const arena = new HeapArena({
     segmentBytes: options.segmentBytes ?? 128 * 1024,
     segmentCount: options.segments ?? 32,
   });
-  const clock = new VirtualClock();
-  const pool: ReceivePool = {
+  const clock = options.clock ?? new VirtualClock();
+  const pool: ReceivePool = options.pool ?? {
     arena,
     slab: new Slab(arena, () => false),
     scratch: Buffer.alloc(scratchBytes),
     chunkBytes: 0,
     chunkBytesMax: options.chunkBytesMax ?? 1 << 20,
+    arenaFrameBytesMax: options.arenaFrameBytesMax ?? 1 << 20,
+    outsideBytes: 0,
+    outsideBytesMax: options.outsideBytesMax ?? 1 << 20,
   };
   const frames: Frame[] = [];
   const closed: string[] = [];
+  const notable: boolean[] = [];
   const starved: Connection[] = [];
   const owner: ConnectionOwner = {
     pool,
     clock,
-    settings: { frameBytesMax: 1 << 20, frameTimeoutMs: 1000, sendTimeoutMs: 1000, idleTimeoutMs: 60_000 },
+    settings: {
+      frameBytesMax: options.frameBytesMax ?? 1 << 20,
+      frameTimeoutMs: 1000,
+      sendTimeoutMs: 1000,
+      idleTimeoutMs: 60_000,
+    },
     handler: {
       onFrame(_connection, buffer, position, length, inArena, reply) {
         frames.push({ bytes: Buffer.from(buffer.subarray(position, position + length)), inArena, reply });
@@ -79,7 +100,10 @@ function setup(options: { segments?: number; segmentBytes?: number; chunkBytesMa
     },
     onStarved: (connection) => starved.push(connection),
     onDelivered() {},
-    onClosed: (_connection, reason) => closed.push(reason),
+    onClosed: (_connection, reason, isNotable) => {
+      closed.push(reason);
+      notable.push(isNotable);
+    },
   };
   const transport = new FakeTransport();
   const connection = new Connection(
@@ -88,7 +112,7 @@ function setup(options: { segments?: number; segmentBytes?: number; chunkBytesMa
     transport,
     owner,
   );
-  return { arena, clock, pool, frames, closed, starved, transport, connection };
+  return { arena, clock, pool, frames, closed, notable, starved, transport, connection };
 }
 
 /** A frame with size prefix; key 0 is Produce, which must land in the arena. */
@@ -124,8 +148,10 @@ function answerAll(frames: Frame[]): void {
 
 test('frames of all sizes arrive whole, in order, however the bytes are cut, and all memory comes back', () => {
   const random = new SeededRandom(11);
+  let outside = 0;
   for (let round = 0; round < 60; round++) {
-    const { arena, connection, frames, pool, transport } = setup();
+    const arenaFrameBytesMax = round % 3 === 0 ? 30_000 : 1 << 20;
+    const { arena, connection, frames, pool, transport } = setup({ arenaFrameBytesMax });
     const free = arena.freeSegments();
     const sent: Buffer[] = [];
     const total = 1 + random.below(30);
@@ -149,13 +175,81 @@ test('frames of all sizes arrive whole, in order, however the bytes are cut, and
     assert.equal(frames.length, sent.length, `round ${round}`);
     for (const [i, { bytes, inArena }] of frames.entries()) {
       assert.deepEqual(bytes, sent[i]!.subarray(4));
-      if (sent[i]!.readInt16BE(4) === 0) assert.equal(inArena, true, 'produce lies in the arena');
+      // What is larger may still find room behind a frame before it.
+      if (bytes.length > arenaFrameBytesMax) outside += inArena ? 0 : 1;
+      else if (sent[i]!.readInt16BE(4) === 0) assert.equal(inArena, true, 'produce lies in the arena');
     }
     assert.equal(Buffer.concat(transport.written).length, 2 * sent.length);
     connection.close('done');
     pool.slab.close();
     assert.equal(arena.freeSegments(), free, 'every segment is free again');
     assert.equal(pool.chunkBytes, 0);
+    assert.equal(pool.outsideBytes, 0);
+  }
+  assert.ok(outside > 20, `${outside} frames lay outside of the arena`);
+});
+
+test('a frame outside of the arena waits for its share of memory, and a closed connection gives it back', () => {
+  const first = setup({ arenaFrameBytesMax: 20_000 });
+  const { pool, clock } = first;
+  const large = frame(0, Buffer.alloc(600_000, 7));
+  const second = setup({ arenaFrameBytesMax: 20_000, pool, clock });
+  feed(first.connection, large.subarray(0, 100_000), () => 50_000, { current: null });
+  assert.equal(pool.outsideBytes, large.length - 4);
+  second.connection.onData(Buffer.from(large.subarray(0, 100_000)));
+  assert.deepEqual([second.starved.length, second.transport.paused], [1, true], 'no room for another');
+  // What the broker takes is not the client's time.
+  clock.advance(20_000);
+  first.connection.close('gone');
+  assert.equal(pool.outsideBytes, 0);
+  second.connection.feed();
+  assert.deepEqual([second.closed.length, second.transport.paused], [0, false]);
+  clock.advance(900);
+  assert.deepEqual(second.closed, []);
+  second.connection.onData(Buffer.from(large.subarray(100_000)));
+  assert.deepEqual(second.frames[0]!.bytes, large.subarray(4));
+  assert.equal(pool.outsideBytes, 0);
+});
+
+test('a large piece of the arena that cannot be had in a row is replaced by memory beside it', () => {
+  const { arena, connection, frames, pool } = setup({ segments: 8, chunkBytesMax: 0 });
+  const taken = Array.from({ length: 8 }, () => arena.acquire());
+  for (const segment of taken.filter((_, i) => i % 2 === 0)) arena.release(segment);
+  feed(connection, frame(0, Buffer.alloc(200_000, 3)), () => 70_000, { current: null });
+  assert.deepEqual([frames.length, frames[0]!.inArena, frames[0]!.bytes.length], [1, false, 200_008]);
+  assert.equal(pool.outsideBytes, 0);
+});
+
+test('a frame has its time-out for each 4 MiB, and no more', () => {
+  const { clock, closed, connection } = setup({ frameBytesMax: 100 << 20, outsideBytesMax: 100 << 20 });
+  const head = Buffer.alloc(12);
+  head.writeInt32BE(9 << 20, 0);
+  connection.onData(head);
+  clock.advance(2_900);
+  assert.deepEqual(closed, []);
+  clock.advance(700);
+  assert.equal(closed.length, 1);
+  assert.match(closed[0]!, /did not arrive whole within 3000 ms/);
+});
+
+test('an announced size out of bounds closes the connection, takes no memory, and is worth a line in the log', () => {
+  const large = /bytes was announced, socket.request.max.bytes is 1048576/;
+  const none = /bytes was announced, fewer than a header has/;
+  for (const [size, reason] of [
+    [-1, none],
+    [0, none],
+    [7, none],
+    [(1 << 20) + 1, large],
+    [0x7fffffff, large],
+  ] as const) {
+    const { arena, closed, connection, notable, pool, transport } = setup();
+    const free = arena.freeSegments();
+    const bytes = Buffer.alloc(4);
+    bytes.writeInt32BE(size);
+    feed(connection, bytes, () => 4, { current: null });
+    assert.match(closed[0]!, reason);
+    assert.deepEqual([notable[0], transport.destroyed], [true, true]);
+    assert.deepEqual([arena.freeSegments(), pool.outsideBytes], [free, 0]);
   }
 });
 
@@ -205,18 +299,6 @@ test('at the bound of answer bytes nothing more is started until they are sent',
   assert.equal(frames.length, 0);
   for (const done of transport.waiting.splice(0)) done();
   assert.equal(frames.length, 1);
-});
-
-test('an announced size out of bounds closes the connection and nothing is allocated for it', () => {
-  for (const size of [-1, 0, 7, (1 << 20) + 1, 0x7fffffff]) {
-    const { connection, closed, arena } = setup();
-    const free = arena.freeSegments();
-    const bytes = Buffer.alloc(4);
-    bytes.writeInt32BE(size);
-    feed(connection, bytes, () => 4, { current: null });
-    assert.match(closed[0]!, /a frame of/);
-    assert.equal(arena.freeSegments(), free);
-  }
 });
 
 test('a frame that does not arrive whole in time costs the connection', () => {
