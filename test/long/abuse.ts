@@ -7,13 +7,13 @@
 import net from 'node:net';
 import { join } from 'node:path';
 import { ApiVersionsCodec } from '../../src/protocol/generated/api-versions.ts';
-import { encodeRequestFrame } from '../../src/protocol/headers.ts';
 import { Writer } from '../../src/protocol/writer.ts';
 import { BrokerChild } from '../support/load/broker-child.ts';
 import { FetchLoop } from '../support/load/fetch-loop.ts';
 import { IdempotentProducer } from '../support/load/idempotent-producer.ts';
 import { compareWithLog, Ledger } from '../support/load/ledger.ts';
 import { type Address, produceEnvelope, RawConnection } from '../support/raw-client.ts';
+import { encodeRequestFrame } from '../support/request-headers.ts';
 import { SeededRandom } from '../support/seeded-random.ts';
 import { type LongContext, type LongOutcome, type LongScript, outcome } from './outcome.ts';
 

@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { API_TABLE } from '../../src/protocol/generated/api-keys.ts';
 import { ERRORS, ErrorCode, errorInfo, errorName } from '../../src/protocol/generated/errors.ts';
-import { apiCodec, apiEntry, isKnownVersion } from '../../src/protocol/registry.ts';
-import { parseSchema } from '../../src/protocol/schema/parser.ts';
 import { staleFiles } from '../../tools/generate-protocol.ts';
+import { parseSchema } from '../../tools/protocol/schema-parser.ts';
+import { apiCodec, apiEntry, isKnownVersion } from '../support/api-codecs.ts';
 
 test('generated files are up to date', () => {
   assert.deepEqual(staleFiles(), [], 'run: node dist/tools/generate-protocol.js');

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ProtocolEncodeError } from '../../src/protocol/codec-errors.ts';
-import { contains } from '../../src/protocol/schema/model.ts';
+import { contains } from '../../tools/protocol/schema-model.ts';
 import { CODECS, decodeAll, encodeAll } from './codecs.ts';
 import { MessageGenerator, schemaMessages } from './random-message.ts';
 

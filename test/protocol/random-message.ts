@@ -11,8 +11,8 @@ import {
   type MessageModel,
   type PrimitiveType,
   type StructModel,
-} from '../../src/protocol/schema/model.ts';
-import { parseSchema } from '../../src/protocol/schema/parser.ts';
+} from '../../tools/protocol/schema-model.ts';
+import { parseSchema } from '../../tools/protocol/schema-parser.ts';
 
 /** Random numbers of 32 bits from a seed (mulberry32). */
 export function seededRandom(seed: number): () => number {

@@ -7,9 +7,9 @@ import type { ListenerConfig } from '../../src/broker/broker-config.ts';
 import type { BrokerListeners, ConnectionTakers } from '../../src/broker/listeners.ts';
 import type { Connection, Transport } from '../../src/net/connection.ts';
 import type { AnyApiCodec, ApiCodec } from '../../src/protocol/codec.ts';
-import { decodeResponseHeader, encodeRequestFrame } from '../../src/protocol/headers.ts';
 import { Reader } from '../../src/protocol/reader.ts';
 import { Writer } from '../../src/protocol/writer.ts';
+import { decodeResponseHeader, encodeRequestFrame } from '../support/request-headers.ts';
 import type { SeededRandom } from '../support/seeded-random.ts';
 import type { Life, SimWorld } from './world.ts';
 

@@ -3,8 +3,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { formatWal } from '../../src/stream/wal/format-wal.ts';
 import { InlineWal } from '../../src/stream/wal/inline-wal.ts';
-import { MemoryWalDevice } from '../../src/stream/wal/memory-wal-device.ts';
 import { recoverWal } from '../../src/stream/wal/recovery.ts';
+import { appendRefused } from '../../src/stream/wal/wal.ts';
+import { MemoryWalDevice } from '../support/memory-wal-device.ts';
 import { VirtualClock } from '../support/virtual-clock.ts';
 import {
   type Batch,
@@ -45,9 +46,14 @@ test('what was appended is recovered, byte for byte and in order, over several e
       const batch = maker.make(length % 3, length, length % 7 === 0 ? 17 : 0);
       all.push(batch);
       appended = wal.tryAppend(batch.stream, batch.position, batch.length);
+      // The ring as it is may be too short for a batch: then it grows first.
+      while (appended === appendRefused.noRoom) {
+        await clock.advanceAsync(50);
+        appended = wal.tryAppend(batch.stream, batch.position, batch.length);
+      }
     }
     wal.flush();
-    assert.equal(through, 0);
+    assert.ok(through < appended);
     await clock.advanceAsync(50);
     assert.equal(through, appended);
     await drive(clock, wal.close({ clean: false }));

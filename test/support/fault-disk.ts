@@ -3,8 +3,9 @@
  * Writes are O_DSYNC: what was reported done is on the medium; of the write that was under way, any subset of its
  * 512-byte sectors may be, in any order. A disk that lies about durability is played by leaving out older writes.
  */
-import { MemoryWalDevice } from '../../src/stream/wal/memory-wal-device.ts';
+
 import type { WalDevice, WritePlan } from '../../src/stream/wal/wal-device.ts';
+import { MemoryWalDevice } from './memory-wal-device.ts';
 
 export const sectorBytes = 512;
 

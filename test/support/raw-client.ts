@@ -11,12 +11,12 @@ import { InitProducerIdCodec } from '../../src/protocol/generated/init-producer-
 import { ListOffsetsCodec } from '../../src/protocol/generated/list-offsets.ts';
 import { MetadataCodec, type MetadataResponse } from '../../src/protocol/generated/metadata.ts';
 import { ProduceCodec, type ProduceResponse } from '../../src/protocol/generated/produce.ts';
-import { decodeResponseHeader, encodeRequestFrame, encodeRequestHeader } from '../../src/protocol/headers.ts';
 import { Reader } from '../../src/protocol/reader.ts';
 import { Writer } from '../../src/protocol/writer.ts';
 import { errorName } from './load/error-name.ts';
 import { FrameSplitter } from './load/frame-splitter.ts';
 import { patienceMs } from './patience.ts';
+import { decodeResponseHeader, encodeRequestFrame, encodeRequestHeader } from './request-headers.ts';
 
 export interface Address {
   readonly host: string;

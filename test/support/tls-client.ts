@@ -2,9 +2,9 @@
 import tls from 'node:tls';
 import type { AnyApiCodec } from '../../src/protocol/codec.ts';
 import { ApiVersionsCodec } from '../../src/protocol/generated/api-versions.ts';
-import { encodeRequestFrame } from '../../src/protocol/headers.ts';
 import { Writer } from '../../src/protocol/writer.ts';
 import type { Certificate } from './certificates.ts';
+import { encodeRequestFrame } from './request-headers.ts';
 
 export const tlsVersions = ['TLSv1.2', 'TLSv1.3'] as const;
 export type TlsVersion = (typeof tlsVersions)[number];

@@ -1,13 +1,5 @@
 /** Emits the decoding half of a message's codec. */
-import {
-  type FieldModel,
-  intersect,
-  isEmpty,
-  isPrimitive,
-  type MessageModel,
-  type StructModel,
-  type VersionRange,
-} from '../../src/protocol/schema/model.ts';
+
 import { entryBytesMin } from './entry-size.ts';
 import {
   allowsNull,
@@ -23,6 +15,15 @@ import {
   variableName,
   versionTest,
 } from './names.ts';
+import {
+  type FieldModel,
+  intersect,
+  isEmpty,
+  isPrimitive,
+  type MessageModel,
+  type StructModel,
+  type VersionRange,
+} from './schema-model.ts';
 
 /** `function readX(reader, version): X` for one struct. */
 export function emitReadFunction(message: MessageModel, struct: StructModel): string[] {

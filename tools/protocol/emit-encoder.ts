@@ -1,13 +1,5 @@
 /** Emits the encoding half of a message's codec. */
-import {
-  type FieldModel,
-  intersect,
-  isEmpty,
-  isPrimitive,
-  type MessageModel,
-  type StructModel,
-  type VersionRange,
-} from '../../src/protocol/schema/model.ts';
+
 import { flexibleDeclaration, uses } from './emit-decoder.ts';
 import {
   allowsNull,
@@ -22,6 +14,15 @@ import {
   versionTest,
   writeMethod,
 } from './names.ts';
+import {
+  type FieldModel,
+  intersect,
+  isEmpty,
+  isPrimitive,
+  type MessageModel,
+  type StructModel,
+  type VersionRange,
+} from './schema-model.ts';
 
 /** `function writeX(writer, input, version)` for one struct. */
 export function emitWriteFunction(message: MessageModel, struct: StructModel): string[] {

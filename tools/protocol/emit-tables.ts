@@ -1,7 +1,8 @@
 /** Emits the tables that are not codecs: error codes, API keys, the registry, and the reference page. */
-import type { ApiModel, SchemaModel } from '../../src/protocol/schema/model.ts';
+
 import { flexibleFrom, GENERATED_NOTE, versionsText } from './emit-module.ts';
 import { fileName } from './names.ts';
+import type { ApiModel, SchemaModel } from './schema-model.ts';
 
 interface ErrorRow {
   readonly code: number;

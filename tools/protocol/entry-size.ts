@@ -1,4 +1,6 @@
 /** The least bytes that one array entry takes on the wire, over all versions: the decoder's check of counts. */
+
+import { allowsNull, contextOf } from './names.ts';
 import {
   contains,
   type FieldModel,
@@ -6,8 +8,7 @@ import {
   isPrimitive,
   type MessageModel,
   type StructModel,
-} from '../../src/protocol/schema/model.ts';
-import { allowsNull, contextOf } from './names.ts';
+} from './schema-model.ts';
 
 const FIXED: Record<string, number> = {
   i8: 1,

@@ -1,5 +1,5 @@
 /** From the schema texts to the generated files, without touching a disk: shared by the tool and its test. */
-import { parseSchema } from '../../src/protocol/schema/parser.ts';
+
 import { emitApiModule, emitStructureModule } from './emit-module.ts';
 import {
   emitApiKeys,
@@ -11,6 +11,7 @@ import {
   structureFiles,
 } from './emit-tables.ts';
 import { fileName } from './names.ts';
+import { parseSchema } from './schema-parser.ts';
 
 export const SCHEMA_DIRECTORY = 'src/protocol/schema';
 export const GENERATED_DIRECTORY = 'src/protocol/generated';

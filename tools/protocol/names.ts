@@ -7,7 +7,7 @@ import {
   type PrimitiveType,
   type StructModel,
   type VersionRange,
-} from '../../src/protocol/schema/model.ts';
+} from './schema-model.ts';
 
 /** Stands for "no flexible version" in the generated tables; above every int16 version. */
 export const NEVER_FLEXIBLE = 0x7fff + 1;

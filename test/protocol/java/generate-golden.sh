@@ -35,7 +35,7 @@ for package in group transaction share; do
     fi
   done
 done
-# versions that Kafka 4 dropped: src/protocol/schema/older-versions.ts
+# versions that Kafka 4 dropped: tools/protocol/older-versions.ts
 old=''
 for spec in ListOffsets:0-0 OffsetCommit:0-1 OffsetFetch:0-0 CreateTopics:0-1 DeleteTopics:0-0 OffsetForLeaderEpoch:0-1 \
   WriteTxnMarkers:0-0 DescribeAcls:0-0 CreateAcls:0-0 DeleteAcls:0-0 DescribeConfigs:0-0 AlterReplicaLogDirs:0-0 \

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { helpColumns, settingsHelp, wrap } from '../../../src/config/help.ts';
-import { configurationReference } from '../../../src/config/reference.ts';
 import { settingKeys, settingSpec } from '../../../src/config/setting-keys.ts';
 import { isSecret, resolveSettings } from '../../../src/config/settings.ts';
 import { humanText } from '../../../src/config/values.ts';
+import { configurationReference } from '../../../tools/configuration-reference.ts';
 
 test('docs/reference/configuration.md is what the tables say (node dist/tools/generate-reference.js writes it)', () => {
   assert.equal(readFileSync('docs/reference/configuration.md', 'utf8'), configurationReference());

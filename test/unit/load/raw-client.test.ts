@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ProduceCodec } from '../../../src/protocol/generated/produce.ts';
-import { decodeRequestHeader } from '../../../src/protocol/headers.ts';
 import { Reader } from '../../../src/protocol/reader.ts';
 import { BatchPool } from '../../support/load/batches.ts';
 import { produceEnvelope } from '../../support/raw-client.ts';
+import { decodeRequestHeader } from '../../support/request-headers.ts';
 
 test('head, batch and tail of an envelope are one Produce request with the correlation id put in', () => {
   const pool = new BatchPool({ valueBytes: 5000, recordsPerBatch: 2 }, 1);

@@ -6,6 +6,15 @@ import {
 } from '../../../src/protocol/generated/coordinator/offset-commit.ts';
 import { ConsumerProtocolSubscriptionCodec } from '../../../src/protocol/generated/data/consumer-protocol-subscription.ts';
 import { FetchCodec } from '../../../src/protocol/generated/fetch.ts';
+import { Reader } from '../../../src/protocol/reader.ts';
+import { Writer } from '../../../src/protocol/writer.ts';
+import {
+  decodeRecordKey,
+  decodeVersioned,
+  encodeRecordKey,
+  encodeVersioned,
+  recordTypeOf,
+} from '../../support/prefixed.ts';
 import {
   decodeRequestHeader,
   decodeResponseHeader,
@@ -15,16 +24,7 @@ import {
   encodeResponseHeader,
   requestHeaderVersion,
   responseHeaderVersion,
-} from '../../../src/protocol/headers.ts';
-import {
-  decodeRecordKey,
-  decodeVersioned,
-  encodeRecordKey,
-  encodeVersioned,
-  recordTypeOf,
-} from '../../../src/protocol/prefixed.ts';
-import { Reader } from '../../../src/protocol/reader.ts';
-import { Writer } from '../../../src/protocol/writer.ts';
+} from '../../support/request-headers.ts';
 
 const API_VERSIONS = 18;
 

@@ -7,10 +7,10 @@ import { AbortedTxnCodec } from '../../../src/protocol/generated/data/aborted-tx
 import { EndTxnMarkerCodec } from '../../../src/protocol/generated/data/end-txn-marker.ts';
 import { ListOffsetsCodec } from '../../../src/protocol/generated/list-offsets.ts';
 import { ProduceCodec } from '../../../src/protocol/generated/produce.ts';
-import { encodeVersioned } from '../../../src/protocol/prefixed.ts';
 import { ZERO_UUID } from '../../../src/protocol/primitives.ts';
 import { Reader } from '../../../src/protocol/reader.ts';
 import { Writer } from '../../../src/protocol/writer.ts';
+import { encodeVersioned } from '../../support/prefixed.ts';
 
 function hex(encode: (writer: Writer) => void): string {
   const writer = new Writer();

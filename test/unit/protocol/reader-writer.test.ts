@@ -4,7 +4,6 @@ import { ProtocolDecodeError, ProtocolEncodeError } from '../../../src/protocol/
 import { INT64_MAX, INT64_MIN, ZERO_UUID } from '../../../src/protocol/primitives.ts';
 import { Reader } from '../../../src/protocol/reader.ts';
 import { Writer } from '../../../src/protocol/writer.ts';
-import { WriterPool } from '../../../src/protocol/writer-pool.ts';
 
 function written(write: (writer: Writer) => void, options = {}): Buffer {
   const writer = new Writer(options);
@@ -204,16 +203,4 @@ test('a detached buffer is not overwritten', () => {
   writer.i32(2);
   assert.equal(buffer.toString('hex'), '00000001');
   assert.equal(writer.written.toString('hex'), '00000002');
-});
-
-test('the pool keeps a bounded number of writers, empty', () => {
-  const pool = new WriterPool(1);
-  const first = pool.acquire();
-  const second = pool.acquire();
-  first.i32(1);
-  pool.release(first);
-  pool.release(second);
-  assert.equal(pool.acquire(), first);
-  assert.equal(first.byteLength, 0);
-  assert.notEqual(pool.acquire(), second);
 });

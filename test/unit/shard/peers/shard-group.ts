@@ -14,7 +14,6 @@ import { silentLogger } from '../../../../src/ports/logger.ts';
 import type { AnyApiCodec, ApiCodec } from '../../../../src/protocol/codec.ts';
 import { FetchCodec } from '../../../../src/protocol/generated/fetch.ts';
 import { ProduceCodec } from '../../../../src/protocol/generated/produce.ts';
-import { decodeResponseHeader, encodeRequestFrame } from '../../../../src/protocol/headers.ts';
 import { Reader } from '../../../../src/protocol/reader.ts';
 import { buildBatch } from '../../../../src/protocol/records/batch-builder.ts';
 import { javascriptCrc32c } from '../../../../src/protocol/records/crc32c.ts';
@@ -29,6 +28,7 @@ import { MemoryWal } from '../../../../src/stream/wal/memory-wal.ts';
 import { threadNative } from '../../../../src/threads/adapters/thread-native.ts';
 import { createLocalLink, type LinkEnd, LinkPump } from '../../../../src/threads/link.ts';
 import { HeapArena } from '../../../support/heap-arena.ts';
+import { decodeResponseHeader, encodeRequestFrame } from '../../../support/request-headers.ts';
 import { SeededRandom } from '../../../support/seeded-random.ts';
 import { VirtualClock } from '../../../support/virtual-clock.ts';
 

@@ -4,7 +4,6 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { formatWal } from '../../../../src/stream/wal/format-wal.ts';
 import { InlineWal } from '../../../../src/stream/wal/inline-wal.ts';
-import { MemoryWalDevice } from '../../../../src/stream/wal/memory-wal-device.ts';
 import { recoverWal } from '../../../../src/stream/wal/recovery.ts';
 import { decodeSuperblock, encodeSuperblock } from '../../../../src/stream/wal/wal-format.ts';
 import { pageBytes, ringStartBytes } from '../../../../src/stream/wal/wal-limits.ts';
@@ -18,6 +17,7 @@ import {
   readAll,
   sameBatches,
 } from '../../../storage/wal-fixtures.ts';
+import { MemoryWalDevice } from '../../../support/memory-wal-device.ts';
 import { VirtualClock } from '../../../support/virtual-clock.ts';
 
 const goldenPath = 'test/fixtures/wal/version-1.wal';

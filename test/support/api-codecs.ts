@@ -1,7 +1,7 @@
 /** Look-ups over the generated tables: what exists for a key that came over the wire. */
-import type { AnyApiCodec } from './codec.ts';
-import { API_TABLE, type ApiVersionsEntry } from './generated/api-keys.ts';
-import { API_CODECS } from './generated/registry.ts';
+import type { AnyApiCodec } from '../../src/protocol/codec.ts';
+import { API_TABLE, type ApiVersionsEntry } from '../../src/protocol/generated/api-keys.ts';
+import { API_CODECS } from '../../src/protocol/generated/registry.ts';
 
 const ENTRIES: ReadonlyMap<number, ApiVersionsEntry> = new Map(API_TABLE.map((entry) => [entry.key, entry]));
 

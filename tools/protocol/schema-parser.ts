@@ -4,6 +4,8 @@
  * Used by the generator and by tests, never by the broker. Every line must be understood: anything else is an error
  * that names the line.
  */
+
+import { OLDER_VERSIONS, type OlderVersion } from './older-versions.ts';
 import {
   type ApiModel,
   type FieldModel,
@@ -15,8 +17,7 @@ import {
   type StructModel,
   type StructureModel,
   type VersionRange,
-} from './model.ts';
-import { OLDER_VERSIONS, type OlderVersion } from './older-versions.ts';
+} from './schema-model.ts';
 
 const ALWAYS: VersionRange = { min: 0, max: Infinity };
 const PRIMITIVES = new Set('i8 i16 u16 i32 u32 i64 f64 bool uuid str bytes recs'.split(' '));

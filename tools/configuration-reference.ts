@@ -1,12 +1,12 @@
 /** Text of docs/reference/configuration.md, from the tables; a test compares the page with it. */
-import { brokerConfigs } from './broker-configs.ts';
-import { clientMetricsConfigs, groupConfigs } from './group-configs.ts';
-import type { KafkaConfig } from './kafka-value.ts';
-import { type SettingKey, settingKeys, settingSpec } from './setting-keys.ts';
-import { type AnySpec, settingGroups } from './setting-spec.ts';
-import { environmentName, rangeText } from './settings.ts';
-import { topicConfigs } from './topic-configs.ts';
-import { humanText } from './values.ts';
+import { brokerConfigs } from '../src/config/broker-configs.ts';
+import { clientMetricsConfigs, groupConfigs } from '../src/config/group-configs.ts';
+import type { KafkaConfig } from '../src/config/kafka-value.ts';
+import { type SettingKey, settingKeys, settingSpec } from '../src/config/setting-keys.ts';
+import { type AnySpec, settingGroups } from '../src/config/setting-spec.ts';
+import { environmentName, rangeText } from '../src/config/settings.ts';
+import { topicConfigs } from '../src/config/topic-configs.ts';
+import { humanText } from '../src/config/values.ts';
 
 export function configurationReference(): string {
   const lines = [

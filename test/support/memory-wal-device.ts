@@ -1,8 +1,8 @@
 /**
- * A volume in memory, for tests and the simulator. Writes are durable at once; `limitBytes` plays a full disk.
+ * A volume in memory. Writes are durable at once; `limitBytes` plays a full disk.
  */
-import { MillraceError } from '../../ports/errors.ts';
-import type { WalDevice, WritePlan } from './wal-device.ts';
+import { MillraceError } from '../../src/ports/errors.ts';
+import type { WalDevice, WritePlan } from '../../src/stream/wal/wal-device.ts';
 
 export class MemoryWalDevice implements WalDevice {
   readonly direct = true;

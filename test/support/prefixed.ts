@@ -8,10 +8,10 @@
  * The prefix is plain int16 also where the fields behind it are flexible.
  */
 import type { Buffer } from 'node:buffer';
-import type { StructureCodec } from './codec.ts';
-import { ProtocolEncodeError } from './codec-errors.ts';
-import { Reader } from './reader.ts';
-import { Writer } from './writer.ts';
+import type { StructureCodec } from '../../src/protocol/codec.ts';
+import { ProtocolEncodeError } from '../../src/protocol/codec-errors.ts';
+import { Reader } from '../../src/protocol/reader.ts';
+import { Writer } from '../../src/protocol/writer.ts';
 
 /** Version before the fields. Fails with ProtocolEncodeError for a version the codec has not. */
 export function encodeVersioned<Decoded, Input>(

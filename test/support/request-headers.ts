@@ -8,11 +8,11 @@
  * A request's header is flexible (v2) when its API version is. The answer to ApiVersions keeps the plain header (v0)
  * always, because the client may not know yet what the broker understands (KIP-511).
  */
-import type { AnyApiCodec } from './codec.ts';
-import { ApiKey } from './generated/api-keys.ts';
-import type { Reader } from './reader.ts';
-import { apiEntry } from './registry.ts';
-import type { Writer } from './writer.ts';
+import type { AnyApiCodec } from '../../src/protocol/codec.ts';
+import { ApiKey } from '../../src/protocol/generated/api-keys.ts';
+import type { Reader } from '../../src/protocol/reader.ts';
+import type { Writer } from '../../src/protocol/writer.ts';
+import { apiEntry } from './api-codecs.ts';
 
 export interface RequestHeader {
   readonly apiKey: number;
