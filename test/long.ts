@@ -15,6 +15,7 @@ import { frozenVolume } from './long/frozen-volume.ts';
 import { killScripts } from './long/kills.ts';
 import { manyPartitions } from './long/many-partitions.ts';
 import { matrix } from './long/matrix.ts';
+import { mechanical } from './long/mechanical.ts';
 import type { LongOutcome, LongScript } from './long/outcome.ts';
 import { refusals } from './long/refusals.ts';
 import { replay } from './long/replay.ts';
@@ -37,6 +38,7 @@ const scripts: readonly LongScript[] = [
   refusals,
   slowMachine,
   ...simScripts,
+  mechanical,
 ];
 const resultsDir = 'test/results';
 
@@ -49,6 +51,7 @@ const usage = `npm run test:long -- [options] NAME ...   (no name: what there is
   --seeds N, --minutes M   how much to simulate (sim); seeds for each planted bug (mutants)
   --seed N       what is random begins here (abuse, kills); replay one seed with its trace (sim)
   --only TEXT    planted bugs whose name has this (mutants), groups of npm test (slow-machine); leaves no result
+  --sample N     mechanical mutants to try, 0 = all (mutants, mechanical-mutants)
   --judges last  ask seeds before the test that a planted bug names (mutants)`;
 
 const { values, positionals } = commandLine(usage, {
@@ -60,6 +63,7 @@ const { values, positionals } = commandLine(usage, {
   minutes: { type: 'string' },
   only: { type: 'string' },
   judges: { type: 'string' },
+  sample: { type: 'string' },
   list: { type: 'boolean' },
 });
 const say = (line: string) => process.stdout.write(`${line}\n`);
