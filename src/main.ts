@@ -2,18 +2,22 @@
 /** Entry point of the command line. The broker's code is loaded only when it is started: --help answers at once. */
 import { systemProcess } from './cli/process-port.ts';
 import { runCommandLine } from './cli/run.ts';
-import type { Broker } from './embedded/broker-types.ts';
+import { type Broker, isStuck } from './embedded/broker-types.ts';
 import { endProcess } from './threads/adapters/process-end.ts';
 import { SystemClock } from './threads/adapters/system-clock.ts';
 import { SystemRandom } from './threads/adapters/system-random.ts';
 import { nameIoThreads } from './threads/adapters/thread-name.ts';
 
 let started: Broker | null = null;
+let startStuck = false;
 const code = await runCommandLine(
   systemProcess(process.env),
   async (options) => {
     const { startBroker } = await import('./embedded/index.ts');
-    const broker = await startBroker(options);
+    const broker = await startBroker(options).catch((error: unknown) => {
+      startStuck = isStuck(error);
+      throw error;
+    });
     nameIoThreads('file i/o');
     started = broker;
     return broker;
@@ -24,6 +28,7 @@ const code = await runCommandLine(
   },
 );
 const broker = started as Broker | null;
-const stuck = broker?.stuck ?? false;
-const native = stuck && broker?.native ? (await import('../native-bindings/index.ts')).loadNative() : null;
+const stuck = startStuck || (broker?.stuck ?? false);
+const native =
+  stuck && (broker?.native ?? true) ? (await import('../native-bindings/index.ts')).loadNative() : null;
 endProcess(code, stuck, native);

@@ -142,7 +142,8 @@ export const builtinRooms: Readonly<Record<string, readonly string[]>> = {
     'src/embedded/',
     'src/threads/adapters/',
   ],
-  'fs/promises': ['store', 'stream', 'native-bindings'],
+  // Volumes: a start looks at files that may not answer, and must not be held up by them.
+  'fs/promises': ['store', 'stream', 'volumes', 'native-bindings'],
   http: ['observe', 'store'],
   https: ['store'],
   module: ['protocol', 'native-bindings'],

@@ -3,11 +3,8 @@
  * find, lock and read WALs, refuse here → seal the metadata → restore → one commit that closes and re-opens everything
  * under higher leader epochs → new WAL epochs → serve. A stop goes the other way: drain → upload all → close → clean.
  */
-import { mkdirSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { join } from 'node:path';
 import type { NativeBindings } from '../../native-bindings/contract.ts';
-import { acquireLock } from '../../native-bindings/portable/lock-file.ts';
 import { TopicAdmin } from '../cluster/topic-admin.ts';
 import { KafkaConfigCatalog } from '../config/config-catalog.ts';
 import { EmbeddedMetadataStore } from '../metadata/embedded-metadata-store.ts';
@@ -24,7 +21,7 @@ import { MillraceError } from '../ports/errors.ts';
 import { streamKey } from '../ports/stream-id.ts';
 import { AloneWatch } from '../shard/alone-watch.ts';
 import { volumeFor } from '../shard/placement.ts';
-import { directoryMode } from '../store/file-io.ts';
+import { makeDurableDirectory } from '../store/file-io.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { ManifestCache } from '../stream/manifest/manifest-cache.ts';
 import { objectKey } from '../stream/objects/object-format.ts';
@@ -41,19 +38,23 @@ import { SoleScope } from '../upkeep/scope.ts';
 import { tellAbandoned } from '../volumes/abandoned-offsets.ts';
 import { drain, drainWindowBytes, planOf, tellGaps } from '../volumes/drain.ts';
 import { foldHeaders } from '../volumes/fold-headers.ts';
+import { StartWatch } from '../volumes/start-watch.ts';
 import { type Volume, type VolumeDeps, volumeEpoch } from '../volumes/volume.ts';
 import { SystemVolumeFiles, type VolumeFiles } from '../volumes/volume-files.ts';
 import { retirePredecessors, walRecords } from '../volumes/wal-records.ts';
 import { claimVolumes, formatNew, openVolumes, recoverVolumes } from '../volumes/wal-volumes.ts';
+import { answerMs, WatchedVolumeFiles } from '../volumes/watched-files.ts';
 import { backgroundServices, housekeepingNumbers } from './background.ts';
 import type { BrokerConfig } from './broker-config.ts';
 import type { BrokerNumbers } from './broker-numbers.ts';
 import type { BrokerPorts } from './broker-ports.ts';
+import { lockDataDirectory } from './data-directory.ts';
 import { checkDeployment, deploy, spawn } from './deploy.ts';
 import { type Deployment, poolThreads } from './deployment.ts';
 import { inTime } from './in-time.ts';
 import { type BrokerListeners, Listeners } from './listeners.ts';
 import { MetadataDistributor } from './metadata-distributor.ts';
+import { shardLoad } from './shard-load.ts';
 import { StopProgress } from './stop-progress.ts';
 import { StoreHealth } from './store-health.ts';
 import { readTlsMaterial } from './tls-material.ts';
@@ -61,6 +62,9 @@ import { readTlsMaterial } from './tls-material.ts';
 const housekeepingMs = 30_000;
 /** A device that answers nothing must not hold up an end. */
 const closeTimeoutMs = 5_000;
+
+/** A write-ahead log's thread loads its code before it opens the log. */
+const threadStartMs = 30_000;
 
 export class RunningBroker {
   readonly config: BrokerConfig;
@@ -84,6 +88,7 @@ export class RunningBroker {
   private alone: AloneWatch | null = null;
   private readonly listeners: BrokerListeners;
   private readonly files: VolumeFiles;
+  private readonly watch: StartWatch;
   private brokerEpoch = 0;
   private background: BackgroundService[] = [];
   private stopping: Promise<'clean' | 'unfinished'> | null = null;
@@ -98,24 +103,38 @@ export class RunningBroker {
     this.board = StoreBoard.claim(this.storeBoard);
     this.health = new StoreHealth(ports.clock, ports.logger);
     this.listeners = ports.listeners ?? new Listeners(ports.clock, ports.logger);
-    this.files =
+    this.watch = new StartWatch(ports.clock, ports.logger);
+    const files =
       ports.storage?.volumeFiles ?? new SystemVolumeFiles(this.threadNative.files, this.threadNative.native);
+    this.files = new WatchedVolumeFiles(files, this.watch, answerMs(config.wals));
     this.failed = new Promise((resolve) => {
       this.fail = resolve;
     });
   }
 
-  static async start(config: BrokerConfig, ports: BrokerPorts): Promise<RunningBroker> {
+  /**
+   * @param stopping ends a start that waits for what does not answer. A start that ends while a call of a volume is out
+   * rejects with an error that is `stuck`.
+   */
+  static async start(
+    config: BrokerConfig,
+    ports: BrokerPorts,
+    stopping?: AbortSignal,
+  ): Promise<RunningBroker> {
     const broker = new RunningBroker(config, ports);
+    const stop = (): void => broker.watch.stop();
     // Timers keep no process alive, and while it waits for a silent owner or for its store there may be nothing else.
     const letGo = keepAlive();
+    stopping?.addEventListener('abort', stop);
+    if (stopping?.aborted) stop();
     try {
       await broker.open();
       return broker;
     } catch (error) {
       await broker.abort();
-      throw error;
+      throw broker.stuck && error instanceof Error ? Object.assign(error, { stuck: true }) : error;
     } finally {
+      stopping?.removeEventListener('abort', stop);
       letGo();
     }
   }
@@ -128,51 +147,47 @@ export class RunningBroker {
     return this.listeners.address(listener);
   }
 
-  /** A WAL thread is inside a write that does not return: its volume's lock is kept, and process.exit waits for it. */
+  /** A thread is inside a call of a volume that does not return: its lock is kept, and process.exit waits for it. */
   get stuck(): boolean {
-    return this.deployment?.stuck() ?? false;
+    return (this.deployment?.stuck() ?? false) || this.watch.outstanding > 0;
   }
 
   private async open(): Promise<void> {
-    const { config, ports } = this;
+    const { config, ports, watch } = this;
     const { clock, random, logger } = ports;
     const { native, crc32c } = this.threadNative;
     checkDeployment(config);
     const tls = readTlsMaterial(config.tls, random);
     if (config.dataDir !== null) {
-      mkdirSync(config.dataDir, { recursive: true, mode: directoryMode });
-      const lock = acquireLock(join(config.dataDir, 'lock'), native);
-      if ('heldBy' in lock) {
-        throw new MillraceError(
-          'invalid',
-          'DATA_DIR_IN_USE',
-          `the data directory ${config.dataDir} is in use by ${lock.heldBy}; stop that broker or choose another --data`,
-        );
-      }
-      this.releases.push(lock.release);
+      const { dataDir } = config;
+      await watch.call(dataDir, answerMs(config.wals), () => makeDurableDirectory(dataDir));
+      this.releases.push(lockDataDirectory(dataDir, native));
     }
-    this.spawned = await spawn(config, this.threadNative);
+    this.spawned = await watch.step('threads', () => spawn(config, this.threadNative));
     await this.listeners.bind(config.listeners, this.acceptorNative());
-    this.store = await guardedStore(config.storeUrl, {
-      clock,
-      random,
-      crc32c,
-      board: this.board,
-      observer: this.health,
-      layer: (opened) => ports.storage?.store?.(opened) ?? opened,
-    });
-    const claim: MetadataClaim = await EmbeddedMetadataStore.open({
-      store: this.store,
-      clock,
-      random,
-      logger,
-      crc32c,
-      writer: `node ${config.nodeId} on ${ports.storage?.host ?? hostname()}`,
-      onFenced: (error) => this.fail(error),
-      ...(ports.storage?.snapshotEntries === undefined
-        ? {}
-        : { snapshotEntries: ports.storage.snapshotEntries }),
-    });
+    this.store = await watch.step(`the store ${config.storeUrl}`, () =>
+      guardedStore(config.storeUrl, {
+        clock,
+        random,
+        crc32c,
+        board: this.board,
+        observer: this.health,
+        layer: (opened) => ports.storage?.store?.(opened) ?? opened,
+      }),
+    );
+    const snapshotEntries = ports.storage?.snapshotEntries;
+    const claim: MetadataClaim = await watch.step('reading the metadata', () =>
+      EmbeddedMetadataStore.open({
+        store: this.store,
+        clock,
+        random,
+        logger,
+        crc32c,
+        writer: `node ${config.nodeId} on ${ports.storage?.host ?? hostname()}`,
+        onFenced: (error) => this.fail(error),
+        ...(snapshotEntries === undefined ? {} : { snapshotEntries }),
+      }),
+    );
     const abandon = new Set(config.abandonWals);
     const volumeDeps: VolumeDeps = {
       writer: `node ${config.nodeId} on ${ports.storage?.host ?? hostname()}`,
@@ -190,21 +205,29 @@ export class RunningBroker {
       initialBytes: ports.storage?.walGrowth?.initial,
     };
     const before = claim.image.revision;
-    this.volumes = await openVolumes(config.wals, claim.image, abandon, volumeDeps);
-    await recoverVolumes(this.volumes, claim.image.clusterId, volumeDeps);
-    await claim.claim(config.takeOver ? undefined : before);
+    this.volumes = await watch.step('finding the write-ahead logs', () =>
+      openVolumes(config.wals, claim.image, abandon, volumeDeps),
+    );
+    await watch.step('reading the write-ahead logs', () =>
+      recoverVolumes(this.volumes, claim.image.clusterId, volumeDeps),
+    );
+    await watch.step('claiming the metadata', () => claim.claim(config.takeOver ? undefined : before));
     const { image } = claim;
-    await claimVolumes(this.volumes, image, volumeDeps);
-    await formatNew(this.volumes, image.clusterId, volumeDeps);
+    await watch.step('claiming the write-ahead logs', () => claimVolumes(this.volumes, image, volumeDeps));
+    await watch.step('formatting new write-ahead logs', () =>
+      formatNew(this.volumes, image.clusterId, volumeDeps),
+    );
     for (const wal of image.wals.values()) {
       if (wal.state === 'open' && abandon.has(wal.logId)) {
         await tellAbandoned(wal, image, config.wals, volumeDeps);
       }
     }
     // New WALs are recorded before anything can be written to them; opens below are conditional on that.
-    const registered = await claim.register(
-      this.registration(),
-      walRecords(image.wals.values(), this.volumes, abandon, config.nodeId, logger),
+    const registered = await watch.step('recording the write-ahead logs', () =>
+      claim.register(
+        this.registration(),
+        walRecords(image.wals.values(), this.volumes, abandon, config.nodeId, logger),
+      ),
     );
     this.brokerEpoch = registered.epoch;
     this.metadata = new MetadataDistributor(registered.store, (error) => this.fail(error));
@@ -242,9 +265,14 @@ export class RunningBroker {
     this.spawned = [];
     for (const shard of this.deployment.shards)
       this.metadata.addSink((revisionNow, changes) => shard.applyChanges(revisionNow, changes));
-    await this.recover();
-    await retirePredecessors(this.volumes, this.metadata, volumeDeps);
-    await this.deployment.startWals(this.volumes, this.volumes.map(volumeEpoch));
+    await watch.step('recovering', () => this.recover());
+    await watch.step('retiring former write-ahead logs', () =>
+      retirePredecessors(this.volumes, this.metadata, volumeDeps),
+    );
+    const epochs = this.volumes.map(volumeEpoch);
+    await watch.call('a write-ahead log', answerMs(config.wals) + threadStartMs, () =>
+      this.deployment.startWals(this.volumes, epochs),
+    );
     this.uploads = this.uploadCoordinator();
     this.alone.start();
     for (const shard of this.deployment.shards) await shard.beginServing();
@@ -398,15 +426,7 @@ export class RunningBroker {
       flow: this.board,
       discard: (objectIds) => this.store.delete(objectIds.map(objectKey)),
       observe: (ms) => this.onUploaded(ms),
-      load: async () => {
-        const shards = await Promise.all(deployment.shards.map((shard) => shard.metrics()));
-        const total = (name: string): number => shards.reduce((sum, metrics) => sum + metrics[name]!, 0);
-        return {
-          deltaBytes: total('deltaBytes'),
-          producedBytes: total('producedBytes'),
-          congestion: Math.max(...shards.map((metrics) => metrics.congestion!)),
-        };
-      },
+      load: () => shardLoad(deployment.shards),
       health: this.health,
       clock: this.ports.clock,
       random: this.ports.random,
@@ -447,22 +467,11 @@ export class RunningBroker {
     const { shutdownTimeoutMs } = this.config;
     const progress = new StopProgress(clock, logger, shutdownTimeoutMs, () => this.uploads.progress);
     let clean = true;
-    // A store that does not answer keeps a metadata commit trying for ever: the time given ends that, too.
-    let expire!: (error: Error) => void;
-    const expired = new Promise<never>((_resolve, reject) => {
-      expire = reject;
-    });
-    const timer = clock.after(this.config.shutdownTimeoutMs, () =>
-      expire(
-        new MillraceError(
-          'unavailable',
-          'STOP_TIMEOUT',
-          `not done within ${this.config.shutdownTimeoutMs} ms`,
-        ),
-      ),
-    );
     try {
-      await Promise.race([this.uploadAndClose(progress), expired]);
+      // A store that does not answer keeps a metadata commit trying for ever: the time given ends that, too.
+      if (!(await inTime(clock, shutdownTimeoutMs, this.uploadAndClose(progress)))) {
+        throw new MillraceError('unavailable', 'STOP_TIMEOUT', `not done within ${shutdownTimeoutMs} ms`);
+      }
     } catch (error) {
       clean = false;
       this.aborted = true;
@@ -470,7 +479,6 @@ export class RunningBroker {
         error: (error as Error).message,
       });
     }
-    timer.cancel();
     progress.end(clean);
     await this.release(clean);
     letGo();

@@ -4,9 +4,8 @@ import type { Clock } from '../ports/clock.ts';
 export function inTime(clock: Clock, ms: number, ending: Promise<unknown> | undefined): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const timer = clock.after(ms, () => resolve(false));
-    Promise.resolve(ending).then(() => {
-      timer.cancel();
-      resolve(true);
-    }, reject);
+    Promise.resolve(ending)
+      .finally(() => timer.cancel())
+      .then(() => resolve(true), reject);
   });
 }

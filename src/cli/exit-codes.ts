@@ -9,7 +9,7 @@ export const exitCodes = {
   problemsFound: 1,
   /** Wrong command line or setting. */
   wrongSetting: 64,
-  /** The object store was not reachable at start. */
+  /** The object store was not reachable at start, or a volume of a write-ahead log did not answer. */
   storeUnreachable: 69,
   /** A bug, or damage found while running. */
   internal: 70,

@@ -32,9 +32,9 @@ export function helpText(profile: Profile, machine: Machine, directory: string):
       ` and to send ${bytesText(limits.sendBudgetBytes)}`,
     `  uploads start at ${bytesText(limits.uploadTriggerBytes)}, batches held per shard and volume: ${limits.journalEntries}`,
     '',
-    'Exit codes: 0 clean, 1 inspect found problems, 64 wrong setting, 69 store unreachable or unfit,',
-    '70 internal error, 73 refused, 75 stopped before all was uploaded (it is in the WAL), 76 another',
-    'broker took over.',
+    'Exit codes: 0 clean, 1 inspect found problems, 64 wrong setting, 69 store unreachable or unfit',
+    'or a volume without an answer at start, 70 internal error, 73 refused, 75 stopped before all was',
+    'uploaded (it is in the WAL), 76 another broker took over.',
   ];
   return `${lines.join('\n')}\n`;
 }

@@ -3,7 +3,8 @@
  * when the broker is ready; all else goes to standard error.
  *
  *   starting ──ready──► serving ──signal──► stopping ──done──► exit 0 or 75
- *      │ signal: stop as soon as ready        │ second signal: abort, exit 75
+ *      │ signal: stop as soon as ready,       │ second signal: abort, exit 75
+ *      │  or end a start that waits, exit 75  │
  *      └─ error: exit code of its kind        └─ failed: abort, exit code of its kind
  */
 import { resolve } from 'node:path';
@@ -104,6 +105,7 @@ async function serve(
     abandonWals: command.abandonWals,
     salvageWals: command.salvageWals,
     takeOver: command.takeOver,
+    stopping: signals.stoppingStart,
   });
   try {
     const first = await Promise.race([starting, signals.second]);
@@ -115,7 +117,9 @@ async function serve(
     broker = first;
   } catch (error) {
     logger.error(`cannot start: ${messageOf(error)}`, fieldsOf(error));
-    return startExitCode(error);
+    return signals.stopping && (error as { code?: unknown }).code === 'START_ENDED'
+      ? exitCodes.unfinished
+      : startExitCode(error);
   }
   if (!signals.stopping) host.out(readyLine(broker, host.now() - host.startedAtMs));
   const outcome = await Promise.race([signals.first, broker.failed]);
@@ -166,6 +170,9 @@ class StopSignals {
   readonly first: Promise<'first'>;
   readonly second: Promise<'second'>;
   stopping = false;
+  /** Of the first signal. */
+  readonly #start = new AbortController();
+  readonly stoppingStart = this.#start.signal;
 
   constructor(host: ProcessPort, logger: Logger) {
     let onFirst = (): void => undefined;
@@ -186,6 +193,7 @@ class StopSignals {
       firstAt = host.now();
       logger.info(`${signal}: stopping; a second signal ends at once`);
       onFirst();
+      this.#start.abort();
     });
   }
 }

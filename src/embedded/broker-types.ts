@@ -13,6 +13,16 @@ export interface BrokerOptions {
   readonly salvageWals?: readonly string[];
   /** Take WALs from an owner that may still live: it is fenced and stops. */
   readonly takeOver?: boolean;
+  /**
+   * Ends a start that waits for what does not answer: it rejects with START_ENDED once it has waited for a second. A start
+   * that gets on ends by itself, and is then stopped in order. Rejects with a `stuck` error where a volume's call is out.
+   */
+  readonly stopping?: AbortSignal;
+}
+
+/** The process can end only as a broker that is `stuck` can. */
+export function isStuck(error: unknown): boolean {
+  return error instanceof Error && (error as { stuck?: boolean }).stuck === true;
 }
 
 export interface Broker {

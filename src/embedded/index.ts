@@ -54,7 +54,8 @@ export async function startBroker(options: Partial<BrokerOptions> = {}): Promise
     },
   );
   const clock = new SystemClock();
-  const running = await RunningBroker.start(config, { clock, random: new SystemRandom(), logger });
+  const ports = { clock, random: new SystemRandom(), logger };
+  const running = await RunningBroker.start(config, ports, options.stopping);
   const http = await serveHttp(settings['http.address'], running, clock, logger, options.startedAtMs).catch(
     async (error: unknown) => {
       await running.abort();

@@ -2,7 +2,8 @@
  * File calls that the halves of the file store share: whole reads and writes, directory fsync, errors by errno.
  */
 import { constants } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import { type FileHandle, mkdir, open } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import { MillraceError } from '../ports/errors.ts';
 import { alreadyExists, forbidden, misuse, notFound, unavailable } from './store-errors.ts';
 
@@ -56,6 +57,27 @@ export async function syncDirectory(path: string): Promise<void> {
     await directory.sync();
   } finally {
     await directory.close();
+  }
+}
+
+/** Makes the entry of a file or directory durable. */
+export function syncParent(path: string): Promise<void> {
+  return syncDirectory(dirname(resolve(path)));
+}
+
+/**
+ * Makes the directory and whatever is missing above it, and every entry on the way durable: also of directories that are
+ * there, since whoever made them may have ended before it fsynced. What may not be opened was not made by a broker.
+ */
+export async function makeDurableDirectory(path: string): Promise<void> {
+  await mkdir(path, { recursive: true, mode: directoryMode });
+  for (let at = resolve(path); dirname(at) !== at; at = dirname(at)) {
+    try {
+      await syncParent(at);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== 'EACCES' && code !== 'EPERM' && code !== 'EROFS' && code !== 'EINVAL') throw error;
+    }
   }
 }
 

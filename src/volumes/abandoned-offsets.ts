@@ -71,8 +71,8 @@ async function readLog(
     return batches;
   }
   const path = pathOf(wal.location);
-  if (wal.kind !== 'block' || !files.exists(path)) return null;
-  const device = files.open(path, { create: false });
+  if (wal.kind !== 'block' || !(await files.exists(path))) return null;
+  const device = await files.open(path, { create: false });
   try {
     return (await recoverWal(device, { crc32c, expectClusterId: clusterId, from: wal.freed })).batches;
   } finally {

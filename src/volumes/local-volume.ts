@@ -32,26 +32,26 @@ export async function openLocalVolume(
 ): Promise<Volume> {
   const { files } = deps;
   const location = resolve(config.location);
-  const isFile = isWalFile(location, deps);
-  const here = candidates.filter(
-    (wal) =>
-      wal.kind === 'block' &&
-      (isFile ? resolve(wal.location) === location : dirname(resolve(wal.location)) === location) &&
-      files.exists(wal.location),
-  );
-  if (isFile) files.makeDirectory(dirname(location));
+  const isFile = await isWalFile(location, deps);
+  const here: WalRecord[] = [];
+  for (const wal of candidates) {
+    const place = resolve(wal.location);
+    if (wal.kind !== 'block' || (isFile ? place : dirname(place)) !== location) continue;
+    if (await files.exists(wal.location)) here.push(wal);
+  }
+  if (isFile) await files.makeDirectory(dirname(location));
   else {
-    if (here.length === 0) files.makeDirectory(location);
+    if (here.length === 0) await files.makeDirectory(location);
     await refuseStrangers(location, recorded, clusterId, deps);
   }
-  const fresh = (predecessors: Volume[]): Promise<Volume> => {
+  const fresh = async (predecessors: Volume[]): Promise<Volume> => {
     const logId = newLogId(deps.random);
     const path = isFile ? location : join(location, `${logId}.wal`);
     return openAt(
       { index, config, logId, path, record: null, predecessors },
       clusterId,
       deps,
-      lockFile(path, deps),
+      await lockFile(path, deps),
     );
   };
   const open = here.find((wal) => wal.state === 'open');
@@ -59,7 +59,7 @@ export async function openLocalVolume(
   if (record === null) return fresh([]);
   const { logId } = record;
   const path = resolve(record.location);
-  const lock = lockFile(path, deps);
+  const lock = await lockFile(path, deps);
   const unproven = lock.unproven === true && record.state === 'open';
   if (unproven && isFile && !deps.takeOver) {
     lock.release();
@@ -89,8 +89,8 @@ export async function openLocalVolume(
 }
 
 /** One broker per file. */
-function lockFile(path: string, deps: VolumeDeps): Lock {
-  const lock = deps.files.lock(path);
+async function lockFile(path: string, deps: VolumeDeps): Promise<Lock> {
+  const lock = await deps.files.lock(path);
   if ('heldBy' in lock)
     throw refused(
       'WAL_IN_USE',
@@ -107,7 +107,7 @@ async function firstReusable(
 ): Promise<WalRecord | null> {
   for (const record of here) {
     if (isFile) return record;
-    const device = deps.files.open(record.location, { create: false });
+    const device = await deps.files.open(record.location, { create: false });
     try {
       const fence = await readFence(device, deps.crc32c);
       if (fence === null || fence.epoch <= (await readSuperblock(device, deps.crc32c)).epoch) return record;
@@ -126,9 +126,9 @@ async function openAt(
 ): Promise<Volume> {
   const { path, record } = at;
   try {
-    const existed = deps.files.exists(path);
+    const existed = await deps.files.exists(path);
     if (existed && record === null) await refuseUsed(path, clusterId, deps);
-    const device = existed ? deps.files.open(path, { create: false }) : null;
+    const device = existed ? await deps.files.open(path, { create: false }) : null;
     const volume = blockVolume(at, device, () => lock.release());
     if (device !== null && record?.state === 'open') {
       try {

@@ -81,11 +81,17 @@ function recordOf(logId: string, recorded: readonly WalRecord[], abandon: Readon
 }
 
 /** Why no volume takes a log that is in use: it is not there, or other logs in use have its place. */
-export function notTaken(wal: WalRecord, open: readonly WalRecord[], files: VolumeFiles): MillraceError {
+export async function notTaken(
+  wal: WalRecord,
+  open: readonly WalRecord[],
+  files: VolumeFiles,
+): Promise<MillraceError> {
   const placeOf = (record: WalRecord): string =>
     record.kind === 'object' ? record.location : dirname(pathOf(record.location));
   const here = open.filter((record) => placeOf(record) === placeOf(wal));
-  const gone = here.some((record) => record.kind === 'block' && !files.exists(pathOf(record.location)));
+  let gone = false;
+  for (const record of here)
+    gone ||= record.kind === 'block' && !(await files.exists(pathOf(record.location)));
   if (gone || here.length < 2) return missingWal(wal);
   const ids = here.map(({ logId }) => logId).join(', ');
   return refused(
@@ -121,25 +127,25 @@ async function openRecorded(
   return openBlock(index, config, record, configs, deps);
 }
 
-function openBlock(
+async function openBlock(
   index: number,
   config: WalConfig,
   record: WalRecord,
   configs: readonly WalConfig[],
   deps: VolumeDeps,
-): Volume {
+): Promise<Volume> {
   const { files } = deps;
   const path = resolve(record.location);
-  if (!files.exists(path)) throw missingWal(record);
+  if (!(await files.exists(path))) throw missingWal(record);
   if (configs.some((one) => locationKind(one.location) === 'block' && resolve(one.location) === path)) {
     const what = `${path} is the damaged write-ahead log itself, which is kept as it is: name another place for the new one with --wal`;
     throw refused('WAL_SALVAGE', what);
   }
-  const lock = files.lock(path);
+  const lock = await files.lock(path);
   if ('heldBy' in lock)
     throw refused('WAL_IN_USE', `the write-ahead log ${path} is in use by ${lock.heldBy}; stop that broker`);
   try {
-    const device = files.open(path, { create: false });
+    const device = await files.open(path, { create: false });
     const volume = blockVolume(
       { index, config, logId: record.logId, path, record, predecessors: [] },
       device,

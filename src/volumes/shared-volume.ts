@@ -53,8 +53,8 @@ export function sharedRecords(directory: string, recorded: readonly WalRecord[])
   );
 }
 
-function openDirect(path: string, deps: VolumeDeps, create: boolean): WalDevice {
-  const device = deps.files.open(path, { create });
+async function openDirect(path: string, deps: VolumeDeps, create: boolean): Promise<WalDevice> {
+  const device = await deps.files.open(path, { create });
   if (device.direct && device.reread !== undefined) return device;
   void device.close();
   throw refused(
@@ -70,7 +70,7 @@ export async function openSharedVolume(
   deps: VolumeDeps,
 ): Promise<Volume> {
   const directory = sharedPath(config.location);
-  deps.files.makeDirectory(directory);
+  await deps.files.makeDirectory(directory);
   const here = sharedRecords(directory, candidates);
   const predecessors: Volume[] = [];
   try {
@@ -80,9 +80,9 @@ export async function openSharedVolume(
     const reusable = predecessors.length > 0 ? null : await closedInOrder(here, deps);
     const logId = reusable?.logId ?? newLogId(deps.random);
     const path = join(directory, `${logId}.wal`);
-    const lock = deps.files.lock(path);
+    const lock = await deps.files.lock(path);
     if ('heldBy' in lock) throw inUse(path, lock.heldBy);
-    const device = reusable === null ? null : openDirect(path, deps, false);
+    const device = reusable === null ? null : await openDirect(path, deps, false);
     const at = { index, config, logId, path: `${scheme}${path}`, record: reusable, predecessors };
     return blockVolume(at, device, () => lock.release());
   } catch (error) {
@@ -105,12 +105,12 @@ export async function openPredecessor(
   deps: VolumeDeps,
 ): Promise<Volume> {
   const path = sharedPath(record.location);
-  if (!deps.files.exists(path)) throw missingWal(record);
-  const lock = deps.files.lock(path);
+  if (!(await deps.files.exists(path))) throw missingWal(record);
+  const lock = await deps.files.lock(path);
   if ('heldBy' in lock && !deps.takeOver) throw inUse(path, lock.heldBy);
   const unlock = 'heldBy' in lock ? () => {} : lock.release;
   try {
-    const device = openDirect(path, deps, false);
+    const device = await openDirect(path, deps, false);
     const at = { index, config, logId: record.logId, path: record.location, record, predecessors: [] };
     const volume = blockVolume(at, device, unlock);
     volume.bytes = device;
@@ -138,8 +138,8 @@ async function refuseOtherMachine(volume: Volume, deps: VolumeDeps): Promise<voi
 async function closedInOrder(here: readonly WalRecord[], deps: VolumeDeps): Promise<WalRecord | null> {
   for (const record of here) {
     const path = sharedPath(record.location);
-    if (record.state !== 'empty' || !deps.files.exists(path)) continue;
-    const device = openDirect(path, deps, false);
+    if (record.state !== 'empty' || !(await deps.files.exists(path))) continue;
+    const device = await openDirect(path, deps, false);
     try {
       if ((await readSuperblock(device, deps.crc32c)).clean) return record;
     } finally {
@@ -179,24 +179,24 @@ function isInDirectory(volume: Volume): boolean {
 }
 
 /** Removes the files of logs that are recorded empty, beside volumes in use, and no volume. @returns those that are gone. */
-export function removeRetired(
+export async function removeRetired(
   image: ClusterImage,
   volumes: readonly Volume[],
   deps: VolumeDeps,
-): WalRecord[] {
+): Promise<WalRecord[]> {
   const here = new Set(volumes.filter(isInDirectory).map((volume) => dirname(volumePath(volume))));
-  return [...image.wals.values()].filter((record) => {
-    if (record.state !== 'empty' || record.kind !== 'block') return false;
+  const gone: WalRecord[] = [];
+  for (const record of image.wals.values()) {
+    if (record.state !== 'empty' || record.kind !== 'block') continue;
     const path = pathOf(record.location);
-    if (!here.has(dirname(path)) || volumes.some(({ logId }) => logId === record.logId)) return false;
-    if (deps.files.remove === undefined) return false;
+    if (!here.has(dirname(path)) || volumes.some(({ logId }) => logId === record.logId)) continue;
     try {
-      deps.files.remove(path);
-      return true;
+      await deps.files.remove(path);
+      gone.push(record);
     } catch (error) {
       const fields = { log: record.logId, reason: String(error) };
       deps.logger.warn('a write-ahead log that is not needed any more could not be removed', fields);
-      return false;
     }
-  });
+  }
+  return gone;
 }

@@ -19,16 +19,16 @@ import { locationKind, refused, type VolumeDeps } from './volume.ts';
 import type { WalConfig } from './wal-config.ts';
 
 /** Whether a location names the file or device itself, not a directory. */
-export function isWalFile(path: string, deps: VolumeDeps): boolean {
-  return path.endsWith('.wal') || (deps.files.exists(path) && !deps.files.isDirectory(path));
+export async function isWalFile(path: string, deps: VolumeDeps): Promise<boolean> {
+  return path.endsWith('.wal') || ((await deps.files.exists(path)) && !(await deps.files.isDirectory(path)));
 }
 
 /** Paths of all logs at a configured location. */
-function logsAt(location: string, deps: VolumeDeps): string[] {
+async function logsAt(location: string, deps: VolumeDeps): Promise<string[]> {
   const path = pathOf(location);
-  if (!deps.files.exists(path)) return [];
-  if (isWalFile(path, deps)) return [path];
-  const names = deps.files.list(path).filter((name) => name.endsWith('.wal'));
+  if (!(await deps.files.exists(path))) return [];
+  if (await isWalFile(path, deps)) return [path];
+  const names = (await deps.files.list(path)).filter((name) => name.endsWith('.wal'));
   return names.map((name) => join(path, name));
 }
 
@@ -39,8 +39,8 @@ export async function refuseStrangers(
   clusterId: string,
   deps: VolumeDeps,
 ): Promise<void> {
-  if (!deps.files.exists(directory)) return;
-  for (const name of deps.files.list(directory)) {
+  if (!(await deps.files.exists(directory))) return;
+  for (const name of await deps.files.list(directory)) {
     if (!name.endsWith('.wal')) continue;
     const path = join(directory, name);
     if (recorded.some(({ location }) => pathOf(location) === path)) continue;
@@ -49,7 +49,7 @@ export async function refuseStrangers(
 }
 
 export async function refuseUsed(path: string, clusterId: string, deps: VolumeDeps): Promise<void> {
-  const device = deps.files.open(path, { create: false });
+  const device = await deps.files.open(path, { create: false });
   try {
     const superblock = await readSuperblock(device, deps.crc32c);
     if (superblock.clusterId !== clusterId && clusterId !== '') {
@@ -73,8 +73,8 @@ export async function refuseUsed(path: string, clusterId: string, deps: VolumeDe
 
 /** What lies at a path, null for anything but a log that can be read. */
 async function superblockAt(path: string, deps: VolumeDeps): Promise<Superblock | null> {
-  if (!deps.files.exists(path) || deps.files.isDirectory(path)) return null;
-  const device = deps.files.open(path, { create: false });
+  if (!(await deps.files.exists(path)) || (await deps.files.isDirectory(path))) return null;
+  const device = await deps.files.open(path, { create: false });
   try {
     return await readSuperblock(device, deps.crc32c);
   } catch (error) {
@@ -101,7 +101,7 @@ export async function withPlaces(
   for (const { location } of configs) {
     const kind = locationKind(location);
     if (kind !== 'block' && kind !== 'shared') continue;
-    for (const path of logsAt(location, deps)) {
+    for (const path of await logsAt(location, deps)) {
       if (known.has(path)) continue;
       const superblock = await superblockAt(path, deps);
       const record = recorded.find((wal) => wal.kind === 'block' && wal.logId === superblock?.logId);
@@ -137,7 +137,7 @@ function copied({ logId }: WalRecord, path: string, other: string): MillraceErro
 
 /** A log that is found in another place must reach as far as the metadata say that it was uploaded. */
 async function refuseBehind(record: WalRecord, path: string, deps: VolumeDeps): Promise<void> {
-  const device = deps.files.open(path, { create: false });
+  const device = await deps.files.open(path, { create: false });
   try {
     await refuseOld(record, path, device, deps);
     const { crc32c } = deps;

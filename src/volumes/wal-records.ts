@@ -68,7 +68,7 @@ export async function retirePredecessors(
     }
   }
   if (emptied.length > 0) await metadata.commit(emptied);
-  const gone = removeRetired(metadata.image, volumes, deps);
+  const gone = await removeRetired(metadata.image, volumes, deps);
   if (gone.length > 0) {
     await metadata.commit(gone.map(({ logId }) => ({ type: 'walRemoved' as const, logId })));
   }

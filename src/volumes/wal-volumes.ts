@@ -48,7 +48,7 @@ export async function openVolumes(
       volumes[log.index]!.predecessors.push(log);
     }
     for (const wal of open) {
-      if (!isTaken(wal, volumes)) throw notTaken(wal, open, deps.files);
+      if (!isTaken(wal, volumes)) throw await notTaken(wal, open, deps.files);
     }
     return volumes;
   } catch (error) {
@@ -182,7 +182,7 @@ export async function formatNew(
 async function formatBlockVolume(volume: Volume, clusterId: string, deps: VolumeDeps): Promise<void> {
   const shared = isShared(volume);
   const path = volumePath(volume);
-  volume.device ??= deps.files.open(path, { create: true });
+  volume.device ??= await deps.files.open(path, { create: true });
   if (shared && !volume.device.direct) {
     throw refused(
       'WAL_NOT_DIRECT',

@@ -348,28 +348,28 @@ export class SimVolumeFiles implements VolumeFiles {
     this.#machine = machine;
   }
 
-  exists(path: string): boolean {
+  async exists(path: string): Promise<boolean> {
     return this.#disk.files.has(path);
   }
 
-  isDirectory(path: string): boolean {
+  async isDirectory(path: string): Promise<boolean> {
     return !this.#disk.files.has(path);
   }
 
-  list(directory: string): string[] {
+  async list(directory: string): Promise<string[]> {
     return [...this.#disk.files.keys()]
       .filter((path) => path.startsWith(`${directory}/`))
       .map((path) => path.slice(directory.length + 1));
   }
 
-  makeDirectory(): void {}
+  async makeDirectory(): Promise<void> {}
 
   /** Whoever has it open goes on with it. */
-  remove(path: string): void {
+  async remove(path: string): Promise<void> {
     this.#disk.files.delete(path);
   }
 
-  lock(path: string): LockAttempt {
+  async lock(path: string): Promise<LockAttempt> {
     const file = this.#disk.files.get(path);
     if (file === undefined) return { release() {} };
     const { locks } = file;
@@ -383,7 +383,7 @@ export class SimVolumeFiles implements VolumeFiles {
     };
   }
 
-  open(path: string, { create }: { readonly create: boolean }): WalDevice {
+  async open(path: string, { create }: { readonly create: boolean }): Promise<WalDevice> {
     let file = this.#disk.files.get(path);
     if (file === undefined) {
       if (!create) throw failed(path, 'ENOENT');
@@ -395,6 +395,6 @@ export class SimVolumeFiles implements VolumeFiles {
   }
 
   openAsync(path: string): Promise<WalDevice> {
-    return Promise.resolve(this.open(path, { create: false }));
+    return this.open(path, { create: false });
   }
 }

@@ -121,6 +121,35 @@ export const walMutants: readonly Mutant[] = [
     replace: ');',
     judge: 'test/unit/stream/wal/wal-writer.test.ts',
   },
+  // ── A start on a volume that does not answer ─────────────────────────────────────────────────────────────────────
+  {
+    name: 'a start waits for ever for a volume that does not answer',
+    file: 'volumes/start-watch.js',
+    find: 'lookIn(Math.min(patienceMs, limitMs));',
+    replace: 'limitMs = Number.POSITIVE_INFINITY; lookIn(patienceMs);',
+    judge: 'test/unit/volumes/watched-files.test.ts',
+  },
+  {
+    name: 'a start waits in silence',
+    file: 'volumes/start-watch.js',
+    find: 'if (wait.slow)\n                    say(waitedMs);',
+    replace: '',
+    judge: 'test/unit/volumes/start-watch.test.ts',
+  },
+  {
+    name: 'a start that waits ignores a stop',
+    file: 'volumes/start-watch.js',
+    find: 'if (wait.slow && this.#stopping)',
+    replace: 'if (false)',
+    judge: 'test/unit/volumes/start-watch.test.ts',
+  },
+  {
+    name: 'reads of a volume are not watched at a start',
+    file: 'volumes/watched-files.js',
+    find: 'return this.#call(() => this.#device.read(into, position));',
+    replace: 'return this.#device.read(into, position);',
+    judge: 'test/unit/volumes/watched-files.test.ts',
+  },
   // ── The write-ahead log, recovering ──────────────────────────────────────────────────────────────────────────────
   {
     name: 'the chain CRC is not compared',

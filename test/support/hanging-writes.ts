@@ -1,7 +1,7 @@
 /**
- * Writes to write-ahead logs that hang inside the system call, as on a device that does not answer: a library loaded in
- * front of libc, built with the machine's C compiler. Writes to files whose name ends in `.wal` hang while a file of the
- * test's choice exists; a signal that kills the process still does.
+ * Write-ahead logs that hang inside the system call, as on a device that does not answer: a library loaded in front of
+ * libc, built with the machine's C compiler. Writes to files whose name ends in `.wal` hang while a file of the test's
+ * choice exists, reads of them while another does; a signal that kills the process still does.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -17,8 +17,8 @@ const source = `
 #include <sys/uio.h>
 #include <unistd.h>
 
-static void hang(int fd) {
-  const char* gate = getenv("HANGING_WRITES");
+static void hang(int fd, const char* variable) {
+  const char* gate = getenv(variable);
   char link[64], path[4096];
   if (gate == NULL) return;
   snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
@@ -27,17 +27,23 @@ static void hang(int fd) {
   while (access(gate, F_OK) == 0) usleep(10000);
 }
 
-#define WRITE(name, type, count_type)                                            \\
+#define CALL(name, type, count_type, variable)                                   \\
   ssize_t name(int fd, type data, count_type count, off_t position) {           \\
     static ssize_t (*real)(int, type, count_type, off_t);                        \\
     if (real == NULL) real = dlsym(RTLD_NEXT, #name);                            \\
-    hang(fd);                                                                    \\
+    hang(fd, variable);                                                          \\
     return real(fd, data, count, position);                                      \\
   }
+#define WRITE(name, type, count_type) CALL(name, type, count_type, "HANGING_WRITES")
+#define READ(name, type, count_type) CALL(name, type, count_type, "HANGING_READS")
 WRITE(pwritev, const struct iovec*, int)
 WRITE(pwritev64, const struct iovec*, int)
 WRITE(pwrite, const void*, size_t)
 WRITE(pwrite64, const void*, size_t)
+READ(preadv, const struct iovec*, int)
+READ(preadv64, const struct iovec*, int)
+READ(pread, void*, size_t)
+READ(pread64, void*, size_t)
 `;
 
 const compiler = ['cc', 'gcc', 'clang'].find(
@@ -55,6 +61,7 @@ export const noHangingWrites: string | false =
 export class HangingWrites {
   readonly #dir = mkdtempSync(join(tmpdir(), 'millrace-hang-'));
   readonly #gate = join(this.#dir, 'hang');
+  readonly #readGate = join(this.#dir, 'hang-reads');
   readonly #library = join(this.#dir, 'hang.so');
 
   constructor() {
@@ -67,12 +74,17 @@ export class HangingWrites {
 
   /** For the process whose writes shall hang. */
   get env(): Record<string, string> {
-    return { LD_PRELOAD: this.#library, HANGING_WRITES: this.#gate };
+    return { LD_PRELOAD: this.#library, HANGING_WRITES: this.#gate, HANGING_READS: this.#readGate };
   }
 
   set hanging(hangs: boolean) {
     if (hangs) writeFileSync(this.#gate, '');
     else rmSync(this.#gate, { force: true });
+  }
+
+  set hangingReads(hangs: boolean) {
+    if (hangs) writeFileSync(this.#readGate, '');
+    else rmSync(this.#readGate, { force: true });
   }
 
   get hanging(): boolean {

@@ -6,7 +6,7 @@
 import { close, constants, fdatasync, fstatSync, open, read, writev } from 'node:fs';
 import { promisify } from 'node:util';
 import { MillraceError } from '../../ports/errors.ts';
-import { fsyncDirectory } from './file-wal-device.ts';
+import { syncParent } from '../../store/file-io.ts';
 import type { WalDevice, WritePlan } from './wal-device.ts';
 
 const openAsync = promisify(open);
@@ -16,36 +16,43 @@ export class AsyncFileWalDevice implements WalDevice {
   readonly direct: boolean;
   readonly path: string;
   readonly #fd: number;
+  readonly #sizeOf: (fd: number) => number;
   /** For `peek`. */
   #cached: Promise<number> | null = null;
   #open = true;
   #writing = false;
   #onIdle: (() => void) | null = null;
 
-  static async open(path: string, options: { create: boolean }): Promise<AsyncFileWalDevice> {
+  /** @param options.deviceSize bytes of a file or block device; default: a file's. */
+  static async open(
+    path: string,
+    options: { readonly create: boolean; readonly deviceSize?: (fd: number) => number },
+  ): Promise<AsyncFileWalDevice> {
+    const sizeOf = options.deviceSize ?? ((fd) => fstatSync(fd).size);
     const flags = constants.O_RDWR | (constants.O_DSYNC ?? constants.O_SYNC);
     if (options.create) {
       await closeAsync(await openAsync(path, flags | constants.O_CREAT | constants.O_EXCL, 0o640));
-      fsyncDirectory(path);
+      await syncParent(path);
     }
     if (constants.O_DIRECT !== undefined) {
       try {
-        return new AsyncFileWalDevice(path, await openAsync(path, flags | constants.O_DIRECT), true);
+        return new AsyncFileWalDevice(path, await openAsync(path, flags | constants.O_DIRECT), true, sizeOf);
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'EINVAL') throw error;
       }
     }
-    return new AsyncFileWalDevice(path, await openAsync(path, flags), false);
+    return new AsyncFileWalDevice(path, await openAsync(path, flags), false, sizeOf);
   }
 
-  private constructor(path: string, fd: number, direct: boolean) {
+  private constructor(path: string, fd: number, direct: boolean, sizeOf: (fd: number) => number) {
+    this.#sizeOf = sizeOf;
     this.path = path;
     this.#fd = fd;
     this.direct = direct;
   }
 
   size(): number {
-    return fstatSync(this.#fd).size;
+    return this.#sizeOf(this.#fd);
   }
 
   write(plan: WritePlan, done: (error: Error | null) => void): void {

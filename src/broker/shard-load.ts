@@ -1,0 +1,14 @@
+/** What uploads go by of all shards together. Main thread. */
+import type { ShardLoad } from '../ownership/upload-coordinator.ts';
+
+type Measured = Readonly<Record<string, number>>;
+
+export async function shardLoad(shards: readonly { metrics(): Promise<Measured> }[]): Promise<ShardLoad> {
+  const measured = await Promise.all(shards.map((shard) => shard.metrics()));
+  const total = (name: string): number => measured.reduce((sum, metrics) => sum + metrics[name]!, 0);
+  return {
+    deltaBytes: total('deltaBytes'),
+    producedBytes: total('producedBytes'),
+    congestion: Math.max(...measured.map((metrics) => metrics.congestion!)),
+  };
+}
