@@ -13,6 +13,7 @@ import { coldReaders } from './long/cold-readers.ts';
 import { drainScript } from './long/drain.ts';
 import { frozenVolume } from './long/frozen-volume.ts';
 import { killScripts } from './long/kills.ts';
+import { manyGroups } from './long/many-groups.ts';
 import { manyPartitions } from './long/many-partitions.ts';
 import { matrix } from './long/matrix.ts';
 import { mechanical } from './long/mechanical.ts';
@@ -28,6 +29,7 @@ const scripts: readonly LongScript[] = [
   ...killScripts,
   replay,
   coldReaders,
+  manyGroups,
   manyPartitions,
   abuse,
   walTrace,

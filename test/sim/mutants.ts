@@ -2,6 +2,8 @@
  * Bugs to plant, one at a time, in a copy of the compiled product: each is a change of text in one file. The text must be
  * there exactly once, or the suite fails: whoever changes the code that a mutant changes, adapts the mutant.
  */
+
+import { coordinatorMutants } from './coordinator-mutants.ts';
 import { requestMutants } from './request-mutants.ts';
 import { storageMutants } from './storage-mutants.ts';
 import { transactionMutants } from './transaction-mutants.ts';
@@ -20,6 +22,7 @@ export interface Mutant {
 export const mutants: readonly Mutant[] = [
   ...walMutants,
   ...storageMutants,
+  ...coordinatorMutants,
   ...requestMutants,
   ...transactionMutants,
 ];

@@ -415,37 +415,4 @@ export const storageMutants: readonly Mutant[] = [
     replace: '',
     judge: 'test/unit/upkeep/orphan-sweep.test.ts',
   },
-  // ── Groups ──────────────────────────────────────────────────────────────────────────────────────────────────────
-  {
-    name: 'the log of group offsets is trimmed into its own snapshot',
-    file: 'coordinator/runtime/log-snapshot.js',
-    find: `            if (this.#base < 0)
-                this.#base = baseOffset;
-            this.#step();`,
-    replace: `            this.#base = baseOffset;
-            this.#step();`,
-    judge: 'test/unit/coordinator/group/offsets-snapshot.test.ts',
-  },
-  {
-    name: 'a snapshot of group offsets leaves out what is on its way',
-    file: 'coordinator/runtime/log-snapshot.js',
-    find: 'if (first.length > 0)',
-    replace: 'if (false)',
-    judge: 'test/unit/coordinator/group/offsets-snapshot.test.ts',
-  },
-  {
-    name: 'members are told their assignment before it is durable',
-    file: 'coordinator/group/group-partition.js',
-    find: `                group.storedValue = value;
-                durable();
-            },
-            lost,
-        });`,
-    replace: `                group.storedValue = value;
-            },
-            lost,
-        });
-        durable();`,
-    judge: 'test/unit/coordinator/group/group-coordinator.test.ts',
-  },
 ];
