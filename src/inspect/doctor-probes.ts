@@ -253,15 +253,21 @@ export const probes: readonly Probe[] = [
       const key = `${prefix}unfinished`;
       const upload = await store.multipart(key);
       await upload.uploadPart(1, [Buffer.alloc(partBytes, 1)]);
-      const listed = (await store.listUploads(prefix)).filter((found) => found.key === key);
+      const ofKey = async (place: string) =>
+        (await store.listUploads(place)).filter((found) => found.key === key);
+      const byPrefix = await ofKey(prefix);
+      const listed = byPrefix.length > 0 ? byPrefix : await ofKey(key);
       expect(listed.length > 0, 'an upload under way is not listed');
       for (const found of listed) await store.abortUpload(found);
       await upload.abort();
-      expect(
-        !(await store.listUploads(prefix)).some((found) => found.key === key),
-        'an ended upload is still listed',
-      );
+      expect((await ofKey(key)).length === 0, 'an ended upload is still listed');
       expect((await store.head(key)) === null, 'an ended upload left an object');
+      if (byPrefix.length === 0) {
+        const found = 'an upload under way is listed when its whole key is asked for, and not below a prefix';
+        const means =
+          'Uploads that a crash cut short are not found: set a rule of the bucket that ends them after a few days.';
+        return { verdict: 'warning', found, means };
+      }
       return 'listed while under way, gone once ended';
     },
   },

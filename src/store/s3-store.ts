@@ -10,6 +10,7 @@
  *   read back before the call fails.
  * Limits: sockets (64 by default), as many kept idle; one part or object per put below 5 GiB.
  */
+import { createHash, getFips } from 'node:crypto';
 import { Agent } from 'node:https';
 import { Readable } from 'node:stream';
 import {
@@ -39,7 +40,7 @@ import type {
 import { isNoSuchUpload, s3Error } from './s3-errors.ts';
 import { ReceivingAgent, receiveBody } from './s3-receive.ts';
 import type { Crc32c } from './sequenced-object.ts';
-import { bodyLength, checkKey, checkRange, hasCode, misuse } from './store-errors.ts';
+import { bodyLength, checkKey, checkRange, hasCode, misuse, unavailable } from './store-errors.ts';
 
 export interface S3Settings {
   readonly bucket: string;
@@ -69,8 +70,30 @@ export interface S3Settings {
 
 const listPageMax = 1000;
 const deleteBatchMax = 1000;
+/** Of one listing, empty ones included: a limit of a thousand keys takes one as a rule. */
+const pagesMax = 100_000;
 /** Smaller bodies go out as one buffer: a stream per request costs more than the copy. */
 const joinBytesMax = 64 * 1024;
+
+/** Pages of one listing: each goes on where a page before it never did, or the listing would never end. */
+class Pages {
+  readonly #what: string;
+  readonly #seen = new Set<string>();
+
+  constructor(what: string) {
+    this.#what = what;
+  }
+
+  /** The place where the next page begins, which the server must have named. */
+  next(place: string | undefined): string {
+    if (place === undefined || place === '' || this.#seen.has(place) || this.#seen.size >= pagesMax) {
+      const how = place === undefined || place === '' ? 'names no next page' : 'goes round in its pages';
+      throw unavailable(this.#what, `the server says that there is more, and ${how}`);
+    }
+    this.#seen.add(place);
+    return place;
+  }
+}
 
 type Encryption = {
   ServerSideEncryption?: 'AES256' | 'aws:kms';
@@ -104,6 +127,13 @@ export class S3Store implements ObjectStore {
         return next(args);
       },
       { step: 'build', name: 'millraceUnsignedPayload' },
+    );
+    this.#client.middlewareStack.add(
+      (next, context) => (args) => {
+        if (context.commandName === 'DeleteObjectsCommand') withContentMd5(args.request);
+        return next(args);
+      },
+      { step: 'build', priority: 'low', name: 'millraceContentMd5' },
     );
   }
 
@@ -215,15 +245,19 @@ export class S3Store implements ObjectStore {
   ): Promise<ObjectInfo[]> {
     const limit = options?.limit ?? listPageMax;
     const found: ObjectInfo[] = [];
-    let after = options?.after ?? '';
+    const after = options?.after ?? '';
+    const what = `list ${prefix}`;
+    const pages = new Pages(what);
+    let ContinuationToken: string | undefined;
     while (found.length < limit) {
-      const page = await this.#send(`list ${prefix}`, prefix, () =>
+      const start = after === '' ? {} : { StartAfter: this.#root + after };
+      const page = await this.#send(what, prefix, () =>
         this.#client.send(
           new ListObjectsV2Command({
             Bucket: this.#bucket,
             Prefix: this.#root + prefix,
             MaxKeys: Math.min(listPageMax, limit - found.length),
-            ...(after === '' ? {} : { StartAfter: this.#root + after }),
+            ...(ContinuationToken === undefined ? start : { ContinuationToken }),
           }),
         ),
       );
@@ -231,8 +265,9 @@ export class S3Store implements ObjectStore {
         const key = (Key ?? '').slice(this.#root.length);
         found.push({ key, size: Size ?? 0, modifiedMs: LastModified?.getTime() ?? 0 });
       }
-      if (page.IsTruncated !== true || found.length === 0) break;
-      after = found.at(-1)!.key;
+      if (page.IsTruncated !== true || found.length >= limit) break;
+      // A page may be empty and not the last: markers of deleted versions are skipped after they were counted.
+      ContinuationToken = pages.next(page.NextContinuationToken);
     }
     return found;
   }
@@ -263,15 +298,18 @@ export class S3Store implements ObjectStore {
   ): Promise<UnfinishedUpload[]> {
     const limit = options?.limit ?? listPageMax;
     const found: UnfinishedUpload[] = [];
-    let after = options?.after ?? '';
+    const after = options?.after ?? '';
+    const what = `list uploads of ${prefix}`;
+    const pages = new Pages(what);
+    let KeyMarker = after === '' ? undefined : this.#root + after;
     while (found.length < limit) {
-      const page = await this.#send(`list uploads of ${prefix}`, prefix, () =>
+      const page = await this.#send(what, prefix, () =>
         this.#client.send(
           new ListMultipartUploadsCommand({
             Bucket: this.#bucket,
             Prefix: this.#root + prefix,
             MaxUploads: Math.min(listPageMax, limit - found.length),
-            ...(after === '' ? {} : { KeyMarker: this.#root + after }),
+            ...(KeyMarker === undefined ? {} : { KeyMarker }),
           }),
         ),
       );
@@ -283,8 +321,10 @@ export class S3Store implements ObjectStore {
       // Some servers know neither marker, maximum nor order.
       const behind = uploadPage(uploads, prefix, { after, limit: limit - found.length });
       found.push(...behind);
-      if (page.IsTruncated !== true || behind.length === 0) break;
-      after = found.at(-1)!.key;
+      if (page.IsTruncated !== true || found.length >= limit) break;
+      // Behind a key as a whole: not every server can go on in the middle of one.
+      const last = behind.at(-1)?.key;
+      KeyMarker = pages.next(last === undefined ? page.NextKeyMarker : this.#root + last);
     }
     return found;
   }
@@ -413,6 +453,19 @@ function clientConfig(settings: S3Settings): S3ClientConfig {
       httpsAgent: new Agent({ ...agent, ...tls }),
     },
   };
+}
+
+/**
+ * DeleteObjects must carry a checksum. The SDK's CRC is unknown to older MinIO and to Oracle's storage, while all know
+ * Content-MD5; where this Node has no MD5 (FIPS), the CRC stays.
+ */
+function withContentMd5(request: unknown): void {
+  const { headers, body } = request as { headers: Record<string, string>; body: string | Uint8Array };
+  if (getFips() === 1) return;
+  for (const name of Object.keys(headers)) {
+    if (/^x-amz-(sdk-)?checksum-/i.test(name)) delete headers[name];
+  }
+  headers['content-md5'] = createHash('md5').update(body).digest('base64');
 }
 
 /** What went wrong leaves as an error; the SDK's own lines belong to nobody's log. */

@@ -1,6 +1,7 @@
 /** What the S3 adapter sends, and what it makes of answers that no healthy server gives: a scripted HTTP server. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
@@ -38,6 +39,7 @@ describe('S3 adapter before a scripted server', () => {
   let server: Server;
   let answer: Answer;
   const seen: Seen[] = [];
+  const bodies: Buffer[] = [];
   let connections = 0;
   const open = (extra: object = {}): S3Store => {
     const { port } = server.address() as AddressInfo;
@@ -53,7 +55,10 @@ describe('S3 adapter before a scripted server', () => {
 
   before(async () => {
     server = createServer((request, response) => {
-      request.resume().on('end', () => {
+      const chunks: Buffer[] = [];
+      request.on('data', (chunk: Buffer) => chunks.push(chunk));
+      request.on('end', () => {
+        bodies.push(Buffer.concat(chunks));
         const one = { method: request.method!, url: request.url!, headers: request.headers };
         seen.push(one);
         answer(one, response);
@@ -179,6 +184,120 @@ describe('S3 adapter before a scripted server', () => {
       response.write('12345');
     };
     assert.equal(await code(store.get('k')), 'unavailable STORE_UNAVAILABLE');
+    await store.close();
+  });
+
+  describe('lists', () => {
+    const keys = (...names: string[]): string =>
+      names.map((name) => `<Contents><Key>p/${name}</Key><Size>1</Size></Contents>`).join('');
+    const page = (inner: string, next?: string): string =>
+      xml(
+        'ListBucketResult',
+        next === undefined
+          ? `<IsTruncated>false</IsTruncated>${inner}`
+          : `<IsTruncated>true</IsTruncated>${next === '' ? '' : `<NextContinuationToken>${next}</NextContinuationToken>`}${inner}`,
+      );
+    /** Answers by the token that is asked with, '' = none; what was asked, in order. */
+    const scripted = (pages: Readonly<Record<string, string>>): string[] => {
+      const asked: string[] = [];
+      answer = ({ url }, response) => {
+        const query = new URL(url, 'http://h').searchParams;
+        const token = query.get('continuation-token') ?? '';
+        asked.push(token === '' ? `after ${query.get('start-after') ?? ''}` : token);
+        assert.ok(asked.length < 10, 'it asks for ever');
+        send(response, 200, pages[token] ?? failure('InvalidArgument'));
+      };
+      return asked;
+    };
+    const listed = async (limit?: number): Promise<string[]> => {
+      const store = open();
+      try {
+        const options = { after: 'a', ...(limit === undefined ? {} : { limit }) };
+        return (await store.list('', options)).map(({ key }) => key);
+      } finally {
+        await store.close();
+      }
+    };
+
+    it('page by page as the server names them, empty ones too', async () => {
+      const asked = scripted({
+        '': page('', 'one'),
+        one: page(keys('b', 'c'), 'two'),
+        two: page('', 'three'),
+        three: page(keys('d')),
+      });
+      assert.deepEqual(await listed(), ['b', 'c', 'd']);
+      assert.deepEqual(asked, ['after p/a', 'one', 'two', 'three']);
+    });
+
+    it('to the limit and no further', async () => {
+      const asked = scripted({ '': page(keys('b', 'c'), 'one') });
+      assert.deepEqual(await listed(2), ['b', 'c']);
+      assert.equal(asked.length, 1);
+    });
+
+    it('and gives up when pages repeat, or more is said to come from nowhere', async () => {
+      for (const pages of [
+        { '': page(keys('b'), 'one'), one: page(keys('c'), 'one') },
+        { '': page('', 'one'), one: page('', 'two'), two: page('', 'one') },
+        { '': page(keys('b'), '') },
+        { '': page('', '') },
+      ]) {
+        scripted(pages);
+        await assert.rejects(listed(), { code: 'STORE_UNAVAILABLE' });
+      }
+    });
+
+    it('unfinished uploads likewise', async () => {
+      const uploads = (inner: string, next?: string): string =>
+        xml(
+          'ListMultipartUploadsResult',
+          next === undefined
+            ? `<IsTruncated>false</IsTruncated>${inner}`
+            : `<IsTruncated>true</IsTruncated><NextKeyMarker>${next}</NextKeyMarker>${inner}`,
+        );
+      const upload = (key: string): string =>
+        `<Upload><Key>p/${key}</Key><UploadId>${key}</UploadId></Upload>`;
+      const asked: string[] = [];
+      let pages: Readonly<Record<string, string>> = {};
+      answer = ({ url }, response) => {
+        const marker = new URL(url, 'http://h').searchParams.get('key-marker') ?? '';
+        asked.push(marker);
+        assert.ok(asked.length < 10, 'it asks for ever');
+        send(response, 200, pages[marker] ?? failure('InvalidArgument'));
+      };
+      const store = open();
+      pages = {
+        '': uploads('', 'p/m'),
+        'p/m': uploads(upload('n') + upload('o'), 'p/o'),
+        'p/o': uploads('', 'p/x'),
+        'p/x': uploads(upload('y')),
+      };
+      const found = await store.listUploads('');
+      assert.deepEqual(
+        found.map(({ key }) => key),
+        ['n', 'o', 'y'],
+      );
+      asked.length = 0;
+      pages = { '': uploads('', 'p/m'), 'p/m': uploads('', 'p/m') };
+      await assert.rejects(store.listUploads(''), { code: 'STORE_UNAVAILABLE' });
+      await store.close();
+    });
+  });
+
+  it('deletes with the checksum that every store knows', async () => {
+    const store = open();
+    seen.length = 0;
+    bodies.length = 0;
+    answer = (_request, response) => send(response, 200, xml('DeleteResult', ''));
+    await store.delete(['gone', 'too']);
+    const { headers } = seen[0]!;
+    assert.equal(headers['content-md5'], createHash('md5').update(bodies[0]!).digest('base64'));
+    assert.match(bodies[0]!.toString(), /p\/gone.*p\/too/);
+    assert.deepEqual(
+      Object.keys(headers).filter((name) => name.includes('checksum')),
+      [],
+    );
     await store.close();
   });
 

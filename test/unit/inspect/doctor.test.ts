@@ -46,6 +46,22 @@ describe('doctor', () => {
     assert.match(doctorText(report), /has all that a broker relies on\.\n$/);
   });
 
+  it('only warns of a store that lists uploads by their whole key alone', async () => {
+    class Exact extends PassingStore {
+      override async listUploads(prefix: string) {
+        return (await this.inner.listUploads(prefix)).filter(({ key }) => key === prefix);
+      }
+    }
+    const store = memory();
+    const report = await look(new Exact(store));
+    assert.deepEqual(
+      report.findings.filter(({ verdict }) => verdict !== 'ok').map(({ check, verdict }) => [check, verdict]),
+      [['lists and ends unfinished uploads', 'warning']],
+    );
+    assert.equal(report.fit, true);
+    assert.deepEqual(await store.listUploads(''), []);
+  });
+
   it('notices a store that ignores the condition of a creation', async () => {
     class Careless extends PassingStore {
       override put(key: string, body: readonly Uint8Array[], _options?: PutOptions): Promise<void> {
