@@ -3,11 +3,13 @@
 import { systemProcess } from './cli/process-port.ts';
 import { runCommandLine } from './cli/run.ts';
 import { type Broker, isStuck } from './embedded/broker-types.ts';
+import { outliveOutputReaders } from './threads/adapters/output-reader.ts';
 import { endProcess } from './threads/adapters/process-end.ts';
 import { SystemClock } from './threads/adapters/system-clock.ts';
 import { SystemRandom } from './threads/adapters/system-random.ts';
 import { nameIoThreads } from './threads/adapters/thread-name.ts';
 
+outliveOutputReaders();
 let started: Broker | null = null;
 let startStuck = false;
 const code = await runCommandLine(

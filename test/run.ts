@@ -7,9 +7,12 @@
 import { readdirSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { outliveOutputReaders } from '../src/threads/adapters/output-reader.ts';
 import { runGroup } from './runner/group-run.ts';
 import type { ReportLine } from './runner/reporter.ts';
 import { SetUp } from './runner/set-up.ts';
+
+outliveOutputReaders();
 
 interface Group {
   readonly name: string;

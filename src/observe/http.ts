@@ -1,6 +1,6 @@
 /**
- * The operator's HTTP server: /healthz (is the process sound), /readyz (does it serve), /metrics. Owned by main. It
- * trusts nobody: GET and HEAD only, small headers, no body, few connections, every wait bounded.
+ * The operator's HTTP server: /healthz (is the process sound), /readyz (does it serve), /metrics, and at / what there
+ * is. Owned by main. It trusts nobody: GET and HEAD only, small headers, no body, few connections, every wait bounded.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -47,12 +47,18 @@ const plain = (status: number, body: string): Answer => ({
   body: `${body}\n`,
 });
 
+const places = [
+  ['/healthz', 'whether the process is sound'],
+  ['/readyz', 'whether it serves clients now'],
+  ['/metrics', 'its numbers, for Prometheus'],
+] as const;
+const index = places.map(([path, what]) => `${path.padEnd(10)}${what}`).join('\n');
+
 export async function answerProbe(probes: HttpProbes, method: string, url: string): Promise<Answer> {
   const path = url.split('?', 1)[0]!;
-  if (path !== '/healthz' && path !== '/readyz' && path !== '/metrics') {
-    return plain(404, 'not here: /healthz, /readyz and /metrics are');
-  }
+  if (path !== '/' && !places.some(([place]) => place === path)) return plain(404, `not here\n${index}`);
   if (method !== 'GET' && method !== 'HEAD') return plain(405, 'only GET and HEAD');
+  if (path === '/') return plain(200, `Millrace broker\n${index}`);
   if (path === '/metrics')
     return { status: 200, contentType: prometheusContentType, body: await probes.metrics() };
   const problem = path === '/healthz' ? probes.healthy() : probes.ready();

@@ -52,6 +52,19 @@ async function exchange(server: Server, request: string): Promise<string> {
   return socket.answer;
 }
 
+test('the root says what there is, and so does what is not there', async () => {
+  const index = await answerProbe(probes(), 'GET', '/?x');
+  assert.equal(index.status, 200);
+  const nowhere = await answerProbe(probes(), 'GET', '/nowhere');
+  assert.equal(nowhere.status, 404);
+  for (const place of ['/healthz', '/readyz', '/metrics']) {
+    assert.ok(index.body.includes(`\n${place} `), place);
+    assert.ok(nowhere.body.includes(`\n${place} `), place);
+    assert.equal((await answerProbe(probes(), 'GET', place)).status, 200);
+  }
+  assert.equal((await answerProbe(probes(), 'POST', '/')).status, 405);
+});
+
 test('health and readiness answer 200, or 503 with the reason', async () => {
   const down = probes({ ready: () => 'recovering 3 partitions', healthy: () => 'shard 1 is stuck' });
   assert.equal((await answerProbe(probes(), 'GET', '/healthz')).status, 200);
@@ -71,7 +84,7 @@ test('metrics have the content type that scrapers expect', async () => {
 });
 
 test('other paths are 404, other methods 405', async () => {
-  for (const path of ['/', '/metrics/', '//metrics', '/healthz/../metrics', '*']) {
+  for (const path of ['/metrics/', '//metrics', '/healthz/../metrics', '*']) {
     assert.equal((await answerProbe(probes(), 'GET', path)).status, 404, path);
   }
   for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS', '']) {
