@@ -10,7 +10,6 @@
  *   read back before the call fails.
  * Limits: sockets (64 by default), as many kept idle; one part or object per put below 5 GiB.
  */
-import { createHash, getFips } from 'node:crypto';
 import { Agent } from 'node:https';
 import { Readable } from 'node:stream';
 import {
@@ -129,8 +128,9 @@ export class S3Store implements ObjectStore {
       { step: 'build', name: 'millraceUnsignedPayload' },
     );
     this.#client.middlewareStack.add(
-      (next, context) => (args) => {
-        if (context.commandName === 'DeleteObjectsCommand') withContentMd5(args.request);
+      (next, context) => async (args) => {
+        if (context.commandName === 'DeleteObjectsCommand')
+          await withContentMd5(args.request, this.#client.config.md5);
         return next(args);
       },
       { step: 'build', priority: 'low', name: 'millraceContentMd5' },
@@ -459,13 +459,20 @@ function clientConfig(settings: S3Settings): S3ClientConfig {
  * DeleteObjects must carry a checksum. The SDK's CRC is unknown to older MinIO and to Oracle's storage, while all know
  * Content-MD5; where this Node has no MD5 (FIPS), the CRC stays.
  */
-function withContentMd5(request: unknown): void {
+async function withContentMd5(request: unknown, Md5: S3Client['config']['md5']): Promise<void> {
   const { headers, body } = request as { headers: Record<string, string>; body: string | Uint8Array };
-  if (getFips() === 1) return;
+  let digest: Uint8Array;
+  try {
+    const hash = new Md5();
+    hash.update(body);
+    digest = await hash.digest();
+  } catch {
+    return;
+  }
   for (const name of Object.keys(headers)) {
     if (/^x-amz-(sdk-)?checksum-/i.test(name)) delete headers[name];
   }
-  headers['content-md5'] = createHash('md5').update(body).digest('base64');
+  headers['content-md5'] = Buffer.from(digest).toString('base64');
 }
 
 /** What went wrong leaves as an error; the SDK's own lines belong to nobody's log. */
