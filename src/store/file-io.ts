@@ -69,11 +69,14 @@ export function syncParent(path: string): Promise<void> {
  * Makes the directory and whatever is missing above it, and every entry on the way durable: also of directories that are
  * there, since whoever made them may have ended before it fsynced. What may not be opened was not made by a broker.
  */
-export async function makeDurableDirectory(path: string): Promise<void> {
+export async function makeDurableDirectory(
+  path: string,
+  sync: (directory: string) => Promise<void> = syncDirectory,
+): Promise<void> {
   await mkdir(path, { recursive: true, mode: directoryMode });
   for (let at = resolve(path); dirname(at) !== at; at = dirname(at)) {
     try {
-      await syncParent(at);
+      await sync(dirname(at));
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       if (code !== 'EACCES' && code !== 'EPERM' && code !== 'EROFS' && code !== 'EINVAL') throw error;

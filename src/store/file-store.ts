@@ -7,7 +7,7 @@
  *
  * Invariants: an object appears whole or not at all (written and fsynced under a temporary name, then renamed, or
  * linked when it must not exist yet); put and complete return after fsync of the file and of every directory on its
- * path. Deletes are not fsynced: a crash may bring a deleted object back, which every user of a store must bear
+ * path, and nothing is told of a key while that is open. Deletes are not fsynced: a crash may bring a deleted object back, which every user of a store must bear
  * anyway. Runs on the caller's thread, the work on libuv's pool.
  */
 import { constants } from 'node:fs';
@@ -21,6 +21,7 @@ import {
   fileMode,
   fromSystem,
   isMissing,
+  makeDurableDirectory,
   readAll,
   syncDirectory,
   writeAll,
@@ -35,7 +36,7 @@ import type {
   PutOptions,
   UnfinishedUpload,
 } from './object-store.ts';
-import { checkKey, checkRange, misuse } from './store-errors.ts';
+import { alreadyExists, checkKey, checkRange, misuse } from './store-errors.ts';
 
 /** Temporaries untouched for this long belong to nobody; a day, since several brokers may share the tree. */
 const temporaryAgeMs = 24 * 3600 * 1000;
@@ -52,30 +53,39 @@ export interface FileStoreOptions {
   readonly random: Random;
   /** Nothing is created or swept at open: the directory must be there. For looking at what a store holds. */
   readonly readOnly?: boolean;
+  /** Instead of the system's fsync of a directory: tests let it fail. */
+  readonly syncDirectory?: (directory: string) => Promise<void>;
 }
 
 export class FileStore implements ObjectStore {
   readonly url: string;
   readonly root: string;
   readonly #random: Random;
+  readonly #sync: (directory: string) => Promise<void>;
   readonly #durableDirectories = new Set<string>();
+  /**
+   * Keys that have their name, and whose directory's fsync has not returned, or has failed: they may or may not outlast a
+   * power failure. A failed one stays until an fsync of its directory succeeds; they come at the pace of failed puts.
+   */
+  readonly #publishing = new Map<string, number>();
+  readonly #doubtful = new Set<string>();
 
-  private constructor(root: string, random: Random) {
+  private constructor(root: string, { random, syncDirectory: sync = syncDirectory }: FileStoreOptions) {
     this.root = root;
+    this.#sync = sync;
     this.url = pathToFileURL(root).href;
     this.#random = random;
   }
 
   /** Creates the directory if need be and sweeps old temporaries. */
   static async open(path: string, options: FileStoreOptions): Promise<FileStore> {
-    const store = new FileStore(resolve(path), options.random);
+    const store = new FileStore(resolve(path), options);
     try {
       if (options.readOnly === true) {
         await readdir(store.root);
         return store;
       }
-      await mkdir(store.#temporaryDirectory, { recursive: true, mode: directoryMode });
-      await syncDirectory(dirname(store.root));
+      await makeDurableDirectory(store.#temporaryDirectory, store.#sync);
       await store.#sweep(options.clock.now() - temporaryAgeMs);
     } catch (error) {
       throw fromSystem(`open file store ${store.root}`, error);
@@ -128,6 +138,7 @@ export class FileStore implements ObjectStore {
     checkKey(key);
     try {
       const found = await stat(this.#path(key));
+      await this.#settle(key);
       return found.isFile() ? { key, size: found.size, modifiedMs: Math.floor(found.mtimeMs) } : null;
     } catch (error) {
       if (isMissing(error)) return null;
@@ -195,21 +206,49 @@ export class FileStore implements ObjectStore {
     return join(this.#temporaryDirectory, name.length <= uploadNameBytesMax ? name : digits);
   }
 
-  /** Gives the finished, fsynced temporary its key, durably. The caller unlinks the temporary name. */
+  /**
+   * Gives the finished, fsynced temporary its key, durably. The caller unlinks the temporary name. When the key is there
+   * and the directory's fsync fails, nobody knows whether it stays: until one succeeds, the store answers nothing about
+   * this key but that it is unavailable, so whoever reads back or tries again concludes neither.
+   */
   async publish(file: FileHandle, temporary: string, key: string, ifAbsent: boolean): Promise<void> {
     const path = this.#path(key);
     await this.#ensureDirectory(dirname(path));
-    if (ifAbsent) {
-      try {
-        await link(temporary, path);
-      } catch (error) {
-        // A retransmitted NFS request reports EEXIST for a link that its first copy made: the link count tells.
-        if ((await file.stat()).nlink < 2) throw error;
+    this.#publishing.set(key, (this.#publishing.get(key) ?? 0) + 1);
+    try {
+      if (!ifAbsent) await rename(temporary, path);
+      else if (!(await this.#link(file, temporary, path))) {
+        await this.#settle(key);
+        throw alreadyExists(key);
       }
-    } else {
-      await rename(temporary, path);
+      this.#doubtful.add(key);
+      await this.#settle(key);
+    } finally {
+      const left = this.#publishing.get(key)! - 1;
+      if (left > 0) this.#publishing.set(key, left);
+      else this.#publishing.delete(key);
     }
-    await syncDirectory(dirname(path));
+  }
+
+  /** False when the name is somebody else's. */
+  async #link(file: FileHandle, temporary: string, path: string): Promise<boolean> {
+    try {
+      await link(temporary, path);
+      return true;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+      // A retransmitted NFS request reports EEXIST for a link that its first copy made: the link count tells.
+      return (await file.stat()).nlink >= 2;
+    }
+  }
+
+  /** What was found at this key is durable when this resolves. */
+  async #settle(key: string): Promise<void> {
+    if (!this.#doubtful.has(key) && !this.#publishing.has(key)) return;
+    const doubtful = [...this.#doubtful];
+    const directory = dirname(this.#path(key));
+    await this.#sync(directory);
+    for (const each of doubtful) if (dirname(this.#path(each)) === directory) this.#doubtful.delete(each);
   }
 
   async withObject<T>(key: string, use: (file: FileHandle) => Promise<T>): Promise<T> {
@@ -217,6 +256,7 @@ export class FileStore implements ObjectStore {
     try {
       const file = await open(this.#path(key), constants.O_RDONLY);
       try {
+        await this.#settle(key);
         return await use(file);
       } finally {
         await file.close();
@@ -241,7 +281,7 @@ export class FileStore implements ObjectStore {
   async #ensureDirectory(path: string): Promise<void> {
     if (this.#durableDirectories.has(path)) return;
     await mkdir(path, { recursive: true, mode: directoryMode });
-    for (let at = path; at.startsWith(this.root + sep); at = dirname(at)) await syncDirectory(dirname(at));
+    for (let at = path; at.startsWith(this.root + sep); at = dirname(at)) await this.#sync(dirname(at));
     if (this.#durableDirectories.size >= durableDirectoriesMax) this.#durableDirectories.clear();
     this.#durableDirectories.add(path);
   }

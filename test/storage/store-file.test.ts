@@ -80,3 +80,70 @@ describe('file store', () => {
     await rm(root, { recursive: true });
   });
 });
+
+describe('file store whose directories cannot be fsynced', () => {
+  async function world() {
+    const root = await temporaryRoot();
+    const synced: string[] = [];
+    const state = { failing: false, held: null as Promise<void> | null };
+    const store = await FileStore.open(join(root, 'made', 'store'), {
+      clock,
+      random: seededRandom(7),
+      syncDirectory: async (directory) => {
+        await state.held;
+        if (state.failing) throw Object.assign(new Error('EIO'), { code: 'EIO' });
+        synced.push(directory);
+      },
+    });
+    const create = (text: string): Promise<void> =>
+      store.put('meta/log/1', [Buffer.from(text)], { ifAbsent: true });
+    return { root, store, state, synced, create, stop: () => rm(root, { recursive: true }) };
+  }
+
+  it('makes its own directory and everything above it durable when it opens', async () => {
+    const { root, synced, stop } = await world();
+    for (const directory of [join(root, 'made', 'store'), join(root, 'made'), root, tmpdir()])
+      assert.ok(synced.includes(directory), directory);
+    await stop();
+  });
+
+  it('concludes neither that a key is stored nor that it is not, until an fsync succeeds', async () => {
+    const { store, state, synced, create, stop } = await world();
+    await store.put('meta/log/0', [Buffer.from('before')]);
+    state.failing = true;
+    assert.equal(await code(create('mine')), 'unavailable STORE_UNAVAILABLE');
+    assert.equal(await code(create('mine again')), 'unavailable STORE_UNAVAILABLE', 'not: it exists');
+    assert.equal(await code(store.get('meta/log/1')), 'unavailable STORE_UNAVAILABLE', 'not: mine');
+    assert.equal(await code(store.head('meta/log/1')), 'unavailable STORE_UNAVAILABLE');
+    assert.equal((await store.get('meta/log/0')).toString(), 'before', 'others are not in doubt');
+    state.failing = false;
+    const before = synced.length;
+    assert.equal(await code(create('mine again')), 'invalid STORE_EXISTS');
+    assert.ok(synced.length > before, 'what exists is durable when that is said');
+    assert.equal((await store.get('meta/log/1')).toString(), 'mine');
+    await stop();
+  });
+
+  it('tells nobody of a key whose fsync has not returned', async () => {
+    const { store, state, create, stop } = await world();
+    await store.put('meta/log/0', [Buffer.from('before')]);
+    let letGo!: () => void;
+    state.held = new Promise((resolve) => {
+      letGo = resolve;
+    });
+    const putting = create('mine');
+    let found = false;
+    while (!found) found = (await readdir(join(store.root, 'meta', 'log'))).includes('1');
+    let told = false;
+    const reading = store.get('meta/log/1').then((bytes) => {
+      told = true;
+      return bytes;
+    });
+    assert.equal((await store.get('meta/log/0')).toString(), 'before');
+    assert.equal(told, false);
+    letGo();
+    await putting;
+    assert.equal((await reading).toString(), 'mine');
+    await stop();
+  });
+});
