@@ -13,6 +13,7 @@
  * refused with a retriable error after the throttle.
  */
 import type { Arena } from '../ports/arena.ts';
+import { MillraceError } from '../ports/errors.ts';
 import type { StreamId } from '../ports/stream-id.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
 
@@ -182,7 +183,11 @@ export class AppendJournal {
 
   /** Entries below `through + 1` are durable in WAL commit `commit`: moves high watermarks, then answers in order. */
   completeThrough(through: number, commit: number): void {
-    const end = Math.min(through + 1, this.tail);
+    const end = through + 1;
+    if (end > this.tail) {
+      const what = `entry ${through} is said to be durable, the last one is ${this.tail - 1}`;
+      throw new MillraceError('internal', 'JOURNAL_ORDER', what);
+    }
     for (let entry = this.durable; entry < end; entry++) {
       const s = entry & this.mask;
       const length = this.length[s]!;

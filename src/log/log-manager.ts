@@ -64,6 +64,7 @@ export class LogManager {
   private readonly logs = new Map<string, PartitionLog>();
   private changed: PartitionLog[] = [];
   private flushing = false;
+  private ended = false;
   private flushQueued = false;
   private readonly failures: (Error | null)[];
   /** Journal number minus append number by volume: append numbers start at 1 behind the recovered entries. */
@@ -98,6 +99,17 @@ export class LogManager {
   /** Recovery is over: from now on appends go through the WAL. */
   beginAppends(): void {
     for (const [i, journal] of this.journals.entries()) this.shifts[i] = journal.tail - 1;
+  }
+
+  /**
+   * The broker stops: nothing is appended any more, whoever asks. A peer's request may still be on its way here after
+   * connections are closed, and would land behind the end that is recorded.
+   */
+  endAppends(): void {
+    this.ended = true;
+    for (const log of this.logs.values()) {
+      if (log.writeError === 0) log.writeError = ErrorCode.NOT_LEADER_OR_FOLLOWER;
+    }
   }
 
   get(topicId: string, partition: number): PartitionLog | undefined {
@@ -143,6 +155,7 @@ export class LogManager {
       },
     );
     if (this.failures[spec.volume] !== null) log.writeError = ErrorCode.KAFKA_STORAGE_ERROR;
+    else if (this.ended) log.writeError = ErrorCode.NOT_LEADER_OR_FOLLOWER;
     for (const producer of spec.producers) log.producers.take(producer);
     this.logs.set(key, log);
     return log;

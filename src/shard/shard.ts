@@ -536,7 +536,9 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
     });
   }
 
+  /** Ends appends, then waits until all that was appended is durable or has failed. */
   async quiesce(): Promise<void> {
+    this.logs.endAppends();
     this.flush();
     for (const journal of this.logs.journals) {
       while (journal.durable < journal.tail)

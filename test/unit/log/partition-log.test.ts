@@ -374,3 +374,36 @@ test('epochs below the log start are forgotten, and end where the log begins', (
   assert.deepEqual(log.endOffsetForEpoch(1), { epoch: 1, endOffset: 6 });
   assert.deepEqual(log.endOffsetForEpoch(2), { epoch: 2, endOffset: 6 });
 });
+
+test('once appends have ended none is taken, in logs opened later neither, and what was taken becomes durable', () => {
+  const { logs, log, wal, append, outcomes } = setup();
+  append(2);
+  logs.endAppends();
+  append(1);
+  assert.deepEqual(outcomes, [{ index: 1, error: ErrorCode.NOT_LEADER_OR_FOLLOWER, baseOffset: -1 }]);
+  assert.equal(wal.appended, 1);
+  assert.equal(log.nextOffset, 2, 'no offset is given');
+  wal.onDurable(1, 1);
+  assert.deepEqual(outcomes.at(-1), { index: 0, error: 0, baseOffset: 0 });
+  const { settings } = log;
+  const later = logs.open({
+    name: 'later',
+    topicId,
+    partition: 1,
+    settings,
+    leaderEpoch: 1,
+    epochs: [],
+    startOffset: 0,
+    endOffset: 0,
+    volume: 0,
+    producers: [],
+  });
+  assert.equal(later.writeError, ErrorCode.NOT_LEADER_OR_FOLLOWER);
+});
+
+test('a completion of what was never appended is a bug, not less of a completion', () => {
+  const { wal, append, outcomes } = setup();
+  append(1);
+  assert.throws(() => wal.onDurable(2, 1), { code: 'JOURNAL_ORDER' });
+  assert.deepEqual(outcomes, [], 'nobody is told');
+});
