@@ -108,7 +108,46 @@ export interface ReadResult {
   readonly startOffset: number;
   /** Null when there is nothing; whoever gets it releases it. */
   readonly records: RecordRanges | null;
+  /**
+   * Reads of committed records: all aborted transactions that reach into what is returned, by first offset; maybe some that
+   * begin behind it. Absent = none.
+   */
+  readonly aborted?: readonly AbortedTransaction[];
 }
+
+export interface AbortedTransaction {
+  readonly producerId: number;
+  readonly firstOffset: number;
+}
+
+/** A producer of a partition, as DescribeProducers tells it (KIP-664). */
+export interface ProducerDescription {
+  readonly producerId: number;
+  readonly epoch: number;
+  /** −1 when it has written none in its epoch. */
+  readonly lastSequence: number;
+  /** ms since 1970, of its newest batch or marker. */
+  readonly lastTimestamp: number;
+  /** Of its newest marker; −1 = none. */
+  readonly coordinatorEpoch: number;
+  /** First offset of its open transaction; −1 = none is open. */
+  readonly txnFirstOffset: number;
+}
+
+export type ProducersAnswer = (error: number, producers: readonly ProducerDescription[]) => void;
+
+/**
+ * What stands for a transactional batch at its append, unless a transaction of its producer is open in the partition: one that
+ * `verify` gave, or one of these. Kafka: VerificationGuard (KIP-890).
+ */
+export const appendGuard = {
+  /** Nothing: the batch may only go on with an open transaction. */
+  none: 0,
+  /** The broker's own coordinators, which know that the transaction is open. */
+  trusted: -1,
+} as const;
+
+export type VerifyAnswer = (error: number, guard: number) => void;
 
 export interface ReadSink {
   onRead(index: number, result: ReadResult): void;
@@ -145,10 +184,25 @@ export interface PartitionHandle {
   readonly startOffset: number;
   /** False once the partition is deleted or moved: look it up again. */
   readonly live: boolean;
-  append(position: number, length: number, waiter: AppendWaiter | null, index: number): void;
+  /**
+   * Appends one batch that lies in the arena: a client's, a coordinator's (without sequence), or a marker (control batch, see
+   * transaction-seam.ts). The waiter is called once: at once on refusal, else when it is durable.
+   * @param guard of a transactional batch: an appendGuard or what `verify` gave; of a marker: its transaction version.
+   */
+  append(position: number, length: number, waiter: AppendWaiter | null, index: number, guard?: number): void;
+  /**
+   * Begins the verification of a transaction here (KIP-890), before the coordinator is asked whether the partition belongs to
+   * it. Answers with the guard for the append; appendGuard.none when the transaction is open here and needs none. A marker or
+   * a transactional append of the producer ends the guard.
+   * @param bumps the client's version bumps epochs with each transaction (Produce from v12 on).
+   */
+  verify(producerId: number, epoch: number, sequence: number, bumps: boolean, answer: VerifyAnswer): void;
+  /** Every producer that the partition knows, as of what is durable. */
+  describeProducers(answer: ProducersAnswer): void;
   /**
    * Reads whole batches from the one that holds `offset` on, at most `maxBytes` but at least one batch when
-   * `atLeastOne` (KIP-74). `deadline` (monotonic ms) bounds the wait for cold data.
+   * `atLeastOne` (KIP-74). `deadline` (monotonic ms) bounds the wait for cold data. With `committed` (isolation level
+   * read_committed) what is returned ends at the last stable offset, and the aborted transactions in it are told.
    */
   read(
     offset: number,
@@ -157,6 +211,7 @@ export interface PartitionHandle {
     deadline: number,
     sink: ReadSink,
     index: number,
+    committed?: boolean,
   ): void;
   query(kind: number, argument: number, answer: OffsetAnswer): void;
   /**

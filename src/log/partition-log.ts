@@ -13,35 +13,50 @@ import { MillraceError } from '../ports/errors.ts';
 import type { StreamId } from '../ports/stream-id.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
 import {
+  attributesOf,
   baseOffsetOf,
-  baseSequenceOf,
+  isTransactional,
   lastOffsetDeltaOf,
   lastOffsetOf,
   maxTimestampOf,
-  noSequence,
   patchBaseOffset,
   patchLeaderEpoch,
-  producerEpochOf,
   producerIdOf,
-  recordCountOf,
   setLogAppendTime,
 } from '../protocol/records/batch-header.ts';
+import type { AbortedTxn } from '../stream/objects/objects.ts';
 import { foldBatch } from '../stream/producers/batch-fold.ts';
 import { ProducerFold } from '../stream/producers/producer-fold.ts';
 import { appendRefused, type Wal } from '../stream/wal/wal.ts';
 import type { AppendJournal, AppendWaiter } from './append-journal.ts';
 import type { LogSettings } from './log-settings.ts';
 import {
+  type AbortedTransaction,
+  appendGuard,
   type OffsetAnswer,
   offsetQuery,
   type PartitionHandle,
   type PartitionWatcher,
+  type ProducersAnswer,
   type ReadCaller,
   type ReadSink,
   RecordRanges,
+  type VerifyAnswer,
 } from './partition-handle.ts';
-import { checkEpoch, checkSequence, duplicate, sequenceVerdict } from './producer-check.ts';
+import { checkProducer, duplicate, isDuplicate, isOngoing } from './producer-check.ts';
 import { TailIndex } from './tail-index.ts';
+import { Verifications } from './verifications.ts';
+
+/**
+ * @param nextOffset offset behind what was read: without records the read goes on there, if it lies further on. Compaction leaves
+ * gaps.
+ */
+export type ColdDone = (
+  error: number,
+  records: RecordRanges | null,
+  nextOffset: number,
+  aborted: readonly AbortedTxn[],
+) => void;
 
 /** Reads and time lookups below what memory holds; `sink`-style callbacks, implemented over objects. */
 export interface ColdPath {
@@ -50,7 +65,8 @@ export interface ColdPath {
     offset: number,
     maxBytes: number,
     deadline: number,
-    done: (error: number, records: RecordRanges | null) => void,
+    committed: boolean,
+    done: ColdDone,
     caller?: ReadCaller,
   ): void;
   /** First record with timestamp ≥ t (byTime) or the record with the largest timestamp, over objects and memory. */
@@ -69,11 +85,14 @@ export interface PartitionLogDeps {
   readonly cold: ColdPath;
 }
 
+const noneAborted: readonly AbortedTxn[] = [];
+
 export class PartitionLog implements PartitionHandle {
   readonly name: string;
   readonly stream: StreamId;
   readonly tail = new TailIndex();
   readonly producers: ProducerFold;
+  readonly verifications = new Verifications();
   readonly watchers = new Set<PartitionWatcher>();
   settings: LogSettings;
   epochs: EpochStart[];
@@ -133,12 +152,14 @@ export class PartitionLog implements PartitionHandle {
     deadline: number,
     sink: ReadSink,
     index: number,
+    committed = false,
   ): void {
     if (offset < this.startOffset || offset > this.highWatermark) {
       this.deliver(ErrorCode.OFFSET_OUT_OF_RANGE, null, sink, index);
       return;
     }
-    if (offset === this.highWatermark) {
+    const limit = committed ? this.lastStableOffset : this.highWatermark;
+    if (offset >= limit) {
       this.deliver(0, null, sink, index);
       return;
     }
@@ -148,13 +169,14 @@ export class PartitionLog implements PartitionHandle {
         offset,
         atLeastOne ? Math.max(1, maxBytes) : maxBytes,
         deadline,
-        (error, records) => {
+        committed,
+        (error, records, nextOffset, aborted) => {
           if (records !== null && !atLeastOne && records.byteLength > maxBytes) {
             records.release();
             this.deliver(0, null, sink, index);
-            return;
-          }
-          this.deliver(error, records, sink, index);
+          } else if (error === 0 && records === null && nextOffset > offset) {
+            this.read(nextOffset, maxBytes, atLeastOne, deadline, sink, index, committed);
+          } else this.deliver(error, records, sink, index, aborted);
         },
         sink.caller?.(index),
       );
@@ -162,18 +184,28 @@ export class PartitionLog implements PartitionHandle {
     }
     const { journal, tail } = this;
     const records = new RecordRanges(this.deps.arena);
+    let end = offset;
     for (let i = tail.find(journal, offset); i < tail.count; i++) {
       const entry = tail.at(i);
       if (entry >= journal.durable) break;
       const slot = journal.slot(entry);
+      if (committed && journal.lastOffset[slot]! >= limit) break;
       const length = journal.length[slot]!;
       if (records.byteLength + length > maxBytes && !(atLeastOne && records.byteLength === 0)) break;
       records.add(journal.position[slot]!, length);
+      end = journal.lastOffset[slot]! + 1;
     }
-    this.deliver(0, records.byteLength === 0 ? null : records, sink, index);
+    const aborted = committed ? this.producers.abortedOver(offset, end) : noneAborted;
+    this.deliver(0, records.byteLength === 0 ? null : records, sink, index, aborted);
   }
 
-  private deliver(error: number, records: RecordRanges | null, sink: ReadSink, index: number): void {
+  private deliver(
+    error: number,
+    records: RecordRanges | null,
+    sink: ReadSink,
+    index: number,
+    aborted: readonly AbortedTransaction[] = noneAborted,
+  ): void {
     if (error !== 0)
       sink.onRead(index, { error, highWatermark: -1, lastStableOffset: -1, startOffset: -1, records: null });
     else
@@ -183,6 +215,7 @@ export class PartitionLog implements PartitionHandle {
         lastStableOffset: this.lastStableOffset,
         startOffset: this.startOffset,
         records,
+        aborted,
       });
   }
 
@@ -217,7 +250,13 @@ export class PartitionLog implements PartitionHandle {
    * Appends one validated batch lying at arena [position, position + length): checks the producer, assigns offsets,
    * patches the header, and hands it to the WAL. The waiter is called once: at once on refusal, else when durable.
    */
-  append(position: number, length: number, waiter: AppendWaiter | null, index: number): void {
+  append(
+    position: number,
+    length: number,
+    waiter: AppendWaiter | null,
+    index: number,
+    guard: number = appendGuard.none,
+  ): void {
     if (this.writeError !== 0) {
       waiter?.onAppended(index, this.writeError, -1, -1, this.startOffset);
       return;
@@ -226,14 +265,9 @@ export class PartitionLog implements PartitionHandle {
     const view = arena.view;
     const producerId = producerIdOf(view, position);
     if (producerId >= 0) {
-      const epoch = producerEpochOf(view, position);
-      const sequence = baseSequenceOf(view, position);
-      const verdict =
-        sequence === noSequence
-          ? checkEpoch(this.producers, producerId, epoch)
-          : checkSequence(this.producers, producerId, epoch, sequence, recordCountOf(view, position));
-      if (verdict !== sequenceVerdict.accept) {
-        this.refuse(verdict, waiter, index);
+      const error = checkProducer(this.producers, this.verifications, view, position, guard);
+      if (error !== 0) {
+        this.refuse(error, waiter, index);
         return;
       }
     }
@@ -271,29 +305,48 @@ export class PartitionLog implements PartitionHandle {
     );
     this.tail.push(entry);
     this.nextOffset = lastOffset + 1;
-    if (producerId >= 0) foldBatch(this.producers, view, position);
+    if (producerId >= 0) {
+      foldBatch(this.producers, view, position);
+      if (isTransactional(attributesOf(view, position))) this.verifications.end(producerId);
+    }
   }
 
-  private refuse(verdict: number, waiter: AppendWaiter | null, index: number): void {
-    switch (verdict) {
-      case sequenceVerdict.duplicate: {
-        const { baseOffset, timestamp } = duplicate;
-        if (waiter === null) return;
-        // Behind the high watermark the original is still in memory.
-        if (baseOffset >= this.highWatermark)
-          this.journal.join(this.tail.at(this.tail.find(this.journal, baseOffset)), waiter, index);
-        else waiter.onAppended(index, 0, baseOffset, this.logAppendTimeOf(timestamp), this.startOffset);
-        return;
-      }
-      case sequenceVerdict.noRoom:
-        waiter?.onAppended(index, ErrorCode.NOT_ENOUGH_REPLICAS, -1, -1, this.startOffset);
-        return;
-      case sequenceVerdict.staleEpoch:
-        waiter?.onAppended(index, ErrorCode.INVALID_PRODUCER_EPOCH, -1, -1, this.startOffset);
-        return;
-      default:
-        waiter?.onAppended(index, ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, -1, -1, this.startOffset);
+  verify(producerId: number, epoch: number, sequence: number, bumps: boolean, answer: VerifyAnswer): void {
+    const producer = this.producers.get(producerId);
+    if (producer !== undefined && epoch < producer.epoch) answer(ErrorCode.INVALID_PRODUCER_EPOCH, -1);
+    else if (isOngoing(producer, epoch)) answer(0, appendGuard.none);
+    else answer(0, this.verifications.begin(producerId, epoch, sequence, bumps));
+  }
+
+  describeProducers(answer: ProducersAnswer): void {
+    const states = this.producers.snapshot(0, this.highWatermark);
+    answer(
+      0,
+      states.map(({ producerId, epoch, batches, timestamp, coordinatorEpoch, txnFirstOffset }) => {
+        const lastSequence = batches.at(-1)?.lastSequence ?? -1;
+        return {
+          producerId,
+          epoch,
+          lastSequence,
+          lastTimestamp: timestamp,
+          coordinatorEpoch,
+          txnFirstOffset,
+        };
+      }),
+    );
+  }
+
+  private refuse(error: number, waiter: AppendWaiter | null, index: number): void {
+    if (error !== isDuplicate) {
+      waiter?.onAppended(index, error, -1, -1, this.startOffset);
+      return;
     }
+    const { baseOffset, timestamp } = duplicate;
+    if (waiter === null) return;
+    // Behind the high watermark the original is still in memory.
+    if (baseOffset >= this.highWatermark)
+      this.journal.join(this.tail.at(this.tail.find(this.journal, baseOffset)), waiter, index);
+    else waiter.onAppended(index, 0, baseOffset, this.logAppendTimeOf(timestamp), this.startOffset);
   }
 
   /**
@@ -384,9 +437,12 @@ export class PartitionLog implements PartitionHandle {
     return low === tail.count ? this.nextOffset : journal.baseOffset[journal.slot(tail.at(low))]!;
   }
 
-  /** Last stable offset; transactions move it (until then it is the high watermark). */
+  /**
+   * First offset of the oldest transaction that is open, or whose marker is not durable; without one the high watermark.
+   * Never below the log start.
+   */
   get lastStableOffset(): number {
-    return this.highWatermark;
+    return Math.max(this.producers.lastStable(this.highWatermark), this.startOffset);
   }
 
   /**

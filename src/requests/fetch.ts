@@ -1,6 +1,7 @@
 /**
  * Fetch (key 1), versions 4–18, for consumers: sessions (KIP-227), long poll, min/max bytes (KIP-74), epoch checks
- * (KIP-320), topic ids (KIP-516). Answers carry arena ranges; no record byte is copied here.
+ * (KIP-320), topic ids (KIP-516). Answers carry arena ranges; no record byte is copied here. read_committed (KIP-98): up to the
+ * last stable offset, with the aborted transactions in what is returned; such a fetch parks at that offset.
  *
  *   start ─► pass: read the ready partitions ─► enough bytes, an error, time up, or waited for ─► answer
  *              ▲  ▲                 │ room left      │ no
@@ -10,7 +11,7 @@
  * A read of another shard's partition reserves what it may bring until it is answered, so a pass may leave partitions
  * for the next one; those that are still left when the answer goes out come first in the session's next fetch.
  *
- * Omitted: followers (ReplicaId ≥ 0 reads like a consumer), PreferredReadReplica, transactions (LSO = high watermark).
+ * Omitted: followers (ReplicaId ≥ 0 reads like a consumer), PreferredReadReplica.
  */
 import {
   offsetQuery,
@@ -53,6 +54,7 @@ export interface FetchDeps {
   readonly observe: { fetched(bytes: number): void };
 }
 
+const readCommitted = 1;
 const waitMsMax = 60_000;
 /** Cold data may take this long even when the client's own wait is shorter (Kafka: remote.fetch.max.wait.ms). */
 const coldWaitMsMin = 500;
@@ -101,6 +103,8 @@ class FetchCall implements ReadSink {
   /** Ready, but what others had reserved left no room. */
   private left: SessionPartition[] = [];
   private readonly budget: number;
+  /** read_committed: up to the last stable offset, with the aborted transactions in it. */
+  private readonly committed: boolean;
   private readonly deadline: number;
   private readonly fillUntil: number;
   private timer: Timer | null = null;
@@ -124,6 +128,7 @@ class FetchCall implements ReadSink {
     const now = deps.clock.monotonic();
     this.deadline = now + Math.min(Math.max(0, request.maxWaitMs), waitMsMax);
     this.fillUntil = Math.max(this.deadline, now + fillMs);
+    this.committed = request.isolationLevel === readCommitted;
     this.budget = Math.min(request.maxBytes, deps.fetchBytesMax);
     session.busy = true;
   }
@@ -220,11 +225,11 @@ class FetchCall implements ReadSink {
       (lastFetchedEpoch !== handle.leaderEpoch || fetchOffset > handle.highWatermark)
     ) {
       this.checkDivergence(partition, handle, index, () =>
-        handle.read(partition.fetchOffset, limit, atLeastOne, readBy, this, index),
+        handle.read(partition.fetchOffset, limit, atLeastOne, readBy, this, index, this.committed),
       );
       return;
     }
-    handle.read(partition.fetchOffset, limit, atLeastOne, readBy, this, index);
+    handle.read(partition.fetchOffset, limit, atLeastOne, readBy, this, index, this.committed);
   }
 
   private readonly reserves: number[] = [];
@@ -402,9 +407,10 @@ class FetchCall implements ReadSink {
       result.highWatermark !== partition.sentHighWatermark ||
       result.startOffset !== partition.sentStartOffset;
     const news = result.error !== 0 || result.records !== null || diverging !== null;
+    const visible = this.committed ? result.lastStableOffset : result.highWatermark;
     // Whatever had something to say may have more once the client has moved its offset; so has what could not be read
     // in time (cold data).
-    if (news || partition.fetchOffset < result.highWatermark) this.session.markReady(partition);
+    if (news || partition.fetchOffset < visible) this.session.markReady(partition);
     if (!this.full && !news && !moved) return null;
     partition.sentHighWatermark = result.highWatermark;
     partition.sentStartOffset = result.startOffset;
@@ -417,7 +423,7 @@ class FetchCall implements ReadSink {
       highWatermark: result.highWatermark,
       lastStableOffset: result.lastStableOffset,
       logStartOffset: result.startOffset,
-      abortedTransactions: this.request.isolationLevel === 1 && result.error === 0 ? [] : null,
+      abortedTransactions: this.committed && result.error === 0 ? (result.aborted ?? []) : null,
       records: result.records ?? noRecords,
       ...(diverging === null ? {} : { divergingEpoch: diverging }),
       ...(leader

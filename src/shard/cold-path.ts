@@ -5,6 +5,7 @@
  *   log start ── manifest's objects (cached file) ──┬── objects of the image ──┬── tail in memory
  *                                             manifest's end              uploaded so far
  *
+ * A read of committed records ends at the last stable offset and brings the aborted transactions in it (aborted-index.ts).
  * A read takes one of the two lists, by its offset, so one that reaches the manifest's end stops there and the next goes
  * on behind it. A list may be stale by the time its objects are read: when one, or the manifest, is gone the read looks
  * at the metadata once more, and then it is an error.
@@ -12,7 +13,7 @@
 
 import type { OffsetAnswer, ReadCaller } from '../log/partition-handle.ts';
 import { offsetQuery, RecordRanges } from '../log/partition-handle.ts';
-import type { ColdPath, PartitionLog } from '../log/partition-log.ts';
+import type { ColdDone, ColdPath, PartitionLog } from '../log/partition-log.ts';
 import type { ClusterImage, PartitionImage } from '../metadata/metadata-store.ts';
 import type { Arena } from '../ports/arena.ts';
 import { MillraceError } from '../ports/errors.ts';
@@ -22,6 +23,8 @@ import { ErrorCode } from '../protocol/generated/errors.ts';
 import { RecordCursor } from '../protocol/records/batch-reader.ts';
 import { hasCode } from '../store/store-errors.ts';
 import type { ManifestCache } from '../stream/manifest/manifest-cache.ts';
+import type { AbortedTxn } from '../stream/objects/objects.ts';
+import { byFirstOffset } from '../stream/producers/producer-fold.ts';
 import type { ColdReader, ObjectList } from '../stream/read/cold-reader.ts';
 
 export interface ColdPathDeps {
@@ -62,38 +65,72 @@ export class ObjectColdPath implements ColdPath {
     offset: number,
     maxBytes: number,
     deadline: number,
-    done: (error: number, records: RecordRanges | null) => void,
+    committed: boolean,
+    done: ColdDone,
     caller?: ReadCaller,
   ): void {
     if (this.imageOf(log) === undefined) {
-      done(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, null);
+      done(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, null, offset, []);
       return;
     }
-    const attempt = async () =>
-      this.deps.reader.readCold({
+    const limitOffset = committed ? log.lastStableOffset : log.highWatermark;
+    const attempt = async () => {
+      const read = await this.deps.reader.readCold({
         topicId: log.topicId,
         partition: log.partition,
         objects: (await this.listAt(log, offset)).objects,
         offset,
         maxBytes,
         deadline,
-        limitOffset: log.highWatermark,
+        limitOffset,
         ...caller,
       });
+      try {
+        const none = !committed || read.ranges.length === 0;
+        return { read, aborted: none ? [] : await this.abortedOver(log, offset, read.nextOffset) };
+      } catch (error) {
+        read.release();
+        throw error;
+      }
+    };
     twiceIfStale(attempt).then(
-      (result) => {
-        if (result.ranges.length === 0) {
-          result.release();
-          done(0, null);
+      ({ read, aborted }) => {
+        if (read.ranges.length === 0) {
+          read.release();
+          done(0, null, read.nextOffset, aborted);
           return;
         }
         // The blocks stay pinned in the cache until the answer is sent.
-        const records = new RecordRanges(this.deps.arena, () => result.release());
-        for (const { position, length } of result.ranges) records.adopt(position, length);
-        done(0, records);
+        const records = new RecordRanges(this.deps.arena, () => read.release());
+        for (const { position, length } of read.ranges) records.adopt(position, length);
+        done(0, records, read.nextOffset, aborted);
       },
-      (error) => done(this.wireError(log, offset, error), null),
+      (error) => done(this.wireError(log, offset, error), null, offset, []),
     );
+  }
+
+  /**
+   * Aborted transactions that reach into [from, end): by objects from the one that holds `from` on, for as long as their
+   * markers may lie behind, then by memory.
+   */
+  private async abortedOver(log: PartitionLog, from: number, end: number): Promise<AbortedTxn[]> {
+    const found: AbortedTxn[] = [];
+    let searched = from;
+    // While objects are searched batches may leave memory: what left meanwhile is searched there, too.
+    while (searched < log.tailStart) {
+      const before = searched;
+      const { objects } = await this.listAt(log, searched);
+      for (const range of objects) {
+        if (range.endOffset <= searched) continue;
+        const open = await this.deps.reader.abortedIn(log.topicId, log.partition, range, from, end, found);
+        searched = range.endOffset;
+        if (!open) return byFirstOffset(found);
+      }
+      // No list reaches memory: what is missing between is for the read of it to say.
+      if (searched === before) break;
+    }
+    for (const txn of log.producers.abortedOver(from, end)) if (txn.lastOffset >= searched) found.push(txn);
+    return byFirstOffset(found);
   }
 
   /** Objects that hold `offset` and what follows it, as far as one list goes: to `endOffset`. */

@@ -14,7 +14,7 @@ import type {
   TransactionalProducer,
 } from '../coordinator/runtime/coordinator-log.ts';
 import type { AppendWaiter } from '../log/append-journal.ts';
-import type { PartitionHandle, ReadResult } from '../log/partition-handle.ts';
+import { appendGuard, type PartitionHandle, type ReadResult } from '../log/partition-handle.ts';
 import type { Slab } from '../net/slab.ts';
 import type { Arena } from '../ports/arena.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -108,7 +108,7 @@ export class PartitionCoordinatorLog implements CoordinatorLog {
       producer === null ? {} : { ...producer, transactional: true },
       this.deps.crc32c,
     );
-    return this.write(partition, batch, settled);
+    return this.write(partition, batch, settled, producer === null ? appendGuard.none : appendGuard.trusted);
   }
 
   appendMarker(partition: number, marker: EndMarker, settled: Settled): number {
@@ -119,10 +119,11 @@ export class PartitionCoordinatorLog implements CoordinatorLog {
       partition,
       buildControlMarker({ ...fields, type, timestamp }, this.deps.crc32c),
       settled,
+      appendGuard.none,
     );
   }
 
-  private write(partition: number, batch: Buffer, settled: Settled): number {
+  private write(partition: number, batch: Buffer, settled: Settled, guard: number): number {
     const { arena, slab, clock } = this.deps;
     const log = this.deps.partition(partition);
     if (log === undefined) return ErrorCode.NOT_LEADER_OR_FOLLOWER;
@@ -130,7 +131,7 @@ export class PartitionCoordinatorLog implements CoordinatorLog {
     if (position < 0) return ErrorCode.NOT_ENOUGH_REPLICAS;
     batch.copy(arena.buffer, position);
     const waiter = new Appended(clock, settled);
-    log.append(position, batch.length, waiter, 0);
+    log.append(position, batch.length, waiter, 0, guard);
     waiter.returned();
     arena.releaseRange(position, batch.length);
     this.deps.flush();

@@ -11,6 +11,7 @@ import { describeClusterHandler } from '../requests/describe-cluster.ts';
 import { describeConfigsHandler } from '../requests/describe-configs.ts';
 import { describeGroupsHandler } from '../requests/describe-groups.ts';
 import { describeLogDirsHandler } from '../requests/describe-log-dirs.ts';
+import { describeProducersHandler } from '../requests/describe-producers.ts';
 import { describeTopicPartitionsHandler } from '../requests/describe-topic-partitions.ts';
 import { fetchHandler } from '../requests/fetch.ts';
 import { findCoordinatorHandler } from '../requests/find-coordinator.ts';
@@ -92,6 +93,7 @@ export function requestHandlers(
     deleteTopicsHandler({ ...admin, enabled: settings.deleteTopics }),
     createPartitionsHandler(admin),
     deleteRecordsHandler(admin),
+    describeProducersHandler({ topics }),
     describeConfigsHandler({ topics, catalog, nodeId }),
     describeLogDirsHandler({ topics, nodeId, storeUrl: settings.storeUrl }),
     alterConfigsHandler(admin),

@@ -39,6 +39,7 @@ import type { ColdReader } from '../stream/read/cold-reader.ts';
 import type { Wal } from '../stream/wal/wal.ts';
 import { ObjectColdPath } from './cold-path.ts';
 import type { CoordinatorPartitions } from './coordinator-topics.ts';
+import { describeProducersService, producersService } from './peers/producers-service.ts';
 import { ownerShard, topicLogSettings } from './placement.ts';
 import type { RestoredBatches, ShardApi, StreamEnd, StreamName } from './shard-api.ts';
 import { ShardCoordinators } from './shard-coordinators.ts';
@@ -241,6 +242,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
       monotonic: () => clock.monotonic(),
       observe: this.counters,
     });
+    this.services.register(producersService, describeProducersService(this.logs));
     parts.peers?.attach(this);
   }
 

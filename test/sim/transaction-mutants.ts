@@ -2,6 +2,8 @@
 import type { Mutant } from './mutants.ts';
 
 const splits = 'test/unit/stream/producers/splits.test.ts';
+const reads = 'test/unit/shard/transaction-reads.test.ts';
+const checks = 'test/unit/log/producer-check.test.ts';
 const fold = 'test/unit/stream/producers/producer-fold.test.ts';
 
 export const transactionMutants: readonly Mutant[] = [
@@ -79,5 +81,93 @@ export const transactionMutants: readonly Mutant[] = [
     find: 'if (known.lastOffset > entry.lastOffset)',
     replace: 'if (false)',
     judge: splits,
+  },
+  // ── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
+  {
+    name: "the list of aborted transactions is cut at an object's edge",
+    file: 'stream/read/aborted-index.js',
+    find: 'return stable < end;',
+    replace: 'return false;',
+    judge: reads,
+  },
+  {
+    name: 'aborted transactions whose markers are in memory are missing for older records',
+    file: 'shard/cold-path.js',
+    find: `            if (txn.lastOffset >= searched)
+                found.push(txn);`,
+    replace: '',
+    judge: reads,
+  },
+  {
+    name: 'a read of committed records goes up to the high watermark',
+    file: 'log/partition-log.js',
+    find: 'const limit = committed ? this.lastStableOffset : this.highWatermark;',
+    replace: 'const limit = this.highWatermark;',
+    judge: reads,
+  },
+  {
+    name: 'older records are read past the last stable offset',
+    file: 'shard/cold-path.js',
+    find: 'const limitOffset = committed ? log.lastStableOffset : log.highWatermark;',
+    replace: 'const limitOffset = log.highWatermark;',
+    judge: reads,
+  },
+  {
+    name: 'an upload leaves its aborted transactions out',
+    file: 'log/log-manager.js',
+    find: 'aborted: log.producers.abortedIn(baseOffset, endOffset),',
+    replace: 'aborted: [],',
+    judge: reads,
+  },
+  {
+    name: 'an object does not say what is open at its end',
+    file: 'stream/upload/object-builder.js',
+    find: 'delta.aborted.length > 0 || delta.lastStableOffset < delta.endOffset',
+    replace: 'delta.aborted.length > 0',
+    judge: reads,
+  },
+  {
+    name: 'aborted transactions are forgotten while their records are in memory',
+    file: 'log/log-manager.js',
+    find: 'log.producers.forgetAborted(log.tailStart);',
+    replace: 'log.producers.forgetAborted(log.nextOffset);',
+    judge: reads,
+  },
+  {
+    name: 'a gap at the end of a block ends the read',
+    file: 'log/partition-log.js',
+    find: 'else if (error === 0 && records === null && nextOffset > offset) {',
+    replace: 'else if (false) {',
+    judge: 'test/unit/log/partition-log.test.ts',
+  },
+  // ── Appending ────────────────────────────────────────────────────────────────────────────────────────────────────
+  {
+    name: "a marker with an older coordinator's epoch is accepted",
+    file: 'log/producer-check.js',
+    find: 'if (marker.coordinatorEpoch < producer.coordinatorEpoch)',
+    replace: 'if (false)',
+    judge: checks,
+  },
+  {
+    name: 'a late marker of the transaction before ends the next one',
+    file: 'log/producer-check.js',
+    find: 'if (epoch < producer.epoch || late)',
+    replace: 'if (epoch < producer.epoch)',
+    judge: checks,
+  },
+  {
+    name: 'a transaction begins without its coordinator knowing',
+    file: 'log/producer-check.js',
+    find: `        if (!verified)
+            return ErrorCode.INVALID_TXN_STATE;`,
+    replace: '',
+    judge: checks,
+  },
+  {
+    name: 'records outside of the transaction are taken into it',
+    file: 'log/producer-check.js',
+    find: 'if (!transactional && producer !== undefined && producer.transaction !== null)',
+    replace: 'if (false)',
+    judge: checks,
   },
 ];

@@ -154,7 +154,6 @@ export class BucketWorld {
       objects: [{ objectId: object.objectId, size: object.size, baseOffset, endOffset, maxTimestamp, bytes }],
       epochs: [{ epoch: 0, startOffset: 0 }],
       producers: [],
-      aborted: [],
       lastStableOffset: endOffset,
     };
     const file = encodeManifest(manifest, clusterId ?? this.metadata.image.clusterId, crc32c);

@@ -7,7 +7,13 @@
  * forgotten when as many partitions have come since the last look as were there then.
  */
 import type { AppendWaiter } from '../../log/append-journal.ts';
-import { type OffsetAnswer, type ReadSink, RecordRanges } from '../../log/partition-handle.ts';
+import {
+  type AbortedTransaction,
+  type OffsetAnswer,
+  type ReadSink,
+  RecordRanges,
+  type VerifyAnswer,
+} from '../../log/partition-handle.ts';
 import type { TopicImage } from '../../metadata/metadata-store.ts';
 import type { Arena } from '../../ports/arena.ts';
 import { streamId } from '../../ports/stream-id.ts';
@@ -18,6 +24,7 @@ import type { Outbox } from './outbox.ts';
 import { PeerCalls } from './peer-calls.ts';
 import type { PeerHost } from './peer-host.ts';
 import {
+  abortedBytes,
   heldBytes,
   numberAt,
   peerFlag,
@@ -25,6 +32,7 @@ import {
   putNumber,
   rangeCountShift,
   unsignedAt,
+  verificationQuery,
 } from './peer-messages.ts';
 import { type PartitionLink, RemotePartition } from './remote-partition.ts';
 
@@ -99,6 +107,7 @@ export class PeerClient implements PartitionLink {
     length: number,
     waiter: AppendWaiter | null,
     index: number,
+    guard: number,
   ): void {
     const call = remote.retired ? null : this.calls.open(remote);
     if (call === null) {
@@ -118,6 +127,7 @@ export class PeerClient implements PartitionLink {
     words[at + 2] = remote.number;
     words[at + 3] = position;
     words[at + 4] = length;
+    putNumber(words, at + 5, guard);
   }
 
   read(
@@ -128,6 +138,7 @@ export class PeerClient implements PartitionLink {
     deadline: number,
     sink: ReadSink,
     index: number,
+    committed: boolean,
   ): void {
     const call = remote.retired ? null : this.calls.open(remote);
     if (call === null) {
@@ -138,7 +149,8 @@ export class PeerClient implements PartitionLink {
     call.index = index;
     const at = this.out.slot();
     const { words } = this.out;
-    words[at] = peerMessage.read | (atLeastOne ? peerFlag.atLeastOne : 0);
+    words[at] =
+      peerMessage.read | (atLeastOne ? peerFlag.atLeastOne : 0) | (committed ? peerFlag.committed : 0);
     words[at + 1] = call.cookie;
     words[at + 2] = remote.number;
     putNumber(words, at + 3, offset);
@@ -162,6 +174,31 @@ export class PeerClient implements PartitionLink {
     words[at + 2] = remote.number;
     putNumber(words, at + 3, argument);
     words[at + 5] = what;
+  }
+
+  verify(
+    remote: RemotePartition,
+    producerId: number,
+    epoch: number,
+    sequence: number,
+    bumps: boolean,
+    answer: VerifyAnswer,
+  ): void {
+    const call = remote.retired ? null : this.calls.open(remote);
+    if (call === null) {
+      answer(ErrorCode.NOT_LEADER_OR_FOLLOWER, -1);
+      return;
+    }
+    call.answer = (error, guard) => answer(error, guard);
+    const at = this.out.slot();
+    const { words } = this.out;
+    words[at] = peerMessage.query | (bumps ? peerFlag.bumps : 0);
+    words[at + 1] = call.cookie;
+    words[at + 2] = remote.number;
+    putNumber(words, at + 3, producerId);
+    words[at + 5] = verificationQuery;
+    words[at + 6] = epoch;
+    words[at + 7] = sequence;
   }
 
   /** Has the peer serve a request; `done` gets the answer frame, or null when memory or calls have run out. */
@@ -272,6 +309,7 @@ export class PeerClient implements PartitionLink {
       case peerMessage.readEnd: {
         const { records } = call;
         const sink = call.sink!;
+        const aborted = (words[at]! & peerFlag.aborted) === 0 ? {} : { aborted: this.takeAborted(words, at) };
         if (!call.lent) this.calls.close(call);
         sink.onRead(index, {
           error,
@@ -279,6 +317,7 @@ export class PeerClient implements PartitionLink {
           lastStableOffset: numberAt(words, at + 5),
           startOffset: numberAt(words, at + 7),
           records,
+          ...aborted,
         });
         return;
       }
@@ -291,6 +330,21 @@ export class PeerClient implements PartitionLink {
       default:
         this.framed(words, at);
     }
+  }
+
+  private takeAborted(words: Int32Array, at: number): AbortedTransaction[] {
+    const position = unsignedAt(words, at + 9);
+    const count = words[at + 10]!;
+    const aborted: AbortedTransaction[] = [];
+    for (let i = 0; i < count; i++) {
+      const place = position + i * abortedBytes;
+      aborted.push({
+        producerId: this.arena.view.getFloat64(place, true),
+        firstOffset: this.arena.view.getFloat64(place + 8, true),
+      });
+    }
+    this.arena.releaseRange(position, count * abortedBytes);
+    return aborted;
   }
 
   private framed(words: Int32Array, at: number): void {

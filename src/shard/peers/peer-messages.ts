@@ -7,9 +7,9 @@
  *  bind    │ kind      │ number │ topic id (4 words)          │ part.│           │           │            │     │
  *  unbind, watch, unwatch       │         │           │       │      │           │           │            │     │
  *          │ kind      │ number │         │           │       │      │           │           │            │     │
- *  append  │ kind      │ cookie │ number  │ pos.│ len.│       │      │           │           │            │     │
+ *  append  │ kind      │ cookie │ number  │ pos.│ len.│ guard        │           │           │            │     │
  *  read    │ kind|f    │ cookie │ number  │ offset    │ max.  │ wait │ connection│           │            │     │
- *  query   │ kind      │ cookie │ number  │ argument  │ what  │      │           │           │            │     │
+ *  query   │ kind      │ cookie │ number  │ argument  │ what  │ epoch│ sequence: both for a verification         │
  *  frame   │ kind      │ cookie │ position│ length    │       │      │           │           │            │     │
  *  release │ kind      │ cookie │         │           │       │      │           │           │            │     │
  *  ask     │ kind      │ cookie │ position│ length    │service│      │           │           │            │     │
@@ -17,7 +17,7 @@
  *  changed │ kind|f    │ number │ epoch   │ high wm.  │ stable offset│ log start │           │            │     │
  *  appended│ kind      │ cookie │ error   │ high wm.  │ stable offset│ log start │ base      │ append time│     │
  *  answer  │ kind      │ cookie │ error   │ high wm.  │ stable offset│ log start │ offset    │ timestamp  │epoch│
- *  readEnd │ kind      │ cookie │ error   │ high wm.  │ stable offset│ log start │           │            │     │
+ *  readEnd │ kind|f    │ cookie │ error   │ high wm.  │ stable offset│ log start │ pos.│count│            │     │
  *  range   │ kind|f    │ cookie │ position, length of up to seven ranges                                  (to 15)│
  *  frameDone kind|f    │ cookie │ position│ length    │              │           │           │            │     │
  *          └───────────┴────────┴─────────┴───────────┴──────────────┴───────────┴───────────┴────────────┴─────┘
@@ -26,8 +26,9 @@
  *   way for one partition is not taken for another's; `cookie` names a call until it is answered, and a read whose
  *   bytes are lent until its release. frame and ask are both answered with frameDone.
  *
- * References on arena bytes: append lends the asker's (back with appended), range, frame, ask and frameDone hand theirs
- * over, except a range of lent bytes, which stay the server's until release.
+ * References on arena bytes: append lends the asker's (back with appended), range, frame, ask, frameDone and the aborted
+ * transactions of a readEnd hand theirs over, except a range of lent bytes, which stay the server's until release. An aborted
+ * transaction is producer id and first offset, 8 bytes each (float64, little endian).
  */
 import type { PartitionLog } from '../../log/partition-log.ts';
 
@@ -60,6 +61,12 @@ export const firstAnswer = peerMessage.changed;
 export const peerFlag = {
   /** read: at least one batch, whatever its size. */
   atLeastOne: 1 << 8,
+  /** read: up to the last stable offset, and which transactions in it were aborted. */
+  committed: 1 << 9,
+  /** readEnd: there are aborted transactions. */
+  aborted: 1 << 8,
+  /** query of a verification: the client's version bumps epochs (KIP-890). */
+  bumps: 1 << 8,
   /** changed: the partition is open at its owner. */
   live: 1 << 8,
   /** frameDone: there is an answer. */
@@ -76,6 +83,11 @@ export const rangesPerRead = 512 * rangesPerSlot;
 
 /** `what` of a query beyond offsetQuery: only the state that every answer carries. */
 export const stateQuery = 255;
+/** PartitionHandle.verify: producer id as the argument, the guard as the answer's offset. */
+export const verificationQuery = 254;
+
+/** Bytes of an aborted transaction behind a read. */
+export const abortedBytes = 16;
 
 /** Arena bytes that carry so many of a message: a reference needs one. */
 export function heldBytes(length: number): number {

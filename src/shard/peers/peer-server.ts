@@ -8,6 +8,8 @@
  */
 import type { AppendWaiter } from '../../log/append-journal.ts';
 import type {
+  AbortedTransaction,
+  OffsetAnswer,
   PartitionWatcher,
   ReadCaller,
   ReadResult,
@@ -23,6 +25,7 @@ import { readParcel } from './frame-parcel.ts';
 import { crowdedSlots, type Outbox } from './outbox.ts';
 import type { PeerHost } from './peer-host.ts';
 import {
+  abortedBytes,
   heldBytes,
   numberAt,
   peerFlag,
@@ -34,6 +37,7 @@ import {
   rangesPerSlot,
   stateQuery,
   unsignedAt,
+  verificationQuery,
 } from './peer-messages.ts';
 
 /** A partition the peer has named. It may not be open (yet, or any more): it is looked up anew until it is. */
@@ -117,13 +121,21 @@ export class PeerServer implements AppendWaiter, ReadSink {
           this.logOf(this.named(words[at + 2]!)),
           unsignedAt(words, at + 3),
           unsignedAt(words, at + 4),
+          numberAt(words, at + 5),
         );
         return;
       case peerMessage.read:
         this.read(subject, this.logOf(this.named(words[at + 2]!)), words, at);
         return;
       case peerMessage.query:
-        this.query(subject, this.logOf(this.named(words[at + 2]!)), words[at + 5]!, numberAt(words, at + 3));
+        if (words[at + 5] === verificationQuery) this.verify(subject, words, at);
+        else
+          this.query(
+            subject,
+            this.logOf(this.named(words[at + 2]!)),
+            words[at + 5]!,
+            numberAt(words, at + 3),
+          );
         return;
       case peerMessage.frame:
         this.frame(subject, unsignedAt(words, at + 2), unsignedAt(words, at + 3));
@@ -204,14 +216,20 @@ export class PeerServer implements AppendWaiter, ReadSink {
 
   // ── Appends ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  private append(cookie: number, log: PartitionLog | null, position: number, length: number): void {
+  private append(
+    cookie: number,
+    log: PartitionLog | null,
+    position: number,
+    length: number,
+    guard: number,
+  ): void {
     if (log === null) {
       this.appended(cookie, null, ErrorCode.NOT_LEADER_OR_FOLLOWER, -1, -1);
       return;
     }
     this.waiting[cookie] = log;
     try {
-      log.append(position, length, this, cookie);
+      log.append(position, length, this, cookie, guard);
     } catch (error) {
       // What the WAL can never take; an answered call means that the log itself is broken.
       if (this.waiting[cookie] !== log || !(error instanceof MillraceError) || error.kind !== 'invalid')
@@ -254,7 +272,8 @@ export class PeerServer implements AppendWaiter, ReadSink {
     const atLeastOne = (words[at]! & peerFlag.atLeastOne) !== 0;
     const deadline = this.host.clock.monotonic() + words[at + 6]!;
     this.readers[cookie] = words[at + 7]!;
-    log.read(numberAt(words, at + 3), words[at + 5]!, atLeastOne, deadline, this, cookie);
+    const committed = (words[at]! & peerFlag.committed) !== 0;
+    log.read(numberAt(words, at + 3), words[at + 5]!, atLeastOne, deadline, this, cookie, committed);
   }
 
   /** That its connection has closed is not told over the link: the deadline ends its wait. */
@@ -264,15 +283,35 @@ export class PeerServer implements AppendWaiter, ReadSink {
 
   onRead(cookie: number, result: ReadResult): void {
     const { out } = this;
-    if (result.records !== null) this.sendRanges(cookie, result.records);
+    const count = result.records === null ? 0 : (result.aborted?.length ?? 0);
+    const position = count === 0 ? -1 : this.layAborted(result.aborted!);
+    // Records without their aborted transactions would be taken for committed: short of memory the read brings nothing.
+    if (count > 0 && position < 0) result.records!.release();
+    else if (result.records !== null) this.sendRanges(cookie, result.records);
     const at = out.slot();
     const { words } = out;
-    words[at] = peerMessage.readEnd;
+    words[at] = peerMessage.readEnd | (position < 0 ? 0 : peerFlag.aborted);
+    if (position >= 0) {
+      words[at + 9] = position;
+      words[at + 10] = count;
+    }
     words[at + 1] = cookie;
     words[at + 2] = result.error;
     putNumber(words, at + 3, result.highWatermark);
     putNumber(words, at + 5, result.lastStableOffset);
     putNumber(words, at + 7, result.startOffset);
+  }
+
+  /** Position in the arena, or −1 when it has no room. */
+  private layAborted(aborted: readonly AbortedTransaction[]): number {
+    const position = this.host.pool.slab.allocate(aborted.length * abortedBytes);
+    if (position < 0) return -1;
+    const { view } = this.arena;
+    for (const [i, { producerId, firstOffset }] of aborted.entries()) {
+      view.setFloat64(position + i * abortedBytes, producerId, true);
+      view.setFloat64(position + i * abortedBytes + 8, firstOffset, true);
+    }
+    return position;
   }
 
   private sendRanges(cookie: number, records: RecordRanges): void {
@@ -298,20 +337,40 @@ export class PeerServer implements AppendWaiter, ReadSink {
   // ── Questions and frames ────────────────────────────────────────────────────────────────────────────────────────
 
   private query(cookie: number, log: PartitionLog | null, what: number, argument: number): void {
-    const answer = (error: number, offset: number, timestamp: number, leaderEpoch: number): void => {
-      const at = this.out.slot();
-      const { words } = this.out;
-      words[at] = peerMessage.answer;
-      words[at + 1] = cookie;
-      words[at + 2] = error;
-      putState(words, at, log);
-      putNumber(words, at + 9, offset);
-      putNumber(words, at + 11, timestamp);
-      words[at + 13] = leaderEpoch;
-    };
+    const answer: OffsetAnswer = (...found) => this.answer(cookie, log, ...found);
     if (log === null) answer(ErrorCode.NOT_LEADER_OR_FOLLOWER, -1, -1, -1);
     else if (what === stateQuery) answer(0, -1, -1, log.leaderEpoch);
     else log.query(what, argument, answer);
+  }
+
+  private verify(cookie: number, words: Int32Array, at: number): void {
+    const log = this.logOf(this.named(words[at + 2]!));
+    const answer = (error: number, guard: number): void => this.answer(cookie, log, error, guard, -1, -1);
+    if (log === null) {
+      answer(ErrorCode.NOT_LEADER_OR_FOLLOWER, -1);
+      return;
+    }
+    const bumps = (words[at]! & peerFlag.bumps) !== 0;
+    log.verify(numberAt(words, at + 3), words[at + 6]!, words[at + 7]!, bumps, answer);
+  }
+
+  private answer(
+    cookie: number,
+    log: PartitionLog | null,
+    error: number,
+    offset: number,
+    timestamp: number,
+    leaderEpoch: number,
+  ): void {
+    const at = this.out.slot();
+    const { words } = this.out;
+    words[at] = peerMessage.answer;
+    words[at + 1] = cookie;
+    words[at + 2] = error;
+    putState(words, at, log);
+    putNumber(words, at + 9, offset);
+    putNumber(words, at + 11, timestamp);
+    words[at + 13] = leaderEpoch;
   }
 
   private frame(cookie: number, position: number, length: number): void {

@@ -6,15 +6,20 @@
 
 import type { AppendWaiter } from '../../log/append-journal.ts';
 import type { LogSettings } from '../../log/log-settings.ts';
-import type {
-  OffsetAnswer,
-  PartitionHandle,
-  PartitionWatcher,
-  ReadSink,
+import {
+  appendGuard,
+  type OffsetAnswer,
+  type PartitionHandle,
+  type PartitionWatcher,
+  type ProducersAnswer,
+  type ReadSink,
+  type VerifyAnswer,
 } from '../../log/partition-handle.ts';
 import type { PartitionImage, TopicImage } from '../../metadata/metadata-store.ts';
+import { ErrorCode } from '../../protocol/generated/errors.ts';
 import type { PeerHost } from './peer-host.ts';
 import { numberAt, stateQuery } from './peer-messages.ts';
+import { decodeProducerStates, encodePartitionName, producersService } from './producers-service.ts';
 
 /** The asking half of the link to the partition's owner (peer-client.ts). */
 export interface PartitionLink {
@@ -24,6 +29,7 @@ export interface PartitionLink {
     length: number,
     waiter: AppendWaiter | null,
     index: number,
+    guard: number,
   ): void;
   read(
     remote: RemotePartition,
@@ -33,8 +39,18 @@ export interface PartitionLink {
     deadline: number,
     sink: ReadSink,
     index: number,
+    committed: boolean,
   ): void;
   query(remote: RemotePartition, kind: number, argument: number, answer: OffsetAnswer): void;
+  verify(
+    remote: RemotePartition,
+    producerId: number,
+    epoch: number,
+    sequence: number,
+    bumps: boolean,
+    answer: VerifyAnswer,
+  ): void;
+  ask(service: number, bytes: Buffer, done: (answer: Buffer | null) => void): void;
   watch(remote: RemotePartition): void;
   unwatchLater(remote: RemotePartition): void;
 }
@@ -109,8 +125,24 @@ export class RemotePartition implements PartitionHandle {
     return this.host.image.topicsById.get(this.topicId)?.partitions[this.partition];
   }
 
-  append(position: number, length: number, waiter: AppendWaiter | null, index: number): void {
-    this.client.append(this, position, length, waiter, index);
+  append(
+    position: number,
+    length: number,
+    waiter: AppendWaiter | null,
+    index: number,
+    guard: number = appendGuard.none,
+  ): void {
+    this.client.append(this, position, length, waiter, index, guard);
+  }
+
+  verify(producerId: number, epoch: number, sequence: number, bumps: boolean, answer: VerifyAnswer): void {
+    this.client.verify(this, producerId, epoch, sequence, bumps, answer);
+  }
+
+  describeProducers(answer: ProducersAnswer): void {
+    this.client.ask(producersService, encodePartitionName(this), (bytes) =>
+      bytes === null ? answer(ErrorCode.NOT_LEADER_OR_FOLLOWER, []) : decodeProducerStates(bytes, answer),
+    );
   }
 
   read(
@@ -120,8 +152,9 @@ export class RemotePartition implements PartitionHandle {
     deadline: number,
     sink: ReadSink,
     index: number,
+    committed = false,
   ): void {
-    this.client.read(this, offset, maxBytes, atLeastOne, deadline, sink, index);
+    this.client.read(this, offset, maxBytes, atLeastOne, deadline, sink, index, committed);
   }
 
   query(kind: number, argument: number, answer: OffsetAnswer): void {

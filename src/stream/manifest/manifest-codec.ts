@@ -6,21 +6,16 @@
  *  16  topic id 16 B │ partition u32 │ cluster id length u16 │ 0 u16
  *  40  version i64 │ start i64 │ end i64 │ last stable i64
  *  72  objects u32 │ epochs u32 │ bytes of producers u32 │ bytes of aborted u32
- *  88  cluster id │ objects 48 B each │ epochs 12 B each │ producers │ aborted │ CRC u32
+ *  88  cluster id │ objects 48 B each │ epochs 12 B each │ producers │ aborted (version 1 only) │ CRC u32
  */
 import { MillraceError } from '../../ports/errors.ts';
 import type { Crc32c } from '../../protocol/records/crc32c.ts';
 import { getInt64, putInt64, viewOf } from '../objects/object-format.ts';
 import { topicIdBytes } from '../objects/object-index.ts';
-import {
-  decodeAborted,
-  decodeProducers,
-  encodeAborted,
-  encodeProducers,
-} from '../objects/object-sections.ts';
+import { decodeProducers, encodeProducers } from '../objects/object-sections.ts';
 import type { Manifest, ManifestEpoch, ManifestObject } from './manifest.ts';
 
-/** 2: producers and aborted transactions in form 2 of their sections (object-sections.ts). */
+/** 2: producers in form 2 of their section (object-sections.ts), aborted transactions in the objects only. */
 export const manifestFormatVersion = 2;
 const magic = Buffer.from('MRLMAN\r\n', 'latin1');
 const headerBytes = 88;
@@ -40,15 +35,9 @@ export function encodeManifest(manifest: Manifest, clusterId: string, crc32c: Cr
   const name = Buffer.from(clusterId, 'utf8');
   const none = manifest.producers.length === 0;
   const producers = none ? Buffer.alloc(0) : encodeProducers([{ stream: 0, producers: manifest.producers }]);
-  const aborted =
-    manifest.aborted.length === 0
-      ? Buffer.alloc(0)
-      : encodeAborted([
-          { stream: 0, lastStableOffset: manifest.lastStableOffset, aborted: manifest.aborted },
-        ]);
   const { objects, epochs } = manifest;
   const sections = headerBytes + name.length + objects.length * objectBytes + epochs.length * epochBytes;
-  const length = sections + producers.length + aborted.length + crcBytes;
+  const length = sections + producers.length + crcBytes;
   if (length > manifestBytesMax || name.length > clusterIdBytesMax)
     throw new MillraceError(
       'exhausted',
@@ -71,7 +60,6 @@ export function encodeManifest(manifest: Manifest, clusterId: string, crc32c: Cr
   view.setUint32(72, objects.length, true);
   view.setUint32(76, epochs.length, true);
   view.setUint32(80, producers.length, true);
-  view.setUint32(84, aborted.length, true);
   name.copy(bytes, headerBytes);
   let at = headerBytes + name.length;
   for (const object of objects) {
@@ -89,7 +77,6 @@ export function encodeManifest(manifest: Manifest, clusterId: string, crc32c: Cr
     at += epochBytes;
   }
   producers.copy(bytes, at);
-  aborted.copy(bytes, at + producers.length);
   view.setUint32(length - crcBytes, crc32c(bytes, 0, length - crcBytes), true);
   return bytes;
 }
@@ -153,7 +140,6 @@ export function decodeManifest(
     epochs.push({ epoch: view.getInt32(at, true), startOffset: number(at + 4) });
   }
   const producers = bytes.subarray(producersAt, abortedAt);
-  const aborted = bytes.subarray(abortedAt, abortedAt + abortedBytes);
   const manifest: Manifest = {
     topicId: label,
     partition: view.getUint32(32, true),
@@ -163,7 +149,6 @@ export function decodeManifest(
     objects,
     epochs,
     producers: inside(() => decodeProducers(producers, label, 1, found)[0]?.producers ?? []),
-    aborted: inside(() => decodeAborted(aborted, label, 1, found)[0]?.aborted ?? []),
     lastStableOffset: number(64),
   };
   return { manifest, clusterId: bytes.toString('utf8', headerBytes, objectsAt) };

@@ -22,7 +22,7 @@ import { streamKey } from '../../ports/stream-id.ts';
 import type { Crc32c } from '../../protocol/records/crc32c.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
 import { hasCode } from '../../store/store-errors.ts';
-import type { AbortedTxn, ProducerEntry } from '../objects/objects.ts';
+import type { ProducerEntry } from '../objects/objects.ts';
 import { foldBase } from '../producers/fold-base.ts';
 import { cutProducers, ProducerFold } from '../producers/producer-fold.ts';
 import type { ObjectReader } from '../read/object-reader.ts';
@@ -176,7 +176,7 @@ export class ManifestWriter {
   }
 
   async #build(seen: Seen, view: StreamView, step: ManifestStep): Promise<Omit<Manifest, 'version'>> {
-    const { topicId, partition, manifest: present } = view;
+    const { topicId, partition } = view;
     const { endOffset } = step;
     const startOffset = step.startOffset ?? view.startOffset;
     const state = await this.#fold(seen, view, endOffset);
@@ -188,7 +188,6 @@ export class ManifestWriter {
       objects: step.objects,
       epochs: epochsOf(seen.epochs, startOffset, endOffset),
       producers: state.producers,
-      aborted: [...present.aborted, ...state.aborted].filter(({ lastOffset }) => lastOffset >= startOffset),
       lastStableOffset: state.lastStableOffset,
     };
   }
@@ -198,7 +197,7 @@ export class ManifestWriter {
     seen: Seen,
     view: StreamView,
     endOffset: number,
-  ): Promise<{ producers: ProducerEntry[]; aborted: AbortedTxn[]; lastStableOffset: number }> {
+  ): Promise<{ producers: ProducerEntry[]; lastStableOffset: number }> {
     const { topicId, partition, manifest: present } = view;
     const { clock, producerExpirationMs } = this.#options;
     const base = foldBase(seen, endOffset);
@@ -212,19 +211,16 @@ export class ManifestWriter {
       start = state.producers;
     }
     const fold = ProducerFold.of(start);
-    const aborted: AbortedTxn[] = [];
     for (const range of [...seen.leftovers, ...view.ranges]) {
       if (range.endOffset > endOffset) break;
-      const part = await this.#parts.part(range.objectId, topicId, partition);
+      const part = await this.#parts.producers(range.objectId, topicId, partition);
       // A merged object's section may reach beyond the end; a range taken over later brings those.
-      for (const one of part.aborted)
-        if (one.lastOffset >= range.baseOffset && one.lastOffset < range.endOffset) aborted.push(one);
-      for (const producer of cutProducers(part.producers, endOffset)) fold.take(producer, base.offset);
+      for (const producer of cutProducers(part, endOffset)) fold.take(producer, base.offset);
     }
     const nowMs = Math.floor(clock.now());
     fold.expire(nowMs, producerExpirationMs);
     const producers = fold.snapshot(0, endOffset, nowMs).sort((a, b) => a.producerId - b.producerId);
-    return { producers, aborted, lastStableOffset: fold.lastStable(endOffset) };
+    return { producers, lastStableOffset: fold.lastStable(endOffset) };
   }
 
   async #store(

@@ -3,14 +3,14 @@
  * first compaction on; the metadata name its version, and compaction and retention replace it by the next one
  * (compare-and-set on the version). Any thread; pure. Bytes: manifest-codec.ts, docs/internals/manifest.md.
  *
- *   manifest (version n) covers [.., endOffset): objects, producers, aborted transactions, epochs
+ *   manifest (version n) covers [.., endOffset): objects, producers, epochs; aborted transactions stay in the objects
  *   ranges of the image   cover [endOffset, ..): stream set objects and stream objects of later uploads
  *
  * Invariants: objects are ascending and hold this stream only; the first may begin below the log start, a hole between
  * two lies below it. A file is never changed once it is written, and no number is used twice.
  */
 import { MillraceError } from '../../ports/errors.ts';
-import type { AbortedTxn, ProducerEntry } from '../objects/objects.ts';
+import type { ProducerEntry } from '../objects/objects.ts';
 
 export interface ManifestObject {
   readonly objectId: string;
@@ -41,8 +41,6 @@ export interface Manifest {
   readonly epochs: readonly ManifestEpoch[];
   /** State at endOffset. */
   readonly producers: readonly ProducerEntry[];
-  /** Transactions that end at or above startOffset and below endOffset. */
-  readonly aborted: readonly AbortedTxn[];
   /** First offset of the oldest transaction open at endOffset, else endOffset. */
   readonly lastStableOffset: number;
 }
@@ -58,7 +56,6 @@ export function emptyManifest(topicId: string, partition: number): Manifest {
     objects: [],
     epochs: [],
     producers: [],
-    aborted: [],
     lastStableOffset: 0,
   };
 }

@@ -1,26 +1,18 @@
 /**
- * What objects say of streams beside their data: producers, aborted transactions, states. One read per object and
- * section serves all its streams, so a pass over the thousand streams of a stream set object costs two requests.
+ * What objects say of streams beside their data: producers, states. One read per object and section serves all its streams,
+ * so a pass over the thousand streams of a stream set object costs two requests.
  * Owned by one thread. Bound: the last `objectsMax` objects whose sections have at most `sectionBytesMax` bytes; larger
  * ones are read again for each stream.
  */
 import { streamKey } from '../../ports/stream-id.ts';
-import type { AbortedTxn, ProducerEntry, StreamState } from '../objects/objects.ts';
+import type { ProducerEntry, StreamState } from '../objects/objects.ts';
 import type { ObjectReader } from '../read/object-reader.ts';
 
 const objectsMax = 8;
 const sectionBytesMax = 2 << 20;
 
-export interface StreamPart {
-  /** Those that wrote in the object, as of its end. */
-  readonly producers: readonly ProducerEntry[];
-  readonly aborted: readonly AbortedTxn[];
-}
-
-interface Sections {
-  readonly producers: ReadonlyMap<string, readonly ProducerEntry[]>;
-  readonly aborted: ReadonlyMap<string, readonly AbortedTxn[]>;
-}
+/** Those that wrote in the object, as of its end, by stream. */
+type Sections = ReadonlyMap<string, readonly ProducerEntry[]>;
 
 export class ObjectParts {
   readonly #reader: ObjectReader;
@@ -31,10 +23,9 @@ export class ObjectParts {
     this.#reader = reader;
   }
 
-  async part(objectId: string, topicId: string, partition: number): Promise<StreamPart> {
+  async producers(objectId: string, topicId: string, partition: number): Promise<readonly ProducerEntry[]> {
     const sections = await this.#sections(objectId);
-    const key = streamKey(topicId, partition);
-    return { producers: sections.producers.get(key) ?? [], aborted: sections.aborted.get(key) ?? [] };
+    return sections.get(streamKey(topicId, partition)) ?? [];
   }
 
   /** Null when the object holds no state of the stream. */
@@ -56,22 +47,9 @@ export class ObjectParts {
   async #read(objectId: string): Promise<Sections> {
     try {
       const opened = await this.#reader.open(objectId);
-      const { producers, aborted } = opened.footer.sections;
-      if (producers.length + aborted.length > sectionBytesMax) this.#kept.delete(objectId);
-      return {
-        producers: new Map(
-          (await this.#reader.producers(opened)).map((each) => [
-            streamKey(each.topicId, each.partition),
-            each.producers,
-          ]),
-        ),
-        aborted: new Map(
-          (await this.#reader.aborted(opened)).map((each) => [
-            streamKey(each.topicId, each.partition),
-            each.aborted,
-          ]),
-        ),
-      };
+      if (opened.footer.sections.producers.length > sectionBytesMax) this.#kept.delete(objectId);
+      const streams = await this.#reader.producers(opened);
+      return new Map(streams.map((each) => [streamKey(each.topicId, each.partition), each.producers]));
     } catch (error) {
       this.#kept.delete(objectId);
       throw error;

@@ -227,6 +227,13 @@ export class ProducerFold {
       : aborted.filter(({ lastOffset }) => lastOffset >= from && lastOffset < end);
   }
 
+  /** Aborted transactions that reach into [from, end), ascending by first offset. */
+  abortedOver(from: number, end: number): readonly AbortedTxn[] {
+    const aborted = this.#aborted;
+    if (aborted.length === 0) return aborted;
+    return byFirstOffset(aborted.filter((txn) => txn.lastOffset >= from && txn.firstOffset < end));
+  }
+
   /** Aborted transactions with markers below `offset` are known elsewhere. */
   forgetAborted(offset: number): void {
     const aborted = this.#aborted;
@@ -297,6 +304,11 @@ export class ProducerFold {
         this.#producers.delete(id);
     }
   }
+}
+
+/** As clients want them told; in place. */
+export function byFirstOffset(aborted: AbortedTxn[]): AbortedTxn[] {
+  return aborted.sort((a, b) => a.firstOffset - b.firstOffset || a.producerId - b.producerId);
 }
 
 /** The newest five batches of both, which are of one producer; an older epoch's do not count. */

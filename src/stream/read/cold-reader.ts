@@ -6,8 +6,9 @@
  * Bounds: one read brings at most `readBytesMax`, or its first batch; the cache bounds memory and waiting; answers leave
  * in portions per turn of the loop (turn-lane.ts).
  *
- * Offsets are contiguous in uploaded data: a hole is loss, and reading it fails (OFFSETS_MISSING), it is never skipped. So
- * does reading offsets of which a salvage recorded that they are lost (OFFSETS_LOST).
+ * Blocks of a stream are contiguous: an index entry states [base, last] and its batches may leave gaps inside, also at its
+ * end, where compaction took records; a read passes over those. A hole between entries is loss, and reading it fails
+ * (OFFSETS_MISSING), it is never skipped. So does reading offsets of which a salvage recorded that they are lost (OFFSETS_LOST).
  */
 import type { Arena } from '../../ports/arena.ts';
 import type { Clock } from '../../ports/clock.ts';
@@ -25,7 +26,8 @@ import type { BlockCache, BlockHandle, BlockLoader } from '../cache/block-cache.
 import type { BlockWait } from '../cache/cached-block.ts';
 import type { Reader } from '../cache/fair-queue.ts';
 import { objectCorrupt } from '../objects/object-format.ts';
-import type { IndexEntry } from '../objects/objects.ts';
+import type { AbortedTxn, IndexEntry } from '../objects/objects.ts';
+import { AbortedIndex, type AbortedRange } from './aborted-index.ts';
 import type { ObjectReader, OpenObject } from './object-reader.ts';
 import { type Cursor, ReadAhead } from './read-ahead.ts';
 import { TurnLane } from './turn-lane.ts';
@@ -61,10 +63,13 @@ export interface ArenaRange {
 }
 
 export interface ColdRead {
-  /** Whole batches in offset order; the first holds the offset asked for. Empty when the limit or the end of the objects lies before it. */
+  /**
+   * Whole batches in offset order; the first holds the offset asked for, or is the next one behind a gap. Empty when the limit or
+   * the end of the objects lies before it.
+   */
   readonly ranges: readonly ArenaRange[];
   readonly bytes: number;
-  /** Offset behind the last batch; the offset asked for when there is none. */
+  /** Offset to go on from: behind the last batch and the gap after it, if its block ends there. */
   readonly nextOffset: number;
   /** Ends the use of the bytes. Exactly once. */
   release(): void;
@@ -115,6 +120,7 @@ export class ColdReader {
   readonly #readBytesMax: number;
   readonly #readAhead: ReadAhead;
   readonly #lane: TurnLane | null;
+  readonly #aborted: AbortedIndex;
   /** Reads answered, their bytes, and reads that wait. */
   readonly counters = { reads: 0, servedBytes: 0, waiting: 0 };
 
@@ -122,6 +128,7 @@ export class ColdReader {
     this.#view = options.arena.view;
     this.#reader = options.reader;
     this.#cache = options.cache;
+    this.#aborted = new AbortedIndex(options.reader);
     this.#readBytesMax = options.readBytesMax ?? 8 << 20;
     this.#readAhead = new ReadAhead(options.readAheadBytesMax ?? 16 << 20, options.cursorsMax ?? 1024);
     this.#lane = options.clock === undefined ? null : new TurnLane(options.clock, bytesPerTurn);
@@ -193,6 +200,18 @@ export class ColdReader {
   #waitOf(request: ColdRequest, reader: Reader, holding: boolean): BlockWait {
     const { deadline, gone } = request;
     return gone === undefined ? { deadline, reader, holding } : { deadline, reader, holding, gone };
+  }
+
+  /** See AbortedIndex.search. */
+  abortedIn(
+    topicId: string,
+    partition: number,
+    range: AbortedRange,
+    from: number,
+    end: number,
+    found: AbortedTxn[],
+  ): Promise<boolean> {
+    return this.#aborted.search(topicId, partition, range, from, end, found);
   }
 
   /**
@@ -274,11 +293,10 @@ export class ColdReader {
         throw offsetsLost(block);
       }
       let from = position;
-      if (used === 0) from = this.#batchHolding(block, offset);
+      if (bytes === 0) from = this.#batchHolding(block, offset);
       let to = from;
-      if (used > 0 && bytes + length <= maxBytes && block.entry.lastOffset < limit) {
+      if (bytes > 0 && bytes + length <= maxBytes && block.entry.lastOffset < limit) {
         to = position + length;
-        nextOffset = block.entry.lastOffset + 1;
       } else {
         while (to < position + length) {
           const size = this.#batchAt(block, to);
@@ -289,10 +307,12 @@ export class ColdReader {
           nextOffset = last + 1;
         }
       }
-      if (to === from) break;
+      // Behind the block's last batch may be a gap; all of it may be one.
+      if (to === position + length) nextOffset = Math.min(block.entry.lastOffset + 1, limit);
+      else if (to === from) break;
       const before = ranges[ranges.length - 1];
       if (before !== undefined && before.position + before.length === from) before.length += to - from;
-      else ranges.push({ position: from, length: to - from });
+      else if (to > from) ranges.push({ position: from, length: to - from });
       bytes += to - from;
       used++;
       if (to < position + length) break;
@@ -302,13 +322,16 @@ export class ColdReader {
     return makeRead(ranges, bytes, nextOffset, held);
   }
 
+  /** Place of the first batch that does not end before `offset`; the end of the block when all do. */
   #batchHolding(block: HeldBlock, offset: number): number {
     let at = block.handle.position;
-    for (;;) {
+    const end = at + block.handle.length;
+    while (at < end) {
       const size = this.#batchAt(block, at);
       if (lastOffsetOf(this.#view, at) >= offset) return at;
       at += size;
     }
+    return at;
   }
 
   #batchSince(block: HeldBlock, offset: number, timestamp: number): ColdRead | null {

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import type { AppendWaiter } from '../../../src/log/append-journal.ts';
 import { LogManager } from '../../../src/log/log-manager.ts';
 import type { ReadResult } from '../../../src/log/partition-handle.ts';
-import type { PartitionLog } from '../../../src/log/partition-log.ts';
+import type { ColdPath, PartitionLog } from '../../../src/log/partition-log.ts';
 import { silentLogger } from '../../../src/ports/logger.ts';
 import type { StreamId } from '../../../src/ports/stream-id.ts';
 import { ErrorCode } from '../../../src/protocol/generated/errors.ts';
@@ -38,7 +38,15 @@ interface Outcome {
   baseOffset: number;
 }
 
-function setup(options: { logCacheBytes?: number; ringBytes?: number; capacity?: number } = {}) {
+interface Options {
+  readonly logCacheBytes?: number;
+  readonly ringBytes?: number;
+  readonly capacity?: number;
+  readonly endOffset?: number;
+  readonly cold?: ColdPath['read'];
+}
+
+function setup(options: Options = {}) {
   const arena = new HeapArena({ segmentBytes: 4096, segmentCount: 64 });
   const clock = new VirtualClock();
   const wal = new HeldWal();
@@ -52,7 +60,10 @@ function setup(options: { logCacheBytes?: number; ringBytes?: number; capacity?:
     logCacheBytes: options.logCacheBytes ?? 1 << 20,
     ringBytes: options.ringBytes ?? Number.POSITIVE_INFINITY,
     cold: {
-      read: (_log, _offset, _maxBytes, _deadline, done) => done(ErrorCode.KAFKA_STORAGE_ERROR, null),
+      read:
+        options.cold ??
+        ((_log, offset, _maxBytes, _deadline, _committed, done) =>
+          done(ErrorCode.KAFKA_STORAGE_ERROR, null, offset, [])),
       lookup: (_log, _kind, _argument, answer) => answer(0, -1, -1, -1),
     },
   });
@@ -71,7 +82,7 @@ function setup(options: { logCacheBytes?: number; ringBytes?: number; capacity?:
     leaderEpoch: 3,
     epochs: [{ epoch: 3, startOffset: 0 }],
     startOffset: 0,
-    endOffset: 0,
+    endOffset: options.endOffset ?? 0,
     volume: 0,
     producers: [],
   });
@@ -110,6 +121,21 @@ function setup(options: { logCacheBytes?: number; ringBytes?: number; capacity?:
   };
   return { arena, clock, wal, logs, log: log as PartitionLog, outcomes, append, read };
 }
+
+test('a read that finds only a gap in objects goes on behind it, up to what memory has', () => {
+  const asked: number[] = [];
+  const { wal, append, read } = setup({
+    endOffset: 30,
+    cold: (_log, offset, _maxBytes, _deadline, _committed, done) => {
+      asked.push(offset);
+      done(0, null, Math.min(offset + 20, 30), []);
+    },
+  });
+  append(2);
+  wal.onDurable(1, 1);
+  const { error, records } = read(5);
+  assert.deepEqual([error, records!.positions.length, asked], [0, 1, [5, 25]]);
+});
 
 test('offsets and leader epoch are patched at append, answers come when durable, in order', () => {
   const { arena, wal, log, outcomes, append } = setup();

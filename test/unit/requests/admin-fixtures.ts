@@ -1,6 +1,12 @@
 /** What the tests of metadata and admin handlers share: a folded image, partitions that answer at once, one call. */
 
-import { type OffsetAnswer, offsetQuery, type PartitionHandle } from '../../../src/log/partition-handle.ts';
+import {
+  type OffsetAnswer,
+  offsetQuery,
+  type PartitionHandle,
+  type ProducerDescription,
+  type ProducersAnswer,
+} from '../../../src/log/partition-handle.ts';
 import { ImageBuilder } from '../../../src/metadata/image-builder.ts';
 import type {
   ClusterImage,
@@ -58,10 +64,19 @@ export class FakePartition implements PartitionHandle {
   timestamps: number[] = Array.from({ length: 10 }, (_, i) => 1_000 + i * 10);
   /** While set, questions wait here instead of being answered. */
   held: (() => void)[] | null = null;
+  producers: ProducerDescription[] = [];
 
   constructor(id: string, partition: number) {
     this.topicId = id;
     this.partition = partition;
+  }
+
+  describeProducers(answer: ProducersAnswer): void {
+    answer(0, this.producers);
+  }
+
+  verify(): void {
+    throw new Error('not used here');
   }
 
   query(kind: number, argument: number, answer: OffsetAnswer): void {

@@ -1,5 +1,6 @@
 /** A fetch handler over logs that a test fills, holds back and moves, in virtual time. */
 import {
+  type AbortedTransaction,
   type OffsetAnswer,
   offsetQuery,
   type PartitionHandle,
@@ -47,11 +48,23 @@ export class FetchedLog implements PartitionHandle {
     return this.epochs.at(-1)!.epoch;
   }
 
+  /** Where an open transaction begins, if one is open. */
+  txnFirst = Number.POSITIVE_INFINITY;
+  aborted: readonly AbortedTransaction[] = [];
+
   get lastStableOffset(): number {
-    return this.highWatermark;
+    return Math.min(this.highWatermark, this.txnFirst);
   }
 
-  read(offset: number, maxBytes: number, atLeastOne: boolean, _by: number, sink: ReadSink, index: number) {
+  read(
+    offset: number,
+    maxBytes: number,
+    atLeastOne: boolean,
+    _by: number,
+    sink: ReadSink,
+    index: number,
+    committed = false,
+  ) {
     this.reads++;
     const answer = (): void => {
       const { highWatermark, lastStableOffset, startOffset } = this;
@@ -61,11 +74,13 @@ export class FetchedLog implements PartitionHandle {
         sink.onRead(index, { error, ...nothing });
         return;
       }
-      let count = Math.min(highWatermark - offset, Math.floor(maxBytes / recordBytes));
-      if (count === 0 && atLeastOne && offset < highWatermark) count = 1;
+      const limit = committed ? lastStableOffset : highWatermark;
+      let count = Math.max(0, Math.min(limit - offset, Math.floor(maxBytes / recordBytes)));
+      if (count === 0 && atLeastOne && offset < limit) count = 1;
+      const aborted = committed ? { aborted: this.aborted } : {};
       const records = count === 0 ? null : new RecordRanges(this.#arena, () => {});
       records?.adopt(0, count * recordBytes);
-      sink.onRead(index, { error, highWatermark, lastStableOffset, startOffset, records });
+      sink.onRead(index, { error, highWatermark, lastStableOffset, startOffset, records, ...aborted });
     };
     if (this.held === null) answer();
     else this.held.push(answer);
@@ -83,6 +98,12 @@ export class FetchedLog implements PartitionHandle {
   }
 
   append(): void {
+    throw new Error('not used here');
+  }
+  verify(): void {
+    throw new Error('not used here');
+  }
+  describeProducers(): void {
     throw new Error('not used here');
   }
   watch(watcher: PartitionWatcher): void {
@@ -118,6 +139,8 @@ export interface FetchOptions {
   readonly version?: number;
   readonly maxWaitMs?: number;
   readonly minBytes?: number;
+  /** read_committed */
+  readonly committed?: boolean;
   readonly session?: { readonly id: number; readonly epoch: number };
   /** Partitions. */
   readonly forgotten?: readonly number[];
@@ -172,7 +195,7 @@ export class FetchBed {
       maxWaitMs: options.maxWaitMs ?? 500,
       minBytes: options.minBytes ?? 1,
       maxBytes: 1 << 20,
-      isolationLevel: 0,
+      isolationLevel: options.committed === true ? 1 : 0,
       sessionId: options.session?.id ?? 0,
       sessionEpoch: options.session?.epoch ?? -1,
       topics: [

@@ -211,3 +211,55 @@ describe('the epoch of the last record that a client has (KIP-320)', () => {
     assert.equal(bed.clock.monotonic(), 0);
   });
 });
+
+describe('a fetch of committed records', () => {
+  test('ends at the last stable offset, and brings the aborted transactions in what it returns', () => {
+    const bed = new FetchBed(1);
+    const [log] = bed.logs;
+    log!.grow(5);
+    log!.txnFirst = 3;
+    log!.aborted = [{ producerId: 7, firstOffset: 1 }];
+    const [answer] = partitionsOf(bed.fetch([{ partition: 0, offset: 0 }], { committed: true }));
+    assert.deepEqual([answer!.highWatermark, answer!.lastStableOffset], [5, 3]);
+    assert.deepEqual(answer!.abortedTransactions, [{ producerId: 7, firstOffset: 1 }]);
+    assert.equal(answer!.records!.byteLength, 300);
+    const [all] = partitionsOf(bed.fetch([{ partition: 0, offset: 0 }]));
+    assert.deepEqual([all!.abortedTransactions, all!.records!.byteLength], [null, 500]);
+  });
+
+  test('waits at the last stable offset, whatever is written behind it, until that moves', () => {
+    const bed = new FetchBed(1);
+    const [log] = bed.logs;
+    log!.txnFirst = 0;
+    log!.grow(1);
+    const fetched = bed.fetch([{ partition: 0, offset: 0 }], { committed: true, maxWaitMs: 500 });
+    bed.clock.advance(100);
+    log!.grow(5);
+    bed.clock.runSoon();
+    bed.clock.advance(100);
+    assert.equal(fetched.answer, null);
+    log!.txnFirst = Number.POSITIVE_INFINITY;
+    log!.grow(1);
+    bed.clock.runSoon();
+    assert.equal(bed.clock.monotonic(), 200);
+    assert.deepEqual(recordsOf(fetched), [[0, 7]]);
+  });
+
+  test('of a session is not ready for ever while a transaction is open', () => {
+    const bed = new FetchBed(1);
+    const [log] = bed.logs;
+    log!.txnFirst = 0;
+    log!.grow(5);
+    const wanted = [{ partition: 0, offset: 0 }];
+    const begun = bed.fetch(wanted, { committed: true, maxWaitMs: 0, session: { id: 0, epoch: 0 } });
+    bed.clock.advance(1);
+    const id = begun.answer!.sessionId!;
+    const reads = log!.reads;
+    const next = bed.fetch([], { committed: true, maxWaitMs: 500, session: { id, epoch: 1 } });
+    assert.equal(log!.reads, reads, 'nothing has changed: nothing is read');
+    log!.txnFirst = Number.POSITIVE_INFINITY;
+    log!.grow(1);
+    bed.clock.runSoon();
+    assert.deepEqual(recordsOf(next), [[0, 6]]);
+  });
+});

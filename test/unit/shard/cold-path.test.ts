@@ -99,7 +99,7 @@ function rig() {
   } as unknown as PartitionLog;
   const read = async (offset: number): Promise<number> => {
     let result = -2;
-    path.read(log, offset, 1_000, 1e9, (error) => {
+    path.read(log, offset, 1_000, 1e9, false, (error) => {
       result = error;
     });
     await settle();

@@ -45,7 +45,8 @@ function setup() {
     logCacheBytes: 1 << 20,
     ringBytes: Number.POSITIVE_INFINITY,
     cold: {
-      read: (_log, _offset, _maxBytes, _deadline, done) => done(ErrorCode.KAFKA_STORAGE_ERROR, null),
+      read: (_log, offset, _maxBytes, _deadline, _committed, done) =>
+        done(ErrorCode.KAFKA_STORAGE_ERROR, null, offset, []),
       lookup: (_log, _kind, _argument, answer) => answer(0, -1, -1, -1),
     },
   });

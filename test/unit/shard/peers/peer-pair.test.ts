@@ -1,18 +1,21 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { LogManager } from '../../../../src/log/log-manager.ts';
-import { type ReadResult, RecordRanges } from '../../../../src/log/partition-handle.ts';
+import { appendGuard, type ReadResult, RecordRanges } from '../../../../src/log/partition-handle.ts';
 import type { PartitionLog } from '../../../../src/log/partition-log.ts';
+import { MarkerAppender } from '../../../../src/log/transaction-seam.ts';
 import { ImageBuilder } from '../../../../src/metadata/image-builder.ts';
 import { Slab } from '../../../../src/net/slab.ts';
 import { silentLogger } from '../../../../src/ports/logger.ts';
-import { buildBatch } from '../../../../src/protocol/records/batch-builder.ts';
+import { ErrorCode } from '../../../../src/protocol/generated/errors.ts';
+import { type BatchFields, buildBatch } from '../../../../src/protocol/records/batch-builder.ts';
 import { javascriptCrc32c } from '../../../../src/protocol/records/crc32c.ts';
 import { crowdedSlots } from '../../../../src/shard/peers/outbox.ts';
 import { callsMax } from '../../../../src/shard/peers/peer-calls.ts';
 import type { PeerHost } from '../../../../src/shard/peers/peer-host.ts';
 import { peerMessage, rangesPerRead, rangesPerSlot } from '../../../../src/shard/peers/peer-messages.ts';
 import { LinkPeers, peerSlots, peerSlotWords } from '../../../../src/shard/peers/peers.ts';
+import { describeProducersService, producersService } from '../../../../src/shard/peers/producers-service.ts';
 import type { RemotePartition } from '../../../../src/shard/peers/remote-partition.ts';
 import { MemoryWal } from '../../../../src/stream/wal/memory-wal.ts';
 import { createLocalLink, LinkPump } from '../../../../src/threads/link.ts';
@@ -54,7 +57,7 @@ function pair(options: { slots?: number; walBytes?: number } = {}) {
     logCacheBytes: 1 << 24,
     ringBytes: 1 << 24,
     cold: {
-      read: (_log, _offset, _maxBytes, _deadline, done) => done(0, cold()),
+      read: (_log, offset, _maxBytes, _deadline, _committed, done) => done(0, cold(), offset, []),
       lookup: (_log, kind, argument, answer) => answer(0, argument, kind, 7),
     },
   });
@@ -79,7 +82,10 @@ function pair(options: { slots?: number; walBytes?: number } = {}) {
       logs: { get: (id, partition) => (index === 1 ? logs.get(id, partition) : undefined) },
       pool: { slab: new Slab(arena, () => false) },
       dispatcher: { serveForwarded: (_context, _frame, done) => done(null) },
-      services: { serve: (_service, _bytes, answer) => answer(null) },
+      services: {
+        serve: (service, bytes, answer) =>
+          service === producersService ? describeProducersService(logs)(bytes, answer) : answer(null),
+      },
     };
     peers.attach(host);
     return { pump, peers };
@@ -132,9 +138,9 @@ function pair(options: { slots?: number; walBytes?: number } = {}) {
       }
       assert.fail('the pair does not come to rest');
     },
-    batch(): { position: number; length: number } {
+    batch(fields: BatchFields = {}): { position: number; length: number } {
       const record = { timestamp: 1, key: null, value: Buffer.from('v'), headers: [] };
-      const bytes = buildBatch([record], {}, javascriptCrc32c);
+      const bytes = buildBatch([record], fields, javascriptCrc32c);
       const segment = arena.acquire();
       assert(segment >= 0);
       bytes.copy(arena.buffer, segment * arena.segmentBytes);
@@ -172,6 +178,100 @@ test('lent bytes stay lent until the reader gives them back', () => {
   on.settle();
   assert.deepEqual([released, on.server.lentReads, on.client.calls.count], [2, 0, 0]);
   assert.equal(on.arena.references(segment), 1, 'references are not touched');
+});
+
+test('transactions of a partition elsewhere: verified, ended by markers, read by isolation, described', () => {
+  const on = pair();
+  const outcomes: number[] = [];
+  const waiter = { onAppended: (_index: number, error: number) => void outcomes.push(error) };
+  const of = (producerId: number, baseSequence: number) =>
+    on.batch({ producerId, producerEpoch: 0, baseSequence, transactional: true });
+  const append = (batch: { position: number; length: number }, guard?: number) => {
+    on.remote.append(batch.position, batch.length, waiter, 0, guard);
+    on.settle();
+    return outcomes.at(-1);
+  };
+  const verify = (producerId: number): [number, number] => {
+    const answers: [number, number][] = [];
+    on.remote.verify(producerId, 0, 0, false, (...answer) => answers.push(answer));
+    on.settle();
+    return answers[0]!;
+  };
+  assert.equal(append(of(2 ** 40, 0)), ErrorCode.INVALID_TXN_STATE);
+  const [error, guard] = verify(2 ** 40);
+  assert(error === 0 && guard > 0);
+  assert.equal(append(of(2 ** 40, 0), guard), 0);
+  assert.equal(append(of(2 ** 40, 1)), 0, 'the transaction is open');
+  assert.deepEqual(verify(2 ** 40), [0, appendGuard.none]);
+  assert.equal(append(of(8, 0), verify(8)[1]), 0);
+  assert.deepEqual([on.remote.highWatermark, on.remote.lastStableOffset], [103, 100]);
+  const appender = new MarkerAppender({
+    arena: on.arena,
+    slab: new Slab(on.arena, () => false),
+    crc32c: javascriptCrc32c,
+    clock: on.clock,
+    flush: () => {},
+  });
+  const mark = (producerId: number, committed: boolean, coordinatorEpoch: number) => {
+    const epochs = { producerEpoch: 0, coordinatorEpoch, transactionVersion: 1 };
+    appender.append(on.remote, { producerId, committed, ...epochs }, waiter, 0);
+    on.settle();
+    return outcomes.at(-1);
+  };
+  assert.equal(mark(2 ** 40, false, 5), 0);
+  assert.deepEqual([on.remote.highWatermark, on.remote.lastStableOffset], [104, 102]);
+  assert.equal(mark(2 ** 40, false, 4), ErrorCode.TRANSACTION_COORDINATOR_FENCED);
+  const read = (committed: boolean): ReadResult => {
+    const results: ReadResult[] = [];
+    const sink = { onRead: (_index: number, result: ReadResult) => void results.push(result) };
+    on.remote.read(100, 1 << 20, true, 1000, sink, 0, committed);
+    on.settle();
+    return results[0]!;
+  };
+  const all = read(false);
+  const stable = read(true);
+  assert.deepEqual([all.records!.positions.length, all.aborted], [4, undefined]);
+  assert.deepEqual(
+    [stable.records!.positions.length, stable.aborted],
+    [2, [{ producerId: 2 ** 40, firstOffset: 100 }]],
+  );
+  all.records!.release();
+  stable.records!.release();
+  const described: unknown[] = [];
+  on.remote.describeProducers((code, producers) => described.push(code, ...producers));
+  on.settle();
+  const common = { epoch: 0, lastTimestamp: 1 };
+  assert.deepEqual(described, [
+    0,
+    {
+      ...common,
+      producerId: 2 ** 40,
+      lastSequence: 1,
+      lastTimestamp: on.clock.now(),
+      coordinatorEpoch: 5,
+      txnFirstOffset: -1,
+    },
+    { ...common, producerId: 8, lastSequence: 0, coordinatorEpoch: -1, txnFirstOffset: 102 },
+  ]);
+  assert.equal(on.client.calls.count, 0);
+});
+
+test('without room for the aborted transactions a read of a partition elsewhere brings nothing', () => {
+  const on = pair();
+  const waiter = { onAppended: () => {} };
+  const first = on.batch({ producerId: 7, producerEpoch: 0, baseSequence: 0, transactional: true });
+  on.log.append(first.position, first.length, waiter, 0, appendGuard.trusted);
+  const slab = new Slab(on.arena, () => false);
+  const deps = { arena: on.arena, slab, crc32c: javascriptCrc32c, clock: on.clock, flush: () => {} };
+  const fields = { producerId: 7, producerEpoch: 0, coordinatorEpoch: 0, transactionVersion: 1 };
+  new MarkerAppender(deps).append(on.log, { ...fields, committed: false }, waiter, 0);
+  on.settle();
+  while (on.arena.acquire() >= 0);
+  const results: ReadResult[] = [];
+  const sink = { onRead: (_index: number, result: ReadResult) => void results.push(result) };
+  on.remote.read(100, 1 << 20, true, 1000, sink, 0, true);
+  on.settle();
+  assert.deepEqual([results[0]!.error, results[0]!.records, results[0]!.lastStableOffset], [0, null, 102]);
 });
 
 test('a read over a link brings so many ranges at most, and few to a peer that lags; no reference is lost', () => {

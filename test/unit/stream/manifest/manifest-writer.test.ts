@@ -50,7 +50,6 @@ describe('manifest writer', () => {
         { epoch: 3, startOffset: 10 },
       ],
       producers: [producerOf(7, [9, 19], { txnFirstOffset: 15 }), producer(8, 4)],
-      aborted: [aborted],
       lastStableOffset: 15,
     });
     const { image } = made.metadata;

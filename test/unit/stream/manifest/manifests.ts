@@ -73,7 +73,6 @@ export const sample: Manifest = {
     { epoch: 9, startOffset: 2 ** 35 },
   ],
   producers: [producer(3, 9), producer(4_294_967_299, 20, { txnFirstOffset: 14, coordinatorEpoch: 2 })],
-  aborted: [{ producerId: 77, firstOffset: 6, lastOffset: 8, lastStableOffset: 6 }],
   lastStableOffset: 14,
 };
 
