@@ -7,7 +7,12 @@
 import { GroupCoordinatorShard } from '../coordinator/group/group-coordinator.ts';
 import type { TopicNames } from '../coordinator/group/group-services.ts';
 import type { GroupSettings } from '../coordinator/group/group-settings.ts';
-import { offsetsPlacement, placeOffsets } from '../coordinator/group/offsets-placement.ts';
+import {
+  offsetsPlacement,
+  type PlacementPorts,
+  placeOffsets,
+} from '../coordinator/group/offsets-placement.ts';
+import type { EndMarker } from '../coordinator/runtime/coordinator-log.ts';
 import {
   type CoordinatorKind,
   coordinatorPartition,
@@ -126,6 +131,21 @@ export class ShardCoordinators implements CoordinatorPlaces {
     this.#hosts.get(topicName)?.unload(partition);
   }
 
+  /**
+   * Ends a transaction in a partition of an internal topic that this shard owns; false for other topics, whose markers go
+   * to their logs directly.
+   */
+  endTransaction(
+    topicName: string,
+    partition: number,
+    marker: EndMarker,
+    done: (errorCode: number) => void,
+  ): boolean {
+    const host = this.#hosts.get(topicName);
+    host?.endTransaction(partition, marker, done);
+    return host !== undefined;
+  }
+
   /** The image does not hold the topic any more. */
   topicDeleted(topicId: string, name: string): void {
     for (const host of this.#hosts.values()) host.topicDeleted(topicId, name);
@@ -154,7 +174,7 @@ export class ShardCoordinators implements CoordinatorPlaces {
     const { self, shards, clock, logger, topics, control } = this.#deps;
     if (this.#placing || self !== shards - 1) return;
     this.#placing = true;
-    void placeOffsets({
+    const ports: PlacementPorts = {
       clock,
       logger,
       log: this.#logOf('group', (id, partition) => topics.partition(id, partition)),
@@ -166,8 +186,12 @@ export class ShardCoordinators implements CoordinatorPlaces {
           throw new MillraceError('unavailable', 'COORDINATOR_PLACEMENT', errorName(result!.error));
       },
       stopped: () => this.#closed,
-    }).finally(() => {
-      this.#placing = false;
-    });
+    };
+    // In a later turn: the topic's partitions open in this one.
+    clock.soon(() =>
+      placeOffsets(ports).finally(() => {
+        this.#placing = false;
+      }),
+    );
   }
 }

@@ -9,7 +9,7 @@ import type { Clock } from '../../ports/clock.ts';
 import type { Logger } from '../../ports/logger.ts';
 import type { Random } from '../../ports/random.ts';
 import { ErrorCode } from '../../protocol/generated/errors.ts';
-import type { CoordinatorLog, CoordinatorRecord } from '../runtime/coordinator-log.ts';
+import type { CoordinatorLog, CoordinatorRecord, EndMarker } from '../runtime/coordinator-log.ts';
 import { coordinatorPartition, coordinatorTopics } from '../runtime/coordinator-place.ts';
 import { CoordinatorRuntime, type PartitionHost } from '../runtime/coordinator-runtime.ts';
 import { consumerProtocolType } from './consumer-subscription.ts';
@@ -78,6 +78,10 @@ export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
 
   topicDeleted(topicId: string, name: string): void {
     this.#runtime.topicDeleted(topicId, name);
+  }
+
+  endTransaction(partition: number, marker: EndMarker, done: (errorCode: number) => void): void {
+    this.#runtime.endTransaction(partition, marker, done);
   }
 
   close(): void {

@@ -15,6 +15,7 @@
  */
 import type { Timer } from '../../ports/clock.ts';
 import { ErrorCode } from '../../protocol/generated/errors.ts';
+import type { EndMarker } from './coordinator-log.ts';
 import { CoordinatorPartition, type RuntimePorts } from './coordinator-partition.ts';
 import type { CoordinatorState, PartitionContext } from './coordinator-state.ts';
 
@@ -25,6 +26,8 @@ export interface PartitionHost {
   /** Stops to lead a partition; parked calls are answered before this returns. */
   unload(partition: number): void;
   topicDeleted(topicId: string, name: string): void;
+  /** Appends a transaction's marker to a partition, and lets its state know; `done` gets a wire error, 0 = durable. */
+  endTransaction(partition: number, marker: EndMarker, done: (errorCode: number) => void): void;
   close(): void;
 }
 
@@ -75,6 +78,12 @@ export class CoordinatorRuntime<S extends CoordinatorState> implements Partition
 
   topicDeleted(topicId: string, name: string): void {
     for (const { life } of [...this.#owned.values()]) life.topicDeleted(topicId, name);
+  }
+
+  endTransaction(partition: number, marker: EndMarker, done: (errorCode: number) => void): void {
+    const life = this.#owned.get(partition)?.life;
+    if (life === undefined) done(ErrorCode.NOT_COORDINATOR);
+    else life.endTransaction(marker, done);
   }
 
   close(): void {

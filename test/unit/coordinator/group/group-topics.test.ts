@@ -1,8 +1,9 @@
-/** Committed offsets end with their topic, in every group, whatever happens on the way. */
+/** Committed offsets end with their topic, in every group, whatever happens on the way; those of a transaction begin with it. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { offsetKey, offsetValue } from '../../../../src/coordinator/group/group-records.ts';
 import { ErrorCode } from '../../../../src/protocol/generated/errors.ts';
-import { type Rig, rig, stableGroup, topicIds } from './fixtures.ts';
+import { group, type Rig, rig, stableGroup, topicIds } from './fixtures.ts';
 
 const minute = 60_000;
 const one = { offsetsPartitions: 1, offsetsRetentionCheckMs: minute };
@@ -23,6 +24,39 @@ const deleteTopic = (on: Rig, name: string) => {
   on.topics.set(name, laterId);
   on.shard.topicDeleted(topicId, name);
 };
+
+describe('offsets of a transaction', () => {
+  const producer = { producerId: 5, producerEpoch: 1 };
+  const records = (offset: number) => [
+    {
+      key: offsetKey(group, 't', 0),
+      value: offsetValue({ ...of('t', offset), commitTimestamp: 1, expireTimestamp: -1 }),
+    },
+  ];
+  const end = (on: Rig, committed: boolean) => {
+    const codes: number[] = [];
+    on.shard.endTransaction(0, { ...producer, coordinatorEpoch: 0, committed }, (code) => codes.push(code));
+    on.tick();
+    assert.deepEqual(codes, [ErrorCode.NONE]);
+  };
+
+  for (const committed of [true, false]) {
+    it(`count when ${committed ? 'committed' : 'aborted: never'}, also when the coordinator moves in between`, async () => {
+      const before = await rig(one);
+      before.commit({ offsets: [of('t', 1), of('u', 2)] });
+      before.tick();
+      // As the group coordinator writes them for TxnOffsetCommit.
+      before.log.append(0, records(9), producer, () => {});
+      before.tick();
+      const on = await rig(one, 2, before.log);
+      assert.deepEqual(seen(on), ['t 1', 'u 2']);
+      end(on, committed);
+      const expected = committed ? ['t 9', 'u 2'] : ['t 1', 'u 2'];
+      assert.deepEqual(seen(on), expected);
+      assert.deepEqual(seen(await rig(one, 3, on.log)), expected);
+    });
+  }
+});
 
 describe('deletion of a topic', () => {
   it('hides its offsets at once, and they are not there after a load', async () => {

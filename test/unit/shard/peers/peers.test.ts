@@ -336,6 +336,31 @@ test('a request over groups of several shards is answered as one, in the order o
   await group.expectAllMemoryBack([client]);
 });
 
+test('groups wait until one shard has placed those of all', async () => {
+  const group = new ShardGroup({ shards: 3, placed: false });
+  const ids = groupsOf(group, 2).flat();
+  const asked = group.nodes.flatMap((_, shard) => {
+    const client = group.client(shard);
+    return [client.send(ListGroupsCodec, 4, { statesFilter: [] })];
+  });
+  for (const { shard } of group.nodes)
+    assert.equal(shard.image.topicsByName.get('__consumer_offsets')!.partitions.length, 4);
+  await group.settle();
+  // Nothing is loaded before it, and nothing is answered as if a group were not there.
+  for (const each of asked) assert.ok([0, 14].includes(answerOf(each).errorCode));
+  assert.deepEqual(group.edits, [
+    { resource: 'topic', name: '__consumer_offsets', entries: { 'millrace.coordinator.placement': 'kafka' } },
+  ]);
+  const client = group.client(0);
+  const fetched = client.send(OffsetFetchCodec, 8, {
+    groups: ids.map((groupId) => ({ groupId, topics: null })),
+    requireStable: false,
+  });
+  await group.settle();
+  for (const { errorCode } of answerOf(fetched).groups) assert.equal(errorCode, 0);
+  await group.expectAllMemoryBack([client]);
+});
+
 test('a shard asks the services of another, and of its own', async () => {
   const group = new ShardGroup();
   await group.settle();

@@ -18,7 +18,11 @@ import { Reader } from '../../../../src/protocol/reader.ts';
 import { buildBatch } from '../../../../src/protocol/records/batch-builder.ts';
 import { javascriptCrc32c } from '../../../../src/protocol/records/crc32c.ts';
 import { Writer } from '../../../../src/protocol/writer.ts';
-import type { ControlPlane } from '../../../../src/requests/support/control-plane.ts';
+import type {
+  ConfigEdit,
+  ControlPlane,
+  ControlResult,
+} from '../../../../src/requests/support/control-plane.ts';
 import { composeShard } from '../../../../src/shard/compose-shard.ts';
 import { LinkPeers, peerSlots, peerSlotWords } from '../../../../src/shard/peers/peers.ts';
 import { ownerShard } from '../../../../src/shard/placement.ts';
@@ -167,7 +171,19 @@ export class ShardGroup {
   readonly nodes: Node[] = [];
   readonly partitions: number;
 
-  constructor(options: { shards?: number; partitions?: number; slots?: number; segments?: number } = {}) {
+  /** Edits of configs that the shards asked for; they take effect in a later turn. */
+  readonly edits: ConfigEdit[] = [];
+
+  /** @param options.placed false: the offsets topic does not say that its groups are where they belong. */
+  constructor(
+    options: {
+      shards?: number;
+      partitions?: number;
+      slots?: number;
+      segments?: number;
+      placed?: boolean;
+    } = {},
+  ) {
     const shards = options.shards ?? 2;
     this.partitions = options.partitions ?? 6;
     this.arena = new HeapArena({ segmentBytes: 64 * 1024, segmentCount: options.segments ?? 256 });
@@ -190,7 +206,7 @@ export class ShardGroup {
       shard.beginServing();
       this.nodes.push({ shard, peers, pump, held: false, rung: false });
     }
-    this.apply(this.creation());
+    this.apply(this.creation(options.placed ?? true));
   }
 
   private compose(index: number, shards: number, image: Buffer, peers: LinkPeers): Shard {
@@ -237,24 +253,31 @@ export class ShardGroup {
         logger: silentLogger,
         native: threadNative(false),
         store: new MemoryStore(clock),
-        control: noControl,
+        control: { ...noControl, alterConfigs: (edits) => this.alter(edits) },
         peers,
       },
     );
   }
 
-  private creation(): MetadataChange[] {
+  private creation(placed: boolean): MetadataChange[] {
     const changes: MetadataChange[] = [{ type: 'cluster', clusterId: 'test', createdMs: 1 }];
     const topics = [
       { name: topicName, id: topicId, partitions: this.partitions, internal: false },
       { name: '__consumer_offsets', id: offsetsId, partitions: groupPartitions, internal: true },
     ];
     for (const { name, id, partitions, internal } of topics) {
-      const configs = internal ? offsetsPlacement.config : {};
+      const configs = internal && placed ? offsetsPlacement.config : {};
       changes.push({ type: 'topic', name, topicId: id, partitions, configs, internal });
       for (let partition = 0; partition < partitions; partition++) changes.push(opened(id, partition));
     }
     return changes;
+  }
+
+  private async alter(edits: readonly ConfigEdit[]): Promise<ControlResult[]> {
+    this.edits.push(...edits);
+    await new Promise<void>((resolve) => this.clock.soon(resolve));
+    this.apply(edits.map((edit) => ({ type: 'config', ...edit })));
+    return edits.map(() => ({ error: 0, message: null }));
   }
 
   apply(changes: readonly MetadataChange[]): void {
