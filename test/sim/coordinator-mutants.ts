@@ -51,7 +51,7 @@ export const coordinatorMutants: readonly Mutant[] = [
   },
   {
     name: 'one malformed record keeps a coordinator from loading',
-    file: 'coordinator/runtime/coordinator-partition.js',
+    file: 'coordinator/runtime/coordinator-load.js',
     find: 'this.#skip(offset, error instanceof Error ? error.message : String(error));',
     replace: 'throw error;',
     judge: 'test/storage/broker/group-faults.test.ts',

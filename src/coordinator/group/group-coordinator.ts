@@ -230,6 +230,7 @@ export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
           group.offsets.settlePending(entry.topic, entry.partition);
           group.offsets.put(entry);
         }
+        if (entries.some((entry) => at.isGone(entry))) at.buryGone();
         answer(ErrorCode.NONE);
       },
       lost: () => answer(ErrorCode.NOT_COORDINATOR),

@@ -46,10 +46,6 @@ export class GroupOffsets {
     }
   }
 
-  hasTopic(topic: string): boolean {
-    return this.#durable.has(topic) || this.#pending.has(topic);
-  }
-
   /** Gives the durable entries of a topic that tell no id this one. */
   adopt(topic: string, topicId: string): void {
     const partitions = this.#durable.get(topic);

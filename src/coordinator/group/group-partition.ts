@@ -7,7 +7,8 @@
  *     offsets    what fetches see: durable only
  *
  * Offsets belong to a topic by its id: those of a topic that is gone are hidden at once and get tombstones, when the topic
- * is deleted, after a load, and again with every expiry until the log has taken them.
+ * is deleted, when a commit that was on its way becomes durable, after a load, and again with every expiry until the log
+ * has taken them.
  */
 import type { Clock } from '../../ports/clock.ts';
 import type { Logger } from '../../ports/logger.ts';
@@ -54,6 +55,14 @@ interface OffsetName {
   readonly partition: number;
 }
 
+interface DoomedOffset extends OffsetName {
+  readonly group: Group;
+}
+
+/** A look at a group costs a microsecond, a tombstone five. */
+const groupsPerTurn = 1_000;
+const tombstonesPerTurn = 500;
+
 /** Bytes of a tombstone's record around its key, rounded up. */
 const tombstoneOverheadBytes = 16;
 
@@ -67,6 +76,9 @@ export class GroupPartition implements CoordinatorState, GroupHost {
   readonly #partitions: () => number;
   /** Newest value of each group's record while the partition is loading. */
   readonly #groupValues = new Map<string, Buffer>();
+  /** Groups that are still to be looked at for offsets of topics that are gone. */
+  #unseen: Group[] = [];
+  #burying = false;
 
   constructor(context: PartitionContext, ports: GroupPartitionPorts) {
     this.context = context;
@@ -184,7 +196,7 @@ export class GroupPartition implements CoordinatorState, GroupHost {
       for (const member of [...group.members.values()]) rebalance.watch(group, member);
       if (group.members.size > this.settings.groupSizeMax) rebalance.prepare(group, 'group is over its size');
     }
-    this.#buryGone();
+    this.buryGone();
   }
 
   /** Ends all groups: parked calls are answered NOT_COORDINATOR. */
@@ -230,7 +242,7 @@ export class GroupPartition implements CoordinatorState, GroupHost {
     };
     const offsets = [...group.offsets.keys()];
     if (offsets.length > 0 || last.length > 0) {
-      const refused = this.#bury(group, offsets, last, { durable: gone, lost });
+      const refused = this.#bury(ofGroup(group, offsets), last, { durable: gone, lost });
       if (refused !== ErrorCode.NONE) return refused;
     }
     group.step(groupStates.dead, this.clock.now());
@@ -242,38 +254,37 @@ export class GroupPartition implements CoordinatorState, GroupHost {
 
   /** Tombstones for offsets. 0, or why the log refused; what it took before goes all the same. */
   deleteOffsets(group: Group, offsets: readonly OffsetName[], outcome: AppendOutcome): number {
-    return this.#bury(group, offsets, [], outcome);
+    return this.#bury(ofGroup(group, offsets), [], outcome);
   }
 
   /**
    * Tombstones may be more than one batch takes; each batch deletes its own offsets, and the last one brings the answer.
    */
   #bury(
-    group: Group,
-    offsets: readonly OffsetName[],
+    offsets: readonly DoomedOffset[],
     last: readonly CoordinatorRecord[],
     outcome: AppendOutcome,
   ): number {
     let next = 0;
     do {
       const records: CoordinatorRecord[] = [];
-      const named: OffsetName[] = [];
+      const named: DoomedOffset[] = [];
       let bytes = 0;
       while (next < offsets.length) {
-        const { topic, partition } = offsets[next]!;
-        const key = offsetKey(group.id, topic, partition);
+        const doomed = offsets[next]!;
+        const key = offsetKey(doomed.group.id, doomed.topic, doomed.partition);
         if (records.length > 0 && bytes + key.length + tombstoneOverheadBytes > this.settings.recordsBytesMax)
           break;
         bytes += key.length + tombstoneOverheadBytes;
         records.push({ key, value: null });
-        named.push({ topic, partition });
+        named.push(doomed);
         next++;
       }
       const isLast = next === offsets.length;
       if (isLast) records.push(...last);
       const refused = this.context.append(records, {
         durable: (baseOffset) => {
-          for (const { topic, partition } of named) {
+          for (const { group, topic, partition } of named) {
             group.offsets.settlePending(topic, partition);
             group.offsets.delete(topic, partition);
           }
@@ -284,7 +295,7 @@ export class GroupPartition implements CoordinatorState, GroupHost {
         },
       });
       if (refused !== ErrorCode.NONE) return refused;
-      for (const { topic, partition } of named) group.offsets.notePending(topic, partition);
+      for (const { group, topic, partition } of named) group.offsets.notePending(topic, partition);
     } while (next < offsets.length);
     return ErrorCode.NONE;
   }
@@ -296,33 +307,43 @@ export class GroupPartition implements CoordinatorState, GroupHost {
   }
 
   topicDeleted(topicId: string, name: string): void {
-    for (const group of [...this.groups.values()]) {
-      if (group.state === groupStates.dead || !group.offsets.hasTopic(name)) continue;
-      // From here on a record without an id is known to be of this topic, however long its tombstone takes.
-      group.offsets.adopt(name, topicId);
-      const doomed = [...group.offsets.keys()].filter(({ topic, partition }) => {
-        if (topic !== name) return false;
-        const entry = group.offsets.get(topic, partition);
-        return entry === undefined || entry.topicId === topicId;
-      });
-      if (doomed.length > 0) this.#bury(group, doomed, [], ignored);
-    }
+    // From here on a record without an id is known to be of this topic, however long its tombstone takes.
+    for (const group of this.groups.values()) group.offsets.adopt(name, topicId);
+    this.buryGone();
   }
 
-  /** Offsets of topics that went while nobody was here to see it, or whose tombstones were refused. */
-  #buryGone(): void {
-    for (const group of [...this.groups.values()]) {
+  /**
+   * Tombstones for the durable offsets of topics that are gone: by a deletion, while nobody was here to see it, or with
+   * tombstones that were refused. Looks at some groups a turn; what the log refuses is found again with the next expiry.
+   */
+  buryGone(): void {
+    this.#unseen = [...this.groups.values()];
+    if (this.#burying) return;
+    this.#burying = true;
+    this.#buryTurn();
+  }
+
+  #buryTurn(): void {
+    if (this.context.closed) return;
+    const doomed: DoomedOffset[] = [];
+    for (let looks = 0; looks < groupsPerTurn && doomed.length < tombstonesPerTurn; looks++) {
+      const group = this.#unseen.pop();
+      if (group === undefined) break;
       if (group.state === groupStates.dead) continue;
-      const doomed = [...group.offsets.entries()].filter(
-        (entry) => this.isGone(entry) && !group.offsets.isPending(entry.topic, entry.partition),
-      );
-      if (doomed.length > 0 && this.#bury(group, doomed, [], ignored) !== ErrorCode.NONE) return;
+      for (const entry of group.offsets.entries()) {
+        const { topic, partition } = entry;
+        if (this.isGone(entry) && !group.offsets.isPending(topic, partition))
+          doomed.push({ group, topic, partition });
+      }
     }
+    if (doomed.length > 0 && this.#bury(doomed, [], ignored) !== ErrorCode.NONE) this.#unseen = [];
+    this.#burying = this.#unseen.length > 0;
+    if (this.#burying) this.clock.soon(() => this.#buryTurn());
   }
 
   /** Offsets past their retention, groups that have nothing left, and what the log has refused so far. */
   expire(): void {
-    this.#buryGone();
+    this.buryGone();
     const now = this.clock.now();
     for (const group of [...this.groups.values()]) {
       if (group.state === groupStates.dead || !this.hasRoom()) continue;
@@ -362,6 +383,10 @@ function expiryOf(
     base = entry.commitTimestamp;
   else return Number.POSITIVE_INFINITY;
   return entry.expireTimestamp === -1 ? base + retentionMs : entry.expireTimestamp;
+}
+
+function ofGroup(group: Group, offsets: readonly OffsetName[]): DoomedOffset[] {
+  return offsets.map(({ topic, partition }) => ({ group, topic, partition }));
 }
 
 function ignore(): void {}

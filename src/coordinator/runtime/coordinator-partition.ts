@@ -14,20 +14,15 @@ import { MillraceError } from '../../ports/errors.ts';
 import type { Logger } from '../../ports/logger.ts';
 import type { Random } from '../../ports/random.ts';
 import { ErrorCode } from '../../protocol/generated/errors.ts';
+import { CoordinatorLoad, type LoadTarget } from './coordinator-load.ts';
 import type {
   CoordinatorLog,
   CoordinatorRecord,
   EndMarker,
-  LoadSink,
   Settled,
   TransactionalProducer,
 } from './coordinator-log.ts';
-import {
-  type AppendOutcome,
-  type CoordinatorState,
-  type PartitionContext,
-  replayed,
-} from './coordinator-state.ts';
+import type { AppendOutcome, CoordinatorState, PartitionContext } from './coordinator-state.ts';
 import { keyText, LogSnapshot, type SnapshotHost } from './log-snapshot.ts';
 
 export interface RuntimeSettings {
@@ -64,7 +59,9 @@ interface PendingAppend {
 /** Records of unknown kinds that are carried along; a log that holds more keeps its start. */
 const foreignBytesMax = 256 * 1024;
 
-export class CoordinatorPartition<S extends CoordinatorState> implements PartitionContext, SnapshotHost {
+export class CoordinatorPartition<S extends CoordinatorState>
+  implements PartitionContext, SnapshotHost, LoadTarget
+{
   readonly partition: number;
   /** The life before ended with an append that failed. */
   readonly afterFailure: boolean;
@@ -231,7 +228,7 @@ export class CoordinatorPartition<S extends CoordinatorState> implements Partiti
 
   /** Reads the partition into the fresh state; resolves when it is at the durable end, also after a close. */
   async replay(): Promise<void> {
-    const load = new Load(this);
+    const load = new CoordinatorLoad(this);
     await this.#ports.log.load(this.partition, load);
     if (this.closed) return;
     this.loaded = true;
@@ -346,61 +343,6 @@ export class CoordinatorPartition<S extends CoordinatorState> implements Partiti
       for (const done of readers ?? []) done(ErrorCode.NOT_COORDINATOR);
     }
     this.#pendingBytes = 0;
-  }
-}
-
-/** Feeds one load to the partition, and counts. */
-class Load implements LoadSink {
-  records = 0;
-  skipped = 0;
-  misplaced = 0;
-  firstSkipped = -1;
-  whySkipped = '';
-  readonly #to: CoordinatorPartition<CoordinatorState>;
-
-  constructor(to: CoordinatorPartition<CoordinatorState>) {
-    this.#to = to;
-  }
-
-  onRecord(
-    key: Buffer | null,
-    value: Buffer | null,
-    offset: number,
-    producer: TransactionalProducer | null,
-  ): void {
-    const to = this.#to;
-    if (to.closed) return;
-    this.records++;
-    to.replayedAt(offset);
-    if (key === null) {
-      this.#skip(offset, 'no key');
-      return;
-    }
-    try {
-      const verdict = to.state.replay(key, value, offset, producer);
-      if (verdict === replayed.misplaced) this.misplaced++;
-      else if (verdict === replayed.foreign) to.replayedForeign(key, value);
-      else if (producer !== null) to.replayedTransactional(producer, offset);
-    } catch (error) {
-      this.#skip(offset, error instanceof Error ? error.message : String(error));
-    }
-  }
-
-  onMarker(marker: EndMarker, offset: number): void {
-    if (this.#to.closed) return;
-    this.records++;
-    this.#to.replayedAt(offset);
-    this.#to.replayedMarker(marker);
-  }
-
-  onUnreadable(offset: number, reason: string): void {
-    this.#skip(offset, reason);
-  }
-
-  #skip(offset: number, reason: string): void {
-    if (this.skipped++ > 0) return;
-    this.firstSkipped = offset;
-    this.whySkipped = reason;
   }
 }
 

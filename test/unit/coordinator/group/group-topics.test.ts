@@ -41,7 +41,7 @@ describe('offsets of a transaction', () => {
   };
 
   for (const committed of [true, false]) {
-    it(`count when ${committed ? 'committed' : 'aborted: never'}, also when the coordinator moves in between`, async () => {
+    it(`${committed ? 'count when it commits' : 'never count when it aborts'}, also when the coordinator moves`, async () => {
       const before = await rig(one);
       before.commit({ offsets: [of('t', 1), of('u', 2)] });
       before.tick();
@@ -81,6 +81,27 @@ describe('deletion of a topic', () => {
     on.commit({ memberId: a, generation: 1, offsets: [of('t', 30, laterId)] });
     on.tick();
     assert.deepEqual(seen(on), ['u 7', 't 30']);
+  });
+
+  it('of many groups takes several turns, and all of them', async () => {
+    const on = await rig({ ...one, pendingBytesMax: 100_000_000 });
+    for (let i = 0; i < 3_000; i++) on.commit({ groupId: `g${i}`, offsets: [of('t', i), of('u', i)] });
+    on.tick();
+    on.log.hold = true;
+    deleteTopic(on, 't');
+    assert.equal(on.log.held.length, 1, 'one batch a turn, for many groups');
+    await on.clock.settle();
+    on.log.hold = false;
+    on.log.release();
+    on.tick();
+    const later = await rig(one, 2, on.log);
+    for (let i = 0; i < 3_000; i++)
+      later.shard.fetch(`g${i}`, null, ({ offsets }) =>
+        assert.deepEqual(
+          offsets.map(({ topic }) => topic),
+          ['u'],
+        ),
+      );
   });
 
   it('takes what is on its way to the log', async () => {
