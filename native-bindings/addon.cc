@@ -17,6 +17,6 @@ NAPI_MODULE_INIT() {
   millrace::defineSockets(env, exports, environment);
   millrace::defineDoorbells(env, exports, environment);
   // Raised whenever a signature changes, so that a binary of another build is refused instead of crashing.
-  millrace::must(napi_set_named_property(env, exports, "version", millrace::number(env, 1)), "cannot export");
+  millrace::must(napi_set_named_property(env, exports, "version", millrace::number(env, 2)), "cannot export");
   return exports;
 }

@@ -114,6 +114,8 @@ export interface NativeBindings extends FileCalls, ChecksumCalls {
   madviseFree(buffer: Uint8Array, position: number, length: number): number;
   /** Processor time of the calling thread, user and system. */
   threadCpuSeconds(): number;
+  /** Milliseconds since the machine started, its sleep included; the same in every thread. */
+  bootTimeMs(): number;
   /** Ends the process at once, whatever its threads do; nothing is flushed. */
   exitNow(code: number): void;
 }

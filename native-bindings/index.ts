@@ -20,7 +20,7 @@ import {
 export type * from './contract.ts';
 
 /** The addon as it exports itself; a binary of any other version is not used. */
-const ADDON_VERSION = 1;
+const ADDON_VERSION = 2;
 
 interface Addon {
   readonly version: number;
@@ -42,6 +42,7 @@ interface Addon {
   madviseFree(buffer: Uint8Array, position: number, length: number): number;
   alignedBuffer(bytes: number): Buffer | undefined;
   threadCpuSeconds(): number;
+  bootTimeMs(): number;
   exitNow(code: number): void;
   listenTcp(host: string, port: number, backlog: number): number;
   localPort(fd: number): number;
@@ -198,6 +199,10 @@ class CheckedBindings implements NativeBindings {
 
   threadCpuSeconds(): number {
     return this.#addon.threadCpuSeconds();
+  }
+
+  bootTimeMs(): number {
+    return this.#addon.bootTimeMs();
   }
 
   exitNow(code: number): void {

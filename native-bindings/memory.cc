@@ -65,6 +65,18 @@ napi_value threadCpuSeconds(napi_env env, napi_callback_info) {
   return number(env, static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) / 1e9);
 }
 
+// Milliseconds since the machine started, its sleep included.
+napi_value bootTimeMs(napi_env env, napi_callback_info) {
+#ifdef CLOCK_BOOTTIME
+  constexpr clockid_t kClock = CLOCK_BOOTTIME;
+#else
+  constexpr clockid_t kClock = CLOCK_MONOTONIC;  // macOS: goes on during sleep
+#endif
+  timespec time;
+  if (clock_gettime(kClock, &time) != 0) broken("no boot clock");
+  return number(env, static_cast<double>(time.tv_sec) * 1e3 + static_cast<double>(time.tv_nsec) / 1e6);
+}
+
 // Ends the process without waiting for its threads: Node joins them first, and one inside a write never comes.
 napi_value exitNow(napi_env env, napi_callback_info info) {
   const Call<1> call(env, info);
@@ -76,6 +88,7 @@ constexpr Function kFunctions[] = {
     {"madviseFree", adviseFree},
     {"alignedBuffer", alignedBuffer},
     {"threadCpuSeconds", threadCpuSeconds},
+    {"bootTimeMs", bootTimeMs},
     {"exitNow", exitNow},
 };
 

@@ -13,6 +13,7 @@ import { type GivenSetting, resolveSettings } from '../config/settings.ts';
 import { silentLogger } from '../ports/logger.ts';
 import { SystemClock } from '../threads/adapters/system-clock.ts';
 import { SystemRandom } from '../threads/adapters/system-random.ts';
+import { threadNative } from '../threads/adapters/thread-native.ts';
 import { serveHttp } from './broker-http.ts';
 import type { Broker, BrokerOptions } from './broker-types.ts';
 import { brokerConfig } from './settings-to-config.ts';
@@ -53,7 +54,7 @@ export async function startBroker(options: Partial<BrokerOptions> = {}): Promise
       takeOver: options.takeOver ?? false,
     },
   );
-  const clock = new SystemClock();
+  const clock = new SystemClock(threadNative(config.native).boottime);
   const ports = { clock, random: new SystemRandom(), logger };
   const running = await RunningBroker.start(config, ports, options.stopping);
   const http = await serveHttp(settings['http.address'], running, clock, logger, options.startedAtMs).catch(

@@ -114,7 +114,7 @@ export class EmbeddedMetadataStore implements MetadataClaim, AuthorityStore {
   /** Creates the cluster in an empty store, seals the journal, reads up to the seal. */
   async claim(expected?: number): Promise<number> {
     let due = expected;
-    this.#contactedAt = this.#options.clock.monotonic();
+    this.#contactedAt = this.#options.clock.boottime();
     for (let attempt = 1; ; attempt++) {
       // The cluster's own record is the first revision; where another broker made the cluster, that is a move.
       if (this.#log.next === 0 && (await this.#log.initialise(this.#birth())) && due !== undefined) due++;
@@ -228,7 +228,7 @@ export class EmbeddedMetadataStore implements MetadataClaim, AuthorityStore {
     while (this.#waiting.length > 0 && this.#ended === null) {
       const batch = this.#nextBatch();
       if (batch === null) continue;
-      const sentAt = this.#options.clock.monotonic();
+      const sentAt = this.#options.clock.boottime();
       try {
         await this.#log.append(batch.payload);
         this.#contactedAt = sentAt;
@@ -314,7 +314,7 @@ export class EmbeddedMetadataStore implements MetadataClaim, AuthorityStore {
     this.#lookAheadTimer = this.#options.clock.after(lookAheadMs, () => {
       // While an append is under way, its answer tells.
       const asks = this.#inFlight === null;
-      const sentAt = this.#options.clock.monotonic();
+      const sentAt = this.#options.clock.boottime();
       this.#log
         .lookAhead()
         .then((fenced) => {

@@ -32,7 +32,7 @@ export interface MetadataClaim {
    */
   register(broker: BrokerRegistration, changes?: readonly MetadataChange[]): Promise<RegisteredMetadata>;
   /**
-   * Monotonic ms: when the newest request was sent whose answer proved that nobody had taken the metadata from this owner
+   * Boottime ms: when the newest request was sent whose answer proved that nobody had taken the metadata from this owner
    * by then.
    */
   readonly contactedAt: number;

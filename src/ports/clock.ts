@@ -12,6 +12,11 @@ export interface Clock {
   now(): number;
   /** Monotonic time in milliseconds with sub-millisecond digits (durations, deadlines). */
   monotonic(): number;
+  /**
+   * Like monotonic, on another time line, but goes on while the machine is suspended: for deadlines that other machines
+   * count on.
+   */
+  boottime(): number;
   /** Calls `fn` once after `delayMs`; the timer keeps no process alive. */
   after(delayMs: number, fn: () => void): Timer;
   /** Calls `fn` in a later turn of the same loop, before timers. */

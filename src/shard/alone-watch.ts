@@ -2,7 +2,7 @@
  * A broker that cannot reach its metadata may acknowledge for so long and no longer (`wal.alone.max.ms`): whoever gives up
  * its log elsewhere (`--abandon-wal`) waits that long, and must then be sure. The time counts from sending the last request to
  * the metadata that showed this broker as their owner. Main moves a shared deadline; shards ask it at each append and before
- * each answer, so that a main thread that is late, or a process that was paused, changes nothing. Main thread.
+ * each answer, so that a main thread that is late, a process that was paused, or a machine that slept changes nothing. Main thread.
  *
  *   contact ──► deadline = contact + max ──► passed: appends are refused with a retriable error, what becomes durable now is
  *      ▲                                                answered as timed out
@@ -29,7 +29,7 @@ export class AloneWatch {
 
   /**
    * @param maxMs 0 = no limit.
-   * @param contactedAt monotonic ms of sending the newest request that proved that the metadata are ours.
+   * @param contactedAt boottime ms of sending the newest request that proved that the metadata are ours.
    */
   constructor(maxMs: number, contactedAt: () => number, clock: Clock, logger: Logger) {
     this.#maxMs = maxMs;
@@ -51,7 +51,7 @@ export class AloneWatch {
 
   #look(lease: LeaseWord): void {
     lease.renew(this.#contactedAt() + this.#maxMs);
-    const alone = !lease.holds(this.#clock.monotonic());
+    const alone = !lease.holds(this.#clock.boottime());
     if (alone !== this.#alone) {
       this.#alone = alone;
       const fields = { maxMs: this.#maxMs };
@@ -67,5 +67,5 @@ export class AloneWatch {
 export function mayAcknowledge(memory: AloneMemory, clock: Clock): () => boolean {
   if (memory === null) return () => true;
   const lease = new LeaseWord(memory);
-  return () => lease.holds(clock.monotonic());
+  return () => lease.holds(clock.boottime());
 }

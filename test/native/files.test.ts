@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { FileCalls } from '../../native-bindings/contract.ts';
+import { portableBootTimeMs } from '../../native-bindings/portable/boot-time.ts';
 import { PortableFiles } from '../../native-bindings/portable/files.ts';
 import { numbers, requireNative, runModule, sharedMemory, temporaryFolder } from './support.ts';
 
@@ -260,4 +261,13 @@ test('the build says why there is no addon, and does not fail', (t) => {
     env: { PATH: '/nonexistent' },
   });
   assert.match(output, /^native addon: no C\+\+ compiler found; the portable path will be used\n$/);
+});
+
+test('the boot clock goes on, on the time line of the system', () => {
+  const before = native.bootTimeMs();
+  const portable = portableBootTimeMs();
+  const after = native.bootTimeMs();
+  assert.ok(after >= before);
+  // The portable one tells hundredths of a second.
+  assert.ok(portable >= before - 20 && portable <= after + 20, `${before} ${portable} ${after}`);
 });

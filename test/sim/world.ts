@@ -160,6 +160,7 @@ export class SimWorld {
     return {
       now: () => this.wall() + life.skewMs,
       monotonic: () => this.time,
+      boottime: () => this.time,
       after: (delayMs, fn) => this.after(delayMs, fn, life),
       soon: (fn) => this.soon(fn, life),
     };

@@ -53,6 +53,10 @@ export class JumpClock implements Clock {
     return this.#system.monotonic() + this.#ahead;
   }
 
+  boottime(): number {
+    return this.#system.boottime() + this.#ahead;
+  }
+
   after(delayMs: number, fn: () => void): Timer {
     const entry = {
       due: this.monotonic() + delayMs,

@@ -14,6 +14,10 @@ export class HandClock implements Clock {
     return this.time;
   }
 
+  boottime(): number {
+    return this.time;
+  }
+
   after(delayMs: number, fn: () => void): Timer {
     const timer = { dueMs: this.time + delayMs, fn };
     this.#timers.push(timer);

@@ -16,6 +16,7 @@ const callbacksMax = 5_000_000;
 export class VirtualClock implements Clock {
   #wallBase: number;
   #time = 0;
+  #asleep = 0;
   #order = 0;
   readonly #timers = new Set<PendingTimer>();
   #soon: (() => void)[] = [];
@@ -30,6 +31,16 @@ export class VirtualClock implements Clock {
 
   monotonic(): number {
     return this.#time;
+  }
+
+  boottime(): number {
+    return this.#time + this.#asleep;
+  }
+
+  /** The machine sleeps: no timer runs, and the monotonic clock stands still. */
+  suspend(ms: number): void {
+    this.#asleep += ms;
+    this.#wallBase += ms;
   }
 
   after(delayMs: number, fn: () => void): Timer {

@@ -2,6 +2,7 @@
  * The process's clocks and timers. `monotonic` is the same time line in every thread of the process (performance.now
  * alone starts at zero in each), so deadlines may cross threads. Timers keep no process alive.
  */
+import { portableBootTimeMs } from '../../../native-bindings/portable/boot-time.ts';
 import type { Clock, Timer } from '../../ports/clock.ts';
 
 /** setTimeout fires at once for more than this. */
@@ -9,8 +10,11 @@ const delayMsMax = 2 ** 31 - 1;
 
 export class SystemClock implements Clock {
   readonly #base: number;
+  readonly boottime: () => number;
 
-  constructor() {
+  /** @param boottime the native clock where there is one. All clocks of a process must be given the same. */
+  constructor(boottime: () => number = portableBootTimeMs) {
+    this.boottime = boottime;
     const [seconds, nanos] = process.hrtime();
     this.#base = seconds * 1000 + nanos / 1e6 - performance.now();
   }

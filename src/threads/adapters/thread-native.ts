@@ -1,6 +1,7 @@
 /** The native bindings of one thread with their portable stand-ins, chosen once at start. */
 import type { FileCalls, NativeBindings } from '../../../native-bindings/contract.ts';
 import { loadNative } from '../../../native-bindings/index.ts';
+import { portableBootTimeMs } from '../../../native-bindings/portable/boot-time.ts';
 import { PortableFiles } from '../../../native-bindings/portable/files.ts';
 import type { Arena } from '../../ports/arena.ts';
 import { type Crc32c, portableCrc32c } from '../../protocol/records/crc32c.ts';
@@ -11,6 +12,8 @@ export interface ThreadNative {
   readonly files: FileCalls;
   readonly crc32c: Crc32c;
   readonly walk: RecordWalk;
+  /** Clock.boottime. */
+  readonly boottime: () => number;
   /** CRC-32C over the arena without a view per call. */
   crc32cAt(arena: Arena): (position: number, length: number) => number;
   /** Gives back the arenas of crc32cAt, which must not be called again. A thread that ends needs no release. */
@@ -26,6 +29,7 @@ export function threadNative(wanted: boolean): ThreadNative {
       files: new PortableFiles(),
       crc32c,
       walk: portableRecordWalk,
+      boottime: portableBootTimeMs,
       crc32cAt: (arena) => (position, length) => crc32c(arena.buffer, position, length),
       release() {},
     };
@@ -37,6 +41,7 @@ export function threadNative(wanted: boolean): ThreadNative {
     crc32c: (buffer, position, length, seed) => native.crc32c(buffer, position, length, seed),
     walk: (buffer, position, length, count, flags) =>
       native.walkRecords(buffer, position, length, count, flags),
+    boottime: () => native.bootTimeMs(),
     crc32cAt: (arena) => {
       let handle = native.registerArena(arena.buffer);
       releases.push(() => {

@@ -1,7 +1,7 @@
 /**
  * A lease as one shared word: one thread renews it, every other one asks whether it still holds. For the cluster's lease, and
  * for how long a broker may acknowledge without its metadata.
- * Times are milliseconds of `Clock.monotonic()`, which is one time line for all threads; the word keeps them modulo
+ * Times are milliseconds of `Clock.boottime()`, which is one time line for all threads; the word keeps them modulo
  * 2^32 and a deadline counts only within `leaseMsMax` of now, so that one left behind is not valid again after a wrap.
  *
  *    none ──grant──► deadline ──renew (forward only)──► deadline ──revoke──► none

@@ -19,9 +19,9 @@ import type { BlockReads, ShardWorkerData } from './contract.ts';
 const dataPort = (workerData as { readonly data: MessagePort }).data;
 const [data] = (await once(dataPort, 'message')) as [ShardWorkerData];
 nameThread(`shard ${data.seed.settings.index}`);
-const clock = new SystemClock();
-const random = new SystemRandom();
 const native = threadNative(data.native);
+const clock = new SystemClock(native.boottime);
+const random = new SystemRandom();
 const logger = createLogger({
   ...data.log,
   now: () => clock.now(),
