@@ -192,7 +192,6 @@ const selectors = new Set([
   'client_software_name',
   'client_software_version',
   'client_source_address',
-  'client_source_port',
 ]);
 
 /** What is wrong with the value of a subscription's config beyond its type, and whose fault it is, or null. */

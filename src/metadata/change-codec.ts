@@ -46,7 +46,7 @@ const changeTypes = [
   'states',
 ] as const satisfies readonly MetadataChange['type'][];
 
-const resources = ['topic', 'broker', 'cluster', 'group', 'client-metrics'] as const;
+const resources = ['topic', 'broker', 'cluster', 'group', 'client-metrics', 'feature'] as const;
 const walKinds = ['block', 'memory', 'object'] as const;
 const walStates = ['open', 'empty', 'abandoned'] as const;
 const idKinds = ['producer', 'object'] as const;

@@ -92,7 +92,7 @@ export type MetadataChange =
   /** Replaces the named entries of a resource's dynamic configs; null deletes one. */
   | {
       readonly type: 'config';
-      readonly resource: 'topic' | 'broker' | 'cluster' | 'group' | 'client-metrics';
+      readonly resource: 'topic' | 'broker' | 'cluster' | 'group' | 'client-metrics' | 'feature';
       readonly name: string;
       readonly entries: Readonly<Record<string, string | null>>;
     }

@@ -111,6 +111,16 @@ export const metricTable = {
     doc: 'Requests that could not be decoded or failed inside; each cost its connection.',
   },
   millrace_produce_refused_total: { kind: 'counter', labels: [], doc: 'Batches that validation refused.' },
+  millrace_telemetry_pushes_total: {
+    kind: 'counter',
+    labels: [],
+    doc: 'Metrics that clients pushed (KIP-714); they are counted and not kept.',
+  },
+  millrace_telemetry_bytes_total: {
+    kind: 'counter',
+    labels: [],
+    doc: 'Bytes of the metrics that clients pushed, as they came.',
+  },
   millrace_delta_bytes: { kind: 'gauge', labels: [], doc: 'Durable bytes that are in no object yet.' },
   millrace_log_cache_bytes: {
     kind: 'gauge',

@@ -13,21 +13,17 @@ import {
 } from '../protocol/generated/api-versions.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
 import { Dispatcher, type ServedRange } from './dispatcher.ts';
+import { type Feature, featureLevel } from './support/features.ts';
 import type { AnyRequestHandler, RequestHandler } from './support/handler.ts';
+import type { ClientSoftware } from './support/telemetry.ts';
 import type { TopicDirectory } from './support/topic-directory.ts';
-
-/** A feature that this version serves, at its finalized level. */
-export interface ServedFeature {
-  readonly name: string;
-  readonly minVersion: number;
-  readonly maxVersion: number;
-  readonly level: number;
-}
 
 export interface ApiVersionsDeps {
   /** All handlers of the dispatcher, this one included; read at the first request. */
   readonly handlers: () => readonly AnyRequestHandler[];
-  readonly features: readonly ServedFeature[];
+  readonly features: readonly Feature[];
+  /** Told what software a connection's client is. */
+  readonly software?: Pick<ClientSoftware, 'note'>;
   readonly topics: TopicDirectory;
   readonly nodeId: number;
 }
@@ -70,15 +66,20 @@ export function apiVersionsHandler(
         respond({ errorCode });
         return;
       }
+      if (version >= softwareVersion) {
+        deps.software?.note(context.connectionId, request.clientSoftwareName, request.clientSoftwareVersion);
+      }
       ranges ??= Dispatcher.ranges(deps.handlers());
+      const { image } = topics;
       respond({
         apiKeys: ranges,
         supportedFeatures: features.filter(
           ({ minVersion }) => minVersion > 0 || version >= zeroMinimumVersion,
         ),
         // The image's revision only grows, as this epoch must (KIP-584).
-        finalizedFeaturesEpoch: topics.image.revision,
+        finalizedFeaturesEpoch: image.revision,
         finalizedFeatures: features
+          .map((feature) => ({ name: feature.name, level: featureLevel(image, feature) }))
           .filter(({ level }) => level > 0)
           .map(({ name, level }) => ({ name, maxVersionLevel: level, minVersionLevel: level })),
       });

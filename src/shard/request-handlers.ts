@@ -1,6 +1,9 @@
 /** Every request that this broker serves, in one list: what is here is what ApiVersions advertises. Shard thread. */
+
 import type { GroupServices } from '../coordinator/group/group-services.ts';
 import { alterConfigsHandler } from '../requests/alter-configs.ts';
+import { alterPartitionReassignmentsHandler } from '../requests/alter-partition-reassignments.ts';
+import { alterReplicaLogDirsHandler } from '../requests/alter-replica-log-dirs.ts';
 import { apiVersionsHandler } from '../requests/api-versions.ts';
 import { createPartitionsHandler } from '../requests/create-partitions.ts';
 import { createTopicsHandler } from '../requests/create-topics.ts';
@@ -12,27 +15,37 @@ import { describeConfigsHandler } from '../requests/describe-configs.ts';
 import { describeGroupsHandler } from '../requests/describe-groups.ts';
 import { describeLogDirsHandler } from '../requests/describe-log-dirs.ts';
 import { describeProducersHandler } from '../requests/describe-producers.ts';
+import { describeQuorumHandler } from '../requests/describe-quorum.ts';
 import { describeTopicPartitionsHandler } from '../requests/describe-topic-partitions.ts';
+import { electLeadersHandler } from '../requests/elect-leaders.ts';
 import { fetchHandler } from '../requests/fetch.ts';
 import { findCoordinatorHandler } from '../requests/find-coordinator.ts';
+import { getTelemetrySubscriptionsHandler } from '../requests/get-telemetry-subscriptions.ts';
 import { heartbeatHandler } from '../requests/heartbeat.ts';
 import { incrementalAlterConfigsHandler } from '../requests/incremental-alter-configs.ts';
 import { initProducerIdHandler } from '../requests/init-producer-id.ts';
 import { joinGroupHandler } from '../requests/join-group.ts';
 import { leaveGroupHandler } from '../requests/leave-group.ts';
+import { listConfigResourcesHandler } from '../requests/list-config-resources.ts';
 import { listGroupsHandler } from '../requests/list-groups.ts';
 import { listOffsetsHandler } from '../requests/list-offsets.ts';
+import { listPartitionReassignmentsHandler } from '../requests/list-partition-reassignments.ts';
 import { metadataHandler } from '../requests/metadata.ts';
 import { offsetCommitHandler } from '../requests/offset-commit.ts';
 import { offsetDeleteHandler } from '../requests/offset-delete.ts';
 import { offsetFetchHandler } from '../requests/offset-fetch.ts';
 import { offsetForLeaderEpochHandler } from '../requests/offset-for-leader-epoch.ts';
 import { produceHandler } from '../requests/produce.ts';
+import { pushTelemetryHandler } from '../requests/push-telemetry.ts';
 import type { ConfigCatalog } from '../requests/support/config-catalog.ts';
+import { features } from '../requests/support/features.ts';
 import type { AnyRequestHandler } from '../requests/support/handler.ts';
 import { withOutsideRecords } from '../requests/support/outside-records.ts';
+import { ClientSoftware, ClientTelemetry } from '../requests/support/telemetry.ts';
 import { AutoTopics } from '../requests/support/topic-creation.ts';
 import { syncGroupHandler } from '../requests/sync-group.ts';
+import { unregisterBrokerHandler } from '../requests/unregister-broker.ts';
+import { updateFeaturesHandler } from '../requests/update-features.ts';
 import { coordinatorKindOf, coordinatorTopicSpec } from './coordinator-topics.ts';
 import type { ShardServices } from './shard.ts';
 
@@ -65,8 +78,16 @@ export function requestHandlers(
     },
   });
   const admin = { topics, catalog, control, nodeId, clock, logger };
+  const software = new ClientSoftware(services.settings.connectionsMax);
+  const telemetry = {
+    topics,
+    telemetry: new ClientTelemetry(clock, crc32c),
+    software,
+    random: services.random,
+    observe,
+  };
   const handlers: AnyRequestHandler[] = [
-    apiVersionsHandler({ handlers: () => handlers, features: [], topics, nodeId }),
+    apiVersionsHandler({ handlers: () => handlers, features, software, topics, nodeId }),
     metadataHandler({ topics, autoTopics, endpoint }),
     describeClusterHandler({ topics, endpoint }),
     describeTopicPartitionsHandler({ topics, endpoint }),
@@ -98,6 +119,16 @@ export function requestHandlers(
     describeLogDirsHandler({ topics, nodeId, storeUrl: settings.storeUrl }),
     alterConfigsHandler(admin),
     incrementalAlterConfigsHandler(admin),
+    listConfigResourcesHandler({ topics, nodeId }),
+    updateFeaturesHandler({ ...admin, features }),
+    getTelemetrySubscriptionsHandler(telemetry),
+    pushTelemetryHandler(telemetry),
+    alterPartitionReassignmentsHandler({ topics, nodeId }),
+    listPartitionReassignmentsHandler(),
+    electLeadersHandler({ topics }),
+    alterReplicaLogDirsHandler({ topics, storeUrl: settings.storeUrl }),
+    describeQuorumHandler({ topics, endpoint, clock, nodeId }),
+    unregisterBrokerHandler({ nodeId }),
     findCoordinatorHandler(groups),
     joinGroupHandler(groups),
     syncGroupHandler(groups),

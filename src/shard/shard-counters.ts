@@ -56,6 +56,12 @@ export class ShardCounters {
     this.refusedBatches++;
   }
 
+  /** Metrics that a client pushed. */
+  pushed(bytes: number): void {
+    this.metrics.counter('millrace_telemetry_pushes_total').value++;
+    this.metrics.counter('millrace_telemetry_bytes_total').value += bytes;
+  }
+
   fetched(bytes: number): void {
     this.fetchedBytes += bytes;
   }

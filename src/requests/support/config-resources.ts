@@ -10,7 +10,7 @@ import type { TopicDirectory } from './topic-directory.ts';
 import { topicNameProblem } from './topic-names.ts';
 
 /** Config resource types of the wire. */
-export const resourceType = { topic: 2, broker: 4, clientMetrics: 16, group: 32 } as const;
+export const resourceType = { topic: 2, broker: 4, brokerLogger: 8, clientMetrics: 16, group: 32 } as const;
 
 export interface Refusal {
   readonly error: number;

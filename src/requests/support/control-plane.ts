@@ -21,7 +21,7 @@ export interface TopicCreated extends ControlResult {
 }
 
 export interface ConfigEdit {
-  readonly resource: 'topic' | 'broker' | 'cluster' | 'group' | 'client-metrics';
+  readonly resource: 'topic' | 'broker' | 'cluster' | 'group' | 'client-metrics' | 'feature';
   /** Topic name, node id or '' (cluster default), group id. */
   readonly name: string;
   /** Null removes the entry. */

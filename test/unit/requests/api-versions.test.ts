@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ApiVersionsCodec } from '../../../src/protocol/generated/api-versions.ts';
-import { apiVersionsHandler, type ServedFeature } from '../../../src/requests/api-versions.ts';
+import { apiVersionsHandler } from '../../../src/requests/api-versions.ts';
 import { listOffsetsHandler } from '../../../src/requests/list-offsets.ts';
+import type { Feature } from '../../../src/requests/support/features.ts';
 import type { AnyRequestHandler } from '../../../src/requests/support/handler.ts';
 import { HandClock } from '../../support/store-fixtures.ts';
 import { call, ErrorCode, FakeTopics, nodeId } from './admin-fixtures.ts';
 
-function rig(features: readonly ServedFeature[] = []) {
+function rig(features: readonly Feature[] = []) {
   const topics = new FakeTopics();
   const handlers: AnyRequestHandler[] = [];
   const handler = apiVersionsHandler({ handlers: () => handlers, features, topics, nodeId });
@@ -58,8 +59,8 @@ test('v5 compares cluster id and node id', async () => {
 
 test('only served features are told, with an epoch that grows with the image', async () => {
   const { ask, software, topics } = rig([
-    { name: 'group.version', minVersion: 1, maxVersion: 1, level: 1 },
-    { name: 'kraft.version', minVersion: 0, maxVersion: 1, level: 0 },
+    { name: 'group.version', minVersion: 1, maxVersion: 1, defaultLevel: 1 },
+    { name: 'kraft.version', minVersion: 0, maxVersion: 1, defaultLevel: 0 },
   ]);
   const three = await ask(3, software);
   assert.deepEqual(

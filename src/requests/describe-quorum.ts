@@ -1,0 +1,63 @@
+/**
+ * DescribeQuorum (key 55), versions 0–2: who decides about metadata. There is no quorum of brokers: one broker holds the
+ * journal in the object store. It is told as the only voter and leader of `__cluster_metadata` 0, its registration's epoch
+ * as leader epoch and the revision that this shard acts on as high watermark. Any other partition is
+ * UNKNOWN_TOPIC_OR_PARTITION. v1: when the leader was last in step, which is now; v2: where it listens.
+ */
+
+import type { Clock } from '../ports/clock.ts';
+import {
+  DescribeQuorumCodec,
+  type DescribeQuorumRequest,
+  type DescribeQuorumResponseInput,
+  type DescribeQuorumResponsePartitionDataInput,
+} from '../protocol/generated/describe-quorum.ts';
+import { ErrorCode } from '../protocol/generated/errors.ts';
+import type { MetadataDeps } from './metadata.ts';
+import type { RequestHandler } from './support/handler.ts';
+
+const metadataTopic = '__cluster_metadata';
+const timesVersion = 1;
+const nodesVersion = 2;
+const unknownTime = -1;
+
+export function describeQuorumHandler(
+  deps: Pick<MetadataDeps, 'topics' | 'endpoint'> & { readonly clock: Clock; readonly nodeId: number },
+): RequestHandler<DescribeQuorumRequest, DescribeQuorumResponseInput> {
+  const { topics, endpoint, clock, nodeId } = deps;
+
+  function quorum(version: number): DescribeQuorumResponsePartitionDataInput {
+    const { revision, brokers } = topics.image;
+    const now = version >= timesVersion ? Math.floor(clock.now()) : unknownTime;
+    return {
+      errorMessage: '',
+      leaderId: nodeId,
+      leaderEpoch: brokers.get(nodeId)?.epoch ?? 0,
+      highWatermark: revision,
+      currentVoters: [
+        { replicaId: nodeId, logEndOffset: revision, lastFetchTimestamp: now, lastCaughtUpTimestamp: now },
+      ],
+    };
+  }
+
+  return {
+    codec: DescribeQuorumCodec,
+    handle({ apiVersion, listener }, request, respond) {
+      let told = false;
+      const answers = request.topics.map(({ topicName, partitions }) => ({
+        topicName,
+        partitions: partitions.map(({ partitionIndex }) => {
+          if (topicName === metadataTopic && partitionIndex === 0) {
+            told = true;
+            return { partitionIndex, ...quorum(apiVersion) };
+          }
+          const errorMessage = 'This server does not host this topic-partition.';
+          return { partitionIndex, errorCode: ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, errorMessage };
+        }),
+      }));
+      const { host, port } = endpoint(listener);
+      const nodes = [{ nodeId, listeners: [{ name: listener, host, port }] }];
+      respond({ errorMessage: '', topics: answers, nodes: told && apiVersion >= nodesVersion ? nodes : [] });
+    },
+  };
+}
