@@ -182,6 +182,8 @@ export async function runScenario(scenario: Scenario, amounts: Amounts): Promise
     const { bytes, requests, refused, seconds, latency, cpuSeconds } = end!;
     return {
       scenario,
+      // Apache Kafka always judges in full.
+      recordsValidation: String(scenario.settings['records.validation'] ?? 'full'),
       bytes,
       requests,
       refused,

@@ -27,6 +27,8 @@ export interface Scenario {
 
 export interface BrokerResult {
   readonly scenario: Scenario;
+  /** How compressed records were judged; reports without it are of plain batches, or of releases that did not. */
+  readonly recordsValidation?: string;
   /** Produced and acknowledged in the measured part. */
   readonly bytes: number;
   readonly requests: number;
@@ -103,6 +105,13 @@ export function figureOf(result: BrokerResult): number {
   return result.scenario.load === 'large' ? result.pathCpuSecondsPerGb : result.pathCpuMicrosecondsPerRequest;
 }
 
+function validationModes({ brokers }: Report): string {
+  const modes = new Set(brokers.flatMap(({ recordsValidation }) => recordsValidation ?? []));
+  return modes.size === 0
+    ? ''
+    : ` Records of every codec were judged as records.validation says: ${[...modes].join(', ')}.`;
+}
+
 /** The tables of one report. */
 export function reportTables(report: Report, file: string): string {
   const { environment } = report;
@@ -114,7 +123,7 @@ export function reportTables(report: Report, file: string): string {
   ];
   if (report.brokers.length > 0) {
     lines.push(
-      `Free memory filled with page cache before: ${report.filledGb.toFixed(1)} GB. Clients, broker and disk share the machine. CPU is that of the broker process: on the path from the socket to the durable answer (and to the consumer), and in all, with the upload of the same bytes to the file store. The floor holds for the path. GB = 10⁹ bytes, µs are per request. Latencies are milliseconds to the durable acknowledgement.`,
+      `Free memory filled with page cache before: ${report.filledGb.toFixed(1)} GB. Clients, broker and disk share the machine. CPU is that of the broker process: on the path from the socket to the durable answer (and to the consumer), and in all, with the upload of the same bytes to the file store. The floor holds for the path. GB = 10⁹ bytes, µs are per request. Latencies are milliseconds to the durable acknowledgement.${validationModes(report)}`,
       '',
       '| scenario | MB/s | path CPU-s/GB | in all | path µs/request | in all | floor | goal | p50 | p99 | p99.9 | max | peak RSS MB |',
       '|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|',

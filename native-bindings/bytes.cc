@@ -26,14 +26,17 @@ napi_value crcOfArena(napi_env env, napi_callback_info info) {
 }
 
 napi_value walk(napi_env env, napi_callback_info info) {
-  const Call<5> call(env, info);
+  const Call<6> call(env, info);
   const Bytes bytes = bytesOf(env, call[0]);
   const int64_t position = integerOf(env, call[1]);
   const int64_t length = integerOf(env, call[2]);
   const int64_t recordCount = integerOf(env, call[3]);
   const auto flags = static_cast<uint32_t>(integerOf(env, call[4]));
+  const Bytes report = bytesOf(env, call[5]);
+  auto* const places = reinterpret_cast<double*>(report.data);
   const uint8_t* start = bytes.data + position;
-  return number(env, static_cast<int>(walkRecords(start, start + length, recordCount, flags)));
+  const WalkResult result = walkRecords(start, start + length, recordCount, flags, places, report.length);
+  return number(env, static_cast<int>(result));
 }
 
 napi_value registerArena(napi_env env, napi_callback_info info) {

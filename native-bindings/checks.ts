@@ -40,3 +40,11 @@ export function checked(syscall: string, answer: number, subject = ''): number {
   if (answer < 0) throw systemError(syscall, answer, subject);
   return answer;
 }
+
+const REPORT_PLACES_MIN = 6;
+
+/** A walk's report: the addon writes its first places without looking, and turns the base's halves into integers. */
+export function checkReport(report: Float64Array): void {
+  if (!(report instanceof Float64Array) || report.length < REPORT_PLACES_MIN)
+    throw new TypeError('expected a Float64Array of a walk');
+}

@@ -86,8 +86,8 @@ export type OnShortage = (code: string, dropped: number) => void;
 
 export interface NativeBindings extends FileCalls, ChecksumCalls {
   /**
-   * Checks the structure of the records of one uncompressed version 2 batch. Flags and answers are those of the
-   * portable walk in protocol/records/record-walk (walkFlags, walkResult): 0 means well-formed.
+   * Judges the plain records of one version 2 batch. Flags, answers and report (walkReport places or more) are those of
+   * the portable walk in protocol/records/record-walk: 0 means well-formed and no record at fault.
    */
   walkRecords(
     buffer: Uint8Array,
@@ -95,6 +95,7 @@ export interface NativeBindings extends FileCalls, ChecksumCalls {
     length: number,
     recordCount: number,
     flags: number,
+    report: Float64Array,
   ): number;
   /** Locks the open file for this broker; false when somebody else holds it. The kernel drops it at the last close. */
   flock(fd: number): boolean;

@@ -4,7 +4,15 @@
  * acceptors belong to the thread that made them. Whether native code is wanted at all is the caller's decision.
  */
 import { createRequire } from 'node:module';
-import { checkBytes, checked, checkFd, checkInteger, checkRange, systemError } from './checks.ts';
+import {
+  checkBytes,
+  checked,
+  checkFd,
+  checkInteger,
+  checkRange,
+  checkReport,
+  systemError,
+} from './checks.ts';
 import {
   type Acceptor,
   ARENAS_MAX,
@@ -26,7 +34,14 @@ interface Addon {
   readonly version: number;
   crc32c(buffer: Uint8Array, position: number, length: number, seed: number): number;
   crc32cAt(handle: number, position: number, length: number, seed: number): number;
-  walkRecords(b: Uint8Array, position: number, length: number, recordCount: number, flags: number): number;
+  walkRecords(
+    buffer: Uint8Array,
+    position: number,
+    length: number,
+    recordCount: number,
+    flags: number,
+    report: Float64Array,
+  ): number;
   registerArena(buffer: Uint8Array): number;
   releaseArena(handle: number): void;
   openDirect(path: string, create: boolean, exclusive: boolean, sync: boolean): number;
@@ -106,11 +121,19 @@ class CheckedBindings implements NativeBindings {
     return this.#addon.crc32cAt(handle, position, length, seed);
   }
 
-  walkRecords(buffer: Uint8Array, position: number, length: number, records: number, flags: number): number {
+  walkRecords(
+    buffer: Uint8Array,
+    position: number,
+    length: number,
+    records: number,
+    flags: number,
+    report: Float64Array,
+  ): number {
     checkBytes(buffer);
     checkRange(buffer.length, position, length);
     checkInteger('recordCount', records, 0, 2 ** 31 - 1);
-    return this.#addon.walkRecords(buffer, position, length, records, flags);
+    checkReport(report);
+    return this.#addon.walkRecords(buffer, position, length, records, flags, report);
   }
 
   registerArena(buffer: Uint8Array): number {

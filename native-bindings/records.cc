@@ -1,11 +1,12 @@
-// The walk over the records of one uncompressed batch. Every read is checked against the end of its record,
+// The walk over the plain records of one batch. Every read is checked against the end of its record,
 // and every record against the end of the batch; the bytes are a client's and may say anything.
 //
 //   record = length | attributes | timestamp delta | offset delta | key length, key | value length, value
 //            | header count | (key length, key | value length, value) ...        lengths are zigzag varints
 //
 // A record's length counts the bytes behind its own field and must be met exactly. The same answers as the
-// portable walk, to the last malformed byte: a test feeds both with the same noise.
+// portable walk, to the last malformed byte: a test feeds both with the same noise. Timestamps are added as Java adds
+// them: in 64 bits, around the end.
 #include "records.h"
 
 namespace millrace {
@@ -27,9 +28,16 @@ inline int32_t readVarint(const uint8_t*& position, const uint8_t* end) {
   return static_cast<int32_t>((raw >> 1) ^ (0u - (raw & 1)));
 }
 
-inline bool skipVarlong(const uint8_t*& position, const uint8_t* end) {
+// The zigzag is undone in unsigned arithmetic, so that adding it to a base cannot overflow.
+inline bool readVarlong(const uint8_t*& position, const uint8_t* end, uint64_t& value) {
+  uint64_t raw = 0;
   for (int i = 0; i < kVarlongBytesMax && position < end; i++) {
-    if (*position++ < 0x80) return true;
+    const uint64_t byte = *position++;
+    raw |= (byte & 0x7f) << (7 * i);
+    if (byte < 0x80) {
+      value = (raw >> 1) ^ (0u - (raw & 1));
+      return true;
+    }
   }
   return false;
 }
@@ -44,19 +52,37 @@ inline int32_t skipBytes(const uint8_t*& position, const uint8_t* end) {
 
 }  // namespace
 
-WalkResult walkRecords(const uint8_t* position, const uint8_t* end, int64_t recordCount, uint32_t flags) {
+WalkResult walkRecords(const uint8_t* position, const uint8_t* end, int64_t recordCount, uint32_t flags,
+                       double* report, size_t places) {
   const bool keysRequired = (flags & kKeysRequired) != 0;
+  const bool timesJudged = (flags & kTimesJudged) != 0;
+  const uint64_t base = static_cast<uint64_t>(static_cast<int64_t>(report[kBaseTimeHigh])) << 32 |
+                        static_cast<uint32_t>(report[kBaseTimeLow]);
+  const int64_t timeMin = timesJudged ? static_cast<int64_t>(report[kTimeMin]) : INT64_MIN;
+  const int64_t timeMax = timesJudged ? static_cast<int64_t>(report[kTimeMax]) : INT64_MAX;
+  int64_t maxTimestamp = -1;
+  size_t faults = 0;
+  report[kMaxTimestamp] = -1;
+  report[kFaults] = 0;
+  const auto fault = [&](int64_t entry) {
+    if (kEntries + faults < places) report[kEntries + faults] = static_cast<double>(entry);
+    faults++;
+  };
   for (int64_t index = 0; index < recordCount; index++) {
     const int32_t length = readVarint(position, end);
     if (length < kRecordLengthMin || length > end - position) return WalkResult::kMalformed;
     const uint8_t* const recordEnd = position + length;
     position++;  // attributes: no bit of them has a meaning yet
-    if (!skipVarlong(position, recordEnd)) return WalkResult::kMalformed;
+    uint64_t delta = 0;
+    if (!readVarlong(position, recordEnd, delta)) return WalkResult::kMalformed;
+    const auto timestamp = static_cast<int64_t>(base + delta);
+    if (timestamp > maxTimestamp) maxTimestamp = timestamp;
     const int32_t offsetDelta = readVarint(position, recordEnd);
     if (offsetDelta != index) return offsetDelta == kBroken ? WalkResult::kMalformed : WalkResult::kOffsetDelta;
     const int32_t keyLength = skipBytes(position, recordEnd);
     if (keyLength == kBroken) return WalkResult::kMalformed;
-    if (keyLength == -1 && keysRequired) return WalkResult::kNullKey;
+    if (keyLength == -1 && keysRequired) fault(2 * index);
+    else if ((timestamp < timeMin || timestamp > timeMax) && timestamp != -1) fault(2 * index + 1);
     if (skipBytes(position, recordEnd) == kBroken) return WalkResult::kMalformed;
     const int32_t headers = readVarint(position, recordEnd);
     // A header takes two bytes or more, so this bounds the loop by the record's own size.
@@ -67,7 +93,10 @@ WalkResult walkRecords(const uint8_t* position, const uint8_t* end, int64_t reco
     }
     if (position != recordEnd) return WalkResult::kMalformed;
   }
-  return position == end ? WalkResult::kOk : WalkResult::kTrailingBytes;
+  if (position != end) return WalkResult::kTrailingBytes;
+  report[kMaxTimestamp] = static_cast<double>(maxTimestamp);
+  report[kFaults] = static_cast<double>(faults);
+  return faults == 0 ? WalkResult::kOk : WalkResult::kFaultyRecords;
 }
 
 }  // namespace millrace

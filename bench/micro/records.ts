@@ -1,15 +1,24 @@
 /**
- * Micro-benchmark of the record batch room: CRC, validation, walks, building, reading, codecs. One batch of 64 KiB of
- * 1 KiB records, half compressible, in shared memory as in the arena.
+ * Micro-benchmark of the record batch room: CRC, validation, walks, building, reading, codecs, and what judging compressed
+ * records costs (records.validation=full). One batch of 64 KiB of 1 KiB records, half compressible, in shared memory as in
+ * the arena. Bytes are plain ones.
  */
 import { Bench } from 'tinybench';
+import { loadNative } from '../../native-bindings/index.ts';
 import { codecNames } from '../../src/protocol/compression/codec.ts';
 import { createCodecs } from '../../src/protocol/compression/codecs.ts';
 import { type BatchRecord, buildBatch } from '../../src/protocol/records/batch-builder.ts';
 import { batchHeaderBytes } from '../../src/protocol/records/batch-header.ts';
 import { RecordCursor } from '../../src/protocol/records/batch-reader.ts';
 import { javascriptCrc32c, portableCrc32c } from '../../src/protocol/records/crc32c.ts';
-import { portableRecordWalk } from '../../src/protocol/records/record-walk.ts';
+import { recordTaskContext, runRecordTask } from '../../src/protocol/records/record-tasks.ts';
+import {
+  createWalkReport,
+  portableRecordWalk,
+  type RecordWalk,
+  walkFlags,
+  walkResult,
+} from '../../src/protocol/records/record-walk.ts';
 import { validateBatch } from '../../src/protocol/records/validate.ts';
 
 export type MicroResult = { name: string; opsPerSecond: number; bytesPerOp: number };
@@ -46,12 +55,14 @@ export async function run(): Promise<MicroResult[]> {
     crc32c,
     batchBytesMax: 1 << 20,
     zstdAllowed: true,
-    nowMs: 1_700_000_000_000,
-    timestampBeforeMaxMs: Number.POSITIVE_INFINITY,
-    timestampAfterMaxMs: 3_600_000,
-    logAppendTime: false,
+    trustCompressed: false,
+    judgeTimes: true,
+    timeMin: 0,
+    timeMax: 1_700_003_600_000,
     requireKeys: false,
-    walk: undefined,
+    decompressedBytesMax: 1 << 20,
+    report: createWalkReport(1),
+    walk: () => walkResult.ok,
   };
   const cursor = new RecordCursor();
   const bytes = new Map<string, number>();
@@ -64,8 +75,29 @@ export async function run(): Promise<MicroResult[]> {
   add('crc32c, javascript', batch.length, () => javascriptCrc32c(batch, 0, batch.length));
   add('validate, header and crc', batch.length, () => validateBatch(view, batch, 0, batch.length, options));
   add('walk, portable', body.length, () =>
-    portableRecordWalk(batch, batchHeaderBytes, body.length, recordCount, 0),
+    portableRecordWalk(
+      batch,
+      batchHeaderBytes,
+      body.length,
+      recordCount,
+      walkFlags.judgeTimes,
+      options.report,
+    ),
   );
+  const native = loadNative();
+  if (native !== null) {
+    add('walk, native', body.length, () =>
+      native.walkRecords(
+        batch,
+        batchHeaderBytes,
+        body.length,
+        recordCount,
+        walkFlags.judgeTimes,
+        options.report,
+      ),
+    );
+  }
+  const walk: RecordWalk = native === null ? portableRecordWalk : native.walkRecords.bind(native);
   add('build', batch.length, () => buildBatch(records, {}, crc32c));
   add('read', batch.length, () => {
     cursor.open(batch, 0, batch.length, codecs, 1 << 20);
@@ -75,6 +107,12 @@ export async function run(): Promise<MicroResult[]> {
     if (codec === 0) continue;
     const packed = codecs.compress(codec, body);
     add(`compress, ${name}`, body.length, () => codecs.compress(codec, body));
+    const batch = buildBatch(records, { codec, codecs }, crc32c);
+    const arena = { buffer: batch, view: new DataView(batch.buffer, batch.byteOffset, batch.byteLength) };
+    const context = recordTaskContext({ arena, codecs, walk });
+    const judge = { kind: 'judge', position: 0, length: batch.length, rules: options } as const;
+    if (runRecordTask(judge, context).kind !== 'judge') throw new Error('not judged');
+    add(`judge, ${name}`, body.length, () => runRecordTask(judge, context));
     add(`decompress, ${name}`, body.length, () => codecs.decompress(codec, packed, 1 << 20));
   }
   await bench.run();

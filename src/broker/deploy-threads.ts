@@ -7,9 +7,9 @@ import type { ThreadNative } from '../threads/adapters/thread-native.ts';
 import { createLinkMemory } from '../threads/link.ts';
 import { attachDoorbell, createDoorbellMemory, type DoorbellMemory } from '../threads/memory/doorbell.ts';
 import { createRingMemory } from '../threads/memory/ring.ts';
-import { ObjectPool } from '../threads/pool/client.ts';
+import { ObjectPool, RecordPool } from '../threads/pool/client.ts';
 import { ShardThread, SpawnedShard } from '../threads/shard/client.ts';
-import type { ShardWorkerData } from '../threads/shard/contract.ts';
+import type { ShardHelpers, ShardWorkerData } from '../threads/shard/contract.ts';
 import { createBatchWish } from '../threads/wal/batch-wish.ts';
 import { WalThread } from '../threads/wal/client.ts';
 import {
@@ -96,6 +96,14 @@ export async function deployThreads(parts: DeployParts): Promise<Deployment> {
   };
   const pool = new ObjectPool({ ...poolData, name: 'object pool' }, poolThreads, poolTasks);
   const reads = new ObjectPool({ ...poolData, name: 'cold reads' }, 1, readTasks);
+  const records = new RecordPool(
+    { name: 'records', arena: arena.handle, native: addon !== null },
+    Math.ceil(shardCount / 2),
+  );
+  const helpers: ShardHelpers = {
+    readBlocks: (task) => reads.readBlocks(task),
+    recordTask: (task) => records.run(task),
+  };
   const threads: ShardThread[] = [];
   let local: ShardHost | null = null;
   let closeLocal = (): void => {};
@@ -108,14 +116,14 @@ export async function deployThreads(parts: DeployParts): Promise<Deployment> {
       ...ports,
       store,
       control: parts.control,
-      readBlocks: (task) => reads.readBlocks(task),
+      helpers,
     });
     local = host;
     closeLocal = () => waiter.close();
   } else {
     for (let index = 0; index < shardCount; index++)
       threads.push(
-        new ShardThread(parts.spawned[index]!, dataOf(index), parts.control, reads, parts.onDeath),
+        new ShardThread(parts.spawned[index]!, dataOf(index), parts.control, helpers, parts.onDeath),
       );
   }
   const wals: WalThread[] = [];
@@ -185,7 +193,7 @@ export async function deployThreads(parts: DeployParts): Promise<Deployment> {
         // Not before: a thread that lives on would ring a stranger's descriptor.
         for (const { eventFd } of shardBells) if (eventFd >= 0) addon!.closeFd(eventFd);
       });
-      await Promise.all([pool.close(), reads.close()]);
+      await Promise.all([pool.close(), reads.close(), records.close()]);
       await withinTime(ended, threadEndMs, ports.clock);
       judging?.cancel();
     },

@@ -394,6 +394,12 @@ export const settingTable = {
     kafka: 'string',
     doc: 'Compression of topics, as they inherit it.',
   }),
+  'records.validation': choice(['full', 'header'], {
+    group: 'Topics',
+    default: 'full',
+    kafka: 'string',
+    doc: 'Whether compressed records are unpacked and judged (full) or taken on trust (header), as topics inherit it.',
+  }),
   'log.cleanup.policy': list({
     group: 'Topics',
     default: ['delete'],

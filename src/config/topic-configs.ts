@@ -1,5 +1,5 @@
 /**
- * The topic configs of Apache Kafka 4.4, all of them: names, types, defaults and valid values are Kafka's, so that topics
+ * The topic configs of Apache Kafka 4.4, all of them, and one of Millrace's own (records.validation): names, types, defaults and valid values are Kafka's, so that topics
  * made by any tool are accepted. Those that only describe files on a Kafka broker's disk say here that they have no effect.
  */
 import { type KafkaConfig, kafkaValueProblem } from './kafka-value.ts';
@@ -105,7 +105,7 @@ export const topicConfigs: readonly KafkaConfig[] = [
     'int',
     '2147483639',
     'max.decompressed.message.bytes',
-    'Largest size of a batch once decompressed.',
+    'Largest size of a batch once decompressed; never more than 64 MiB.',
     { min: 1, max: 2_147_483_639 },
   ),
   row('max.message.bytes', 'int', '1048588', 'message.max.bytes', 'Largest record batch.', { min: 0 }),
@@ -158,6 +158,14 @@ export const topicConfigs: readonly KafkaConfig[] = [
     { min: 1 },
   ),
   row('preallocate', 'boolean', 'false', 'log.preallocate', noFiles),
+  row(
+    'records.validation',
+    'string',
+    'full',
+    'records.validation',
+    'Whether compressed records are unpacked and judged when they are produced (full, as Kafka does), or taken on trust for what the batch header says (header). Compacted topics are always judged in full. Not a config of Kafka.',
+    { oneOf: ['full', 'header'] },
+  ),
   row('remote.copy.lag.bytes', 'long', '-1', 'log.remote.copy.lag.bytes', noTiers, { min: -1 }),
   row('remote.copy.lag.ms', 'long', '0', 'log.remote.copy.lag.ms', noTiers, { min: -1 }),
   row('remote.log.copy.disable', 'boolean', 'false', null, noTiers),

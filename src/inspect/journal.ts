@@ -2,13 +2,10 @@
  * What lies under `meta/`: entries, seals, snapshots; with verify each is read and its checksum compared. Trimmed numbers
  * leave holes below the older snapshot, where only seals and number 0 stay; above it every number must be there.
  */
+
+import type { Crc32c } from '../protocol/records/crc32c.ts';
 import type { ObjectStore } from '../store/object-store.ts';
-import {
-  type Crc32c,
-  decodeSequenced,
-  decodeSequencedHeader,
-  sequencedHeaderBytes,
-} from '../store/sequenced-object.ts';
+import { decodeSequenced, decodeSequencedHeader, sequencedHeaderBytes } from '../store/sequenced-object.ts';
 import type { JournalReport, Problems } from './inspect-report.ts';
 import { allKeys } from './read-only-store.ts';
 

@@ -3,6 +3,10 @@ export interface LogSettings {
   readonly maxMessageBytes: number;
   readonly logAppendTime: boolean;
   readonly compacted: boolean;
+  /** Compressed records are not unpacked when they are produced (records.validation=header). */
+  readonly trustCompressed: boolean;
+  /** Most bytes that the records of one batch may take when plain. */
+  readonly decompressedBytesMax: number;
   readonly timestampBeforeMaxMs: number;
   readonly timestampAfterMaxMs: number;
 }

@@ -15,11 +15,14 @@ import { ErrorCode } from '../protocol/generated/errors.ts';
 import {
   attributesOf,
   baseOffsetOf,
+  crcStart,
   isTransactional,
+  keptTimestampOf,
   lastOffsetDeltaOf,
   lastOffsetOf,
-  maxTimestampOf,
+  leaderEpochOf,
   patchBaseOffset,
+  patchCrc,
   patchLeaderEpoch,
   producerIdOf,
   setLogAppendTime,
@@ -249,6 +252,7 @@ export class PartitionLog implements PartitionHandle {
   /**
    * Appends one validated batch lying at arena [position, position + length): checks the producer, assigns offsets,
    * patches the header, and hands it to the WAL. The waiter is called once: at once on refusal, else when durable.
+   * INVALID_RECORD = the log has no offsets left for the batch.
    */
   append(
     position: number,
@@ -277,13 +281,18 @@ export class PartitionLog implements PartitionHandle {
     }
     const baseOffset = this.nextOffset;
     const lastOffset = baseOffset + lastOffsetDeltaOf(view, position);
+    // Nothing behind the log can state an offset that is no exact number: not its indexes, not the metadata.
+    if (!Number.isSafeInteger(lastOffset + 1)) {
+      waiter?.onAppended(index, ErrorCode.INVALID_RECORD, -1, -1, this.startOffset);
+      return;
+    }
     patchBaseOffset(view, position, baseOffset);
     patchLeaderEpoch(view, position, this.leaderEpoch);
     if (this.settings.logAppendTime) {
       setLogAppendTime(view, position, this.deps.now());
-      view.setUint32(position + 17, this.deps.crc32c(position + 21, length - 21), false);
+      patchCrc(view, position, this.deps.crc32c(position + crcStart, length - crcStart));
     }
-    const maxTimestamp = maxTimestampOf(view, position);
+    const maxTimestamp = keptTimestampOf(view, position);
     // The WAL takes it first: only what it accepted enters the journal, so both number their entries alike.
     const number = wal.tryAppend(this.stream, position, length);
     if (number < 1) {
@@ -367,7 +376,7 @@ export class PartitionLog implements PartitionHandle {
     const view = arena.view;
     const baseOffset = baseOffsetOf(view, position);
     const lastOffset = baseOffset + lastOffsetDeltaOf(view, position);
-    const maxTimestamp = maxTimestampOf(view, position);
+    const maxTimestamp = keptTimestampOf(view, position);
     if (journal.entriesFull() && !journal.evictOldest())
       throw new MillraceError(
         'exhausted',
@@ -381,7 +390,7 @@ export class PartitionLog implements PartitionHandle {
       baseOffset,
       lastOffset,
       maxTimestamp,
-      view.getInt32(position + 12, false),
+      leaderEpochOf(view, position),
       null,
       0,
     );

@@ -2,7 +2,7 @@
  * Growing writer and checked reader of the metadata formats (little endian; docs/internals/metadata.md).
  *
  *   uint    1–8 bytes, 7 bits each, low bits first, high bit = more; values below 2^53
- *   int     uint of the zigzag: 0, −1, 1, −2 … → 0, 1, 2, 3 …
+ *   int     uint of the zigzag: 0, −1, 1, −2 … → 0, 1, 2, 3 …; magnitudes below 2^53
  *   string  uint length, UTF-8
  *   id      uint index into the table of 16-byte topic ids at the front of the message
  *
@@ -41,7 +41,13 @@ export class MetadataWriter {
   }
 
   int(value: number): void {
-    this.uint(value < 0 ? -2 * value - 1 : 2 * value);
+    if (!Number.isSafeInteger(value)) throw new RangeError(`${value} is no safe integer`);
+    // The zigzag of a safe integer may need 54 bits: its lowest seven are made apart from the rest.
+    const magnitude = value < 0 ? -value - 1 : value;
+    const low = (magnitude % 0x40) * 2 + (value < 0 ? 1 : 0);
+    const rest = Math.floor(magnitude / 0x40);
+    this.byte(rest > 0 ? low | 0x80 : low);
+    if (rest > 0) this.uint(rest);
   }
 
   string(value: string): void {
@@ -142,8 +148,11 @@ export class MetadataReader {
   }
 
   int(): number {
-    const value = this.uint();
-    return value % 2 === 0 ? value / 2 : -(value + 1) / 2;
+    const low = this.byte();
+    const rest = low < 0x80 ? 0 : this.uint();
+    const magnitude = rest * 0x40 + ((low & 0x7f) >> 1);
+    if (magnitude > Number.MAX_SAFE_INTEGER) throw metadataCorrupt('holds a number of 2^53 or more');
+    return (low & 1) === 0 ? magnitude : -magnitude - 1;
   }
 
   /** A number of things of at least `bytesEach` bytes: refuses what the rest cannot hold, before anyone allocates. */

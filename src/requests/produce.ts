@@ -1,39 +1,42 @@
 /**
  * Produce (key 0), versions 3–13; advertised from 0 as Kafka does, 0–2 close the connection.
  *
- * Each batch is validated in place (header, CRC, counts, sizes, timestamps, and the native walk over uncompressed
- * records), appended, and answered when it is durable: acks=1 and acks=all both wait for that, acks=0 gets no answer.
+ * Each batch is validated in place: header, CRC, counts, sizes, and each record's structure, key and time, of every codec
+ * (decision 0060); the header's largest timestamp becomes what the records say. Compressed records are unpacked on the loop
+ * in bounded turns, or by a worker; batches of a partition are appended in the order they came. Then it is answered when it
+ * is durable: acks=1 and acks=all both wait for that, acks=0 gets no answer.
  * A request that times out is answered REQUEST_TIMED_OUT for the partitions still open; their appends stand. A partition
  * named more than once takes every batch, in order, and is answered as often: what is acknowledged is kept.
- * Omitted: transactions (TransactionalId is refused with INVALID_TXN_STATE), deep checks of compressed batches.
+ * Omitted: transactions (TransactionalId is refused with INVALID_TXN_STATE).
  */
-import type { AppendWaiter } from '../log/append-journal.ts';
 import type { PartitionHandle } from '../log/partition-handle.ts';
+import type { RecordWork } from '../log/record-work.ts';
 import type { Arena } from '../ports/arena.ts';
-import type { Clock, Timer } from '../ports/clock.ts';
-import type { Codecs } from '../protocol/compression/codecs.ts';
-import { ErrorCode, errorName } from '../protocol/generated/errors.ts';
+import type { Clock } from '../ports/clock.ts';
+import { codecId } from '../protocol/compression/codec.ts';
+import { ErrorCode } from '../protocol/generated/errors.ts';
 import {
   ProduceCodec,
   type ProduceRequest,
   type ProduceResponseInput,
 } from '../protocol/generated/produce.ts';
-import {
-  attributesOf,
-  batchHeaderBytes,
-  codecOf,
-  isTransactional,
-  recordCountOf,
-} from '../protocol/records/batch-header.ts';
-import { validateRecords } from '../protocol/records/compressed-records.ts';
+import { attributesOf, codecOf, isTransactional, recordCountOf } from '../protocol/records/batch-header.ts';
 import type { Crc32c } from '../protocol/records/crc32c.ts';
-import { faultyRecord, type RecordWalk, walkFlags } from '../protocol/records/record-walk.ts';
+import { namedFaultsMax, type RecordTaskResult } from '../protocol/records/record-tasks.ts';
+import { createWalkReport, type RecordWalk, walkReport } from '../protocol/records/record-walk.ts';
 import {
   type BatchVerdict,
   batchVerdict,
+  listedFaults,
+  recordFaults,
+  settleMaxTimestamp,
+  timeMaxOf,
+  timeMinOf,
   validateBatch,
   verdictTable,
 } from '../protocol/records/validate.ts';
+import { AppendLanes, type Place } from './append-lanes.ts';
+import { ProduceCall, type RecordError } from './produce-call.ts';
 import type { RequestContext, RequestHandler } from './support/handler.ts';
 import type { TopicDirectory } from './support/topic-directory.ts';
 
@@ -43,7 +46,12 @@ export interface ProduceDeps {
   readonly clock: Clock;
   readonly crc32c: Crc32c;
   readonly walk: RecordWalk;
-  readonly codecs: Codecs;
+  /** Judges compressed records. */
+  readonly recordWork: RecordWork;
+  /** Something was appended outside of the request's turn. */
+  readonly appended: () => void;
+  /** Tells of an append that failed in a way no rule of the log foresees. */
+  readonly appendFailed: (error: unknown) => void;
   /** How near the log is to refusing appends, 0 to 1: throttles before that. */
   readonly congestion: () => number;
   /** Largest batch that the WAL takes. */
@@ -59,207 +67,160 @@ export interface ProduceDeps {
   };
 }
 
-interface PartitionOutcome {
-  index: number;
-  errorCode: number;
-  baseOffset: number;
-  logAppendTimeMs: number;
-  logStartOffset: number;
-  recordErrors: { batchIndex: number; batchIndexErrorMessage: string | null }[];
-  errorMessage: string | null;
-}
-
-/** One request under way: counts its partitions down and answers once. */
-class ProduceCall implements AppendWaiter {
-  private readonly context: RequestContext;
-  private readonly request: ProduceRequest;
-  private readonly congestion: () => number;
-  private readonly respond: (response: ProduceResponseInput | null) => void;
-  private readonly outcomes: PartitionOutcome[] = [];
-  private readonly settled: boolean[] = [];
-  private left = 1;
-  private timer: Timer | null = null;
-  private answered = false;
-
-  constructor(
-    context: RequestContext,
-    request: ProduceRequest,
-    congestion: () => number,
-    respond: (response: ProduceResponseInput | null) => void,
-  ) {
-    this.context = context;
-    this.request = request;
-    this.congestion = congestion;
-    this.respond = respond;
-  }
-
-  /** Reserves the next partition's place and returns its number. */
-  open(index: number): number {
-    this.left++;
-    this.settled.push(false);
-    return (
-      this.outcomes.push({
-        index,
-        errorCode: 0,
-        baseOffset: -1,
-        logAppendTimeMs: -1,
-        logStartOffset: -1,
-        recordErrors: [],
-        errorMessage: null,
-      }) - 1
-    );
-  }
-
-  refuse(place: number, error: number, message: string | null, record = -1): void {
-    this.outcomes[place]!.errorMessage = message;
-    if (record >= 0)
-      this.outcomes[place]!.recordErrors.push({ batchIndex: record, batchIndexErrorMessage: message });
-    this.onAppended(place, error, -1, -1, -1);
-  }
-
-  onAppended(
-    place: number,
-    error: number,
-    baseOffset: number,
-    logAppendTime: number,
-    logStartOffset: number,
-  ): void {
-    if (this.settled[place]) return;
-    this.settled[place] = true;
-    const outcome = this.outcomes[place]!;
-    outcome.errorCode = error;
-    if (error === 0) {
-      outcome.baseOffset = baseOffset;
-      outcome.logAppendTimeMs = logAppendTime;
-      outcome.logStartOffset = logStartOffset;
-    }
-    this.countDown();
-  }
-
-  /** All partitions have been started. */
-  started(clock: Clock): void {
-    this.countDown();
-    if (!this.answered && this.request.acks !== 0) {
-      this.timer = clock.after(Math.max(writeMsMin, this.request.timeoutMs), () => this.expire());
-    }
-  }
-
-  private expire(): void {
-    for (let place = 0; place < this.outcomes.length; place++) {
-      if (!this.settled[place]) this.onAppended(place, ErrorCode.REQUEST_TIMED_OUT, -1, -1, -1);
-    }
-  }
-
-  private countDown(): void {
-    if (--this.left > 0) return;
-    this.timer?.cancel();
-    this.answered = true;
-    if (this.request.acks === 0) {
-      // No answer can say it: the client learns from the closed connection and refreshes its metadata.
-      const failed = this.outcomes.find((outcome) => outcome.errorCode !== 0);
-      if (failed === undefined) this.respond(null);
-      else this.context.close(`a produce request with acks=0 failed with ${errorName(failed.errorCode)}`);
-      return;
-    }
-    let place = 0;
-    this.respond({
-      throttleTimeMs: throttleMs(this.congestion()),
-      responses: this.request.topicData.map((topic) => ({
-        name: topic.name,
-        topicId: topic.topicId,
-        partitionResponses: topic.partitionData.map(() => this.outcomes[place++]!),
-      })),
-    });
-  }
-}
-
-/** In Kafka the time-out is for other replicas, never for the leader's own write: ours gets this long at least. */
-const writeMsMin = 1_000;
-
-/** Most bytes the records of one batch may take when plain (`max.decompressed.message.bytes`). */
-const decompressedBytesMax = 64 * 1024 * 1024;
-
-/** Producers are slowed from here on (KIP-219): clients wait that long before they send again. */
-const throttleFrom = 0.75;
-const throttleMsMax = 1000;
-
-function throttleMs(congestion: number): number {
-  return congestion <= throttleFrom
-    ? 0
-    : Math.round(((congestion - throttleFrom) / (1 - throttleFrom)) * throttleMsMax);
+/** One partition's batch of a request, lying in the arena. */
+interface Batch {
+  readonly call: ProduceCall;
+  /** Of the partition in the call. */
+  readonly place: number;
+  readonly partition: PartitionHandle;
+  readonly position: number;
+  readonly length: number;
 }
 
 export function produceHandler(deps: ProduceDeps): RequestHandler<ProduceRequest, ProduceResponseInput> {
-  const { topics, arena, clock } = deps;
+  const { topics, arena, clock, recordWork } = deps;
+  const { view, buffer } = arena;
+  const lanes = new AppendLanes();
+  const report = createWalkReport(namedFaultsMax);
   const options = {
     crc32c: deps.crc32c,
     walk: deps.walk,
+    report,
     batchBytesMax: 0,
     zstdAllowed: true,
-    nowMs: 0,
-    timestampBeforeMaxMs: 0,
-    timestampAfterMaxMs: 0,
-    logAppendTime: false,
+    trustCompressed: false,
+    judgeTimes: true,
+    timeMin: 0,
+    timeMax: 0,
     requireKeys: false,
+    decompressedBytesMax: 0,
   };
 
-  function refuse(call: ProduceCall, place: number, verdict: BatchVerdict, record: number): void {
+  function refuse(
+    { call, place }: Batch,
+    verdict: BatchVerdict,
+    faults: number,
+    entries: Iterable<number>,
+  ): void {
     const { error, message } = verdictTable[verdict]!;
     deps.observe.refused(error);
-    call.refuse(place, error, message, record);
-  }
-
-  function start(
-    call: ProduceCall,
-    place: number,
-    partition: PartitionHandle,
-    records: Uint8Array,
-    version: number,
-  ): void {
-    const position = records.byteOffset - arena.buffer.byteOffset;
-    const length = records.byteLength;
-    const { settings } = partition;
-    options.batchBytesMax = Math.min(settings.maxMessageBytes, deps.batchBytesMax);
-    options.zstdAllowed = version >= 7;
-    options.nowMs = clock.now();
-    options.timestampBeforeMaxMs = settings.timestampBeforeMaxMs;
-    options.timestampAfterMaxMs = settings.timestampAfterMaxMs;
-    options.logAppendTime = settings.logAppendTime;
-    options.requireKeys = settings.compacted;
-    const verdict = validateBatch(arena.view, arena.buffer, position, length, options);
-    if (verdict !== batchVerdict.ok) {
-      const record =
-        verdict === batchVerdict.nullKey
-          ? faultyRecord(
-              arena.buffer,
-              position + batchHeaderBytes,
-              length - batchHeaderBytes,
-              recordCountOf(arena.view, position),
-              walkFlags.requireKeys,
-            )
-          : -1;
-      refuse(call, place, verdict, record);
+    if (verdict !== batchVerdict.nullKey && verdict !== batchVerdict.timestamp) {
+      call.refuse(place, error, message);
       return;
     }
-    if (settings.compacted && codecOf(attributesOf(arena.view, position)) !== 0) {
-      // Keys decide what compaction keeps, so a compacted topic is the one place where every record is looked at.
-      const deep = validateRecords(arena.view, arena.buffer, position, length, {
-        codecs: deps.codecs,
-        walk: deps.walk,
-        decompressedBytesMax,
-        requireKeys: true,
+    const recordErrors: RecordError[] = [];
+    for (const entry of entries) {
+      recordErrors.push({
+        batchIndex: Math.floor(entry / 2),
+        batchIndexErrorMessage: recordFaults[entry % 2]!,
       });
-      if (deep.verdict !== batchVerdict.ok) {
-        refuse(call, place, deep.verdict, deep.record);
+    }
+    const unnamed = faults - recordErrors.length;
+    call.refuse(
+      place,
+      error,
+      unnamed === 0 ? message : `${message} ${unnamed} more are not named.`,
+      recordErrors,
+    );
+  }
+
+  function append({ call, place, partition, position, length }: Batch): void {
+    try {
+      partition.append(position, length, call, place);
+      deps.observe.produced(length, recordCountOf(view, position));
+    } catch (error) {
+      deps.appendFailed(error);
+      call.refuse(place, ErrorCode.UNKNOWN_SERVER_ERROR, null);
+    }
+  }
+
+  /** `maxTimestamp` is what the records say. */
+  function settleTime({ partition, position, length }: Batch, maxTimestamp: number): void {
+    if (!partition.settings.logAppendTime)
+      settleMaxTimestamp(view, buffer, position, length, maxTimestamp, deps.crc32c);
+  }
+
+  /** Appends a batch that has been judged, unless one before it in its partition has not. */
+  function admit(batch: Batch): void {
+    const { partition, position, length } = batch;
+    if (!lanes.occupied(partition)) {
+      append(batch);
+      return;
+    }
+    arena.retainRange(position, length);
+    lanes.ready(partition, lanes.take(partition), () => {
+      append(batch);
+      arena.releaseRange(position, length);
+    });
+  }
+
+  /** Whether the judged records may be appended; refused otherwise. */
+  function passes(batch: Batch, result: RecordTaskResult | null): boolean {
+    if (result?.kind !== 'judge') {
+      batch.call.refuse(batch.place, ErrorCode.NOT_ENOUGH_REPLICAS, 'Too many batches wait to be unpacked.');
+      return false;
+    }
+    if (result.verdict !== batchVerdict.ok) {
+      refuse(batch, result.verdict, result.faults, result.entries);
+      return false;
+    }
+    settleTime(batch, result.maxTimestamp);
+    return true;
+  }
+
+  /** Has the compressed records judged: at once, or later with its place in the partition's order kept. */
+  function judge(batch: Batch): void {
+    const { partition, position, length } = batch;
+    const { requireKeys, judgeTimes, timeMin, timeMax, decompressedBytesMax } = options;
+    const rules = { requireKeys, judgeTimes, timeMin, timeMax, decompressedBytesMax };
+    let place: Place | null = null;
+    let judged = false;
+    recordWork.run({ kind: 'judge', position, length, rules }, (result) => {
+      judged = true;
+      if (place === null) {
+        if (passes(batch, result)) admit(batch);
         return;
       }
+      lanes.ready(partition, place, () => {
+        if (passes(batch, result)) append(batch);
+        arena.releaseRange(position, length);
+      });
+      deps.appended();
+    });
+    if (judged) return;
+    arena.retainRange(position, length);
+    place = lanes.take(partition);
+  }
+
+  function start(batch: Batch, version: number): void {
+    const { position, length, partition, call, place } = batch;
+    const { settings } = partition;
+    const nowMs = clock.now();
+    options.batchBytesMax = Math.min(settings.maxMessageBytes, deps.batchBytesMax);
+    options.zstdAllowed = version >= 7;
+    options.trustCompressed = settings.trustCompressed;
+    options.judgeTimes = !settings.logAppendTime;
+    options.timeMin = timeMinOf(nowMs, settings.timestampBeforeMaxMs);
+    options.timeMax = timeMaxOf(nowMs, settings.timestampAfterMaxMs);
+    options.requireKeys = settings.compacted;
+    options.decompressedBytesMax = settings.decompressedBytesMax;
+    const verdict = validateBatch(view, buffer, position, length, options);
+    if (verdict !== batchVerdict.ok) {
+      const end = walkReport.entries + listedFaults(report);
+      refuse(batch, verdict, report[walkReport.faults]!, report.subarray(walkReport.entries, end));
+      return;
     }
-    if (isTransactional(attributesOf(arena.view, position))) {
+    const attributes = attributesOf(view, position);
+    if (isTransactional(attributes)) {
       call.refuse(place, ErrorCode.INVALID_TXN_STATE, 'Transactions are not served by this version.');
       return;
     }
-    deps.observe.produced(length, arena.view.getInt32(position + 57, false));
-    partition.append(position, length, call, place);
+    if (codecOf(attributes) !== codecId.none && !settings.trustCompressed) {
+      judge(batch);
+      return;
+    }
+    if (codecOf(attributes) === codecId.none) settleTime(batch, report[walkReport.maxTimestamp]!);
+    admit(batch);
   }
 
   function handle(
@@ -296,7 +257,9 @@ export function produceHandler(deps: ProduceDeps): RequestHandler<ProduceRequest
             'Internal topics are written by the broker only.',
           );
         } else {
-          start(call, place, partition, data.records, context.apiVersion);
+          const position = data.records.byteOffset - buffer.byteOffset;
+          const { byteLength: length } = data.records;
+          start({ call, place, partition, position, length }, context.apiVersion);
         }
       }
     }

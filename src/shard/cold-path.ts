@@ -14,13 +14,13 @@
 import type { OffsetAnswer, ReadCaller } from '../log/partition-handle.ts';
 import { offsetQuery, RecordRanges } from '../log/partition-handle.ts';
 import type { ColdDone, ColdPath, PartitionLog } from '../log/partition-log.ts';
+import type { RecordWork } from '../log/record-work.ts';
 import type { ClusterImage, PartitionImage } from '../metadata/metadata-store.ts';
 import type { Arena } from '../ports/arena.ts';
-import { MillraceError } from '../ports/errors.ts';
+import { errorFromWire, MillraceError } from '../ports/errors.ts';
 import type { Logger } from '../ports/logger.ts';
-import type { Codecs } from '../protocol/compression/codecs.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
-import { RecordCursor } from '../protocol/records/batch-reader.ts';
+import type { RecordTaskResult } from '../protocol/records/record-tasks.ts';
 import { hasCode } from '../store/store-errors.ts';
 import type { ManifestCache } from '../stream/manifest/manifest-cache.ts';
 import type { AbortedTxn } from '../stream/objects/objects.ts';
@@ -33,7 +33,8 @@ export interface ColdPathDeps {
   readonly manifests: ManifestCache;
   readonly image: () => ClusterImage;
   readonly logger: Logger;
-  readonly codecs: Codecs;
+  /** Unpacks batches without holding the loop. */
+  readonly records: Pick<RecordWork, 'run'>;
   /** Bytes one lookup reads around a block to find the record. */
   readonly lookupBytes: number;
   readonly monotonic: () => number;
@@ -42,11 +43,21 @@ export interface ColdPathDeps {
 /** Bound on the decompressed size of one batch that a time lookup opens. */
 const lookupDecompressedMax = 64 * 1024 * 1024;
 
+/** What one lookup may cost: its time, and the plain records it has unpacked (batches whose headers promised too much). */
 const lookupMs = 10_000;
+const lookupUnpackedMax = 256 * 1024 * 1024;
 
 interface Found {
   offset: number;
   timestamp: number;
+}
+
+interface Lookup {
+  readonly log: PartitionLog;
+  readonly time: number;
+  /** Monotonic ms. */
+  readonly deadline: number;
+  unpackedBytes: number;
 }
 
 export class ObjectColdPath implements ColdPath {
@@ -174,27 +185,29 @@ export class ObjectColdPath implements ColdPath {
 
   /** First record whose timestamp is at least `time`. */
   private async byTime(log: PartitionLog, time: number): Promise<Found | null> {
+    const lookup: Lookup = { log, time, deadline: this.deps.monotonic() + lookupMs, unpackedBytes: 0 };
     let searched = log.startOffset;
-    // While objects are searched batches may leave memory: what left meanwhile is searched there, too.
-    while (searched < log.tailStart) {
-      const end = log.tailStart;
-      const found = await this.inObjects(log, searched, end, time);
-      if (found !== null) return found;
-      searched = end;
-    }
-    const { journal, tail } = log;
-    for (let i = 0; i < tail.count; i++) {
-      const entry = tail.at(i);
-      if (entry >= journal.durable) break;
+    for (;;) {
+      // While batches are unpacked others may leave memory: what left meanwhile is searched in the objects.
+      while (searched < log.tailStart) {
+        const end = log.tailStart;
+        const found = await this.inObjects(lookup, searched, end);
+        if (found !== null) return found;
+        searched = end;
+      }
+      const entry = nextInTail(log, searched, time);
+      if (entry < 0) return null;
+      const { journal } = log;
       const slot = journal.slot(entry);
-      if (journal.maxTimestamp[slot]! < time || journal.lastOffset[slot]! < log.startOffset) continue;
-      const inTail = this.firstAtLeast(journal.position[slot]!, journal.length[slot]!, time, log.startOffset);
-      if (inTail !== null) return inTail;
+      const behind = journal.lastOffset[slot]! + 1;
+      const found = await this.firstAtLeast(lookup, journal.position[slot]!, journal.length[slot]!);
+      if (found !== null) return found;
+      searched = behind;
     }
-    return null;
   }
 
-  private async inObjects(log: PartitionLog, from: number, end: number, time: number): Promise<Found | null> {
+  private async inObjects(lookup: Lookup, from: number, end: number): Promise<Found | null> {
+    const { log, time, deadline } = lookup;
     let offset = from;
     while (offset < end) {
       let behind = end;
@@ -209,7 +222,7 @@ export class ObjectColdPath implements ColdPath {
             objects,
             offset: at,
             maxBytes: this.deps.lookupBytes,
-            deadline: this.deps.monotonic() + lookupMs,
+            deadline,
             limitOffset: end,
           },
           time,
@@ -223,7 +236,7 @@ export class ObjectColdPath implements ColdPath {
       try {
         const range = batch.ranges[0];
         if (range === undefined) return null;
-        const found = this.firstAtLeast(range.position, range.length, time, log.startOffset);
+        const found = await this.firstAtLeast(lookup, range.position, range.length);
         if (found !== null) return found;
         // Only the header promised so late a timestamp.
         offset = batch.nextOffset;
@@ -248,16 +261,39 @@ export class ObjectColdPath implements ColdPath {
     return best < 0 ? null : this.byTime(log, best);
   }
 
-  /** Opens one batch and finds its first record at or above the time and the log start. */
-  private firstAtLeast(position: number, length: number, time: number, startOffset: number): Found | null {
-    const cursor = new RecordCursor();
-    cursor.open(this.deps.arena.buffer, position, length, this.deps.codecs, lookupDecompressedMax);
-    while (cursor.next()) {
-      if (cursor.timestamp >= time && cursor.offset >= startOffset)
-        return { offset: cursor.offset, timestamp: cursor.timestamp };
-    }
-    return null;
+  /** Has one batch opened and finds its first record at or above the time and the log start. */
+  private async firstAtLeast(lookup: Lookup, position: number, length: number): Promise<Found | null> {
+    const { log, time } = lookup;
+    const { records, monotonic } = this.deps;
+    if (monotonic() > lookup.deadline || lookup.unpackedBytes > lookupUnpackedMax)
+      throw new MillraceError('exhausted', 'LOOKUP_LIMIT', 'a lookup by time had to open too many batches');
+    const task = {
+      kind: 'search',
+      position,
+      length,
+      time,
+      startOffset: log.startOffset,
+      decompressedBytesMax: lookupDecompressedMax,
+    } as const;
+    const result = await new Promise<RecordTaskResult | null>((resolve) => records.run(task, resolve));
+    if (result?.kind !== 'search')
+      throw new MillraceError('unavailable', 'LOOKUP_LIMIT', 'too many batches wait to be unpacked');
+    if (result.error !== null) throw errorFromWire(result.error);
+    lookup.unpackedBytes += result.unpackedBytes;
+    return result.offset < 0 ? null : { offset: result.offset, timestamp: result.timestamp };
   }
+}
+
+/** Entry of the first durable batch in memory that reaches `offset` and claims a time of `time` or later; −1 = none. */
+function nextInTail(log: PartitionLog, offset: number, time: number): number {
+  const { journal, tail } = log;
+  for (let i = 0; i < tail.count; i++) {
+    const entry = tail.at(i);
+    if (entry >= journal.durable) break;
+    const slot = journal.slot(entry);
+    if (journal.lastOffset[slot]! >= offset && journal.maxTimestamp[slot]! >= time) return entry;
+  }
+  return -1;
 }
 
 /** What a list named may be gone since it was looked up: then once more, with the newest. */

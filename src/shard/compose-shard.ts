@@ -12,6 +12,7 @@ import type { Logger } from '../ports/logger.ts';
 import type { Random } from '../ports/random.ts';
 import { createCodecs } from '../protocol/compression/codecs.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
+import type { RecordTask, RecordTaskResult } from '../protocol/records/record-tasks.ts';
 import type { ControlPlane } from '../requests/support/control-plane.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { BlockCache } from '../stream/cache/block-cache.ts';
@@ -50,14 +51,18 @@ export interface ShardThread {
   readonly native: ThreadNative;
   readonly store: ObjectStore;
   readonly control: ControlPlane;
-  /** Has another thread fetch and check blocks; without it this one does. */
-  readonly readBlocks?: (task: ReadBlocksTask) => Promise<BlocksRead>;
+  /** Other threads that fetch and check blocks, and unpack large batches; without them this one does. */
+  readonly helpers?: {
+    readBlocks(task: ReadBlocksTask): Promise<BlocksRead>;
+    recordTask(task: RecordTask): Promise<RecordTaskResult>;
+  };
   readonly peers: ShardPeers | null;
 }
 
 export function composeShard(seed: ShardSeed, thread: ShardThread): Shard {
-  const { arena, clock, native, store, readBlocks } = thread;
+  const { arena, clock, native, store, helpers } = thread;
   const catalog = new KafkaConfigCatalog(seed.staticConfigs);
+  const codecs = createCodecs();
   let shard: Shard | null = null;
   const readBudget = new ReadBudget(clock, seed.coldReads);
   const manifests = new ManifestCache({
@@ -77,9 +82,9 @@ export function composeShard(seed: ShardSeed, thread: ShardThread): Shard {
     budget: new LocalBudget(seed.blockCacheBytes),
     budgetBytes: seed.blockCacheBytes,
     loader:
-      readBlocks === undefined
+      helpers === undefined
         ? new DirectBlockLoader(reader, arena)
-        : new PooledBlockLoader(readBlocks, reader),
+        : new PooledBlockLoader((task) => helpers.readBlocks(task), reader),
     clock,
     readBudget,
   });
@@ -101,7 +106,8 @@ export function composeShard(seed: ShardSeed, thread: ShardThread): Shard {
     clock,
     random: thread.random,
     logger: thread.logger,
-    codecs: createCodecs(),
+    codecs,
+    recordTask: helpers === undefined ? null : (task) => helpers.recordTask(task),
     crc32c: native.crc32c,
     crc32cAt: native.crc32cAt(arena),
     walk: native.walk,

@@ -6,6 +6,11 @@ import type { LogSettings } from '../log/log-settings.ts';
 import type { ClusterImage, TopicImage } from '../metadata/metadata-store.ts';
 import { type ConfigCatalog, topicConfigValue } from '../requests/support/config-catalog.ts';
 
+/** What one worker holds of plain records at a time: the bound on `max.decompressed.message.bytes`. */
+export const decompressedBytesMax = 64 * 1024 * 1024;
+/** Coordinators unpack on the loop of their shard. */
+export const internalDecompressedBytesMax = 4 * 1024 * 1024;
+
 /** FNV-1a over the stream's identity: stable across restarts and versions. */
 export function streamHash(topicId: string, partition: number): number {
   let hash = 0x811c9dc5;
@@ -37,10 +42,17 @@ export function topicLogSettings(
   nodeId: number,
 ): LogSettings {
   const read = (name: string): string => topicConfigValue(catalog, image, nodeId, topic.configs, name);
+  const compacted = read('cleanup.policy').includes('compact');
   return {
     maxMessageBytes: Number(read('max.message.bytes')),
     logAppendTime: read('message.timestamp.type') === 'LogAppendTime',
-    compacted: read('cleanup.policy').includes('compact'),
+    compacted,
+    // Keys decide what compaction keeps: a compacted topic is never trusted with them.
+    trustCompressed: read('records.validation') === 'header' && !compacted,
+    decompressedBytesMax: Math.min(
+      Number(read('max.decompressed.message.bytes')),
+      topic.internal ? internalDecompressedBytesMax : decompressedBytesMax,
+    ),
     timestampBeforeMaxMs: unlimited(read('message.timestamp.before.max.ms')),
     timestampAfterMaxMs: unlimited(read('message.timestamp.after.max.ms')),
   };

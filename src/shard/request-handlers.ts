@@ -98,7 +98,12 @@ export function requestHandlers(
         clock,
         crc32c,
         walk,
-        codecs: services.codecs,
+        recordWork: services.recordWork,
+        appended: services.appended,
+        appendFailed: (error) =>
+          logger.error('an append failed inside the broker', {
+            error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+          }),
         congestion: services.congestion,
         observe,
         endpoint,

@@ -7,6 +7,8 @@ import type { GroupSettings } from '../coordinator/group/group-settings.ts';
 import { type CollectedDelta, LogManager, type OpenPartition } from '../log/log-manager.ts';
 import type { LogSettings } from '../log/log-settings.ts';
 import type { PartitionHandle } from '../log/partition-handle.ts';
+import type { PartitionLog } from '../log/partition-log.ts';
+import { RecordWork, type RecordWorkDeps } from '../log/record-work.ts';
 import type { ImageBuilder } from '../metadata/image-builder.ts';
 import { decodeImage } from '../metadata/image-codec.ts';
 import type { ClusterImage, MetadataChange, TopicImage } from '../metadata/metadata-store.ts';
@@ -23,6 +25,7 @@ import { streamKey } from '../ports/stream-id.ts';
 import type { Codecs } from '../protocol/compression/codecs.ts';
 import { batchBytesOf, leaderEpochOf } from '../protocol/records/batch-header.ts';
 import type { Crc32c } from '../protocol/records/crc32c.ts';
+import { recordTaskContext } from '../protocol/records/record-tasks.ts';
 import type { RecordWalk } from '../protocol/records/record-walk.ts';
 import { Dispatcher } from '../requests/dispatcher.ts';
 import { RequestRouter, type ShardLinks } from '../requests/request-router.ts';
@@ -84,6 +87,8 @@ export interface ShardParts {
   readonly crc32c: Crc32c;
   readonly crc32cAt: (position: number, length: number) => number;
   readonly walk: RecordWalk;
+  /** Has a worker run what would hold the loop; null where there is none. */
+  readonly recordTask: RecordWorkDeps['worker'];
   readonly coldReader: ColdReader;
   readonly manifests: ManifestCache;
   readonly control: ControlPlane;
@@ -113,7 +118,9 @@ export interface ShardServices {
   readonly logger: Logger;
   readonly crc32c: Crc32c;
   readonly walk: RecordWalk;
-  readonly codecs: Codecs;
+  readonly recordWork: RecordWork;
+  /** Something was appended outside of a connection's turn: the WALs and the other shards are to be told. */
+  readonly appended: () => void;
   readonly congestion: () => number;
   readonly sessions: FetchSessionCache;
   readonly control: ControlPlane;
@@ -131,6 +138,9 @@ export interface ShardServices {
 const sessionEvictionMs = 120_000;
 
 const flushNowBytes = 128 * 1024;
+/** Large batches of this shard that workers unpack at a time: for producers, and for look-ups by time. */
+const judgeTasksMax = 4;
+const searchTasksMax = 1;
 
 export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
   readonly settings: ShardSettings;
@@ -160,13 +170,15 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
     this.builder = decodeImage(parts.image);
     this.nextConnection = parts.settings.index;
     const { arena, clock, logger, settings } = parts;
+    const context = recordTaskContext({ arena, codecs: parts.codecs, walk: parts.walk });
+    const records = { arena, clock, context, worker: parts.recordTask };
     const cold = new ObjectColdPath({
       arena,
       reader: parts.coldReader,
       manifests: parts.manifests,
       image: () => this.image,
       logger,
-      codecs: parts.codecs,
+      records: new RecordWork({ ...records, workerTasksMax: searchTasksMax }),
       lookupBytes: 1 << 20,
       monotonic: () => clock.monotonic(),
     });
@@ -222,7 +234,8 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
       logger,
       crc32c: parts.crc32c,
       walk: parts.walk,
-      codecs: parts.codecs,
+      recordWork: new RecordWork({ ...records, workerTasksMax: judgeTasksMax }),
+      appended: () => this.flushSoon(),
       congestion: () => this.logs.congestion(),
       sessions: this.sessions,
       control: parts.control,
@@ -285,6 +298,14 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
   /** Settings that the topic's logs follow as of the image. */
   logSettings(topic: TopicImage): LogSettings {
     return topicLogSettings(topic, this.image, this.parts.catalog, this.settings.nodeId);
+  }
+
+  appendFailed({ name, partition }: PartitionLog, error: unknown): void {
+    this.parts.logger.error('an append failed inside the broker', {
+      topic: name,
+      partition,
+      error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+    });
   }
 
   ownerOf(topic: TopicImage, partition: number): number {

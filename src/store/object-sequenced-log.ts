@@ -21,11 +21,11 @@ import type { Clock, Timer } from '../ports/clock.ts';
 import { MillraceError } from '../ports/errors.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { Random } from '../ports/random.ts';
+import type { Crc32c } from '../protocol/records/crc32c.ts';
 import type { ObjectStore } from './object-store.ts';
 import { pauseMs, SequencedEntries } from './sequenced-entries.ts';
 import type { SequencedEntry, SequencedLog } from './sequenced-log.ts';
 import {
-  type Crc32c,
   corrupt,
   decodeSequenced,
   digits,

@@ -13,12 +13,12 @@ import { fileURLToPath } from 'node:url';
 import type { Clock } from '../ports/clock.ts';
 import { MillraceError } from '../ports/errors.ts';
 import type { Random } from '../ports/random.ts';
+import type { Crc32c } from '../protocol/records/crc32c.ts';
 import { FileStore } from './file-store.ts';
 import { MemoryStore } from './memory-store.ts';
 import type { ObjectStore } from './object-store.ts';
 import type { S3Settings } from './s3-store.ts';
 import { parseS3Url, wrongStoreUrl } from './s3-url.ts';
-import type { Crc32c } from './sequenced-object.ts';
 
 export interface OpenStoreOptions {
   readonly clock: Clock;

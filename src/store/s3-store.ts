@@ -27,6 +27,7 @@ import {
   UploadPartCommand,
   UploadPartCopyCommand,
 } from '@aws-sdk/client-s3';
+import type { Crc32c } from '../protocol/records/crc32c.ts';
 import { uploadPage } from './memory-store.ts';
 import type {
   MultipartUpload,
@@ -38,7 +39,6 @@ import type {
 } from './object-store.ts';
 import { isNoSuchUpload, s3Error } from './s3-errors.ts';
 import { ReceivingAgent, receiveBody } from './s3-receive.ts';
-import type { Crc32c } from './sequenced-object.ts';
 import { bodyLength, checkKey, checkRange, hasCode, misuse, unavailable } from './store-errors.ts';
 
 export interface S3Settings {

@@ -4,9 +4,9 @@
  */
 import type { Clock } from '../ports/clock.ts';
 import type { Random } from '../ports/random.ts';
+import type { Crc32c } from '../protocol/records/crc32c.ts';
 import type { ObjectInfo, ObjectStore } from './object-store.ts';
 import {
-  type Crc32c,
   decodeSequenced,
   decodeSequencedHeader,
   digits,

@@ -10,10 +10,9 @@
  * The CRC covers bytes 0–91 and the payload. Seals and moved records have no payload and everything else has one, so a
  * listing tells by size what must never be deleted.
  */
-import { MillraceError } from '../ports/errors.ts';
 
-/** CRC-32C of buffer[position, position + length), going on from `seed` (an earlier result) when given. */
-export type Crc32c = (buffer: Buffer, position: number, length: number, seed?: number) => number;
+import { MillraceError } from '../ports/errors.ts';
+import type { Crc32c } from '../protocol/records/crc32c.ts';
 
 export const sequencedKinds = ['data', 'seal', 'moved', 'snapshot'] as const;
 export type SequencedKind = (typeof sequencedKinds)[number];

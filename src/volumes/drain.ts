@@ -72,7 +72,9 @@ export function planOf(logs: readonly DrainedLog[], image: ObjectPort['metadata'
 export function tellGaps(gaps: readonly RecoveryGap[], logger: Logger): void {
   for (const gap of gaps)
     logger.error(
-      'records are missing between the objects and the write-ahead log; what follows is given up',
+      gap.found > gap.end
+        ? 'records are missing between the objects and the write-ahead log; what follows is given up'
+        : 'a batch ends behind the largest offset that a log can have; it and what follows is given up',
       { ...gap },
     );
 }

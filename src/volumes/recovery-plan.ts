@@ -35,7 +35,7 @@ export interface RecoveryGap {
   readonly partition: number;
   /** End of what is there. */
   readonly end: number;
-  /** Offset of the next batch that was found. */
+  /** Offset of the next batch that was found; `end` itself where that batch ends behind the largest offset there can be. */
   readonly found: number;
 }
 
@@ -139,6 +139,12 @@ class Planner {
       if (base < end && !(end === startOffset && base >= held)) continue;
       // What another log was given since is not a damaged one's to fill.
       if (base > end && !(salvaged && partition.wal === logId)) {
+        this.#gaps.push({ topic: topic.name, partition: partition.partition, end, found: base });
+        return;
+      }
+      // No index and no metadata could state its end. Such a batch is refused today; one that an older release took must not
+      // keep all other streams from being recovered.
+      if (!Number.isSafeInteger(last + 1)) {
         this.#gaps.push({ topic: topic.name, partition: partition.partition, end, found: base });
         return;
       }

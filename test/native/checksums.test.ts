@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { javascriptCrc32c } from '../../src/protocol/records/crc32c.ts';
-import { portableRecordWalk, walkFlags, walkResult } from '../../src/protocol/records/record-walk.ts';
+import {
+  createWalkReport,
+  portableRecordWalk,
+  walkFlags,
+  walkReport,
+  walkResult,
+} from '../../src/protocol/records/record-walk.ts';
 import { numbers, requireNative, sharedMemory } from './support.ts';
 
 const native = requireNative();
@@ -77,7 +83,7 @@ test('ranges outside are refused before memory is touched', () => {
   ] as const;
   for (const [position, length] of bad) {
     assert.throws(() => native.crc32c(bytes, position, length), RangeError);
-    assert.throws(() => native.walkRecords(bytes, position, length, 1, 0), RangeError);
+    assert.throws(() => native.walkRecords(bytes, position, length, 1, 0, createWalkReport(0)), RangeError);
   }
   assert.throws(() => native.crc32cAt(17, 0, 0), RangeError);
   const handle = native.registerArena(bytes);
@@ -124,11 +130,11 @@ function records(count: number, next: (below: number) => number): number[] {
 test('the walk accepts good records and names what is wrong with others', () => {
   const good = [14, 0, 0, 0, 1, 1, 2, 0x0a];
   const walk = (bytes: number[], count: number, flags = 0): number =>
-    native.walkRecords(Buffer.from(bytes), 0, bytes.length, count, flags);
+    native.walkRecords(Buffer.from(bytes), 0, bytes.length, count, flags, createWalkReport(4));
   const one = [12, 0, 0, 0, 1, 1, 0];
   assert.equal(walk(one, 1), walkResult.ok);
   assert.equal(walk([], 0), walkResult.ok);
-  assert.equal(walk(one, 1, walkFlags.requireKeys), walkResult.nullKey);
+  assert.equal(walk(one, 1, walkFlags.requireKeys), walkResult.faultyRecords);
   assert.equal(walk([...one, 0], 1), walkResult.trailingBytes);
   assert.equal(walk(one, 2), walkResult.malformed);
   assert.equal(walk([12, 0, 0, 2, 1, 1, 0], 1), walkResult.offsetDelta);
@@ -136,9 +142,10 @@ test('the walk accepts good records and names what is wrong with others', () => 
   assert.equal(walk([0x80, 0x80, 0x80, 0x80, 0x80, 0x01], 1), walkResult.malformed);
 });
 
-test('the walk gives the portable answer for any damage', () => {
+test('the walk gives the portable answer and report for any damage', () => {
   const next = numbers(11);
   const seen = new Map<number, number>();
+  const listed = new Set<number>();
   for (let round = 0; round < 20_000; round++) {
     const count = 1 + next(4);
     const bytes = sharedMemoryOnce.subarray(0, 2048);
@@ -150,14 +157,71 @@ test('the walk gives the portable answer for any damage', () => {
       else bytes[next(length + 1)] = next(3) === 0 ? 0xff : next(256);
     }
     const claimed = next(20) === 0 ? count + 1 - next(3) : count;
-    const flags = next(2);
-    const expected = portableRecordWalk(bytes, 0, length, claimed, flags);
-    assert.equal(native.walkRecords(bytes, 0, length, claimed, flags), expected, `round ${round}`);
-    seen.set(expected, (seen.get(expected) ?? 0) + 1);
+    const flags = next(4);
+    const [expected, actual] = [reportFor(next), createWalkReport(3)];
+    actual.set(expected);
+    const result = portableRecordWalk(bytes, 0, length, claimed, flags, expected);
+    assert.equal(native.walkRecords(bytes, 0, length, claimed, flags, actual), result, `round ${round}`);
+    assert.deepEqual(actual, expected, `round ${round}`);
+    seen.set(result, (seen.get(result) ?? 0) + 1);
+    listed.add(expected[walkReport.faults]!);
   }
   for (const result of Object.values(walkResult)) {
     assert.ok((seen.get(result) ?? 0) > 50, `answer ${result} came ${seen.get(result) ?? 0} times`);
   }
+  for (const faults of [0, 1, 2, 3, 4]) assert.ok(listed.has(faults), `never ${faults} faults`);
+});
+
+/** A base timestamp of any size, a window around some of the records' times, and room for three entries. */
+function reportFor(next: (below: number) => number): Float64Array {
+  const report = createWalkReport(3);
+  const size = next(3);
+  report[walkReport.baseTimeHigh] =
+    size === 0 ? next(500) : size === 1 ? next(2 ** 31) * (1 - 2 * next(2)) : -1;
+  report[walkReport.baseTimeLow] = next(2) === 0 ? next(2 ** 31) * 2 : 2 ** 32 - 1 - next(3);
+  const base = report[walkReport.baseTimeHigh]! * 2 ** 32 + report[walkReport.baseTimeLow]!;
+  const middle = Number.isSafeInteger(base) ? base : 0;
+  report[walkReport.timeMin] = middle - next(3e8);
+  report[walkReport.timeMax] = middle + next(3e8);
+  return report;
+}
+
+test('timestamps are added in 64 bits, whatever base and delta are', () => {
+  const int64s = [0n, 1n, -1n, -2n, 1_700_000_000_000n, 2n ** 31n, -(2n ** 33n), 2n ** 52n - 1n, 2n ** 52n];
+  int64s.push(2n ** 53n - 1n, 2n ** 53n + 1n, -(2n ** 53n) - 1n, 2n ** 62n, 2n ** 63n - 1n, -(2n ** 63n));
+  for (const base of int64s) {
+    for (const delta of int64s) {
+      const sum = BigInt.asIntN(64, base + delta);
+      const field = varlong(delta);
+      const record = [2 * (5 + field.length), 0, ...field, 0, 1, 1, 0];
+      for (const walk of [portableRecordWalk, native.walkRecords.bind(native)]) {
+        const report = createWalkReport(1);
+        report[walkReport.baseTimeHigh] = Number(base >> 32n);
+        report[walkReport.baseTimeLow] = Number(base & 0xffff_ffffn);
+        report[walkReport.timeMin] = -1000;
+        report[walkReport.timeMax] = Number.MAX_SAFE_INTEGER;
+        const result = walk(Buffer.from(record), 0, record.length, 1, walkFlags.judgeTimes, report);
+        const good = sum >= -1000n && sum < 2n ** 53n;
+        assert.equal(result, good ? walkResult.ok : walkResult.faultyRecords, `${base} + ${delta}`);
+        assert.equal(report[walkReport.maxTimestamp], sum < -1n ? -1 : Number(sum), `${base} + ${delta}`);
+        assert.equal(report[walkReport.faults], good ? 0 : 1);
+        if (!good) assert.equal(report[walkReport.entries], 1);
+      }
+    }
+  }
+});
+
+function varlong(value: bigint): number[] {
+  let raw = BigInt.asUintN(64, (value << 1n) ^ (value >> 63n));
+  const bytes: number[] = [];
+  for (; raw >= 0x80n; raw >>= 7n) bytes.push(Number(raw & 0x7fn) | 0x80);
+  return [...bytes, Number(raw)];
+}
+
+test('a report that is too short is refused', () => {
+  const bytes = Buffer.from([12, 0, 0, 0, 1, 1, 0]);
+  assert.throws(() => native.walkRecords(bytes, 0, 7, 1, 0, new Float64Array(5)), TypeError);
+  assert.throws(() => native.walkRecords(bytes, 0, 7, 1, 0, new Int32Array(12) as never), TypeError);
 });
 
 const sharedMemoryOnce = sharedMemory(65_536);

@@ -2,8 +2,8 @@
  * Bugs to plant, one at a time, in a copy of the compiled product: each is a change of text in one file. The text must be
  * there exactly once, or the suite fails: whoever changes the code that a mutant changes, adapts the mutant.
  */
-
 import { coordinatorMutants } from './coordinator-mutants.ts';
+import { recordMutants } from './record-mutants.ts';
 import { requestMutants } from './request-mutants.ts';
 import { storageMutants } from './storage-mutants.ts';
 import { transactionMutants } from './transaction-mutants.ts';
@@ -24,5 +24,6 @@ export const mutants: readonly Mutant[] = [
   ...storageMutants,
   ...coordinatorMutants,
   ...requestMutants,
+  ...recordMutants,
   ...transactionMutants,
 ];

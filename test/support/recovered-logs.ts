@@ -47,7 +47,7 @@ export class HandmadeLog implements WalBytes {
     const { sequence = producerId < 0 ? -1 : 0, control = false, bytes = 20, damaged = false } = logged;
     const fill = String.fromCharCode(97 + (this.batches.count % 26));
     const values = [Buffer.alloc(bytes, fill), Buffer.alloc(bytes, fill)];
-    const batch = sequencedBatch({ producerId, producerEpoch }, sequence, values, 1_000 + offset);
+    const batch = sequencedBatch({ producerId, producerEpoch }, sequence, values, 1_000 + (offset % 2 ** 40));
     batch.writeBigInt64BE(BigInt(offset), 0);
     batch.writeInt32BE(epoch, 12);
     if (control) batch.writeInt16BE(0x20, 21);

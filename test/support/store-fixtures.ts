@@ -88,7 +88,7 @@ for (let i = 0; i < 256; i++) {
   table[i] = value;
 }
 
-export function crc32cForTests(buffer: Buffer, position: number, length: number, seed = 0): number {
+export function crc32cForTests(buffer: Uint8Array, position: number, length: number, seed = 0): number {
   let crc = ~seed;
   for (let i = position; i < position + length; i++) crc = (crc >>> 8) ^ table[(crc ^ buffer[i]!) & 255]!;
   return ~crc >>> 0;

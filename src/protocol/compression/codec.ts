@@ -40,8 +40,22 @@ export class CompressionError extends MillraceError {
   }
 }
 
+/** Most bytes of output per byte of input that each format can state: deflate's longest match, LZ4's length bytes, … */
+const expansionMax = [1, 1032, 64, 255, 128 * 1024] as const;
+
+/** Most bytes that `inputBytes` of codec `id` can hold, whatever they say. */
+export function outputBytesMax(id: number, inputBytes: number): number {
+  return (expansionMax[id] ?? 1) * inputBytes;
+}
+
 export interface Codec {
   compress(input: Uint8Array): Buffer;
+  /**
+   * Bytes of output as the input's own headers state them, an upper bound for all that decompress will accept, without
+   * decoding. Never throws: 0 for what is no input of this codec. For gzip, which states it at its end and modulo 2^32,
+   * it is an honest writer's number and no bound.
+   */
+  statedBytes(input: Uint8Array): number;
   /** Throws CompressionError; `maxBytes` bounds the output in bytes. */
   decompress(input: Uint8Array, maxBytes: number): Buffer;
 }

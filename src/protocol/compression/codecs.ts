@@ -10,6 +10,7 @@ import {
   codecNames,
   compressionFailure,
   type LoadPackage,
+  outputBytesMax,
 } from './codec.ts';
 import { gzipCodec } from './gzip.ts';
 import { openLz4 } from './lz4.ts';
@@ -24,12 +25,15 @@ export interface Codecs {
    * UNSUPPORTED_COMPRESSION_TYPE, CORRUPT_COMPRESSED_DATA or DECOMPRESSED_TOO_LARGE.
    */
   decompress(id: number, input: Uint8Array, maxBytes: number): Buffer;
+  /** Codec.statedBytes of codec `id`, or less where its input cannot hold that; 0 when it is unknown or does not load. */
+  statedBytes(id: number, input: Uint8Array): number;
   /** Why codec `id` cannot be used here; undefined when it can. Loads it. */
   unavailable(id: number): string | undefined;
 }
 
 const noneCodec: Codec = {
   compress: (input) => view(input),
+  statedBytes: (input) => input.byteLength,
   decompress(input, maxBytes) {
     if (input.byteLength > maxBytes) {
       throw new CompressionError(compressionFailure.tooLarge, `none: more than ${maxBytes} bytes of output`);
@@ -86,6 +90,11 @@ export function createCodecs(load: LoadPackage = createRequire(import.meta.url))
     decompress(id, input, maxBytes) {
       if (!(maxBytes >= 1)) throw new RangeError(`maxBytes must be 1 or more, got ${maxBytes}`);
       return usable(id).decompress(input, maxBytes);
+    },
+    statedBytes(id, input) {
+      const codec = open(id);
+      if (codec instanceof CompressionError) return 0;
+      return Math.min(codec.statedBytes(input), outputBytesMax(id, input.byteLength));
     },
     unavailable(id) {
       const codec = open(id);

@@ -8,6 +8,17 @@ import { type Codec, corrupt, tooLarge } from './codec.ts';
 export const gzipCodec: Codec = {
   compress: (input) => gzipSync(input),
 
+  statedBytes(input) {
+    const { length } = input;
+    if (length < 18) return 0;
+    return (
+      input[length - 4]! +
+      input[length - 3]! * 0x100 +
+      input[length - 2]! * 0x1_0000 +
+      input[length - 1]! * 0x100_0000
+    );
+  },
+
   decompress(input, maxBytes) {
     try {
       return gunzipSync(input, { maxOutputLength: maxBytes });

@@ -9,7 +9,15 @@
  *   FLG: bits 7-6 version 01, 5 independent blocks, 4 block checksums, 3 content size, 2 content checksum, 0 dictionary
  *   BD: bits 6-4 block maximum: 4 = 64 KiB, 5 = 256 KiB, 6 = 1 MiB, 7 = 4 MiB;  HC = second byte of xxh32(FLG..)
  */
-import { asBuffer, type Codec, corrupt, type LoadPackage, tooLarge } from './codec.ts';
+import {
+  asBuffer,
+  type Codec,
+  codecId,
+  corrupt,
+  type LoadPackage,
+  outputBytesMax,
+  tooLarge,
+} from './codec.ts';
 import { xxhash32 } from './xxhash32.ts';
 
 const magic = 0x184d2204;
@@ -58,6 +66,25 @@ export function openLz4(load: LoadPackage): Codec {
       }
       parts.push(Buffer.alloc(4));
       return Buffer.concat(parts);
+    },
+
+    statedBytes(input) {
+      const source = asBuffer(input);
+      try {
+        const frame = readFrameHeader(source);
+        if (frame.contentBytes !== undefined) return frame.contentBytes;
+        let total = 0;
+        for (let at = frame.headerBytes; source.length - at >= 4; ) {
+          const word = source.readUInt32LE(at);
+          if (word === 0) break;
+          const size = (word & ~storedBit) >>> 0;
+          total += word >= storedBit ? size : Math.min(frame.blockBytes, outputBytesMax(codecId.lz4, size));
+          at += 4 + size + (frame.blockChecksums ? 4 : 0);
+        }
+        return total;
+      } catch {
+        return 0;
+      }
     },
 
     decompress(input, maxBytes) {

@@ -1,7 +1,7 @@
 /**
  * Snappy as Java's Kafka client speaks it: the xerial stream (a header, then length-prefixed raw snappy blocks). One
- * bare raw block is read as well, since librdkafka and others once wrote it. The official snappy framing format is
- * not part of Kafka and is refused.
+ * bare raw block is read as well, since librdkafka and others once wrote it. Streams may follow each other, each with its
+ * header, as Java's reader takes them. The official snappy framing format is not part of Kafka and is refused.
  *
  *   0        8          12         16
  *   | magic  | version  | compat   | { int32 BE length | raw snappy block } ...
@@ -46,16 +46,40 @@ export function openSnappy(load: LoadPackage): Codec {
       return Buffer.concat(parts);
     },
 
+    statedBytes(input) {
+      const source = asBuffer(input);
+      let total = 0;
+      try {
+        if (!startsStream(source, 0)) return announcedLength(source);
+        for (let at = headerBytes; source.length - at >= 4; ) {
+          if (startsStream(source, at)) {
+            at += headerBytes;
+            continue;
+          }
+          const size = source.readInt32BE(at);
+          if (size <= 0) break;
+          total += announcedLength(source.subarray(at + 4, at + 4 + size));
+          at += 4 + size;
+        }
+      } catch {
+        // What follows will not be decoded either.
+      }
+      return total;
+    },
+
     decompress(input, maxBytes) {
       const source = asBuffer(input);
-      if (source.length < magic.length || magic.compare(source, 0, magic.length) !== 0) {
-        return block(source, maxBytes, maxBytes);
-      }
-      if (source.length < headerBytes) throw corrupt('snappy', 'the stream header is cut off');
+      if (!startsStream(source, 0)) return block(source, maxBytes, maxBytes);
       const parts: Buffer[] = [];
       let total = 0;
-      let at = headerBytes;
+      let at = 0;
       while (at < source.length) {
+        // Read as a block length the magic would be negative, so the two cannot be taken for each other.
+        if (startsStream(source, at)) {
+          if (source.length - at < headerBytes) throw corrupt('snappy', 'a stream header is cut off');
+          at += headerBytes;
+          continue;
+        }
         if (source.length - at < 4) throw corrupt('snappy', 'a block length is cut off');
         const size = source.readInt32BE(at);
         at += 4;
@@ -69,6 +93,10 @@ export function openSnappy(load: LoadPackage): Codec {
       return parts.length === 1 ? parts[0]! : Buffer.concat(parts, total);
     },
   };
+}
+
+function startsStream(source: Buffer, at: number): boolean {
+  return source.length - at >= magic.length && magic.compare(source, at, at + magic.length) === 0;
 }
 
 /** The uvarint at the front of a raw block. The library allocates that much at once, so it is checked before. */

@@ -64,6 +64,26 @@ export function openZstd(load: LoadPackage): Codec {
   return {
     compress: (input) => library.compress(asBuffer(input)),
 
+    statedBytes(input) {
+      const source = asBuffer(input);
+      let total = 0;
+      try {
+        for (let at = 0; at < source.length; ) {
+          const skipped = skippableEnd(source, at);
+          if (skipped > 0) {
+            at = skipped;
+            continue;
+          }
+          const frame = parseFrame(source, at);
+          for (const block of frame.blocks) total += block.outputMax;
+          at = frame.end;
+        }
+      } catch {
+        // What follows will not be decoded either.
+      }
+      return total;
+    },
+
     decompress(input, maxBytes) {
       const source = asBuffer(input);
       const parts: Buffer[] = [];

@@ -107,6 +107,13 @@ export function baseTimestampOf(view: DataView, at: number): number {
 export function maxTimestampOf(view: DataView, at: number): number {
   return readInt64(view, at + headerField.maxTimestamp);
 }
+/**
+ * The largest timestamp as indexes and producer states keep it: a safe integer, at least -1. Headers of batches that were
+ * taken on trust may say anything.
+ */
+export function keptTimestampOf(view: DataView, at: number): number {
+  return Math.max(noTimestamp, Math.min(Number.MAX_SAFE_INTEGER, maxTimestampOf(view, at)));
+}
 export function producerIdOf(view: DataView, at: number): number {
   return readInt64(view, at + headerField.producerId);
 }
@@ -154,6 +161,10 @@ export function patchLeaderEpoch(view: DataView, at: number, epoch: number): voi
 export function setLogAppendTime(view: DataView, at: number, nowMs: number): void {
   view.setInt16(at + headerField.attributes, attributesOf(view, at) | attributeBits.logAppendTime);
   writeInt64(view, at + headerField.maxTimestamp, nowMs);
+}
+/** Under the CRC: the caller computes it anew and calls patchCrc. */
+export function patchMaxTimestamp(view: DataView, at: number, maxTimestamp: number): void {
+  writeInt64(view, at + headerField.maxTimestamp, maxTimestamp);
 }
 export function patchCrc(view: DataView, at: number, crc: number): void {
   view.setUint32(at + headerField.crc, crc);

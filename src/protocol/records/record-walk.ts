@@ -1,24 +1,26 @@
 /**
- * Walks over the plain records of a batch and checks their structure, without decoding them: the portable
- * implementation beside the addon's, both of one signature and with the same answers. Shard thread, per batch;
- * allocates nothing.
+ * Walks over the plain records of a batch and judges them without decoding them: structure, keys, times, and the largest
+ * timestamp on the way. The portable implementation beside the addon's, both of one signature and with the same answers
+ * and reports. Any thread, per batch; allocates nothing.
  *
  *   record: | length varint | attributes i8 | timestamp delta varlong | offset delta varint
  *           | key length varint, -1 = null | key | value length varint, -1 = null | value
  *           | header count varint | { key length varint | key | value length varint, -1 = null | value } ...
  *
- * A record's length counts the bytes behind its own field and must be met exactly.
+ * A record's length counts the bytes behind its own field and must be met exactly. A fault of structure ends the walk and
+ * is the answer. Faults of single records (key, time) do not end it: they are counted, and listed as far as the report
+ * has room.
  */
 
-/** Answers of a walk. The first fault found wins; record index and detail are not told (see faultyRecord). */
+/** Answers of a walk. */
 export const walkResult = {
   ok: 0,
   /** A varint or a length runs past its record or the batch. */
   malformed: 1,
   /** Offset deltas are not 0, 1, 2, ... */
   offsetDelta: 2,
-  /** A null key although walkFlags.requireKeys is set. */
-  nullKey: 3,
+  /** Well-formed, but some records are at fault: see the report. */
+  faultyRecords: 3,
   /** Bytes are left behind the last record. */
   trailingBytes: 4,
 } as const;
@@ -27,6 +29,29 @@ export const walkFlags = {
   none: 0,
   /** Null keys are a fault (compacted topics). */
   requireKeys: 1,
+  /** Timestamps outside the report's window are a fault, except that of a record without one. */
+  judgeTimes: 2,
+} as const;
+
+/**
+ * What a walk is told and tells, as places of a Float64Array. The base timestamp comes in halves, since an int64 may be
+ * larger than a double is exact. Entries are recordIndex × 2, plus 1 where it is the time that is wrong.
+ *
+ *   | base high i32 | base low u32 | time min | time max | largest timestamp | faults | entry | entry | ...
+ *   └──────────────── in ────────────────────────────────┘└──────────── out ──────────────────────────┘
+ *
+ * The largest timestamp is that of Kafka's LogValidator: at least -1; as a double beyond 2^53. Faults counts all of them,
+ * listed or not.
+ */
+export const walkReport = {
+  baseTimeHigh: 0,
+  baseTimeLow: 1,
+  /** ms since 1970, inclusive, safe integers. */
+  timeMin: 2,
+  timeMax: 3,
+  maxTimestamp: 4,
+  faults: 5,
+  entries: 6,
 } as const;
 
 /** `position` and `length` delimit the records (behind the batch header). Returns a value of walkResult. */
@@ -36,17 +61,26 @@ export type RecordWalk = (
   length: number,
   recordCount: number,
   flags: number,
+  report: Float64Array,
 ) => number;
 
 /** Shortest possible record: one byte each for length, attributes, two deltas, two null lengths, header count. */
 export const recordBytesMin = 7;
 
+/** A report with room for so many faulty records. */
+export function createWalkReport(entriesMax: number): Float64Array {
+  return new Float64Array(walkReport.entries + entriesMax);
+}
+
 /** What readVarint gives for a cut-off or overlong varint: no field may have this value. */
 const broken = -0x80000000;
+/** Deltas below this add up exactly with a base that is a safe integer, or leave the safe integers. */
+const exactDelta = 2 ** 52;
 
 // Where the walk stands. Module state instead of an object: one walk runs at a time in a thread, to its end.
 let cursor = 0;
-let walked = 0;
+/** The last varlong: its value, exact below 2^52. */
+let delta = 0;
 
 function readVarint(buffer: Uint8Array, end: number): number {
   if (cursor >= end) return broken;
@@ -62,30 +96,75 @@ function readVarint(buffer: Uint8Array, end: number): number {
   return broken;
 }
 
-function skipVarlong(buffer: Uint8Array, end: number): boolean {
+/** Reads a varlong into `delta`; false when it is cut off or overlong. */
+function readVarlong(buffer: Uint8Array, end: number): boolean {
+  let raw = 0;
+  let scale = 1;
   for (let i = 0; i < 10; i++) {
     if (cursor >= end) return false;
-    if (buffer[cursor++]! < 0x80) return true;
+    const byte = buffer[cursor++]!;
+    raw += (byte & 0x7f) * scale;
+    if (byte < 0x80) {
+      delta = raw % 2 === 0 ? raw / 2 : -(raw + 1) / 2;
+      return true;
+    }
+    scale *= 0x80;
   }
   return false;
 }
 
-export const portableRecordWalk: RecordWalk = (buffer, position, length, recordCount, flags) => {
+/** Base plus the varlong at `at`, as 64-bit arithmetic has it: for the few where doubles are not exact. */
+function exactTimestamp(buffer: Uint8Array, at: number, base: bigint): number {
+  let raw = 0n;
+  for (let shift = 0n, i = at; ; shift += 7n) {
+    const byte = buffer[i++]!;
+    raw |= BigInt(byte & 0x7f) << shift;
+    if (byte < 0x80) break;
+  }
+  raw = BigInt.asUintN(64, raw);
+  const value = (raw >> 1n) ^ -(raw & 1n);
+  return Number(BigInt.asIntN(64, base + value));
+}
+
+export const portableRecordWalk: RecordWalk = (buffer, position, length, recordCount, flags, report) => {
   const end = position + length;
   const requireKeys = (flags & walkFlags.requireKeys) !== 0;
+  const judgeTimes = (flags & walkFlags.judgeTimes) !== 0;
+  const baseHigh = report[walkReport.baseTimeHigh]!;
+  const baseLow = report[walkReport.baseTimeLow]!;
+  const base = baseHigh * 2 ** 32 + baseLow;
+  const baseExact = Number.isSafeInteger(base);
+  const timeMin = report[walkReport.timeMin]!;
+  const timeMax = report[walkReport.timeMax]!;
+  let maxTimestamp = -1;
+  let faults = 0;
+  report[walkReport.maxTimestamp] = -1;
+  report[walkReport.faults] = 0;
   cursor = position;
-  for (walked = 0; walked < recordCount; walked++) {
+  for (let index = 0; index < recordCount; index++) {
     const size = readVarint(buffer, end);
     if (size < recordBytesMin - 1 || size > end - cursor) return walkResult.malformed;
     const recordEnd = cursor + size;
     cursor++; // attributes: unused in v2, any value
-    if (!skipVarlong(buffer, recordEnd)) return walkResult.malformed;
-    const delta = readVarint(buffer, recordEnd);
-    if (delta !== walked) return delta === broken ? walkResult.malformed : walkResult.offsetDelta;
+    const deltaAt = cursor;
+    if (!readVarlong(buffer, recordEnd)) return walkResult.malformed;
+    let timestamp = base + delta;
+    if (!baseExact || !(delta > -exactDelta && delta < exactDelta)) {
+      timestamp = exactTimestamp(buffer, deltaAt, (BigInt(baseHigh) << 32n) + BigInt(baseLow));
+    }
+    if (timestamp > maxTimestamp) maxTimestamp = timestamp;
+    const offsetDelta = readVarint(buffer, recordEnd);
+    if (offsetDelta !== index) return offsetDelta === broken ? walkResult.malformed : walkResult.offsetDelta;
     const keyLength = readVarint(buffer, recordEnd);
     if (keyLength < -1 || keyLength > recordEnd - cursor) return walkResult.malformed;
     if (keyLength > 0) cursor += keyLength;
-    else if (keyLength === -1 && requireKeys) return walkResult.nullKey;
+    if (keyLength === -1 && requireKeys) {
+      if (walkReport.entries + faults < report.length) report[walkReport.entries + faults] = 2 * index;
+      faults++;
+    } else if (judgeTimes && (timestamp < timeMin || timestamp > timeMax) && timestamp !== -1) {
+      if (walkReport.entries + faults < report.length) report[walkReport.entries + faults] = 2 * index + 1;
+      faults++;
+    }
     const valueLength = readVarint(buffer, recordEnd);
     if (valueLength < -1 || valueLength > recordEnd - cursor) return walkResult.malformed;
     if (valueLength > 0) cursor += valueLength;
@@ -102,17 +181,8 @@ export const portableRecordWalk: RecordWalk = (buffer, position, length, recordC
     }
     if (cursor !== recordEnd) return walkResult.malformed;
   }
-  return cursor === end ? walkResult.ok : walkResult.trailingBytes;
+  if (cursor !== end) return walkResult.trailingBytes;
+  report[walkReport.maxTimestamp] = maxTimestamp;
+  report[walkReport.faults] = faults;
+  return faults === 0 ? walkResult.ok : walkResult.faultyRecords;
 };
-
-/** Index of the record a walk stops at (recordCount if it does not): for RecordErrors, after a walk has failed. */
-export function faultyRecord(
-  buffer: Uint8Array,
-  position: number,
-  length: number,
-  recordCount: number,
-  flags: number,
-): number {
-  portableRecordWalk(buffer, position, length, recordCount, flags);
-  return walked;
-}

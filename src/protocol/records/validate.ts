@@ -1,15 +1,15 @@
 /**
- * Judges a producer's batch before it is appended: Kafka's rules for the header always, and the records themselves
- * when asked. Shard thread, once per batch; a good batch costs no allocation.
- *
- * Limits: compressed records are judged only by validateRecords in compressed-records.ts (a topic's choice, since
- * decompression costs ten times the rest). Timestamps are judged by the header: the first record's and the largest;
- * Kafka looks at each record.
+ * Judges a producer's batch before it is appended, by Kafka's rules (LogValidator): header and CRC always, plain records
+ * in the same go. Shard thread, once per batch; a good batch costs no allocation. Compressed records are judged by
+ * validateRecords (compressed-records.ts); where a topic trusts its producers with them (records.validation=header) the
+ * header's times stand for theirs, and their number is bounded by what such bytes can hold.
  */
+import { codecId, outputBytesMax } from '../compression/codec.ts';
 import { ErrorCode } from '../generated/errors.ts';
 import {
   attributeBits,
   attributesOf,
+  baseOffsetOf,
   baseSequenceOf,
   baseTimestampOf,
   batchHeaderBytes,
@@ -25,11 +25,13 @@ import {
   maxTimestampOf,
   noSequence,
   noTimestamp,
+  patchCrc,
+  patchMaxTimestamp,
   producerIdOf,
   recordCountOf,
 } from './batch-header.ts';
 import type { Crc32c } from './crc32c.ts';
-import { type RecordWalk, recordBytesMin, walkFlags, walkResult } from './record-walk.ts';
+import { type RecordWalk, recordBytesMin, walkFlags, walkReport, walkResult } from './record-walk.ts';
 
 /** A verdict is one of these numbers; `ok` is 0. What clients are told is in verdictTable. */
 export const batchVerdict = {
@@ -49,15 +51,14 @@ export const batchVerdict = {
   missingSequence: 13,
   producerId: 14,
   logAppendTime: 15,
-  timestampTooOld: 16,
-  timestampTooNew: 17,
-  malformedRecord: 18,
-  offsetDelta: 19,
-  nullKey: 20,
-  trailingBytes: 21,
-  undecodable: 22,
-  decompressedTooLarge: 23,
-  codecNotHere: 24,
+  timestamp: 16,
+  malformedRecord: 17,
+  offsetDelta: 18,
+  nullKey: 19,
+  trailingBytes: 20,
+  undecodable: 21,
+  decompressedTooLarge: 22,
+  codecNotHere: 23,
 } as const;
 export type BatchVerdict = (typeof batchVerdict)[keyof typeof batchVerdict];
 
@@ -97,17 +98,10 @@ export const verdictTable: readonly VerdictEntry[] = [
     message: 'The producer id is outside the range of ids this cluster gives out.',
   },
   { error: ErrorCode.INVALID_TIMESTAMP, message: 'Producers cannot set the timestamp type LogAppendTime.' },
-  {
-    error: ErrorCode.INVALID_TIMESTAMP,
-    message: 'A timestamp is older than message.timestamp.before.max.ms allows.',
-  },
-  {
-    error: ErrorCode.INVALID_TIMESTAMP,
-    message: 'A timestamp is newer than message.timestamp.after.max.ms allows.',
-  },
+  { error: ErrorCode.INVALID_TIMESTAMP, message: 'Records are refused for their timestamps.' },
   { error: ErrorCode.INVALID_RECORD, message: 'A record is malformed.' },
   { error: ErrorCode.INVALID_RECORD, message: 'The offset deltas of the records are not consecutive.' },
-  { error: ErrorCode.INVALID_RECORD, message: 'Records of a compacted topic need a key.' },
+  { error: ErrorCode.INVALID_RECORD, message: 'Records of a compacted topic are refused for want of a key.' },
   { error: ErrorCode.INVALID_RECORD, message: 'The record batch has bytes behind its last record.' },
   { error: ErrorCode.UNKNOWN_SERVER_ERROR, message: 'The records cannot be decompressed.' },
   {
@@ -120,25 +114,45 @@ export const verdictTable: readonly VerdictEntry[] = [
   },
 ];
 
-export type ValidateOptions = {
+/** What is told of each record at fault, by the lowest bit of its entry in the walk's report. */
+export const recordFaults: readonly string[] = [
+  'A record of a compacted topic needs a key.',
+  'The timestamp lies outside of what message.timestamp.before.max.ms and message.timestamp.after.max.ms allow.',
+];
+
+/** How the records of a batch are judged; structured-cloneable. */
+export type RecordRules = {
+  /** Null keys are refused (compacted topics). */
+  readonly requireKeys: boolean;
+  /** False with LogAppendTime: the producer's times do not matter. */
+  readonly judgeTimes: boolean;
+  /** First and last time allowed, ms since 1970; safe integers. */
+  readonly timeMin: number;
+  readonly timeMax: number;
+  /** Most bytes that the records may take when plain. */
+  readonly decompressedBytesMax: number;
+};
+
+export type ValidateOptions = RecordRules & {
   readonly crc32c: Crc32c;
   /** `max.message.bytes` of the topic. */
   readonly batchBytesMax: number;
   /** False for Produce below version 7 (KIP-110). */
   readonly zstdAllowed: boolean;
-  /** ms since 1970. */
-  readonly nowMs: number;
-  /** `message.timestamp.before.max.ms`; Infinity for no limit. Not looked at with LogAppendTime. */
-  readonly timestampBeforeMaxMs: number;
-  /** `message.timestamp.after.max.ms`; Infinity for no limit. */
-  readonly timestampAfterMaxMs: number;
-  /** True for a topic with `message.timestamp.type=LogAppendTime`: the producer's times do not matter. */
-  readonly logAppendTime: boolean;
-  /** Null keys are refused (compacted topics); needs `walk`, and for compressed batches validateRecords. */
-  readonly requireKeys: boolean;
-  /** Walks over uncompressed records; undefined: their inside is not looked at. */
-  readonly walk: RecordWalk | undefined;
+  /** Compressed records are taken on trust: the header's times are judged, and the count's plausibility. */
+  readonly trustCompressed: boolean;
+  readonly walk: RecordWalk;
+  /** Of the last walk; filled where the verdict is `ok`, `nullKey` or `timestamp` for a batch that is not compressed. */
+  readonly report: Float64Array;
 };
+
+/** The window of times, ms since 1970, as safe integers: no time beyond them could be held in an index. */
+export function timeMinOf(nowMs: number, beforeMaxMs: number): number {
+  return Math.max(-Number.MAX_SAFE_INTEGER, nowMs - beforeMaxMs);
+}
+export function timeMaxOf(nowMs: number, afterMaxMs: number): number {
+  return Math.min(Number.MAX_SAFE_INTEGER, nowMs + afterMaxMs);
+}
 
 /**
  * Judges the `length` bytes at `position` as the records of one partition in a produce request. `view` and `buffer`
@@ -165,19 +179,18 @@ export function validateBatch(
 
   const attributes = attributesOf(view, position);
   const codec = codecOf(attributes);
-  if (codec === 4 && !options.zstdAllowed) return batchVerdict.zstdTooEarly;
-  if (view.getInt32(position) !== 0 || view.getInt32(position + 4) !== 0) return batchVerdict.baseOffset;
+  if (codec === codecId.zstd && !options.zstdAllowed) return batchVerdict.zstdTooEarly;
+  if (baseOffsetOf(view, position) !== 0) return batchVerdict.baseOffset;
   if (length > options.batchBytesMax) return batchVerdict.tooLarge;
   const crc = options.crc32c(buffer, position + crcStart, length - crcStart);
   if (crc !== crcOf(view, position)) return batchVerdict.badCrc;
-  if (codec > 4) return batchVerdict.unknownCodec;
+  if (codec > codecId.zstd) return batchVerdict.unknownCodec;
   if ((attributes & attributeBits.control) !== 0) return batchVerdict.controlBatch;
 
   const recordCount = recordCountOf(view, position);
   const recordsBytes = length - batchHeaderBytes;
   if (recordCount < 1) return batchVerdict.noRecords;
   if (lastOffsetDeltaOf(view, position) !== recordCount - 1) return batchVerdict.countMismatch;
-  if (codec === 0 && recordCount * recordBytesMin > recordsBytes) return batchVerdict.countMismatch;
 
   const producerId = producerIdOf(view, position);
   if (producerId >= 0) {
@@ -187,35 +200,85 @@ export function validateBatch(
   }
 
   if ((attributes & attributeBits.logAppendTime) !== 0) return batchVerdict.logAppendTime;
-  if (!options.logAppendTime) {
-    const first = baseTimestampOf(view, position);
-    const last = maxTimestampOf(view, position);
-    if (first !== noTimestamp && options.nowMs - first > options.timestampBeforeMaxMs) {
-      return batchVerdict.timestampTooOld;
-    }
-    // Beyond 2^53 a time is not exact, and no window reaches there: the time index could not hold it.
-    if (last - options.nowMs > options.timestampAfterMaxMs || !(last <= Number.MAX_SAFE_INTEGER)) {
-      return batchVerdict.timestampTooNew;
-    }
-    if (first < -Number.MAX_SAFE_INTEGER) return batchVerdict.timestampTooOld;
-  }
-
-  if (codec !== 0 || options.walk === undefined) return batchVerdict.ok;
-  const flags = options.requireKeys ? walkFlags.requireKeys : walkFlags.none;
-  return walkVerdict(options.walk(buffer, position + batchHeaderBytes, recordsBytes, recordCount, flags));
+  if (codec === codecId.none)
+    return judgeRecords(view, position, buffer, position + batchHeaderBytes, recordsBytes, options);
+  if (!options.trustCompressed) return batchVerdict.ok;
+  const plainBytesMax = Math.min(options.decompressedBytesMax, outputBytesMax(codec, recordsBytes));
+  if (recordCount * recordBytesMin > plainBytesMax) return batchVerdict.countMismatch;
+  return options.judgeTimes ? judgeHeaderTimes(view, position, options) : batchVerdict.ok;
 }
 
-export function walkVerdict(result: number): BatchVerdict {
+/** The first record's time and the largest, as the header tells them. */
+function judgeHeaderTimes(view: DataView, position: number, { timeMin, timeMax }: RecordRules): BatchVerdict {
+  const first = baseTimestampOf(view, position);
+  const largest = maxTimestampOf(view, position);
+  if (first !== noTimestamp && !(first >= timeMin && first <= timeMax)) return batchVerdict.timestamp;
+  return largest >= noTimestamp && largest <= timeMax ? batchVerdict.ok : batchVerdict.timestamp;
+}
+
+/**
+ * Walks over the plain records at `recordsAt` in `records`, which belong to the batch whose header is at `at` in `view`,
+ * and leaves the walk's report.
+ */
+export function judgeRecords(
+  view: DataView,
+  at: number,
+  records: Uint8Array,
+  recordsAt: number,
+  recordsBytes: number,
+  options: RecordRules & Pick<ValidateOptions, 'walk' | 'report'>,
+): BatchVerdict {
+  const { report, requireKeys, judgeTimes } = options;
+  report[walkReport.baseTimeHigh] = view.getInt32(at + headerField.baseTimestamp);
+  report[walkReport.baseTimeLow] = view.getUint32(at + headerField.baseTimestamp + 4);
+  report[walkReport.timeMin] = options.timeMin;
+  report[walkReport.timeMax] = options.timeMax;
+  const flags = (requireKeys ? walkFlags.requireKeys : 0) | (judgeTimes ? walkFlags.judgeTimes : 0);
+  const count = recordCountOf(view, at);
+  if (count * recordBytesMin > recordsBytes) return batchVerdict.countMismatch;
+  return walkVerdict(options.walk(records, recordsAt, recordsBytes, count, flags, report), report);
+}
+
+function walkVerdict(result: number, report: Float64Array): BatchVerdict {
   switch (result) {
     case walkResult.ok:
       return batchVerdict.ok;
     case walkResult.offsetDelta:
       return batchVerdict.offsetDelta;
-    case walkResult.nullKey:
-      return batchVerdict.nullKey;
     case walkResult.trailingBytes:
       return batchVerdict.trailingBytes;
+    case walkResult.faultyRecords:
+      return anyTimeFault(report) ? batchVerdict.timestamp : batchVerdict.nullKey;
     default:
       return batchVerdict.malformedRecord;
   }
+}
+
+/** Faulty records that the report lists, of all that there are. */
+export function listedFaults(report: Float64Array): number {
+  return Math.min(report[walkReport.faults]!, report.length - walkReport.entries);
+}
+
+/** One wrong time makes the whole an INVALID_TIMESTAMP, as in Kafka. */
+function anyTimeFault(report: Float64Array): boolean {
+  const end = walkReport.entries + listedFaults(report);
+  for (let i = walkReport.entries; i < end; i++) if (report[i]! % 2 === 1) return true;
+  return false;
+}
+
+/**
+ * Puts what the records say in the place of what the producer claimed; a CRC over the batch only where they differ. Not
+ * for topics of LogAppendTime, whose batches are stamped when they are appended.
+ */
+export function settleMaxTimestamp(
+  view: DataView,
+  buffer: Uint8Array,
+  position: number,
+  length: number,
+  maxTimestamp: number,
+  crc32c: Crc32c,
+): void {
+  if (maxTimestampOf(view, position) === maxTimestamp) return;
+  patchMaxTimestamp(view, position, maxTimestamp);
+  patchCrc(view, position, crc32c(buffer, position + crcStart, length - crcStart));
 }

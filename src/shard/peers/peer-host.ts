@@ -1,6 +1,7 @@
 /** What the doors to other shards need of their own shard; Shard fits. */
 import type { LogManager } from '../../log/log-manager.ts';
 import type { LogSettings } from '../../log/log-settings.ts';
+import type { PartitionLog } from '../../log/partition-log.ts';
 import type { ClusterImage, TopicImage } from '../../metadata/metadata-store.ts';
 import type { Slab } from '../../net/slab.ts';
 import type { Clock } from '../../ports/clock.ts';
@@ -11,6 +12,8 @@ export interface PeerHost {
   readonly clock: Pick<Clock, 'monotonic' | 'soon'>;
   readonly image: ClusterImage;
   logSettings(topic: TopicImage): LogSettings;
+  /** Tells of an append that failed in a way no rule of the log foresees. */
+  appendFailed(log: PartitionLog, error: unknown): void;
   readonly logs: Pick<LogManager, 'get'>;
   readonly pool: { readonly slab: Slab };
   readonly dispatcher: Pick<Dispatcher, 'serveForwarded'>;

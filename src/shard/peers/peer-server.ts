@@ -231,10 +231,9 @@ export class PeerServer implements AppendWaiter, ReadSink {
     try {
       log.append(position, length, this, cookie, guard);
     } catch (error) {
-      // What the WAL can never take; an answered call means that the log itself is broken.
-      if (this.waiting[cookie] !== log || !(error instanceof MillraceError) || error.kind !== 'invalid')
-        throw error;
-      this.onAppended(cookie, ErrorCode.MESSAGE_TOO_LARGE, -1, -1);
+      // No rule of the log foresees it, but it is this call's alone: the link and all behind it go on.
+      this.host.appendFailed(log, error);
+      if (this.waiting[cookie] === log) this.onAppended(cookie, ErrorCode.UNKNOWN_SERVER_ERROR, -1, -1);
     }
   }
 

@@ -7,9 +7,9 @@ import {
   baseSequenceOf,
   isControl,
   isTransactional,
+  keptTimestampOf,
   lastOffsetOf,
   lastSequenceOf,
-  maxTimestampOf,
   producerEpochOf,
   producerIdOf,
 } from '../../protocol/records/batch-header.ts';
@@ -48,7 +48,7 @@ export function foldHeader(
       producerId,
       epoch,
       lastOffset,
-      maxTimestampOf(view, at),
+      keptTimestampOf(view, at),
       commit,
       marker?.coordinatorEpoch ?? -1,
     );
@@ -61,7 +61,7 @@ export function foldHeader(
     lastSequenceOf(view, at),
     baseOffsetOf(view, at),
     lastOffset,
-    maxTimestampOf(view, at),
+    keptTimestampOf(view, at),
     isTransactional(attributes),
   );
 }

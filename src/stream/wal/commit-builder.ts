@@ -11,11 +11,11 @@
  * changing under DMA would break checksumming file systems.
  */
 import { MillraceError } from '../../ports/errors.ts';
+import type { Crc32c } from '../../protocol/records/crc32c.ts';
 import type { AppendEntry, AppendSource } from './wal.ts';
 import { WritePlan } from './wal-device.ts';
 import {
   type CommitHeader,
-  type Crc32c,
   commitKinds,
   descriptorAt,
   descriptorKinds,

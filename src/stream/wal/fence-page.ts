@@ -11,9 +11,9 @@
  */
 import { MillraceError } from '../../ports/errors.ts';
 import type { Random } from '../../ports/random.ts';
+import type { Crc32c } from '../../protocol/records/crc32c.ts';
 import { type WalBytes, type WalDevice, WritePlan } from './wal-device.ts';
 import {
-  type Crc32c,
   readId,
   readU64,
   refuseUnknownVersion,

@@ -3,8 +3,9 @@
  * still needed, and records the WAL in the metadata only after formatWal has resolved.
  */
 import { MillraceError } from '../../ports/errors.ts';
+import type { Crc32c } from '../../protocol/records/crc32c.ts';
 import { type WalDevice, WritePlan } from './wal-device.ts';
-import { type Crc32c, encodeSuperblock, type Superblock } from './wal-format.ts';
+import { encodeSuperblock, type Superblock } from './wal-format.ts';
 import {
   alignedBuffer,
   commitBytesMax,

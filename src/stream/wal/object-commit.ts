@@ -11,11 +11,11 @@
  * at most, and stays: with 4 MiB and four commits under way, 28 MB for the log.
  */
 import { MillraceError } from '../../ports/errors.ts';
+import type { Crc32c } from '../../protocol/records/crc32c.ts';
 import { grown } from '../columns.ts';
 import type { AppendEntry, AppendSource } from './wal.ts';
 import {
   type CommitHeader,
-  type Crc32c,
   commitKinds,
   descriptorAt,
   descriptorKinds,

@@ -11,6 +11,7 @@
  */
 import type { Clock } from '../../ports/clock.ts';
 import { MillraceError } from '../../ports/errors.ts';
+import type { Crc32c } from '../../protocol/records/crc32c.ts';
 import { firstBehindSeal, sealNumber } from '../../store/pipelined-log.ts';
 import type { SequencedEntries } from '../../store/sequenced-entries.ts';
 import { type SequencedHeader, sequencedHeaderBytes } from '../../store/sequenced-object.ts';
@@ -25,7 +26,6 @@ import type { WalCut } from './wal.ts';
 import type { WalBytes } from './wal-device.ts';
 import {
   type CommitHeader,
-  type Crc32c,
   commitHeadLength,
   commitKinds,
   decodeCommit,

@@ -17,6 +17,7 @@
 import type { Clock } from '../../ports/clock.ts';
 import { MillraceError } from '../../ports/errors.ts';
 import type { Logger } from '../../ports/logger.ts';
+import type { Crc32c } from '../../protocol/records/crc32c.ts';
 import { PipelinedLog } from '../../store/pipelined-log.ts';
 import { type SequencedEntries, sleep } from '../../store/sequenced-entries.ts';
 import { SequencedSweep } from '../../store/sequenced-sweep.ts';
@@ -26,7 +27,6 @@ import type { RecoveredObjectWal } from './object-wal-recovery.ts';
 import { type OwnerState, ownerStates, writeSign } from './sign-of-life.ts';
 import { TokenBucket } from './token-bucket.ts';
 import type { AppendEntry, AppendSource, WalCut, WalPump, WalStatus } from './wal.ts';
-import type { Crc32c } from './wal-format.ts';
 import {
   batchHeaderBytes,
   objectBatchBytesMax,

@@ -3,9 +3,9 @@
  * the records, wherever they lie. Used by one caller at a time.
  */
 import { MillraceError } from '../../ports/errors.ts';
+import type { Crc32c } from '../../protocol/records/crc32c.ts';
 import { payloadStates, type RecoveredBatches } from './recovered-batches.ts';
 import type { WalBytes } from './wal-device.ts';
-import type { Crc32c } from './wal-format.ts';
 import { batchCrcFrom, batchHeaderBytes, roundDownToPage } from './wal-limits.ts';
 import { WalWindow, windowBytesMax } from './wal-window.ts';
 

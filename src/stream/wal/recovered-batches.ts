@@ -3,6 +3,7 @@
  * them. Order = commit order, which is append order within a stream.
  */
 import { topicIdFromWords } from '../../ports/stream-id.ts';
+import { headerField } from '../../protocol/records/batch-header.ts';
 import { grown } from '../columns.ts';
 import { descriptorAt } from './wal-format.ts';
 import { batchHeaderBytes } from './wal-limits.ts';
@@ -59,16 +60,16 @@ export class RecoveredBatches {
   }
 
   leaderEpoch(i: number): number {
-    return this.headers.readInt32BE(i * batchHeaderBytes + 12);
+    return this.headers.readInt32BE(i * batchHeaderBytes + headerField.partitionLeaderEpoch);
   }
 
   lastOffset(i: number): number {
-    return this.baseOffset(i) + this.headers.readInt32BE(i * batchHeaderBytes + 23);
+    return this.baseOffset(i) + this.headers.readInt32BE(i * batchHeaderBytes + headerField.lastOffsetDelta);
   }
 
   /** ms since 1970; −1 where it is none that a number can say. */
   maxTimestamp(i: number): number {
-    const at = i * batchHeaderBytes + 35;
+    const at = i * batchHeaderBytes + headerField.maxTimestamp;
     const timestamp = this.headers.readInt32BE(at) * 4294967296 + this.headers.readUInt32BE(at + 4);
     return Number.isSafeInteger(timestamp) ? timestamp : -1;
   }

@@ -10,6 +10,7 @@
  *   - damage makes the whole ring be searched; nothing is dropped without being reported.
  */
 import { MillraceError } from '../../ports/errors.ts';
+import type { Crc32c } from '../../protocol/records/crc32c.ts';
 import { type LostRange, lostOffsets, type SequenceRange } from './lost-offsets.ts';
 import { PayloadReader } from './payload-reader.ts';
 import { RecoveredBatches } from './recovered-batches.ts';
@@ -17,7 +18,6 @@ import type { WalCut } from './wal.ts';
 import type { WalDevice } from './wal-device.ts';
 import {
   type CommitHeader,
-  type Crc32c,
   commitHeadLength,
   commitKinds,
   decodeCommit,

@@ -6,8 +6,9 @@
 import type { Clock } from '../../ports/clock.ts';
 import { MillraceError } from '../../ports/errors.ts';
 import type { Logger } from '../../ports/logger.ts';
+import type { Crc32c } from '../../protocol/records/crc32c.ts';
 import { type SequencedEntries, sleep } from '../../store/sequenced-entries.ts';
-import { type Crc32c, decodeSequenced } from '../../store/sequenced-object.ts';
+import { decodeSequenced } from '../../store/sequenced-object.ts';
 import { hasCode } from '../../store/store-errors.ts';
 import { ownerSilenceMs } from './wal-limits.ts';
 

@@ -7,9 +7,10 @@
  * Limit: `trimsWaitingMax` waiters.
  */
 import { MillraceError } from '../../ports/errors.ts';
+import type { Crc32c } from '../../protocol/records/crc32c.ts';
 import type { WalCut } from './wal.ts';
 import { WritePlan } from './wal-device.ts';
-import { type Crc32c, encodeSuperblock, type Superblock } from './wal-format.ts';
+import { encodeSuperblock, type Superblock } from './wal-format.ts';
 import { pageBytes } from './wal-limits.ts';
 
 interface Waiter {

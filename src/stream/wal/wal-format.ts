@@ -3,7 +3,9 @@
  * CRC-32C. Magic, the CRC's place and the version's place (8, 12) are the same in every version, so a version that is
  * not known can be told from damage and refused with its number. Pure functions over buffers; no I/O.
  */
+
 import { MillraceError } from '../../ports/errors.ts';
+import type { Crc32c } from '../../protocol/records/crc32c.ts';
 import {
   batchHeaderBytes,
   commitHeaderBytes,
@@ -11,9 +13,6 @@ import {
   descriptorsMax,
   pageBytes,
 } from './wal-limits.ts';
-
-/** CRC-32C of buffer[position, position + length); `seed` is the CRC of the bytes before. */
-export type Crc32c = (buffer: Uint8Array, position: number, length: number, seed?: number) => number;
 
 export const walVersion = 1;
 /** "MRWALSUP" and "MRWALCMT" as little-endian words. */

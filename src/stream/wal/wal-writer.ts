@@ -14,6 +14,7 @@
  */
 import type { Clock } from '../../ports/clock.ts';
 import { MillraceError } from '../../ports/errors.ts';
+import type { Crc32c } from '../../protocol/records/crc32c.ts';
 import { AdaptiveLinger } from './adaptive-linger.ts';
 import { CommitBuilder, stagingBytes } from './commit-builder.ts';
 import { FenceCheck } from './fence-page.ts';
@@ -23,7 +24,6 @@ import { SuperblockKeeper } from './superblock-keeper.ts';
 import { TokenBucket } from './token-bucket.ts';
 import type { AppendSource, WalCut, WalPump, WalStatus, WriteWatch } from './wal.ts';
 import { type WalDevice, type WritePlan, writeTimeout } from './wal-device.ts';
-import type { Crc32c } from './wal-format.ts';
 import {
   alignedBuffer,
   commitBytesMax,

@@ -39,8 +39,8 @@ export function threadNative(wanted: boolean): ThreadNative {
     native,
     files: native,
     crc32c: (buffer, position, length, seed) => native.crc32c(buffer, position, length, seed),
-    walk: (buffer, position, length, count, flags) =>
-      native.walkRecords(buffer, position, length, count, flags),
+    walk: (buffer, position, length, count, flags, report) =>
+      native.walkRecords(buffer, position, length, count, flags, report),
     boottime: () => native.bootTimeMs(),
     crc32cAt: (arena) => {
       let handle = native.registerArena(arena.buffer);

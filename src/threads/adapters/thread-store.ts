@@ -4,10 +4,10 @@
  */
 import type { Clock } from '../../ports/clock.ts';
 import type { Random } from '../../ports/random.ts';
+import type { Crc32c } from '../../protocol/records/crc32c.ts';
 import { guardStore } from '../../store/guard-store.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
 import { openStore } from '../../store/open-store.ts';
-import type { Crc32c } from '../../store/sequenced-object.ts';
 import type { StoreObserver } from '../../store/store-decorators.ts';
 import { StoreStats, storeStatDoubles } from '../../store/store-stats.ts';
 import { createStoreBoard, type StoreBoard, type StoreBoardMemory } from '../memory/store-board.ts';

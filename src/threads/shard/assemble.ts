@@ -18,7 +18,7 @@ import { attachDoorbell } from '../memory/doorbell.ts';
 import { Ring } from '../memory/ring.ts';
 import { LoopWaiter, wakeSource } from '../memory/waiter.ts';
 import { RingWal } from '../wal/ring-wal.ts';
-import type { BlockReads, ShardWorkerData } from './contract.ts';
+import type { ShardHelpers, ShardWorkerData } from './contract.ts';
 import { eventFdNative } from './event-fd.ts';
 
 export interface AssembleParts {
@@ -30,7 +30,7 @@ export interface AssembleParts {
   readonly logger: Logger;
   readonly store: ObjectStore;
   readonly control: ControlPlane;
-  readonly readBlocks: BlockReads['readBlocks'];
+  readonly helpers: ShardHelpers;
 }
 
 export function assembleShard(parts: AssembleParts): { host: ShardHost; waiter: LoopWaiter } {

@@ -4,7 +4,7 @@ import { MillraceError } from '../../ports/errors.ts';
 import type { ControlPlane } from '../../requests/support/control-plane.ts';
 import type { ShardApi, ShardDoor } from '../../shard/shard-api.ts';
 import { PortRpc } from '../rpc.ts';
-import type { BlockReads, ShardWorkerData } from './contract.ts';
+import type { ShardHelpers, ShardWorkerData } from './contract.ts';
 
 /** A shard thread that loads its code and waits to be told what it is: main reads the metadata meanwhile. */
 export class SpawnedShard {
@@ -39,19 +39,19 @@ export class ShardThread {
   private readonly worker: Worker;
   private ending = false;
 
-  /** @param reads does the cold reads of the shard. */
+  /** @param helpers does what would hold the shard's loop. */
   constructor(
     spawned: SpawnedShard,
     data: ShardWorkerData,
     control: ControlPlane,
-    reads: BlockReads,
+    helpers: ShardHelpers,
     onDeath: (error: Error) => void,
   ) {
     this.worker = spawned.worker;
     // One port for both: what the shard calls is looked for in the control plane first.
     const served = new Proxy(control, {
       get: (_target, method) => {
-        const owner = method in control ? control : reads;
+        const owner = method in control ? control : helpers;
         const fn = (owner as unknown as Record<string | symbol, unknown>)[method];
         return typeof fn === 'function' ? fn.bind(owner) : undefined;
       },

@@ -1,5 +1,6 @@
 /** What main gives a shard thread at its start; calls go over its MessagePort (rpc.ts): ShardApi in, ControlPlane out. */
 import type { TlsMaterial } from '../../net/tls-handshake.ts';
+import type { RecordTask, RecordTaskResult } from '../../protocol/records/record-tasks.ts';
 import type { ShardSeed } from '../../shard/compose-shard.ts';
 import type { BlocksRead, ReadBlocksTask } from '../../stream/upload/object-pool.ts';
 import type { LinkMemory } from '../link.ts';
@@ -8,9 +9,10 @@ import type { DoorbellMemory } from '../memory/doorbell.ts';
 import type { StoreBoardMemory } from '../memory/store-board.ts';
 import type { WalLane } from '../wal/contract.ts';
 
-/** What a shard has others read for it. */
-export interface BlockReads {
+/** What a shard has other threads do for it. */
+export interface ShardHelpers {
   readBlocks(task: ReadBlocksTask): Promise<BlocksRead>;
+  recordTask(task: RecordTask): Promise<RecordTaskResult>;
 }
 
 export interface ShardWorkerData {

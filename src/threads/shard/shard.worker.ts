@@ -14,7 +14,7 @@ import { SharedArena } from '../memory/arena.ts';
 import { StoreBoard } from '../memory/store-board.ts';
 import { PortRpc } from '../rpc.ts';
 import { assembleShard } from './assemble.ts';
-import type { BlockReads, ShardWorkerData } from './contract.ts';
+import type { ShardHelpers, ShardWorkerData } from './contract.ts';
 
 const dataPort = (workerData as { readonly data: MessagePort }).data;
 const [data] = (await once(dataPort, 'message')) as [ShardWorkerData];
@@ -35,7 +35,7 @@ const store = await guardedStore(data.storeUrl, {
 });
 // Calls are served once the shard is there: messages wait in the port until then.
 const local: Record<string, unknown> = {};
-const rpc = new PortRpc<ControlPlane & BlockReads>(parentPort!, local);
+const rpc = new PortRpc<ControlPlane & ShardHelpers>(parentPort!, local);
 const { host } = assembleShard({
   data,
   arena: SharedArena.attach(data.arena),
@@ -45,7 +45,10 @@ const { host } = assembleShard({
   logger,
   store,
   control: rpc.remote as unknown as ControlPlane,
-  readBlocks: (task) => rpc.remote.readBlocks(task),
+  helpers: {
+    readBlocks: (task) => rpc.remote.readBlocks(task),
+    recordTask: (task) => rpc.remote.recordTask(task),
+  },
 });
 collectLoopDelay(host.shard.counters.metrics, `shard ${data.seed.settings.index}`, systemLoopDelay());
 /** Complete: a method of the contract that is missing here does not compile. */

@@ -76,6 +76,8 @@ function setup(options: Options = {}) {
       maxMessageBytes: 1 << 20,
       logAppendTime: false,
       compacted: false,
+      trustCompressed: false,
+      decompressedBytesMax: 1 << 20,
       timestampBeforeMaxMs: Infinity,
       timestampAfterMaxMs: Infinity,
     },
@@ -152,6 +154,23 @@ test('offsets and leader epoch are patched at append, answers come when durable,
   wal.onDurable(2, 2);
   assert.equal(log.highWatermark, 5);
   assert.equal(outcomes[1]!.baseOffset, 3);
+});
+
+test('a batch behind the largest offset is refused, and what still fits is not', () => {
+  const { wal, log, outcomes, append, arena } = setup();
+  log.nextOffset = Number.MAX_SAFE_INTEGER - 4;
+  log.highWatermark = log.nextOffset;
+  const refused = append(5);
+  assert.deepEqual(outcomes, [{ index: 0, error: ErrorCode.INVALID_RECORD, baseOffset: -1 }]);
+  assert.equal(arena.references(refused / 4096), 0);
+  append(4);
+  append(1);
+  assert.equal(outcomes.length, 2);
+  assert.equal(outcomes[1]!.error, ErrorCode.INVALID_RECORD);
+  assert.equal(wal.appended, 1);
+  wal.onDurable(1, 1);
+  assert.equal(outcomes[2]!.error, 0);
+  assert.equal(log.highWatermark, Number.MAX_SAFE_INTEGER);
 });
 
 test('what is appended but not durable is never read', () => {

@@ -21,6 +21,15 @@ describe('metadata change codec', () => {
     assert.deepEqual(decodeEntry(encodeEntry(commits)), commits);
   });
 
+  it('has a place for every timestamp and offset that is an exact number', () => {
+    const largest = Number.MAX_SAFE_INTEGER;
+    for (const maxTimestamp of [-1, 0, 2 ** 52 - 1, 2 ** 52, 2 ** 52 + 1, largest - 1, largest]) {
+      const range = { ...upload0, topicId: id(0), baseOffset: largest - 1, endOffset: largest, maxTimestamp };
+      const commits = [{ author: null, changes: [topic(0, 1), upload(1, oid(1), range)] }];
+      assert.deepEqual(decodeEntry(encodeEntry(commits)), commits, `${maxTimestamp}`);
+    }
+  });
+
   it('keeps these bytes', () => {
     const entry = encodeEntry([
       {

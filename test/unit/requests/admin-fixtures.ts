@@ -49,6 +49,8 @@ export class FakePartition implements PartitionHandle {
     maxMessageBytes: 1_000_000,
     logAppendTime: false,
     compacted: false,
+    trustCompressed: false,
+    decompressedBytesMax: 1 << 20,
     timestampBeforeMaxMs: Number.POSITIVE_INFINITY,
     timestampAfterMaxMs: Number.POSITIVE_INFINITY,
   };

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { AppendWaiter } from '../../../src/log/append-journal.ts';
 import type { PartitionHandle } from '../../../src/log/partition-handle.ts';
+import type { RecordWork } from '../../../src/log/record-work.ts';
 import { createCodecs } from '../../../src/protocol/compression/codecs.ts';
 import { ErrorCode } from '../../../src/protocol/generated/errors.ts';
 import type { ProduceRequest, ProduceResponseInput } from '../../../src/protocol/generated/produce.ts';
@@ -10,33 +11,67 @@ import {
   type BatchRecord,
   buildBatch,
 } from '../../../src/protocol/records/batch-builder.ts';
+import {
+  baseSequenceOf,
+  batchHeaderBytes,
+  crcOf,
+  crcStart,
+  headerField,
+  maxTimestampOf,
+  patchCrc,
+  writeInt64,
+} from '../../../src/protocol/records/batch-header.ts';
 import { javascriptCrc32c } from '../../../src/protocol/records/crc32c.ts';
+import {
+  type RecordTask,
+  type RecordTaskResult,
+  recordTaskContext,
+  runRecordTask,
+} from '../../../src/protocol/records/record-tasks.ts';
 import { portableRecordWalk } from '../../../src/protocol/records/record-walk.ts';
 import { produceHandler } from '../../../src/requests/produce.ts';
 import type { RequestContext } from '../../../src/requests/support/handler.ts';
 import type { TopicDirectory } from '../../../src/requests/support/topic-directory.ts';
 import { HeapArena } from '../../support/heap-arena.ts';
+import { loopRecordWork } from '../../support/record-work.ts';
+import { viewOf } from '../../support/sample-records.ts';
 import { VirtualClock } from '../../support/virtual-clock.ts';
 
 const codecs = createCodecs();
 
-function setup(options: { compacted?: boolean; maxMessageBytes?: number } = {}) {
+interface Options {
+  readonly compacted?: boolean;
+  readonly maxMessageBytes?: number;
+  readonly logAppendTime?: boolean;
+  readonly trustCompressed?: boolean;
+  /** Judges compressed records; by default at once. */
+  readonly recordWork?: Pick<RecordWork, 'run'>;
+  readonly append?: () => never;
+}
+
+function setup(options: Options = {}) {
   let congestion = 0;
   const arena = new HeapArena({ segmentBytes: 65_536, segmentCount: 8 });
   const clock = new VirtualClock();
-  const appended: { waiter: AppendWaiter; index: number }[] = [];
+  const appended: { waiter: AppendWaiter; index: number; batch: Buffer }[] = [];
+  const failures: unknown[] = [];
+  const counts = { flushed: 0, produced: 0, refused: 0 };
   const partition = {
     topicId: 'AAAAAAAAAAAAAAAAAAAAAQ',
     partition: 0,
     settings: {
       maxMessageBytes: options.maxMessageBytes ?? 1 << 20,
-      logAppendTime: false,
+      logAppendTime: options.logAppendTime ?? false,
       compacted: options.compacted ?? false,
+      trustCompressed: options.trustCompressed ?? false,
+      decompressedBytesMax: 1 << 20,
       timestampBeforeMaxMs: Number.POSITIVE_INFINITY,
       timestampAfterMaxMs: 3_600_000,
     },
-    append: (_position: number, _length: number, waiter: AppendWaiter | null, index: number) => {
-      appended.push({ waiter: waiter!, index });
+    append: (position: number, length: number, waiter: AppendWaiter | null, index: number) => {
+      options.append?.();
+      const batch = Buffer.from(arena.buffer.subarray(position, position + length));
+      appended.push({ waiter: waiter!, index, batch });
     },
   } as unknown as PartitionHandle;
   const image = { name: 't', topicId: partition.topicId, internal: false, partitions: [{}] };
@@ -51,10 +86,12 @@ function setup(options: { compacted?: boolean; maxMessageBytes?: number } = {}) 
     clock,
     crc32c: javascriptCrc32c,
     walk: portableRecordWalk,
-    codecs,
+    recordWork: (options.recordWork as RecordWork | undefined) ?? loopRecordWork(arena, clock),
+    appended: () => counts.flushed++,
+    appendFailed: (error) => failures.push(error),
     congestion: () => congestion,
     batchBytesMax: 1 << 20,
-    observe: { produced() {}, refused() {} },
+    observe: { produced: () => counts.produced++, refused: () => counts.refused++ },
     endpoint: () => ({ nodeId: 0, host: 'h', port: 1, rack: null }),
   });
   const closed: string[] = [];
@@ -70,11 +107,14 @@ function setup(options: { compacted?: boolean; maxMessageBytes?: number } = {}) 
     } = {},
   ) => {
     let view: Uint8Array | null = null;
+    let position = 0;
     if (records !== null) {
       const batch = buildBatch(records, { codecs, ...more.fields }, javascriptCrc32c);
       more.spoil?.(batch);
-      batch.copy(arena.buffer, 0);
-      view = arena.buffer.subarray(0, batch.length);
+      position = arena.acquireRun(Math.ceil(batch.length / arena.segmentBytes)) * arena.segmentBytes;
+      assert.ok(position >= 0, 'no reference was left behind');
+      batch.copy(arena.buffer, position);
+      view = arena.buffer.subarray(position, position + batch.length);
     }
     const request: ProduceRequest = {
       transactionalId: null,
@@ -84,7 +124,7 @@ function setup(options: { compacted?: boolean; maxMessageBytes?: number } = {}) 
         { name: more.topic ?? 't', topicId: partition.topicId, partitionData: [{ index: 0, records: view }] },
       ],
     };
-    const context: RequestContext = {
+    const caller: RequestContext = {
       apiVersion: more.version ?? 9,
       clientId: 'c',
       clientHost: '/h',
@@ -96,14 +136,16 @@ function setup(options: { compacted?: boolean; maxMessageBytes?: number } = {}) 
       whileParked() {},
     };
     const answers: (ProduceResponseInput | null)[] = [];
-    handler.handle(context, request, (response) => answers.push(response));
+    handler.handle(caller, request, (response) => answers.push(response));
+    // The frame is given back when its turn is over.
+    if (view !== null) arena.releaseRange(position, view.length);
     const only = () => answers[0]!.responses![0]!.partitionResponses![0]!;
     return { answers, only };
   };
   const congest = (level: number) => {
     congestion = level;
   };
-  return { produce, appended, clock, closed, congest };
+  return { produce, appended, clock, closed, congest, arena, failures, counts };
 }
 
 const keyed: BatchRecord[] = [
@@ -213,4 +255,207 @@ test('a compacted topic refuses null keys, compressed or not, and names the reco
     produce(keyed, { fields: { codec } });
     assert.equal(appended.length, 1);
   }
+});
+
+/** Changes bytes under the CRC and makes it right again. */
+function under(change: (batch: Buffer, view: DataView) => void): (batch: Buffer) => void {
+  return (batch) => {
+    change(batch, viewOf(batch));
+    patchCrc(viewOf(batch), 0, javascriptCrc32c(batch, crcStart, batch.length - crcStart));
+  };
+}
+
+const ten: BatchRecord[] = Array.from({ length: 10 }, (_, i) => ({
+  key: Buffer.from(`k${i}`),
+  value: Buffer.from('v'),
+  timestamp: 1_700_000_000_000 + i * 1000,
+}));
+
+test('every record at fault is named, with what is wrong with it', () => {
+  const hundred = Array.from({ length: 100 }, (_, i) => ({
+    ...ten[0]!,
+    key: i % 10 === 3 ? null : Buffer.from('k'),
+  }));
+  const late = 1_700_000_000_000 + 7_200_000;
+  const times = ten.map((record, i) => ({ ...record, timestamp: i % 4 === 1 ? late : record.timestamp }));
+  for (const codec of [0, 1, 2, 3, 4]) {
+    const keys = setup({ compacted: true }).produce(hundred, { fields: { codec } }).only();
+    assert.equal(keys.errorCode, ErrorCode.INVALID_RECORD);
+    assert.deepEqual(
+      keys.recordErrors!.map((error) => error.batchIndex),
+      [3, 13, 23, 33, 43, 53, 63, 73, 83, 93],
+    );
+    assert.match(keys.recordErrors![0]!.batchIndexErrorMessage!, /needs a key/);
+    const judged = setup().produce(times, { fields: { codec } }).only();
+    assert.equal(judged.errorCode, ErrorCode.INVALID_TIMESTAMP);
+    assert.deepEqual(
+      judged.recordErrors!.map((error) => error.batchIndex),
+      [1, 5, 9],
+    );
+    assert.match(judged.recordErrors![0]!.batchIndexErrorMessage!, /timestamp/);
+  }
+});
+
+test('the header of what is appended states the largest timestamp of its records, under a right CRC', () => {
+  const claim = under((_batch, view) => writeInt64(view, headerField.maxTimestamp, -1));
+  for (const codec of [0, 1, 2, 3, 4]) {
+    const { produce, appended } = setup();
+    produce(ten, { fields: { codec }, spoil: claim });
+    const { batch } = appended[0]!;
+    assert.equal(maxTimestampOf(viewOf(batch), 0), 1_700_000_009_000, `codec ${codec}`);
+    assert.equal(crcOf(viewOf(batch), 0), javascriptCrc32c(batch, crcStart, batch.length - crcStart));
+  }
+});
+
+test("with LogAppendTime the producer's times are neither judged nor settled: the log stamps the batch", () => {
+  const claim = under((_batch, view) => writeInt64(view, headerField.maxTimestamp, 5));
+  const late = ten.map((record) => ({ ...record, timestamp: record.timestamp + 7_200_000 }));
+  for (const codec of [0, 4]) {
+    const { produce, appended } = setup({ logAppendTime: true });
+    produce(late, { fields: { codec }, spoil: claim });
+    assert.equal(maxTimestampOf(viewOf(appended[0]!.batch), 0), 5);
+  }
+});
+
+test('what no consumer could read is refused in every codec: cut off, garbage, wrong counts, a null header name', () => {
+  const withHeader = [{ ...keyed[0]!, headers: [{ key: 'h', value: Buffer.from('w') }] }];
+  const count = (n: number) =>
+    under((_batch, view) => {
+      view.setInt32(headerField.recordCount, n);
+      view.setInt32(headerField.lastOffsetDelta, n - 1);
+    });
+  for (const codec of [1, 2, 3, 4]) {
+    const { produce, appended, counts, clock } = setup();
+    const refusal = (records: readonly BatchRecord[], spoil: (batch: Buffer) => void) => {
+      const { only } = produce(records, { fields: { codec }, spoil });
+      clock.runSoon();
+      return only().errorCode;
+    };
+    const garbage = under((batch) => batch.fill(0x5a, batchHeaderBytes + 4));
+    assert.equal(refusal(ten, garbage), ErrorCode.UNKNOWN_SERVER_ERROR);
+    assert.equal(refusal(ten, count(9)), ErrorCode.INVALID_RECORD);
+    assert.equal(refusal(ten, count(11)), ErrorCode.INVALID_RECORD);
+    assert.equal(refusal(ten, count(2_147_483_647)), ErrorCode.INVALID_RECORD);
+    const plain = buildBatch(withHeader, {}, javascriptCrc32c).subarray(batchHeaderBytes);
+    plain[plain.indexOf('h') - 1] = 1; // a length of -1
+    const packed = codecs.compress(codec, plain);
+    const nullName = under((batch, view) => {
+      assert.ok(packed.length <= batch.length - batchHeaderBytes);
+      packed.copy(batch, batchHeaderBytes);
+      view.setInt32(headerField.recordCount, 1);
+    });
+    assert.notEqual(refusal(withHeader, nullName), 0, `null header name, codec ${codec}`);
+    assert.equal(appended.length, 0);
+    assert.equal(counts.refused, 5);
+    assert.equal(produce(ten, { fields: { codec } }).answers.length, 0);
+    assert.equal(appended.length, 1);
+  }
+});
+
+test('a topic that trusts its producers takes compressed records as they are, but no impossible count', () => {
+  const garbage = under((batch) => batch.fill(0x5a, batchHeaderBytes + 4));
+  const count = under((_batch, view) => {
+    view.setInt32(headerField.recordCount, 2_147_483_647);
+    view.setInt32(headerField.lastOffsetDelta, 2_147_483_646);
+  });
+  const { produce, appended } = setup({ trustCompressed: true });
+  for (const codec of [1, 2, 3, 4]) {
+    produce(ten, { fields: { codec }, spoil: garbage });
+    assert.equal(appended.length, codec);
+    assert.equal(
+      produce(ten, { fields: { codec }, spoil: count }).only().errorCode,
+      ErrorCode.INVALID_RECORD,
+    );
+  }
+});
+
+/** Work that is done when the test says so. */
+function handWork() {
+  const tasks: { task: RecordTask; done: (result: RecordTaskResult | null) => void }[] = [];
+  return {
+    tasks,
+    run: (task: RecordTask, done: (result: RecordTaskResult | null) => void) =>
+      void tasks.push({ task, done }),
+  };
+}
+
+test('while a batch is judged, what comes later to its partition waits behind it, whoever is ready first', () => {
+  const work = handWork();
+  const { produce, appended, arena, counts } = setup({ recordWork: work });
+  const free = arena.freeSegments();
+  const context = recordTaskContext({ arena, codecs, walk: portableRecordWalk });
+  const sequenced = (baseSequence: number, codec: number) =>
+    produce(keyed, { fields: { codec, producerId: 7, producerEpoch: 0, baseSequence } });
+  sequenced(0, 3);
+  sequenced(1, 0);
+  sequenced(2, 4);
+  sequenced(3, 0);
+  sequenced(4, 1);
+  assert.equal(appended.length, 0);
+  const finish = (i: number) => work.tasks[i]!.done(runRecordTask(work.tasks[i]!.task, context));
+  const order = () => appended.map(({ batch }) => baseSequenceOf(viewOf(batch), 0));
+  finish(1);
+  assert.deepEqual(order(), []);
+  finish(0);
+  assert.deepEqual(order(), [0, 1, 2, 3]);
+  finish(2);
+  assert.deepEqual(order(), [0, 1, 2, 3, 4]);
+  assert.equal(arena.freeSegments(), free);
+  assert.equal(counts.flushed, 3, 'the WAL is told of what was appended outside of a request');
+  sequenced(5, 0);
+  assert.deepEqual(order(), [0, 1, 2, 3, 4, 5]);
+});
+
+test('a refused batch lets those behind it go on, and so does one that could not be judged', () => {
+  const work = handWork();
+  const { produce, appended, arena } = setup({ recordWork: work });
+  const free = arena.freeSegments();
+  const [bad, lost, good] = [
+    produce(keyed, { fields: { codec: 1 } }),
+    produce(keyed, { fields: { codec: 1 } }),
+    produce(keyed),
+  ];
+  work.tasks[1]!.done(null);
+  assert.equal(lost.answers.length, 0, 'in its order, too');
+  work.tasks[0]!.done({ kind: 'judge', verdict: 21, maxTimestamp: -1, faults: 0, entries: [] });
+  assert.equal(bad.only().errorCode, ErrorCode.UNKNOWN_SERVER_ERROR);
+  assert.equal(lost.only().errorCode, ErrorCode.NOT_ENOUGH_REPLICAS);
+  assert.equal(appended.length, 1);
+  assert.equal(good.answers.length, 0);
+  assert.equal(arena.freeSegments(), free);
+});
+
+test('a request may time out while its batch is judged; the append stands, and no answer is sent twice', () => {
+  const work = handWork();
+  const { produce, appended, clock, arena } = setup({ recordWork: work });
+  const context = recordTaskContext({ arena, codecs, walk: portableRecordWalk });
+  const [first, second] = [
+    produce(keyed, { fields: { codec: 1 } }),
+    produce(keyed, { fields: { codec: 1 } }),
+  ];
+  clock.advance(1100);
+  assert.equal(first.only().errorCode, ErrorCode.REQUEST_TIMED_OUT);
+  work.tasks[0]!.done(runRecordTask(work.tasks[0]!.task, context));
+  work.tasks[1]!.done(null);
+  assert.equal(appended.length, 1);
+  assert.deepEqual([first.answers.length, second.answers.length], [1, 1]);
+  assert.equal(second.only().errorMessage, null);
+});
+
+test('an append that fails in an unforeseen way is refused to its client alone', () => {
+  const { produce, failures } = setup({
+    append: () => {
+      throw new RangeError('broken');
+    },
+  });
+  for (const codec of [0, 1])
+    assert.equal(produce(keyed, { fields: { codec } }).only().errorCode, ErrorCode.UNKNOWN_SERVER_ERROR);
+  assert.equal(failures.length, 2);
+});
+
+test('a log without offsets left says so', () => {
+  const { produce, appended } = setup();
+  const { only } = produce(keyed);
+  appended[0]!.waiter.onAppended(appended[0]!.index, ErrorCode.INVALID_RECORD, -1, -1, 0);
+  assert.match(only().errorMessage!, /no offsets left/);
 });

@@ -14,11 +14,13 @@ import type { Manifest } from '../../../src/stream/manifest/manifest.ts';
 import type { ManifestCache } from '../../../src/stream/manifest/manifest-cache.ts';
 import type { ColdReader, ColdRequest } from '../../../src/stream/read/cold-reader.ts';
 import { HeapArena } from '../../support/heap-arena.ts';
+import { loopRecordWork } from '../../support/record-work.ts';
 import { settle } from '../../support/store-fixtures.ts';
 import { crc32c } from '../../support/stream-deltas.ts';
 import { id } from '../metadata/fixtures.ts';
 import { sample } from '../stream/manifest/manifests.ts';
 
+const codecs = createCodecs();
 const gone = (code: string) => new MillraceError('unavailable', code, 'gone');
 const part = (objectId: string, baseOffset: number, endOffset: number, maxTimestamp = 1) => ({
   objectId,
@@ -43,7 +45,8 @@ function rig() {
   const asked: string[] = [];
   /** What the next reads answer; nothing = no records. */
   const failures: Error[] = [];
-  const arena = new HeapArena({ segmentBytes: 4_096, segmentCount: 1 });
+  const arena = new HeapArena({ segmentBytes: 4_096, segmentCount: 8 });
+  arena.acquireRun(8);
   /** What the next searches by time find; nothing = no batch. */
   const batches: Buffer[] = [];
   /** What happens during the next searches by time. */
@@ -63,6 +66,7 @@ function rig() {
       const batch = batches.shift();
       if (batch === undefined) return null;
       batch.copy(arena.buffer);
+      passed.ms += passed.perBatch;
       const range = { position: 0, length: batch.length };
       return { ...empty, ranges: [range], nextOffset: lastOffsetOf(arena.view, 0) + 1 };
     },
@@ -76,15 +80,20 @@ function rig() {
       return manifests[version]!;
     },
   };
+  /** Turns of the loop that the unpacking of batches asked for. */
+  const turns: unknown[] = [];
+  const clock = { soon: (fn: () => void) => void turns.push(setImmediate(fn)) };
+  /** Time that passes with each batch that is found. */
+  const passed = { ms: 0, perBatch: 0 };
   const path = new ObjectColdPath({
     arena,
     reader: reader as unknown as ColdReader,
     manifests: cache as unknown as ManifestCache,
     image: () => ({ topicsById: new Map([[id(1), { partitions: [partition] }]]) }) as unknown as ClusterImage,
     logger: silentLogger,
-    codecs: createCodecs(),
+    records: loopRecordWork(arena, clock),
     lookupBytes: 1_000,
-    monotonic: () => 0,
+    monotonic: () => passed.ms,
   });
   const log = {
     topicId: id(1),
@@ -105,19 +114,26 @@ function rig() {
     await settle();
     return result;
   };
-  const lookup = async (kind: number, time: number): Promise<number[]> => {
-    let result: number[] = [];
-    path.lookup(log, kind, time, (...answer) => {
-      result = answer;
-    });
-    await settle();
-    return result;
-  };
+  const lookup = (kind: number, time: number): Promise<number[]> =>
+    new Promise((resolve) => path.lookup(log, kind, time, (...answer) => resolve(answer)));
   const advance = (): void => {
     partition.manifest = { version: 2, endOffset: 30 };
     partition.objects = [part('o4', 30, 40)];
   };
-  return { read, lookup, asked, failures, versions, advance, partition, log, batches, whileSearching };
+  return {
+    read,
+    lookup,
+    asked,
+    failures,
+    versions,
+    advance,
+    partition,
+    log,
+    batches,
+    whileSearching,
+    turns,
+    passed,
+  };
 }
 
 describe('reads of older data', () => {
@@ -171,6 +187,36 @@ describe('reads of older data', () => {
     );
     assert.deepEqual(await lookup(0, 6), [0, 3, 7, 3]);
     assert.deepEqual(asked, ['1@6: m1,m2', '2@6: m1,m2']);
+  });
+
+  it("by time unpack in turns: between batches that hold no such record the loop is everybody's", async () => {
+    const { lookup, batches, log, turns } = rig();
+    const codec = { codec: 4, codecs };
+    // Headers that promise a later time than any record has, as a producer on trust may send them.
+    for (let i = 0; i < 20; i++) {
+      const record = { timestamp: 4, key: null, value: Buffer.alloc(400_000) };
+      batches.push(buildBatch([record], { ...codec, baseOffset: i }, crc32c));
+    }
+    Object.assign(log, { tailStart: 40 });
+    const before = turns.length;
+    assert.deepEqual(await lookup(0, 6), [0, -1, -1, -1]);
+    assert.equal(batches.length, 0);
+    assert.ok(turns.length - before >= 6, `${turns.length - before} turns for 8 MB`);
+  });
+
+  it('by time give up when they have cost too much, with an error instead of "none"', async () => {
+    const { lookup, batches, passed } = rig();
+    const record = { timestamp: 4, key: null, value: Buffer.from('x') };
+    for (let i = 0; i < 10; i++) batches.push(buildBatch([record], { baseOffset: i }, crc32c));
+    passed.perBatch = 2_001;
+    assert.deepEqual(await lookup(0, 6), [ErrorCode.KAFKA_STORAGE_ERROR, -1, -1, -1]);
+    assert.equal(batches.length, 10 - 5);
+    // By bytes: five batches of 64 MiB are more than one look-up may unpack.
+    const large = buildBatch([{ ...record, value: Buffer.alloc(64_000_000) }], { codec: 4, codecs }, crc32c);
+    passed.perBatch = 0;
+    batches.splice(0, 10, ...Array.from({ length: 10 }, () => large));
+    assert.deepEqual(await lookup(0, 6), [ErrorCode.KAFKA_STORAGE_ERROR, -1, -1, -1]);
+    assert.equal(batches.length, 10 - 6);
   });
 
   it('by the newest timestamp compare both', async () => {

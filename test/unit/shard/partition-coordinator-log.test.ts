@@ -59,6 +59,8 @@ function setup() {
       maxMessageBytes: 1 << 20,
       logAppendTime: false,
       compacted: true,
+      trustCompressed: false,
+      decompressedBytesMax: 1 << 20,
       timestampBeforeMaxMs: Number.POSITIVE_INFINITY,
       timestampAfterMaxMs: Number.POSITIVE_INFINITY,
     },

@@ -10,7 +10,6 @@ import type { PartitionLog } from '../../../src/log/partition-log.ts';
 import type { ClusterImage } from '../../../src/metadata/metadata-store.ts';
 import { silentLogger } from '../../../src/ports/logger.ts';
 import type { StreamId } from '../../../src/ports/stream-id.ts';
-import { createCodecs } from '../../../src/protocol/compression/codecs.ts';
 import {
   attributesOf,
   baseOffsetOf,
@@ -33,6 +32,7 @@ import { StagingPool } from '../../../src/stream/upload/staging-pool.ts';
 import { uploadObject } from '../../../src/stream/upload/upload-object.ts';
 import type { Wal } from '../../../src/stream/wal/wal.ts';
 import { HeapArena } from '../../support/heap-arena.ts';
+import { loopRecordWork } from '../../support/record-work.ts';
 import type { SeededRandom } from '../../support/seeded-random.ts';
 import { settle } from '../../support/store-fixtures.ts';
 import { crc32c, topicIdOf } from '../../support/stream-deltas.ts';
@@ -119,7 +119,7 @@ export class TransactionWorld {
       manifests: manifests as unknown as ManifestCache,
       image: () => image() as unknown as ClusterImage,
       logger: silentLogger,
-      codecs: createCodecs(),
+      records: loopRecordWork(this.arena, this.clock),
       lookupBytes: 1_000,
       monotonic: () => 0,
     });
@@ -151,6 +151,8 @@ export class TransactionWorld {
         maxMessageBytes: 1 << 20,
         logAppendTime: false,
         compacted: false,
+        trustCompressed: false,
+        decompressedBytesMax: 1 << 20,
         timestampBeforeMaxMs: Number.POSITIVE_INFINITY,
         timestampAfterMaxMs: Number.POSITIVE_INFINITY,
       },

@@ -58,6 +58,14 @@ describe('the plan of a recovery', () => {
     );
   });
 
+  it('ends before a batch that ends behind the largest offset, and says so', () => {
+    const base = Number.MAX_SAFE_INTEGER - 3;
+    const builder = image(logStart(1, 0, base));
+    const { words, gaps } = plan(builder, [at(base, base + 2, base + 4)]);
+    assert.deepEqual(words, ['0--']);
+    assert.deepEqual(gaps, [{ topic: 'topic-1', partition: 0, end: base + 2, found: base + 2 }]);
+  });
+
   it('drops what a closed stream has behind its end', () => {
     assert.deepEqual(plan(image(close(1, 0, 0, 4)), [at(2, 4, 6)]).words, ['---']);
   });

@@ -128,6 +128,53 @@ test('gzip: several members; raw deflate is refused', () => {
   failsWith(corrupt, () => codecs.decompress(codecId.gzip, deflateRawSync('x'), 10));
 });
 
+test('what the headers state bounds the output, without decoding', () => {
+  const random = seeded(77);
+  for (const id of [0, ...packed]) {
+    for (const size of [1, 100, 70_000, 300_000]) {
+      const output = codecs.compress(id, shared(sampleBytes(size, random)));
+      const stated = codecs.statedBytes(id, output);
+      // Zstd and lz4 state whole blocks.
+      assert.ok(stated >= size && stated <= size + 128 * 1024, `${codecNames[id]}: ${stated} for ${size}`);
+      for (let turn = 0; turn < 50; turn++) {
+        const bad = Buffer.from(output.subarray(0, Math.ceil(random() * output.length)));
+        for (let flips = 0; flips < 3; flips++) bad[Math.floor(random() * bad.length)] = random() * 256;
+        const bound = codecs.statedBytes(id, bad);
+        assert.ok(bound >= 0 && Number.isSafeInteger(bound));
+        if (id === codecId.gzip) continue;
+        try {
+          assert.ok(codecs.decompress(id, bad, 1 << 20).length <= bound);
+        } catch (error) {
+          assert.ok(error instanceof CompressionError, String(error));
+        }
+      }
+    }
+  }
+  assert.equal(
+    codecs.statedBytes(codecId.zstd, codecs.compress(codecId.zstd, Buffer.alloc(1 << 20))),
+    1 << 20,
+  );
+  assert.ok(
+    codecs.statedBytes(codecId.gzip, Buffer.alloc(20, 0xff)) <= 20 * 1032,
+    'no more than such bytes can hold',
+  );
+  const none = createCodecs(() => {
+    throw new Error('missing');
+  });
+  assert.equal(none.statedBytes(codecId.lz4, Buffer.alloc(9)), 0);
+  assert.equal(codecs.statedBytes(9, Buffer.alloc(9)), 0);
+});
+
+test('snappy: streams that follow each other are one, each with its header', () => {
+  const parts = ['one', 'two', '', 'three'].map((text) => codecs.compress(codecId.snappy, Buffer.from(text)));
+  const joined = Buffer.concat(parts);
+  assert.equal(codecs.decompress(codecId.snappy, joined, 11).toString(), 'onetwothree');
+  assert.equal(codecs.statedBytes(codecId.snappy, joined), 11);
+  failsWith(tooLarge, () => codecs.decompress(codecId.snappy, joined, 10));
+  const headerCut = Buffer.concat([parts[0]!, parts[1]!.subarray(0, 12)]);
+  failsWith(corrupt, () => codecs.decompress(codecId.snappy, headerCut, 100));
+});
+
 test('snappy: a bare block, lying lengths, the official framing', () => {
   const raw = compressSync(Buffer.from('a bare block'));
   assert.equal(codecs.decompress(codecId.snappy, raw, 12).toString(), 'a bare block');

@@ -3,10 +3,18 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { codecNames } from '../../../../src/protocol/compression/codec.ts';
 import { createCodecs } from '../../../../src/protocol/compression/codecs.ts';
-import { batchHeaderBytes, patchBaseOffset } from '../../../../src/protocol/records/batch-header.ts';
+import {
+  batchHeaderBytes,
+  maxTimestampOf,
+  patchBaseOffset,
+} from '../../../../src/protocol/records/batch-header.ts';
 import { validateRecords } from '../../../../src/protocol/records/compressed-records.ts';
 import { portableCrc32c } from '../../../../src/protocol/records/crc32c.ts';
-import { portableRecordWalk } from '../../../../src/protocol/records/record-walk.ts';
+import {
+  createWalkReport,
+  portableRecordWalk,
+  walkReport,
+} from '../../../../src/protocol/records/record-walk.ts';
 import { batchVerdict, validateBatch } from '../../../../src/protocol/records/validate.ts';
 import { batchText } from '../../../support/batch-text.ts';
 import { viewOf } from '../../../support/sample-records.ts';
@@ -22,31 +30,29 @@ for (const codec of codecNames) {
 
       const view = viewOf(batch);
       patchBaseOffset(view, 0, 0); // as a producer sends it; not under the CRC
-      const verdict = validateBatch(view, batch, 0, batch.length, {
+      const options = {
         crc32c,
+        codecs: createCodecs(),
         batchBytesMax: 1 << 20,
         zstdAllowed: true,
-        nowMs: 1_700_000_000_000,
-        timestampBeforeMaxMs: Number.POSITIVE_INFINITY,
-        timestampAfterMaxMs: Number.POSITIVE_INFINITY,
-        logAppendTime: false,
+        trustCompressed: false,
+        judgeTimes: true,
+        timeMin: -Number.MAX_SAFE_INTEGER,
+        timeMax: Number.MAX_SAFE_INTEGER,
         requireKeys: false,
-        walk: portableRecordWalk,
-      });
-      assert.equal(verdict, batchVerdict.ok);
-      const deep = validateRecords(view, batch, 0, batch.length, {
-        codecs: createCodecs(),
-        walk: portableRecordWalk,
         decompressedBytesMax: 1 << 20,
-        requireKeys: shape === 'shapes',
-      });
+        walk: portableRecordWalk,
+        report: createWalkReport(10),
+      };
+      assert.equal(validateBatch(view, batch, 0, batch.length, options), batchVerdict.ok);
+      assert.equal(validateRecords(view, batch, 0, batch.length, options), batchVerdict.ok);
+      // Java has computed it from the records, too.
+      assert.equal(options.report[walkReport.maxTimestamp], maxTimestampOf(view, 0));
       // The second record of "shapes" has no key.
-      assert.deepEqual(
-        deep,
-        shape === 'shapes'
-          ? { verdict: batchVerdict.nullKey, record: 1 }
-          : { verdict: batchVerdict.ok, record: -1 },
-      );
+      const keyed = { ...options, requireKeys: true };
+      const expected = shape === 'shapes' ? batchVerdict.nullKey : batchVerdict.ok;
+      assert.equal(validateRecords(view, batch, 0, batch.length, keyed), expected);
+      if (shape === 'shapes') assert.equal(options.report[walkReport.entries], 2);
     });
   }
 }

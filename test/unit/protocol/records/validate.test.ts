@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { codecNames } from '../../../../src/protocol/compression/codec.ts';
-import { createCodecs } from '../../../../src/protocol/compression/codecs.ts';
+import { codecNames, outputBytesMax } from '../../../../src/protocol/compression/codec.ts';
+import { type Codecs, createCodecs } from '../../../../src/protocol/compression/codecs.ts';
 import {
   type BatchFields,
   type BatchRecord,
@@ -11,15 +11,27 @@ import {
   batchHeaderBytes,
   crcStart,
   headerField,
+  maxTimestampOf,
   patchCrc,
   setLogAppendTime,
+  writeInt64,
 } from '../../../../src/protocol/records/batch-header.ts';
 import { validateRecords } from '../../../../src/protocol/records/compressed-records.ts';
 import { portableCrc32c } from '../../../../src/protocol/records/crc32c.ts';
-import { portableRecordWalk, walkFlags, walkResult } from '../../../../src/protocol/records/record-walk.ts';
+import {
+  createWalkReport,
+  portableRecordWalk,
+  walkFlags,
+  walkReport,
+  walkResult,
+} from '../../../../src/protocol/records/record-walk.ts';
 import {
   type BatchVerdict,
   batchVerdict,
+  listedFaults,
+  settleMaxTimestamp,
+  timeMaxOf,
+  timeMinOf,
   type ValidateOptions,
   validateBatch,
   verdictTable,
@@ -29,16 +41,19 @@ import { sampleRecords, seeded, shared, viewOf } from '../../../support/sample-r
 const { crc32c } = portableCrc32c();
 const codecs = createCodecs();
 const now = 1_700_000_000_000;
+const report = createWalkReport(100);
 const options: ValidateOptions = {
   crc32c,
   batchBytesMax: 100_000,
   zstdAllowed: true,
-  nowMs: now,
-  timestampBeforeMaxMs: Number.POSITIVE_INFINITY,
-  timestampAfterMaxMs: 3_600_000,
-  logAppendTime: false,
+  trustCompressed: false,
+  judgeTimes: true,
+  timeMin: timeMinOf(now, Number.POSITIVE_INFINITY),
+  timeMax: timeMaxOf(now, 3_600_000),
   requireKeys: false,
+  decompressedBytesMax: 100_000,
   walk: portableRecordWalk,
+  report,
 };
 
 const plain: BatchRecord[] = [
@@ -52,8 +67,12 @@ function made(fields: BatchFields = {}, records = plain): Buffer {
 }
 
 /** Changes bytes under the CRC and makes the CRC right again, so that another rule has to notice. */
-function altered(change: (view: DataView, batch: Buffer) => void, fields: BatchFields = {}): Buffer {
-  const batch = made(fields);
+function altered(
+  change: (view: DataView, batch: Buffer) => void,
+  fields: BatchFields = {},
+  records = plain,
+): Buffer {
+  const batch = made(fields, records);
   const view = viewOf(batch);
   change(view, batch);
   patchCrc(view, 0, crc32c(batch, crcStart, batch.length - crcStart));
@@ -118,8 +137,8 @@ test('header rules', () => {
     [batchVerdict.missingSequence, (view) => view.setBigInt64(headerField.producerId, 4n)],
     [batchVerdict.producerId, (view) => view.setBigInt64(headerField.producerId, 2n ** 53n)],
     [batchVerdict.logAppendTime, (view) => setLogAppendTime(view, 0, now)],
-    [batchVerdict.timestampTooNew, (view) => view.setBigInt64(headerField.maxTimestamp, 2n ** 62n)],
-    [batchVerdict.timestampTooOld, (view) => view.setBigInt64(headerField.baseTimestamp, -(2n ** 62n))],
+    [batchVerdict.ok, (view) => view.setBigInt64(headerField.maxTimestamp, 2n ** 62n)],
+    [batchVerdict.timestamp, (view) => view.setBigInt64(headerField.baseTimestamp, -(2n ** 62n))],
     // Bits without a meaning are ignored and kept.
     [batchVerdict.ok, (view) => view.setInt16(headerField.attributes, 0x7f80)],
   ];
@@ -128,7 +147,7 @@ test('header rules', () => {
     view.setInt32(headerField.recordCount, 1_000_000);
     view.setInt32(headerField.lastOffsetDelta, 999_999);
   });
-  assert.equal(judged(million, { walk: undefined }), batchVerdict.countMismatch);
+  assert.equal(judged(million), batchVerdict.countMismatch);
 });
 
 test('zstd only from Produce version 7 on', () => {
@@ -136,27 +155,118 @@ test('zstd only from Produce version 7 on', () => {
   assert.equal(judged(made({ codec: 3 }), { zstdAllowed: false }), batchVerdict.ok);
 });
 
+/** Entries of the last walk's report. */
+function named(): number[] {
+  return [...report.subarray(walkReport.entries, walkReport.entries + listedFaults(report))];
+}
+
+function deep(batch: Buffer, change: Partial<ValidateOptions & { codecs: Codecs }> = {}): BatchVerdict {
+  return validateRecords(viewOf(batch), batch, 0, batch.length, { ...options, codecs, ...change });
+}
+
 test('timestamp windows, to the millisecond', () => {
   const at = (timestamp: number) => made({}, [{ key: null, value: null, timestamp }]);
   assert.equal(judged(at(now + 3_600_000)), batchVerdict.ok);
-  assert.equal(judged(at(now + 3_600_001)), batchVerdict.timestampTooNew);
-  assert.equal(judged(at(now + 3_600_001), { logAppendTime: true }), batchVerdict.ok);
-  assert.equal(judged(at(now - 500), { timestampBeforeMaxMs: 500 }), batchVerdict.ok);
-  assert.equal(judged(at(now - 501), { timestampBeforeMaxMs: 500 }), batchVerdict.timestampTooOld);
-  assert.equal(judged(at(-1), { timestampBeforeMaxMs: 500 }), batchVerdict.ok);
+  assert.equal(judged(at(now + 3_600_001)), batchVerdict.timestamp);
+  assert.equal(judged(at(now + 3_600_001), { judgeTimes: false }), batchVerdict.ok);
+  const timeMin = timeMinOf(now, 500);
+  assert.equal(judged(at(now - 500), { timeMin }), batchVerdict.ok);
+  assert.equal(judged(at(now - 501), { timeMin }), batchVerdict.timestamp);
+  assert.equal(judged(at(-1), { timeMin }), batchVerdict.ok);
 });
 
-test('keys of compacted topics, named record by record', () => {
-  assert.equal(judged(made(), { requireKeys: true }), batchVerdict.nullKey);
-  assert.equal(judged(made({}, [plain[0]!, plain[2]!]), { requireKeys: true }), batchVerdict.ok);
+test('each record is judged by its own time, and each one at fault is named', () => {
+  const record = (timestamp: number, key: Buffer | null = null) => ({ key, value: null, timestamp });
+  const some = [now, now - 600, now, now + 3_600_001, -1, now + 20].map((timestamp) => record(timestamp));
+  const timeMin = timeMinOf(now, 500);
   codecNames.forEach((_, codec) => {
-    const batch = made({ codec });
-    const deep = { codecs, walk: portableRecordWalk, decompressedBytesMax: 1000, requireKeys: true };
-    assert.deepEqual(validateRecords(viewOf(batch), batch, 0, batch.length, deep), {
-      verdict: batchVerdict.nullKey,
-      record: 1,
-    });
+    const batch = made({ codec }, some);
+    const verdict = codec === 0 ? judged(batch, { timeMin }) : deep(batch, { timeMin });
+    assert.equal(verdict, batchVerdict.timestamp);
+    assert.deepEqual(named(), [3, 7]);
+    // A record without a key is told that, whatever its time is; one wrong time makes the whole an INVALID_TIMESTAMP.
+    assert.equal(deep(batch, { timeMin, requireKeys: true }), batchVerdict.nullKey);
+    assert.deepEqual(named(), [0, 2, 4, 6, 8, 10]);
+    const mixed = made({ codec }, [record(now), record(now - 600, Buffer.from('k'))]);
+    assert.equal(deep(mixed, { timeMin, requireKeys: true }), batchVerdict.timestamp);
+    assert.deepEqual(named(), [0, 3]);
   });
+});
+
+test('no record has a key: each is named, as far as there is room, and all are counted', () => {
+  const hundred = Array.from({ length: 150 }, (_, i) => ({
+    key: i % 15 === 0 ? null : Buffer.from('k'),
+    value: null,
+    timestamp: now,
+  }));
+  codecNames.forEach((_, codec) => {
+    const batch = made({ codec }, hundred);
+    assert.equal(deep(batch, { requireKeys: true }), batchVerdict.nullKey);
+    assert.deepEqual(
+      named(),
+      Array.from({ length: 10 }, (_unused, i) => 30 * i),
+    );
+    const short = createWalkReport(4);
+    assert.equal(deep(batch, { requireKeys: true, report: short }), batchVerdict.nullKey);
+    assert.equal(short[walkReport.faults], 10);
+    assert.deepEqual([...short.subarray(walkReport.entries)], [0, 30, 60, 90]);
+  });
+});
+
+test('keys of compacted topics', () => {
+  assert.equal(judged(made(), { requireKeys: true }), batchVerdict.nullKey);
+  assert.deepEqual(named(), [2]);
+  assert.equal(judged(made({}, [plain[0]!, plain[2]!]), { requireKeys: true }), batchVerdict.ok);
+});
+
+test('the largest timestamp is that of the records, for every codec, and replaces what the header claims', () => {
+  const ten = Array.from({ length: 10 }, (_, i) => ({ key: null, value: null, timestamp: now + i * 1000 }));
+  codecNames.forEach((_, codec) => {
+    for (const claimed of [-1, now + 3_000, now + 9_000, 2 ** 52]) {
+      const batch = altered((view) => writeInt64(view, headerField.maxTimestamp, claimed), { codec }, ten);
+      assert.equal(judged(batch), batchVerdict.ok);
+      assert.equal(deep(batch), batchVerdict.ok);
+      settleMaxTimestamp(viewOf(batch), batch, 0, batch.length, report[walkReport.maxTimestamp]!, crc32c);
+      assert.equal(maxTimestampOf(viewOf(batch), 0), now + 9_000);
+      assert.equal(judged(batch), batchVerdict.ok, 'the CRC is right again');
+    }
+  });
+});
+
+test('a right header is left alone: no CRC is computed', () => {
+  const batch = made();
+  settleMaxTimestamp(viewOf(batch), batch, 0, batch.length, now + 20, () => assert.fail());
+});
+
+test('compressed records on trust: header times, and no more records than such bytes can hold', () => {
+  const trust = { trustCompressed: true, decompressedBytesMax: 64 << 20 };
+  for (const codec of [1, 2, 3, 4]) {
+    assert.equal(judged(made({ codec }), trust), batchVerdict.ok);
+    const claims = (count: number) =>
+      altered(
+        (view) => {
+          view.setInt32(headerField.recordCount, count);
+          view.setInt32(headerField.lastOffsetDelta, count - 1);
+        },
+        { codec },
+      );
+    assert.equal(judged(claims(2_147_483_647), trust), batchVerdict.countMismatch, `codec ${codec}`);
+    const most = outputBytesMax(codec, made({ codec }).length - batchHeaderBytes);
+    const plausible = Math.floor(Math.min(most, trust.decompressedBytesMax) / 7);
+    assert.equal(judged(claims(plausible), trust), batchVerdict.ok);
+    assert.equal(judged(claims(plausible + 1), trust), batchVerdict.countMismatch);
+    const times: Array<[keyof typeof headerField, bigint]> = [
+      ['maxTimestamp', 2n ** 62n],
+      ['maxTimestamp', BigInt(now + 3_600_001)],
+      ['maxTimestamp', -(2n ** 62n)],
+      ['baseTimestamp', -(2n ** 62n)],
+      ['baseTimestamp', 2n ** 62n],
+    ];
+    for (const [field, time] of times) {
+      const batch = altered((view) => view.setBigInt64(headerField[field], time), { codec });
+      assert.equal(judged(batch, trust), batchVerdict.timestamp, `${field} ${time}`);
+    }
+  }
 });
 
 test('records: deltas, trailing bytes, structure', () => {
@@ -167,7 +277,6 @@ test('records: deltas, trailing bytes, structure', () => {
     view.setInt32(headerField.lastOffsetDelta, 1);
   });
   assert.equal(judged(longer), batchVerdict.trailingBytes);
-  assert.equal(judged(longer, { walk: undefined }), batchVerdict.ok);
   const shortRecord = altered((_view, batch) => {
     batch[batchHeaderBytes] = batch[batchHeaderBytes]! + 2;
   });
@@ -178,7 +287,7 @@ test('walk: each malformed field of a record is found', () => {
   // | length | attributes | timestamp delta | offset delta | key len | key | value len | value | header count | ...
   const good = [22, 0, 0, 0, 2, 0x6b, 2, 0x76, 2, 2, 0x68, 1];
   const walk = (bytes: number[], flags: number = walkFlags.none) =>
-    portableRecordWalk(Buffer.from(bytes), 0, bytes.length, 1, flags);
+    portableRecordWalk(Buffer.from(bytes), 0, bytes.length, 1, flags, report);
   assert.equal(walk(good), walkResult.ok);
   const changed = (at: number, value: number) => walk(good.map((byte, i) => (i === at ? value : byte)));
   assert.equal(changed(0, 24), walkResult.malformed, 'record longer than the bytes');
@@ -200,21 +309,18 @@ test('walk: each malformed field of a record is found', () => {
 });
 
 test('deep: undecodable, too large, count beyond the content', () => {
-  const deep = { codecs, walk: portableRecordWalk, decompressedBytesMax: 1000, requireKeys: false };
-  const verdictOf = (batch: Buffer, change: Partial<typeof deep> = {}) =>
-    validateRecords(viewOf(batch), batch, 0, batch.length, { ...deep, ...change }).verdict;
   for (const codec of [1, 2, 3, 4]) {
     const good = made({ codec });
-    assert.equal(verdictOf(good), batchVerdict.ok);
-    assert.equal(verdictOf(good, { decompressedBytesMax: 10 }), batchVerdict.decompressedTooLarge);
-    assert.equal(verdictOf(good.subarray(0, -3)), batchVerdict.undecodable);
+    assert.equal(deep(good), batchVerdict.ok);
+    assert.equal(deep(good, { decompressedBytesMax: 10 }), batchVerdict.decompressedTooLarge);
+    assert.equal(deep(good.subarray(0, -3)), batchVerdict.undecodable);
     const count = altered((view) => view.setInt32(headerField.recordCount, 1 << 30), { codec });
-    assert.equal(verdictOf(count), batchVerdict.countMismatch);
+    assert.equal(deep(count), batchVerdict.countMismatch);
   }
   const none = createCodecs(() => {
     throw new Error('missing');
   });
-  assert.equal(verdictOf(made({ codec: 3 }), { codecs: none }), batchVerdict.codecNotHere);
+  assert.equal(deep(made({ codec: 3 }), { codecs: none }), batchVerdict.codecNotHere);
 });
 
 test('each verdict has an entry, and those of Kafka have its error numbers', () => {
@@ -228,7 +334,7 @@ test('each verdict has an entry, and those of Kafka have its error numbers', () 
   assert.equal(verdictTable[batchVerdict.zstdTooEarly]!.error, 76);
   assert.equal(verdictTable[batchVerdict.unknownCodec]!.error, -1);
   assert.equal(verdictTable[batchVerdict.undecodable]!.error, -1);
-  assert.equal(verdictTable[batchVerdict.timestampTooOld]!.error, 32);
+  assert.equal(verdictTable[batchVerdict.timestamp]!.error, 32);
   assert.equal(verdictTable[batchVerdict.nullKey]!.error, 87);
 });
 
@@ -236,7 +342,6 @@ test('fuzz: any damage gives a verdict of the table', () => {
   const random = seeded(11);
   const verdicts = new Set<number>(Object.values(batchVerdict));
   const noCrc = { crc32c: () => 0 };
-  const deep = { codecs, walk: portableRecordWalk, decompressedBytesMax: 50_000, requireKeys: false };
   let refused = 0;
   for (let turn = 0; turn < 1500; turn++) {
     const whole = made({ codec: turn % 5 }, sampleRecords(1 + Math.floor(random() * 6), random));
@@ -249,7 +354,7 @@ test('fuzz: any damage gives a verdict of the table', () => {
     const verdict = judged(batch, noCrc);
     assert.ok(verdicts.has(verdict));
     if (verdict !== batchVerdict.ok) refused++;
-    else assert.ok(verdicts.has(validateRecords(viewOf(batch), batch, 0, batch.length, deep).verdict));
+    else assert.ok(verdicts.has(deep(batch)));
   }
   assert.ok(refused > 300, `${refused} refused`);
 });

@@ -27,6 +27,8 @@ const settings = {
   maxMessageBytes: 1 << 20,
   logAppendTime: false,
   compacted: false,
+  trustCompressed: false,
+  decompressedBytesMax: 1 << 20,
   timestampBeforeMaxMs: Number.POSITIVE_INFINITY,
   timestampAfterMaxMs: Number.POSITIVE_INFINITY,
 };
@@ -72,6 +74,8 @@ function pair(options: { slots?: number; walBytes?: number } = {}) {
     producers: [],
   };
   const log: PartitionLog = logs.open({ ...spec, startOffset: 3, endOffset: 100 });
+  /** Appends that failed in a way no rule foresees. */
+  const failed: unknown[] = [];
   const ends = [link.a, link.b].map((end, index) => {
     const pump = new LinkPump();
     const peers = new LinkPeers(index, index === 0 ? [null, end] : [end, null], pump, arena);
@@ -79,6 +83,7 @@ function pair(options: { slots?: number; walBytes?: number } = {}) {
       clock,
       image: builder.image,
       logSettings: () => settings,
+      appendFailed: (_log, error) => failed.push(error),
       logs: { get: (id, partition) => (index === 1 ? logs.get(id, partition) : undefined) },
       pool: { slab: new Slab(arena, () => false) },
       dispatcher: { serveForwarded: (_context, _frame, done) => done(null) },
@@ -108,6 +113,7 @@ function pair(options: { slots?: number; walBytes?: number } = {}) {
     owner,
     remote,
     reads,
+    failed,
     client: asker.peers.peer(1).client,
     server: owner.peers.peer(0).server,
     serveCold: (fn: () => RecordRanges | null) => {
@@ -403,6 +409,31 @@ test('a batch that the WAL can never take is refused, and its memory comes back'
   on.settle();
   assert.deepEqual(errors, [10]);
   assert.equal(on.arena.references(position / 4096), 1);
+});
+
+test('an append that fails in an unforeseen way fails alone: the link and its other calls go on', () => {
+  const on = pair();
+  const { position, length } = on.batch();
+  const errors: number[] = [];
+  const waiter = { onAppended: (_index: number, error: number) => void errors.push(error) };
+  const { append } = on.log;
+  on.log.append = () => {
+    throw new RangeError('broken');
+  };
+  on.remote.append(position, length, waiter, 0);
+  // Or after it has been answered: not answered twice.
+  on.settle();
+  on.log.append = (...args) => {
+    args[2]!.onAppended(args[3], 0, 100, -1, 3);
+    throw new RangeError('broken, too');
+  };
+  on.remote.append(position, length, waiter, 0);
+  on.settle();
+  on.log.append = append;
+  on.remote.append(position, length, waiter, 0);
+  on.settle();
+  assert.deepEqual(errors, [-1, 0, 0]);
+  assert.equal(on.failed.length, 2);
 });
 
 test('partitions that are not open at their owner: retriable, and served and told of once they are', () => {
