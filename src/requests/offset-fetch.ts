@@ -2,8 +2,8 @@
  * OffsetFetch (key 9), versions 0-10; v0 reads the offsets topic like all others.
  * v0-1 errors per partition; v2 all topics (null) and a top-level error; v5 leader epoch; v8 many groups; v10 topic ids.
  * Durable offsets only; an unknown group or partition is offset -1 without error.
- * Left out: RequireStable (v7) finds nothing unstable as long as no transaction commits offsets; member id and epoch (v9)
- * are not compared, as Kafka does for classic groups.
+ * RequireStable (v7, KIP-447): UNSTABLE_OFFSET_COMMIT where an open transaction has committed an offset.
+ * Left out: member id and epoch (v9) are not compared, as Kafka does for classic groups.
  */
 import type { CommittedOffset, FetchAnswer, TopicPartitions } from '../coordinator/group/group-api.ts';
 import type { GroupServices, TopicNames } from '../coordinator/group/group-services.ts';
@@ -50,9 +50,8 @@ export function offsetFetchHandler(
           topic: name,
           partitions: partitionIndexes,
         }));
-        coordinator.fetch(request.groupId, topics ?? null, (answer) =>
-          respond(oneGroup(request, answer, version)),
-        );
+        const done = (answer: FetchAnswer) => respond(oneGroup(request, answer, version));
+        coordinator.fetch(request.groupId, topics ?? null, done, request.requireStable);
         return;
       }
       const groups: OffsetFetchResponseGroupInput[] = request.groups.map(({ groupId }) => ({ groupId }));
@@ -61,11 +60,12 @@ export function offsetFetchHandler(
       for (const [i, group] of request.groups.entries()) {
         const byId = version >= topicIdVersion;
         const topics = group.topics === null ? null : namedTopics(group, byId, services.topics);
-        services.coordinator.fetch(group.groupId, topics, (answer) => {
+        const done = (answer: FetchAnswer) => {
           groups[i] = groupAnswer(group, answer, byId, services.topics);
           waiting--;
           if (waiting === 0) respond({ groups });
-        });
+        };
+        services.coordinator.fetch(group.groupId, topics, done, request.requireStable);
       }
     },
   };
@@ -91,7 +91,7 @@ function partitionAnswer(
     committedOffset: found?.offset ?? -1,
     committedLeaderEpoch: found?.leaderEpoch ?? -1,
     metadata: found?.metadata ?? '',
-    errorCode,
+    errorCode: found?.unstable === true ? ErrorCode.UNSTABLE_OFFSET_COMMIT : errorCode,
   };
 }
 

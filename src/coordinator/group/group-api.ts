@@ -3,6 +3,7 @@
  * Every `done` is called exactly once, now or later: parked joins and syncs end at the latest when the coordinator's
  * partition is unloaded (NOT_COORDINATOR).
  */
+import type { TransactionalProducer } from '../runtime/coordinator-log.ts';
 import type { GroupState } from './group-state.ts';
 
 export interface MemberProtocol {
@@ -105,6 +106,8 @@ export interface CommitQuery extends HeartbeatQuery {
   readonly unknownGroupCode: number;
   /** OffsetCommit v2-4 only; -1 = the broker's retention. */
   readonly retentionMs: number;
+  /** The offsets are part of its transaction (TxnOffsetCommit): they count when its marker commits them. */
+  readonly producer?: TransactionalProducer;
   readonly offsets: readonly OffsetToCommit[];
 }
 
@@ -115,6 +118,8 @@ export interface CommittedOffset {
   readonly offset: number;
   readonly leaderEpoch: number;
   readonly metadata: string;
+  /** An open transaction may still change it: there is no offset to tell (KIP-447). */
+  readonly unstable?: boolean;
 }
 
 export interface TopicPartitions {
@@ -168,11 +173,12 @@ export interface GroupCoordinator {
   leave(groupId: string, members: readonly LeavingMember[], done: (answer: LeaveAnswer) => void): void;
   /** `done` gets one code per offset of the query, in its order. */
   commit(query: CommitQuery, done: (codes: readonly number[]) => void): void;
-  /** `topics` null = all. */
+  /** `topics` null = all; with `requireStable` what open transactions may change is told as unstable. */
   fetch(
     groupId: string,
     topics: readonly TopicPartitions[] | null,
     done: (answer: FetchAnswer) => void,
+    requireStable?: boolean,
   ): void;
   describe(groupId: string, done: (answer: DescribeAnswer) => void): void;
   list(done: (errorCode: number, groups: readonly ListedGroup[]) => void): void;

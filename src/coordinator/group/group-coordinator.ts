@@ -16,6 +16,7 @@ import { consumerProtocolType } from './consumer-subscription.ts';
 import { type Group, joinError, metadataOf, noBytes, syncError } from './group.ts';
 import type {
   CommitQuery,
+  CommittedOffset,
   DescribeAnswer,
   FetchAnswer,
   GroupCoordinator,
@@ -224,8 +225,14 @@ export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
       done(codes);
       return;
     }
-    const refused = at.context.append(records, {
+    const { producer } = query;
+    const outcome = {
       durable: () => {
+        // Offsets of a transaction wait in the state for its marker.
+        if (producer !== undefined) {
+          answer(ErrorCode.NONE);
+          return;
+        }
         for (const entry of entries) {
           group.offsets.settlePending(entry.topic, entry.partition);
           group.offsets.put(entry);
@@ -234,15 +241,18 @@ export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
         answer(ErrorCode.NONE);
       },
       lost: () => answer(ErrorCode.NOT_COORDINATOR),
-    });
+    };
+    const refused = at.context.append(records, outcome, producer ?? null);
     if (refused !== ErrorCode.NONE) answer(refused);
-    else for (const { topic, partition } of entries) group.offsets.notePending(topic, partition);
+    else if (producer === undefined)
+      for (const { topic, partition } of entries) group.offsets.notePending(topic, partition);
   }
 
   fetch(
     groupId: string,
     topics: readonly TopicPartitions[] | null,
     done: (answer: FetchAnswer) => void,
+    requireStable = false,
   ): void {
     const at = this.#at(groupId);
     if (typeof at === 'number') {
@@ -250,13 +260,22 @@ export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
       return;
     }
     const offsets = at.groups.get(groupId)?.offsets;
-    const found: OffsetEntry[] = [];
-    const tell = (entry: OffsetEntry | undefined): void => {
+    const found: CommittedOffset[] = [];
+    const tell = (topic: string, partition: number): void => {
+      if (requireStable && at.transactions.isUnstable(groupId, topic, partition)) {
+        found.push(unstableOffset(topic, partition));
+        return;
+      }
+      const entry = offsets?.get(topic, partition);
       if (entry !== undefined && !at.isGone(entry)) found.push(entry);
     };
-    if (offsets !== undefined && topics === null) for (const entry of offsets.entries()) tell(entry);
+    if (topics === null) {
+      for (const { topic, partition } of offsets?.entries() ?? []) tell(topic, partition);
+      for (const { topic, partition } of requireStable ? at.transactions.offsetsOf(groupId) : [])
+        if (offsets?.get(topic, partition) === undefined) tell(topic, partition);
+    }
     for (const { topic, partitions } of topics ?? []) {
-      for (const partition of partitions) tell(offsets?.get(topic, partition));
+      for (const partition of partitions) tell(topic, partition);
     }
     done({ errorCode: ErrorCode.NONE, offsets: found });
   }
@@ -359,6 +378,10 @@ export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
     });
     if (code !== ErrorCode.NONE) failed(code);
   }
+}
+
+function unstableOffset(topic: string, partition: number): CommittedOffset {
+  return { topic, topicId: null, partition, offset: -1, leaderEpoch: -1, metadata: '', unstable: true };
 }
 
 /** Offsets of a group with members go only per topic, which only consumers' subscriptions tell. */

@@ -314,13 +314,18 @@ export class Membership {
     return ErrorCode.NONE;
   }
 
-  /** Whether the caller may commit now; counts as a sign of life. */
+  /**
+   * Whether the caller may commit now; counts as a sign of life. In a transaction it need not say who it is (before
+   * KIP-447), and a rebalance that is about to complete does not stop it.
+   */
   admitCommit(group: Group, query: CommitQuery): number {
     if (group.state === groupStates.dead) return ErrorCode.COORDINATOR_NOT_AVAILABLE;
     const { generation, memberId, instanceId } = query;
     // A commit outside the group protocol is allowed while nobody uses the protocol.
     if (generation < 0 && group.state === groupStates.empty) return ErrorCode.NONE;
-    if (generation < 0 && memberId === '' && instanceId === null) return ErrorCode.UNKNOWN_MEMBER_ID;
+    const transactional = query.producer !== undefined;
+    if (generation < 0 && memberId === '' && instanceId === null)
+      return transactional ? ErrorCode.NONE : ErrorCode.UNKNOWN_MEMBER_ID;
     const member = this.#find(group, memberId, instanceId);
     if (typeof member === 'number') return member;
     if (generation !== group.generation) return ErrorCode.ILLEGAL_GENERATION;
@@ -330,7 +335,7 @@ export class Membership {
         this.rebalance.touch(member);
         return ErrorCode.NONE;
       case groupStates.completingRebalance:
-        return ErrorCode.REBALANCE_IN_PROGRESS;
+        return transactional ? ErrorCode.NONE : ErrorCode.REBALANCE_IN_PROGRESS;
       case groupStates.empty:
         return ErrorCode.UNKNOWN_MEMBER_ID;
     }

@@ -42,6 +42,18 @@ export class TransactionalOffsets {
     return [...offsets.values()];
   }
 
+  /** Offsets of a group that open transactions may still change, each once. */
+  *offsetsOf(group: string): Generator<TransactionalOffset> {
+    const told = new Set<string>();
+    for (const offsets of this.#byProducer.values()) {
+      for (const [name, offset] of offsets) {
+        if (offset.group !== group || told.has(name)) continue;
+        told.add(name);
+        yield offset;
+      }
+    }
+  }
+
   /** Whether an open transaction may still change the offset (UNSTABLE_OFFSET_COMMIT, KIP-447). */
   isUnstable(group: string, topic: string, partition: number): boolean {
     return this.#holders.has(nameOf(group, topic, partition));

@@ -117,4 +117,27 @@ describe('OffsetCommit, OffsetFetch, OffsetDelete', () => {
     const answer = send(OffsetDeleteCodec, offsetDeleteHandler(fakeServices(on)), 0, unknown).value;
     assert.equal(answer.errorCode, 69);
   });
+
+  for (const version of [6, 7, 9, 10]) {
+    it(`what a transaction may change is unstable, v${version}`, async () => {
+      const on = await rig();
+      const offset = { topic: 't', topicId: topicIds.t!, partition: 0, leaderEpoch: -1, metadata: '' };
+      on.commit({ offsets: [{ ...offset, offset: 1 }] });
+      on.commit({ offsets: [{ ...offset, offset: 2 }], producer: { producerId: 5, producerEpoch: 0 } });
+      on.tick();
+      const topics = [
+        { ...(version >= 10 ? { topicId: topicIds.t! } : { name: 't' }), partitionIndexes: [0] },
+      ];
+      const question = version >= 8 ? { groups: [{ groupId: group, topics }] } : { groupId: group, topics };
+      const input = version >= 7 ? { ...question, requireStable: true } : question;
+      const answer = send(
+        OffsetFetchCodec,
+        offsetFetchHandler(fakeServices(on)),
+        version,
+        input as never,
+      ).value;
+      const [found] = (version >= 8 ? answer.groups[0]!.topics : answer.topics)[0]!.partitions;
+      assert.deepEqual([found!.committedOffset, found!.errorCode], version >= 7 ? [-1, 88] : [1, 0]);
+    });
+  }
 });

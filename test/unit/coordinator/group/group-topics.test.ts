@@ -1,7 +1,7 @@
 /** Committed offsets end with their topic, in every group, whatever happens on the way; those of a transaction begin with it. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { offsetKey, offsetValue } from '../../../../src/coordinator/group/group-records.ts';
+import type { CommittedOffset } from '../../../../src/coordinator/group/group-api.ts';
 import { ErrorCode } from '../../../../src/protocol/generated/errors.ts';
 import { group, type Rig, rig, stableGroup, topicIds } from './fixtures.ts';
 
@@ -27,12 +27,21 @@ const deleteTopic = (on: Rig, name: string) => {
 
 describe('offsets of a transaction', () => {
   const producer = { producerId: 5, producerEpoch: 1 };
-  const records = (offset: number) => [
-    {
-      key: offsetKey(group, 't', 0),
-      value: offsetValue({ ...of('t', offset), commitTimestamp: 1, expireTimestamp: -1 }),
-    },
-  ];
+  const commit = (on: Rig, offset: number, more = {}) => {
+    const answer = on.commit({ offsets: [of('t', offset)], producer, ...more });
+    on.tick();
+    return answer.value;
+  };
+  const stable = (on: Rig, topics: Parameters<Rig['shard']['fetch']>[1] = null) => {
+    let told: string[] = [];
+    const take = ({ offsets }: { offsets: readonly CommittedOffset[] }) => {
+      told = offsets.map(
+        ({ topic, offset, unstable }) => `${topic} ${unstable === true ? 'unstable' : offset}`,
+      );
+    };
+    on.shard.fetch(group, topics, take, true);
+    return told;
+  };
   const end = (on: Rig, committed: boolean) => {
     const codes: number[] = [];
     on.shard.endTransaction(0, { ...producer, coordinatorEpoch: 0, committed }, (code) => codes.push(code));
@@ -45,17 +54,57 @@ describe('offsets of a transaction', () => {
       const before = await rig(one);
       before.commit({ offsets: [of('t', 1), of('u', 2)] });
       before.tick();
-      // As the group coordinator writes them for TxnOffsetCommit.
-      before.log.append(0, records(9), producer, () => {});
-      before.tick();
+      assert.deepEqual(commit(before, 8), [ErrorCode.NONE]);
+      assert.deepEqual(commit(before, 9), [ErrorCode.NONE]);
       const on = await rig(one, 2, before.log);
-      assert.deepEqual(seen(on), ['t 1', 'u 2']);
+      for (const each of [before, on]) {
+        assert.deepEqual(seen(each), ['t 1', 'u 2']);
+        assert.deepEqual(stable(each), ['t unstable', 'u 2']);
+        assert.deepEqual(stable(each, [{ topic: 't', partitions: [0, 1] }]), ['t unstable']);
+      }
       end(on, committed);
       const expected = committed ? ['t 9', 'u 2'] : ['t 1', 'u 2'];
       assert.deepEqual(seen(on), expected);
+      assert.deepEqual(stable(on), expected);
       assert.deepEqual(seen(await rig(one, 3, on.log)), expected);
     });
   }
+
+  it('of a group that has no others are unstable, too', async () => {
+    const on = await rig(one);
+    assert.deepEqual(commit(on, 9), [ErrorCode.NONE]);
+    assert.deepEqual(stable(on), ['t unstable']);
+    assert.deepEqual(seen(on), []);
+    end(on, true);
+    assert.deepEqual(stable(on), ['t 9']);
+  });
+
+  it('need no member before KIP-447, and the right one since', async () => {
+    const on = await rig(one);
+    const [a = ''] = stableGroup(on, 1);
+    assert.deepEqual(commit(on, 1), [ErrorCode.NONE]);
+    assert.deepEqual(commit(on, 1, { memberId: a, generation: 1 }), [ErrorCode.NONE]);
+    assert.deepEqual(commit(on, 1, { memberId: a, generation: 2 }), [ErrorCode.ILLEGAL_GENERATION]);
+    assert.deepEqual(commit(on, 1, { memberId: 'b', generation: 1 }), [ErrorCode.UNKNOWN_MEMBER_ID]);
+    assert.deepEqual(commit(on, 1, { groupId: 'none', generation: 1 }), [69]);
+    on.join();
+    on.join({ memberId: a });
+    on.tick();
+    assert.equal(on.describe().state, 'CompletingRebalance');
+    assert.deepEqual(commit(on, 1, { memberId: a, generation: 2 }), [ErrorCode.NONE]);
+    const refused = on.commit({ memberId: a, generation: 2, offsets: [of('t', 1)] });
+    assert.deepEqual(refused.value, [ErrorCode.REBALANCE_IN_PROGRESS]);
+  });
+
+  it('that the log refuses leave nothing behind', async () => {
+    const on = await rig(one);
+    on.log.refusal = ErrorCode.NOT_ENOUGH_REPLICAS;
+    assert.deepEqual(commit(on, 9), [ErrorCode.COORDINATOR_NOT_AVAILABLE]);
+    on.log.refusal = 0;
+    end(on, true);
+    assert.deepEqual(seen(on), []);
+    on.shard.list((_code, groups) => assert.equal(groups.length, 0));
+  });
 });
 
 describe('deletion of a topic', () => {
