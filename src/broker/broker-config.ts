@@ -17,7 +17,7 @@ export interface TlsFiles {
 }
 
 export interface ListenerConfig {
-  /** Unique name, e.g. "plain" or "tls". */
+  /** Unique, in lower case: "plain", "tls", "internal", … */
   readonly name: string;
   readonly tls: boolean;
   readonly host: string;
@@ -61,6 +61,8 @@ export interface BrokerConfig {
   /** Bytes per second to and from the object store, all threads together; Infinity = no limit. */
   readonly storeBandwidth: number;
   readonly listeners: readonly ListenerConfig[];
+  /** Name of the one under which other brokers reach this one. */
+  readonly interBrokerListener: string;
   readonly tls: TlsFiles | null;
   readonly connection: ConnectionSettings;
   readonly connectionsMax: number;

@@ -299,11 +299,13 @@ export class RunningBroker {
   }
 
   private registration(): BrokerRegistration {
-    const { host, port } = this.listeners.endpoints()[this.config.listeners[0]!.name]!;
+    const { listeners, interBrokerListener } = this.config;
+    const told = this.listeners.endpoints();
+    const endpoints = listeners.map(({ name, tls }) => ({ listener: name, tls, ...told[name]! }));
+    const first = endpoints.filter(({ listener }) => listener === interBrokerListener);
     return {
       node: this.config.nodeId,
-      host,
-      port,
+      endpoints: [...first, ...endpoints.filter((endpoint) => !first.includes(endpoint))],
       rack: this.config.rack,
     };
   }

@@ -1,5 +1,6 @@
 /** What the deployments share: a shard's seed from the configuration, sizes, the door to a shard in the caller's thread. */
 
+import { type Address, addressText, kafkaListenerName } from '../config/addresses.ts';
 import type { ShardSeed } from '../shard/compose-shard.ts';
 import type { ShardApi, ShardDoor } from '../shard/shard-api.ts';
 import type { ObjectWalSettings } from '../stream/wal/object-wal-writer.ts';
@@ -43,7 +44,7 @@ export function seedOf(parts: DeployParts, index: number, shards: number): Shard
       requestsPerSecond: config.coldReads.requestsPerSecond / shards,
       bytesPerSecond: config.coldReads.bytesPerSecond / shards,
     },
-    staticConfigs: config.staticConfigs,
+    staticConfigs: { ...config.staticConfigs, ...listenerConfigs(config, parts.endpoints) },
   };
 }
 
@@ -86,4 +87,20 @@ export function objectSettings(volume: Volume): ObjectWalSettings {
 
 export function tlsListeners(config: BrokerConfig): string[] {
   return config.listeners.filter((listener) => listener.tls).map((listener) => listener.name);
+}
+
+/** The listeners as they are in force, under Kafka's names and in its spelling. */
+function listenerConfigs(
+  { listeners, interBrokerListener }: BrokerConfig,
+  endpoints: DeployParts['endpoints'],
+): Record<string, string> {
+  const at = (name: string, address: Address) => `${kafkaListenerName(name)}://${addressText(address)}`;
+  return {
+    listeners: listeners.map((listener) => at(listener.name, listener)).join(','),
+    'advertised.listeners': listeners.map(({ name }) => at(name, endpoints[name]!)).join(','),
+    'listener.security.protocol.map': listeners
+      .map(({ name, tls }) => `${kafkaListenerName(name)}:${kafkaListenerName(tls ? 'tls' : 'plain')}`)
+      .join(','),
+    'inter.broker.listener.name': kafkaListenerName(interBrokerListener),
+  };
 }

@@ -5,6 +5,7 @@
  */
 import net from 'node:net';
 import type { Acceptor, NativeBindings } from '../../native-bindings/contract.ts';
+import { addressText, reachableText } from '../config/addresses.ts';
 import type { Clock } from '../ports/clock.ts';
 import { MillraceError } from '../ports/errors.ts';
 import type { Logger } from '../ports/logger.ts';
@@ -85,10 +86,10 @@ export class Listeners implements BrokerListeners {
     return listener;
   }
 
-  /** Address that a listener is bound to, or null if there is none of this name. */
+  /** Address that a listener is bound to, as this machine reaches it, or null if there is none of this name. */
   address(name: string): string | null {
     const listener = this.bound.find(({ config }) => config.name === name);
-    return listener === undefined ? null : `${listener.config.host}:${listener.port}`;
+    return listener === undefined ? null : reachableText({ host: listener.config.host, port: listener.port });
   }
 
   /** What clients are told, by listener name, the first listener first. */
@@ -160,6 +161,6 @@ function refusedAddress({ host, port }: ListenerConfig, error: Error): MillraceE
   return new MillraceError(
     'invalid',
     'LISTENER_ADDRESS',
-    `cannot listen on ${host}:${port}: ${error.message}`,
+    `cannot listen on ${addressText({ host, port })}: ${error.message}`,
   );
 }

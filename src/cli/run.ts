@@ -199,10 +199,9 @@ class StopSignals {
 }
 
 export function readyLine(broker: Broker, elapsedMs: number): string {
-  const { plain, tls, http } = broker.addresses;
+  const { listeners, http } = broker.addresses;
   const parts = [
-    ...(plain === undefined ? [] : [`plain ${plain}`]),
-    ...(tls === undefined ? [] : [`tls ${tls}`]),
+    ...Object.entries(listeners).map(([name, address]) => `${name} ${address}`),
     ...(http === undefined ? [] : [`http ${http}`]),
     `cluster ${broker.clusterId}`,
     broker.native ? 'native' : 'portable',

@@ -1,5 +1,12 @@
 /** What must hold between settings; each rule blames the one setting that most likely has to change. */
-import { parseListener } from './addresses.ts';
+import {
+  isUnspecified,
+  kafkaListenerName,
+  listenerName,
+  parseListener,
+  parseProtocolMapping,
+  protocolOf,
+} from './addresses.ts';
 import { segmentsMin } from './derive.ts';
 import type { SettingProblem } from './setting-error.ts';
 import type { SettingKey, Settings } from './setting-keys.ts';
@@ -64,29 +71,43 @@ function memoryRelations(settings: Settings, wrong: Wrong): void {
 }
 
 function listenerRelations(settings: Settings, wrong: Wrong): void {
-  const bound = settings.listeners.map(parseListener).map((listener) => listener.protocol);
+  const bound = settings.listeners.map(parseListener).map(({ name }) => name);
+  const map = settings['listener.security.protocol.map'].map(parseProtocolMapping);
   if (bound.length === 0) wrong('listeners', 'at least one listener');
-  if (new Set(bound).size < bound.length) wrong('listeners', 'at most one plain:// and one tls:// listener');
-  const advertised = settings['advertised.listeners'].map(parseListener);
-  for (const listener of advertised) {
-    if (!bound.includes(listener.protocol)) {
-      wrong(
-        'advertised.listeners',
-        `only protocols that listeners has; ${listener.protocol}:// is not among them`,
-      );
-    }
-    if (listener.host === '' || listener.host === '0.0.0.0' || listener.host === '::') {
-      wrong('advertised.listeners', 'a host name or address that clients can reach');
-    }
+  if (hasTwice(bound))
+    wrong('listeners', 'each name once; listener.security.protocol.map gives protocols to more names');
+  if (hasTwice(map.map(({ name }) => name))) wrong('listener.security.protocol.map', 'each name once');
+  for (const name of bound) {
+    if (protocolOf(name, map) === null)
+      wrong('listener.security.protocol.map', `PLAINTEXT or SSL for the listener ${kafkaListenerName(name)}`);
   }
-  if (new Set(advertised.map((listener) => listener.protocol)).size < advertised.length) {
-    wrong('advertised.listeners', 'at most one address a protocol');
-  }
-  if (!bound.includes('tls')) return;
+  const interBroker = settings['inter.broker.listener.name'];
+  if (interBroker !== '' && !bound.includes(listenerName(interBroker)))
+    wrong('inter.broker.listener.name', 'the name of one of listeners');
+  advertisedRelations(settings, bound, wrong);
+  if (!bound.some((name) => protocolOf(name, map) === 'tls')) return;
   for (const key of ['tls.cert.file', 'tls.key.file'] as const) {
-    if (settings[key] === '') wrong(key, 'a PEM file, since listeners has a tls:// address');
+    if (settings[key] === '') wrong(key, 'a PEM file, since listeners has one of TLS');
   }
   if (settings['tls.client.auth'] !== 'none' && settings['tls.ca.file'] === '') {
     wrong('tls.ca.file', `a PEM file, since tls.client.auth is ${settings['tls.client.auth']}`);
   }
+}
+
+function advertisedRelations(settings: Settings, bound: readonly string[], wrong: Wrong): void {
+  const advertised = settings['advertised.listeners'].map(parseListener);
+  for (const { name, host } of advertised) {
+    if (!bound.includes(name))
+      wrong(
+        'advertised.listeners',
+        `only names that listeners has; ${kafkaListenerName(name)} is not among them`,
+      );
+    if (isUnspecified(host)) wrong('advertised.listeners', 'a host name or address that clients can reach');
+  }
+  if (hasTwice(advertised.map(({ name }) => name)))
+    wrong('advertised.listeners', 'at most one address a listener');
+}
+
+function hasTwice(names: readonly string[]): boolean {
+  return new Set(names).size < names.length;
 }

@@ -3,15 +3,13 @@
  * yields the TypeScript types, validation, --help, the broker part of DescribeConfigs and docs/reference/configuration.md.
  * Order matters: a default may look at settings further up.
  */
-import { isAbsolute, resolve } from 'node:path';
-import { parseAddress, parseListener, problemOf } from './addresses.ts';
+import { resolve } from 'node:path';
 import {
   arenaBytesMax,
   arenaBytesMin,
   defaultArenaBytes,
   defaultBlockCacheBytes,
   defaultLogCacheBytes,
-  defaultRequestBytesMax,
   defaultSegmentBytes,
   defaultThreads,
   isPowerOfTwo,
@@ -20,6 +18,7 @@ import {
   segmentBytesMin,
   threadsMax,
 } from './derive.ts';
+import { networkSettings } from './network-settings.ts';
 import {
   bool,
   bytes,
@@ -31,7 +30,7 @@ import {
   perProfile,
   text,
 } from './setting-spec.ts';
-import { below, hasScheme, storeSchemes } from './setting-urls.ts';
+import { absolutePath, below, hasScheme, storeSchemes } from './setting-urls.ts';
 import { longMax } from './values.ts';
 import { walSettings } from './wal-settings.ts';
 
@@ -269,97 +268,7 @@ export const settingTable = {
     default: 'auto',
     doc: 'Use the native addon where it loads (auto), or always the portable path (off).',
   }),
-  listeners: list({
-    group: 'Network',
-    default: perProfile({
-      start: ['plain://:9092'],
-      dev: ['plain://127.0.0.1:9092'],
-      embedded: ['plain://127.0.0.1:0'],
-    }),
-    defaultText: 'plain://:9092; dev plain://127.0.0.1:9092; embedded plain://127.0.0.1:0',
-    check: (listeners) => firstProblem(listeners, parseListener),
-    kafka: 'list',
-    doc: 'Addresses for Kafka clients, one plain:// and one tls:// at most; port 0 = any free one.',
-  }),
-  'advertised.listeners': list({
-    group: 'Network',
-    default: [],
-    defaultText: 'as bound',
-    check: (listeners) => firstProblem(listeners, parseListener),
-    kafka: 'list',
-    doc: 'Addresses that clients are told, where they differ from those bound.',
-  }),
-  'http.address': text({
-    group: 'Network',
-    default: perProfile({ start: ':9080', dev: '127.0.0.1:9080', embedded: '' }),
-    defaultText: ':9080; dev 127.0.0.1:9080; embedded off',
-    check: (address) => (address === '' ? null : problemOf(parseAddress, address)),
-    doc: 'Address of /healthz, /readyz and /metrics; empty = off.',
-  }),
-  'tls.cert.file': text({
-    group: 'Network',
-    default: '',
-    settle: absolutePath,
-    doc: 'PEM certificate chain of the tls:// listener.',
-  }),
-  'tls.key.file': text({
-    group: 'Network',
-    default: '',
-    settle: absolutePath,
-    doc: 'PEM private key of the tls:// listener.',
-  }),
-  'tls.ca.file': text({
-    group: 'Network',
-    default: '',
-    settle: absolutePath,
-    doc: 'PEM certificates of the authorities that client certificates must come from.',
-  }),
-  'tls.client.auth': choice(['none', 'requested', 'required'], {
-    group: 'Network',
-    default: 'none',
-    kafka: 'string',
-    kafkaName: 'ssl.client.auth',
-    doc: 'Whether clients of the tls:// listener show a certificate.',
-  }),
-  'max.connections': int({
-    group: 'Network',
-    default: 100_000,
-    min: 1,
-    max: int32Max,
-    kafka: 'int',
-    doc: 'Client connections at a time; more are closed as soon as they are accepted.',
-  }),
-  'connections.max.idle.ms': duration({
-    group: 'Network',
-    default: 600_000,
-    min: 1_000,
-    max: longMax,
-    kafka: 'long',
-    doc: 'A connection without a request for this long is closed.',
-  }),
-  'socket.request.max.bytes': bytes({
-    group: 'Network',
-    default: (context) => defaultRequestBytesMax(context.machine),
-    defaultText: '100 MiB, at most a quarter of the memory',
-    min: 1_024,
-    max: int32Max,
-    kafka: 'int',
-    doc: 'Largest request; a connection that announces more is closed. What the arena has no room for takes memory beside it, at most this much per shard.',
-  }),
-  'frame.timeout.ms': duration({
-    group: 'Network',
-    default: 30_000,
-    min: 100,
-    max: int32Max,
-    doc: 'A request that was announced must be there within this time, or its connection is closed.',
-  }),
-  'send.timeout.ms': duration({
-    group: 'Network',
-    default: 60_000,
-    min: 100,
-    max: int32Max,
-    doc: 'An answer that its client takes nothing of for this long costs the connection.',
-  }),
+  ...networkSettings,
   'auto.create.topics.enable': bool({
     group: 'Topics',
     default: true,
@@ -584,15 +493,3 @@ export const settingTable = {
     doc: 'Log lines for people (text) or one JSON object a line.',
   }),
 } as const;
-
-function absolutePath(path: string, context: DefaultContext): string {
-  return path === '' || isAbsolute(path) ? path : resolve(context.directory, path);
-}
-
-function firstProblem(items: readonly string[], parse: (text: string) => unknown): string | null {
-  for (const item of items) {
-    const problem = problemOf(parse, item);
-    if (problem !== null) return problem;
-  }
-  return null;
-}

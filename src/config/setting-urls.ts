@@ -1,5 +1,5 @@
-/** URLs as settings take them: which schemes a store and a WAL have, and what lies below the data directory. */
-import { resolve } from 'node:path';
+/** URLs and paths as settings take them: which schemes a store and a WAL have, and what lies below the data directory. */
+import { isAbsolute, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { DefaultContext } from './setting-spec.ts';
 
@@ -19,3 +19,8 @@ export const isWalUrl = (url: string): boolean =>
   url === 'store:' ||
   /^shared:\/(\/\/)?[^/]/.test(url) ||
   hasScheme(url.replace(/^store:/, ''), url.startsWith('store:') ? storeSchemes : walSchemes);
+
+/** From the working directory; empty stays empty. */
+export function absolutePath(path: string, context: DefaultContext): string {
+  return path === '' || isAbsolute(path) ? path : resolve(context.directory, path);
+}

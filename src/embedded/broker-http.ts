@@ -4,7 +4,7 @@
  */
 import { type RunningBroker, storeErrorCodes, storeOperations } from '../broker/broker.ts';
 import type { BrokerNumbers } from '../broker/broker-numbers.ts';
-import { parseAddress } from '../config/addresses.ts';
+import { parseAddress, reachableText } from '../config/addresses.ts';
 import { collectLoopDelay, systemLoopDelay } from '../observe/event-loop-delay.ts';
 import { serveHttp as serveProbes } from '../observe/http.ts';
 import { Metrics, type MetricsSnapshot } from '../observe/metrics.ts';
@@ -50,7 +50,7 @@ export async function serveHttp(
     (error) => logger.warn('the HTTP server had trouble', { error: error.message }),
   );
   return {
-    address: `${endpoint.host === '' ? '*' : endpoint.host}:${endpoint.port}`,
+    address: reachableText(endpoint),
     stopping: () => {
       stopping = true;
     },

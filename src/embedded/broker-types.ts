@@ -27,8 +27,16 @@ export function isStuck(error: unknown): boolean {
 
 export interface Broker {
   readonly clusterId: string;
-  /** host:port of each listener as bound. */
-  readonly addresses: { readonly plain?: string; readonly tls?: string; readonly http?: string };
+  /**
+   * host:port as bound and as this machine reaches it: the first plain and the first TLS listener, the HTTP server, and
+   * all listeners by their names ("plain", "tls", "internal", …).
+   */
+  readonly addresses: {
+    readonly plain?: string;
+    readonly tls?: string;
+    readonly http?: string;
+    readonly listeners: Readonly<Record<string, string>>;
+  };
   /** Whether the native addon is in use. */
   readonly native: boolean;
   /**

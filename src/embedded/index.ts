@@ -63,14 +63,16 @@ export async function startBroker(options: Partial<BrokerOptions> = {}): Promise
       throw error;
     },
   );
-  const plain = running.address('plain');
-  const tls = running.address('tls');
+  const bound = config.listeners.map(({ name, tls }) => ({ name, tls, address: running.address(name)! }));
+  const plain = bound.find((listener) => !listener.tls);
+  const tls = bound.find((listener) => listener.tls);
   return {
     clusterId: running.clusterId,
     addresses: {
-      ...(plain === null ? {} : { plain }),
-      ...(tls === null ? {} : { tls }),
+      ...(plain === undefined ? {} : { plain: plain.address }),
+      ...(tls === undefined ? {} : { tls: tls.address }),
       ...(http === null ? {} : { http: http.address }),
+      listeners: Object.fromEntries(bound.map(({ name, address }) => [name, address])),
     },
     native: running.native,
     failed: running.failed,

@@ -1,7 +1,13 @@
 /** From the settings table to what the broker is built from: derived limits, addresses, budgets. Pure. */
 import { fileURLToPath } from 'node:url';
 import type { BrokerConfig, ListenerConfig } from '../broker/broker-config.ts';
-import { parseListener } from '../config/addresses.ts';
+import {
+  isUnspecified,
+  listenerName,
+  parseListener,
+  parseProtocolMapping,
+  protocolOf,
+} from '../config/addresses.ts';
 import { staticBrokerConfigs } from '../config/broker-configs.ts';
 import { deriveLimits } from '../config/derive.ts';
 import type { Settings } from '../config/setting-keys.ts';
@@ -23,19 +29,26 @@ function walStoreUrl(url: string, settings: Settings): string | null {
 
 function listeners(settings: Settings): ListenerConfig[] {
   const advertised = settings['advertised.listeners'].map(parseListener);
+  const map = settings['listener.security.protocol.map'].map(parseProtocolMapping);
   return settings.listeners.map((text) => {
-    const { protocol, host, port } = parseListener(text);
-    const told = advertised.find((other) => other.protocol === protocol);
+    const { name, host, port } = parseListener(text);
+    const told = advertised.find((other) => other.name === name);
     return {
-      name: protocol,
-      tls: protocol === 'tls',
+      name,
+      tls: protocolOf(name, map) === 'tls',
       host,
       port,
       // Every interface has no name that a client could use: this machine's own is the best guess.
-      advertisedHost: told?.host ?? (host === '' || host === '0.0.0.0' || host === '::' ? '' : host),
+      advertisedHost: told?.host ?? (isUnspecified(host) ? '' : host),
       advertisedPort: told?.port ?? 0,
     };
   });
+}
+
+/** The one under which other brokers reach this one. */
+function interBrokerListener(settings: Settings): string {
+  const name = settings['inter.broker.listener.name'];
+  return name === '' ? parseListener(settings.listeners[0]!).name : listenerName(name);
 }
 
 export function brokerConfig(
@@ -99,6 +112,7 @@ export function brokerConfig(
     listeners: listeners(settings).map((listener) =>
       listener.advertisedHost === '' ? { ...listener, advertisedHost: machine.hostname } : listener,
     ),
+    interBrokerListener: interBrokerListener(settings),
     tls:
       settings['tls.cert.file'] === ''
         ? null

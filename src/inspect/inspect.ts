@@ -9,6 +9,7 @@
  *
  * Memory: the image, an entry per named object, the index of one object and one window of its blocks.
  */
+import { addressText } from '../config/addresses.ts';
 import { EmbeddedMetadataStore } from '../metadata/embedded-metadata-store.ts';
 import type { ClusterImage } from '../metadata/metadata-store.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -71,10 +72,10 @@ export async function inspectStore(
         : {
             clusterId: image.clusterId,
             revision: image.revision,
-            brokers: [...image.brokers].map(([node, { epoch, host, port }]) => ({
+            brokers: [...image.brokers].map(([node, { epoch, endpoints }]) => ({
               node,
               epoch,
-              address: `${host}:${port}`,
+              address: endpoints.map(addressText).join(', '),
             })),
           },
     journal,

@@ -11,6 +11,7 @@
 import { MetadataReader, MetadataWriter, metadataCorrupt } from './metadata-bytes.ts';
 import type {
   Author,
+  BrokerEndpoint,
   Commit,
   ManifestName,
   ManifestSummary,
@@ -20,7 +21,7 @@ import type {
   WalRecord,
 } from './metadata-store.ts';
 
-const entryVersion = 4;
+const entryVersion = 5;
 
 /** Position = type byte; only ever appended to. */
 const changeTypes = [
@@ -171,8 +172,7 @@ function writeChange(to: MetadataWriter, change: MetadataChange): void {
     case 'broker':
       to.uint(change.node);
       to.uint(change.epoch);
-      to.string(change.host);
-      to.uint(change.port);
+      writeEndpoints(to, change.endpoints);
       return writeOptional(to, change.rack);
     case 'manifest':
       to.id(change.topicId);
@@ -269,9 +269,8 @@ function readChange(from: MetadataReader): MetadataChange {
     case 'broker': {
       const node = from.uint();
       const epoch = from.uint();
-      const host = from.string();
-      const port = from.uint();
-      return { type, node, epoch, host, port, rack: readOptional(from) };
+      const endpoints = from.version < 5 ? readOldEndpoint(from) : readEndpoints(from);
+      return { type, node, epoch, endpoints, rack: readOptional(from) };
     }
     case 'manifest': {
       const topicId = from.id();
@@ -435,6 +434,29 @@ function writeCut(to: MetadataWriter, cut: WalRecord['freed']): void {
 
 function readCut(from: MetadataReader): WalRecord['freed'] {
   return { sequence: from.uint(), position: from.uint(), chainCrc: from.uint() };
+}
+
+export function writeEndpoints(to: MetadataWriter, endpoints: readonly BrokerEndpoint[]): void {
+  to.uint(endpoints.length);
+  for (const { listener, tls, host, port } of endpoints) {
+    to.string(listener);
+    to.byte(tls ? 1 : 0);
+    to.string(host);
+    to.uint(port);
+  }
+}
+
+export function readEndpoints(from: MetadataReader): BrokerEndpoint[] {
+  return readList(from, (each) => {
+    const listener = each.string();
+    const tls = each.byte() === 1;
+    return { listener, tls, host: each.string(), port: each.uint() };
+  });
+}
+
+/** Brokers had one address, of their first listener, whose name was not kept. */
+export function readOldEndpoint(from: MetadataReader): BrokerEndpoint[] {
+  return [{ listener: 'plain', tls: false, host: from.string(), port: from.uint() }];
 }
 
 export function writeObjectIds(to: MetadataWriter, objectIds: readonly string[]): void {

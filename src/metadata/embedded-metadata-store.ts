@@ -147,12 +147,12 @@ export class EmbeddedMetadataStore implements MetadataClaim, AuthorityStore {
   }
 
   async register(
-    { node, host, port, rack }: BrokerRegistration,
+    { node, endpoints, rack }: BrokerRegistration,
     changes: readonly MetadataChange[] = [],
   ): Promise<RegisteredMetadata> {
     const epoch = (this.image.brokers.get(node)?.epoch ?? 0) + 1;
     const store = new AuthoredStore(this, { node, epoch });
-    await store.commit([{ type: 'broker', node, epoch, host, port, rack }, ...changes]);
+    await store.commit([{ type: 'broker', node, epoch, endpoints, rack }, ...changes]);
     return { store, epoch };
   }
 

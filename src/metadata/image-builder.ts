@@ -16,6 +16,7 @@
  */
 import { metadataCorrupt } from './metadata-bytes.ts';
 import type {
+  BrokerEndpoint,
   ClusterImage,
   EpochStart,
   ManifestName,
@@ -30,8 +31,7 @@ import type {
 
 type BrokerImage = {
   readonly epoch: number;
-  readonly host: string;
-  readonly port: number;
+  readonly endpoints: readonly BrokerEndpoint[];
   readonly rack: string | null;
 };
 
@@ -226,8 +226,8 @@ export class ImageBuilder implements ObjectReferences {
         else image.nextObjectId = change.next;
         return;
       case 'broker': {
-        const { node, epoch, host, port, rack } = change;
-        image.brokers.set(node, { epoch, host, port, rack });
+        const { node, epoch, endpoints, rack } = change;
+        image.brokers.set(node, { epoch, endpoints, rack });
         return;
       }
     }

@@ -4,13 +4,16 @@
  * images. A partition without history takes four bytes.
  */
 import {
+  readEndpoints,
   readList,
   readManifestName,
   readObject,
+  readOldEndpoint,
   readOptional,
   readStrings,
   readSummary,
   readWal,
+  writeEndpoints,
   writeManifestName,
   writeObject,
   writeOptional,
@@ -22,7 +25,7 @@ import { ImageBuilder, MutableImage, manifestId, newPartition } from './image-bu
 import { MetadataReader, MetadataWriter, metadataCorrupt } from './metadata-bytes.ts';
 import type { EpochStart, PartitionImage, TopicImage } from './metadata-store.ts';
 
-const imageVersion = 3;
+const imageVersion = 4;
 const partitionStates = ['new', 'open', 'closed'] as const;
 
 export function encodeImage(image: MutableImage): Buffer {
@@ -36,8 +39,7 @@ export function encodeImage(image: MutableImage): Buffer {
   for (const [node, broker] of image.brokers) {
     to.uint(node);
     to.uint(broker.epoch);
-    to.string(broker.host);
-    to.uint(broker.port);
+    writeEndpoints(to, broker.endpoints);
     writeOptional(to, broker.rack);
   }
   to.uint(image.configs.size);
@@ -81,9 +83,8 @@ export function decodeImage(bytes: Buffer): ImageBuilder {
   for (let left = from.count(5); left > 0; left--) {
     const node = from.uint();
     const epoch = from.uint();
-    const host = from.string();
-    const port = from.uint();
-    image.brokers.set(node, { epoch, host, port, rack: readOptional(from) });
+    const endpoints = from.version < 4 ? readOldEndpoint(from) : readEndpoints(from);
+    image.brokers.set(node, { epoch, endpoints, rack: readOptional(from) });
   }
   for (let left = from.count(2); left > 0; left--) {
     const resource = from.string();

@@ -7,13 +7,13 @@
  * With the embedded journal the claim is a seal, and there is one owner at a time; in a cluster many brokers are registered
  * side by side, and the claim is the registration's own lease.
  */
-import type { ClusterImage, MetadataChange, MetadataStore } from './metadata-store.ts';
+import type { BrokerEndpoint, ClusterImage, MetadataChange, MetadataStore } from './metadata-store.ts';
 
 /** What a broker says of itself when it registers. */
 export interface BrokerRegistration {
   readonly node: number;
-  readonly host: string;
-  readonly port: number;
+  /** At least one; the first is for other brokers. */
+  readonly endpoints: readonly BrokerEndpoint[];
   readonly rack: string | null;
 }
 

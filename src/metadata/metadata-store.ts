@@ -194,10 +194,19 @@ export type MetadataChange =
       readonly type: 'broker';
       readonly node: number;
       readonly epoch: number;
-      readonly host: string;
-      readonly port: number;
+      /** At least one; the first is for other brokers. */
+      readonly endpoints: readonly BrokerEndpoint[];
       readonly rack: string | null;
     };
+
+/** What clients of one listener are told. */
+export interface BrokerEndpoint {
+  /** Of the listener; in lower case, "plain" and "tls" for Kafka's PLAINTEXT and SSL. */
+  readonly listener: string;
+  readonly tls: boolean;
+  readonly host: string;
+  readonly port: number;
+}
 
 export interface ObjectRecord {
   /** 16 hex digits. */
@@ -271,7 +280,11 @@ export interface ClusterImage {
   readonly configs: ReadonlyMap<string, Readonly<Record<string, string>>>;
   readonly brokers: ReadonlyMap<
     number,
-    { readonly epoch: number; readonly host: string; readonly port: number; readonly rack: string | null }
+    {
+      readonly epoch: number;
+      readonly endpoints: readonly BrokerEndpoint[];
+      readonly rack: string | null;
+    }
   >;
 }
 

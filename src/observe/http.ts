@@ -4,6 +4,7 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { addressText } from '../config/addresses.ts';
 import { MillraceError } from '../ports/errors.ts';
 import { prometheusContentType } from './prometheus.ts';
 
@@ -126,7 +127,7 @@ export async function serveHttp(
   const server = createProbeServer(probes);
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) => {
-      const at = `${address.host === '' ? '*' : address.host}:${address.port}`;
+      const at = addressText(address);
       reject(
         new MillraceError('invalid', 'HTTP_ADDRESS', `http.address ${at}: ${error.message}`, {
           cause: error,

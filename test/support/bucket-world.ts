@@ -61,7 +61,13 @@ export class BucketWorld {
       } as const;
     });
     await world.metadata.commit([
-      { type: 'broker', node: 0, epoch: 1, host: 'h', port: 9092, rack: null },
+      {
+        type: 'broker',
+        node: 0,
+        epoch: 1,
+        endpoints: [{ listener: 'plain', tls: false, host: 'h', port: 9092 }],
+        rack: null,
+      },
       {
         type: 'topic',
         name: 'orders',

@@ -16,8 +16,7 @@ export interface MetadataWorld {
 
 const broker = (node: number): BrokerRegistration => ({
   node,
-  host: `broker-${node}`,
-  port: 9092,
+  endpoints: [{ listener: 'plain', tls: false, host: `broker-${node}`, port: 9092 }],
   rack: null,
 });
 

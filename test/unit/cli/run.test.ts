@@ -49,7 +49,11 @@ class FakeProcess implements ProcessPort {
 class FakeBroker implements Broker {
   readonly stuck = false;
   readonly clusterId = 'AAAAAAAAAAAAAAAAAAAAAA';
-  readonly addresses = { plain: '127.0.0.1:9092', http: '127.0.0.1:9404' };
+  readonly addresses = {
+    plain: '127.0.0.1:9092',
+    http: '127.0.0.1:9404',
+    listeners: { plain: '127.0.0.1:9092', internal: '[::1]:9094' },
+  };
   readonly native = true;
   stops = 0;
   aborts = 0;
@@ -148,7 +152,7 @@ test('one line on standard output when ready', async () => {
   await turn();
   assert.equal(
     host.stdout,
-    'millrace ready: plain 127.0.0.1:9092, http 127.0.0.1:9404, cluster AAAAAAAAAAAAAAAAAAAAAA, native, 312 ms\n',
+    'millrace ready: plain 127.0.0.1:9092, internal [::1]:9094, http 127.0.0.1:9404, cluster AAAAAAAAAAAAAAAAAAAAAA, native, 312 ms\n',
   );
   host.signal();
   await turn();

@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { addressText, parseAddress, parseListener } from '../../../src/config/addresses.ts';
+import {
+  addressText,
+  kafkaListenerName,
+  parseAddress,
+  parseListener,
+  parseProtocolMapping,
+  protocolOf,
+  reachableText,
+} from '../../../src/config/addresses.ts';
 import { bytesText, durationText, Expected, parseBytes, parseDuration } from '../../../src/config/values.ts';
 
 test('sizes', () => {
@@ -54,16 +62,51 @@ test('addresses', () => {
   assert.deepEqual(parseAddress('localhost:9092'), { host: 'localhost', port: 9092 });
   assert.deepEqual(parseAddress(':0'), { host: '', port: 0 });
   assert.deepEqual(parseAddress('[::1]:65535'), { host: '::1', port: 65_535 });
+  assert.deepEqual(parseAddress('[fe80::1%eth0]:1'), { host: 'fe80::1%eth0', port: 1 });
   assert.equal(addressText({ host: '::1', port: 1 }), '[::1]:1');
-  for (const text of ['', '9092', 'a:', 'a:b', 'a:65536', '::1:9092', '[::1', 'a b:1', 'a/b:1', '[x]:1']) {
+  for (const [host, text] of [
+    ['', 'localhost:1'],
+    ['::', 'localhost:1'],
+    ['0.0.0.0', '127.0.0.1:1'],
+    ['::1', '[::1]:1'],
+    ['fe80::1%eth0', '[fe80::1%eth0]:1'],
+    ['h', 'h:1'],
+  ] as const)
+    assert.equal(reachableText({ host, port: 1 }), text);
+  for (const text of [
+    '',
+    '9092',
+    'a:',
+    'a:b',
+    'a:65536',
+    '::1:9092',
+    '[::1',
+    'a b:1',
+    'a/b:1',
+    '[x]:1',
+    '[::1%]:1',
+    '[%eth0]:1',
+  ]) {
     assert.throws(() => parseAddress(text), Expected, text);
   }
 });
 
 test('listeners, under the names of Kafka too', () => {
-  assert.deepEqual(parseListener('tls://h:1'), { protocol: 'tls', host: 'h', port: 1 });
-  assert.deepEqual(parseListener('SSL://h:1'), { protocol: 'tls', host: 'h', port: 1 });
-  assert.deepEqual(parseListener('PLAINTEXT://:1'), { protocol: 'plain', host: '', port: 1 });
-  for (const text of ['h:1', 'SASL_SSL://h:1', 'plain:/h:1'])
+  assert.deepEqual(parseListener('tls://h:1'), { name: 'tls', host: 'h', port: 1 });
+  assert.deepEqual(parseListener('SSL://h:1'), { name: 'tls', host: 'h', port: 1 });
+  assert.deepEqual(parseListener('PLAINTEXT://:1'), { name: 'plain', host: '', port: 1 });
+  assert.deepEqual(parseListener('Within_2://[::]:1'), { name: 'within_2', host: '::', port: 1 });
+  for (const text of ['h:1', '://h:1', '9a://h:1', 'a b://h:1', 'plain:/h:1'])
     assert.throws(() => parseListener(text), Expected, text);
+  assert.deepEqual(['plain', 'tls', 'within_2'].map(kafkaListenerName), ['PLAINTEXT', 'SSL', 'WITHIN_2']);
+});
+
+test('protocols of listeners', () => {
+  const map = ['Within:PLAINTEXT', 'OUT:ssl', 'plain:tls', 'S:SASL_SSL'].map(parseProtocolMapping);
+  assert.deepEqual(
+    ['within', 'out', 'plain', 'tls', 's', 'other'].map((name) => protocolOf(name, map)),
+    ['plain', 'tls', 'tls', 'tls', null, null],
+  );
+  for (const text of ['', 'A', 'A:', ':SSL', 'A:KERBEROS', 'A:PLAINTEXT:B'])
+    assert.throws(() => parseProtocolMapping(text), Expected, text);
 });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { decodeEntry, EntryEncoder, encodeEntry } from '../../../src/metadata/change-codec.ts';
+import { decodeImage } from '../../../src/metadata/image-codec.ts';
 import type { Commit, MetadataChange } from '../../../src/metadata/metadata-store.ts';
 import { MillraceError } from '../../../src/ports/errors.ts';
 import { seededRandom } from '../../support/store-fixtures.ts';
@@ -39,7 +40,7 @@ describe('metadata change codec', () => {
     ]);
     assert.equal(
       entry.toString('hex'),
-      '0401' + // version, one topic id
+      '0501' + // version, one topic id
         '01000000000000000000000000000000' +
         '0305' + // node 2, epoch 5
         '02' + // two changes
@@ -83,11 +84,39 @@ describe('metadata change codec', () => {
     assert.ok(bytes.length / 5_000 <= 19, `${bytes.length / 5_000} bytes per range`);
   });
 
+  it('reads brokers as version 4 wrote them, with the address of one listener', () => {
+    // no author, one change: type 14, node 3, epoch 9, 'h', port 9092, no rack
+    const [commit] = decodeEntry(
+      Buffer.from('0400' + '00' + '01' + '0e0309' + '0168' + '8447' + '00', 'hex'),
+    );
+    assert.deepEqual(commit!.changes, [
+      {
+        type: 'broker',
+        node: 3,
+        epoch: 9,
+        endpoints: [{ listener: 'plain', tls: false, host: 'h', port: 9092 }],
+        rack: null,
+      },
+    ]);
+  });
+
+  it('reads brokers of a snapshot of version 3 alike', () => {
+    // revision 7, cluster 'c', no ids yet; one broker; nothing else
+    const bytes = Buffer.from(`0300${'07'}0163000000${'01'}03090168844700${'00'.repeat(7)}`, 'hex');
+    const { image } = decodeImage(bytes);
+    assert.equal(image.revision, 7);
+    assert.deepEqual(image.brokers.get(3), {
+      epoch: 9,
+      endpoints: [{ listener: 'plain', tls: false, host: 'h', port: 9092 }],
+      rack: null,
+    });
+  });
+
   it('refuses another version with its number, and every truncation', () => {
     const bytes = encodeEntry([by(...everyChange)]);
     const newer = Buffer.from(bytes);
-    newer[0] = 5;
-    assert.throws(() => decodeEntry(newer), /version 5; this release reads versions 1 to 4/);
+    newer[0] = 6;
+    assert.throws(() => decodeEntry(newer), /version 6; this release reads versions 1 to 5/);
     for (let length = 1; length < bytes.length; length += 3) {
       let decoded: unknown = null;
       try {

@@ -130,7 +130,16 @@ describe('embedded metadata store', () => {
   it('refuses what does not fit, and changes nothing then', async () => {
     const metadata = await owned(memory());
     const base: MetadataChange[] = [topic(1), wal(), { type: 'idBlock', kind: 'producer', next: 1000 }];
-    await metadata.commit([...base, { type: 'broker', node: 0, epoch: 1, host: 'h', port: 1, rack: null }]);
+    await metadata.commit([
+      ...base,
+      {
+        type: 'broker',
+        node: 0,
+        epoch: 1,
+        endpoints: [{ listener: 'plain', tls: false, host: 'h', port: 1 }],
+        rack: null,
+      },
+    ]);
     await metadata.commit([open(1, 0, 5, 0), upload(4, oid(1), range(1, 0, 0, 10))]);
     const refused: Record<string, MetadataChange[]> = {
       'second cluster': [{ type: 'cluster', clusterId: 'x', createdMs: 0 }],
@@ -175,7 +184,15 @@ describe('embedded metadata store', () => {
       ],
       'forgetting what was not dropped': [{ type: 'objectsForgotten', objectIds: [oid(1)] }],
       'ids again': [{ type: 'idBlock', kind: 'producer', next: 1000 }],
-      'old broker epoch': [{ type: 'broker', node: 0, epoch: 1, host: 'h', port: 1, rack: null }],
+      'old broker epoch': [
+        {
+          type: 'broker',
+          node: 0,
+          epoch: 1,
+          endpoints: [{ listener: 'plain', tls: false, host: 'h', port: 1 }],
+          rack: null,
+        },
+      ],
     };
     const before = metadata.snapshot();
     for (const [name, changes] of Object.entries(refused)) {

@@ -124,8 +124,23 @@ export const everyChange: readonly MetadataChange[] = [
   },
   { type: 'idBlock', kind: 'object', next: 1000 },
   { type: 'idBlock', kind: 'producer', next: 2 ** 53 - 1 },
-  { type: 'broker', node: 3, epoch: 9, host: 'h', port: 65_535, rack: null },
-  { type: 'broker', node: 4, epoch: 9, host: 'h', port: 1, rack: 'eu-1a' },
+  {
+    type: 'broker',
+    node: 3,
+    epoch: 9,
+    endpoints: [
+      { listener: 'internal', tls: false, host: 'h', port: 65_535 },
+      { listener: 'tls', tls: true, host: '::1', port: 9093 },
+    ],
+    rack: null,
+  },
+  {
+    type: 'broker',
+    node: 4,
+    epoch: 9,
+    endpoints: [{ listener: 'plain', tls: false, host: 'h', port: 1 }],
+    rack: 'eu-1a',
+  },
   {
     type: 'manifest',
     topicId: id(1),

@@ -131,7 +131,15 @@ test('log directories: all is in the store, and nowhere else can it go', async (
 test('the quorum is this broker, at the revision it acts on', async () => {
   const topics = new FakeTopics();
   topics.add('t');
-  topics.builder.apply([{ type: 'broker', node: nodeId, epoch: 5, host: 'h', port: 1, rack: null }]);
+  topics.builder.apply([
+    {
+      type: 'broker',
+      node: nodeId,
+      epoch: 5,
+      endpoints: [{ listener: 'plain', tls: false, host: 'h', port: 1 }],
+      rack: null,
+    },
+  ]);
   const clock = new HandClock();
   const handler = describeQuorumHandler({ topics, endpoint, clock, nodeId });
   for (const version of [0, 1, 2]) {
