@@ -46,7 +46,8 @@ export async function openObjectVolume(
         record = null;
       }
     }
-    if (record?.state === 'open' && !deps.takeOver) await awaitSilence(entries, { ...deps, logId });
+    if (record?.state === 'open' && !deps.takeOver)
+      await awaitSilence(entries, { ...deps, logId, epoch: record.epoch });
     const volume: Volume = {
       index,
       config,

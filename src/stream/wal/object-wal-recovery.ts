@@ -240,7 +240,8 @@ export class ObjectWalRecovery {
     let state: WalState = damaged ? 'damaged' : 'recovered';
     if (!damaged && this.#next.sequence === this.#from.sequence) {
       const sign = await readSign(entries, crc32c);
-      state = sign?.state === ownerStates.clean ? 'clean' : 'empty';
+      const clean = sign?.state === ownerStates.clean && sign.epoch >= this.#walk.epoch;
+      state = clean ? 'clean' : 'empty';
     }
     return {
       state,

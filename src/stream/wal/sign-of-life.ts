@@ -51,7 +51,8 @@ const listPage = 1000;
 
 /**
  * Waits until the owner's last sign is 30 s old by the store's clock. Rejects with WAL_OWNER_ALIVE (invalid) as soon as
- * a newer one appears. Returns at once behind an owner that has said that it stopped.
+ * a newer one appears. Returns at once behind an owner that has said that it stopped, if that is the newest one: signs are
+ * overwritten without a condition, so one that was slow may come after those of the next owner.
  */
 export async function awaitSilence(
   entries: SequencedEntries,
@@ -60,11 +61,13 @@ export async function awaitSilence(
     readonly logger: Logger;
     readonly crc32c: Crc32c;
     readonly logId: string;
+    /** The newest epoch that the metadata record for the log. */
+    readonly epoch: number;
   },
 ): Promise<void> {
-  const { clock, logger, crc32c, logId } = options;
+  const { clock, logger, crc32c, logId, epoch } = options;
   const sign = await readSign(entries, crc32c);
-  if (sign !== null && sign.state !== ownerStates.running) return;
+  if (sign !== null && sign.state !== ownerStates.running && sign.epoch >= epoch) return;
   const owner = sign === null ? 'its owner' : sign.writer;
   const newest = await newestMs(entries);
   if (newest === null) return;
