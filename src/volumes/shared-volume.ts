@@ -173,7 +173,7 @@ export async function fenceOwn(volume: Volume, clusterId: string, deps: VolumeDe
 }
 
 /** Files that the broker made in a directory are its own to remove; those that were named to it are not. */
-function isInDirectory(volume: Volume): boolean {
+export function isInDirectory(volume: Volume): boolean {
   const { kind, config } = volume;
   return kind === 'block' && (isShared(volume) || dirname(volume.path) === resolve(config.location));
 }

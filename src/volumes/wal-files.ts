@@ -14,8 +14,8 @@ import { readFence } from '../stream/wal/fence-page.ts';
 import { readSuperblock, recoverWal } from '../stream/wal/recovery.ts';
 import type { WalDevice } from '../stream/wal/wal-device.ts';
 import type { Superblock } from '../stream/wal/wal-format.ts';
-import { pathOf } from './shared-volume.ts';
-import { locationKind, refused, type VolumeDeps } from './volume.ts';
+import { isInDirectory, pathOf, volumePath } from './shared-volume.ts';
+import { locationKind, refused, type Volume, type VolumeDeps } from './volume.ts';
 import type { WalConfig } from './wal-config.ts';
 
 /** Whether a location names the file or device itself, not a directory. */
@@ -68,6 +68,36 @@ export async function refuseUsed(path: string, clusterId: string, deps: VolumeDe
     if (!hasCode(error, 'WAL_NOT_FORMATTED')) throw error;
   } finally {
     await device.close();
+  }
+}
+
+/**
+ * Removes logs that a start formatted and did not live to record, from the directories of these volumes: of this cluster,
+ * opened by nobody, recorded nowhere. The metadata are claimed, so no other start can be about to record them.
+ */
+export async function removeUnrecorded(
+  volumes: readonly Volume[],
+  recorded: ReadonlyMap<string, WalRecord>,
+  clusterId: string,
+  deps: VolumeDeps,
+): Promise<void> {
+  const known = new Set(volumes.map(({ logId }) => logId));
+  for (const directory of new Set(
+    volumes.filter(isInDirectory).map((volume) => dirname(volumePath(volume))),
+  )) {
+    for (const path of await logsAt(directory, deps)) {
+      const superblock = await superblockAt(path, deps);
+      if (superblock === null || superblock.clusterId !== clusterId || superblock.epoch > 0) continue;
+      if (known.has(superblock.logId) || recorded.has(superblock.logId)) continue;
+      const lock = await deps.files.lock(path);
+      if ('heldBy' in lock) continue;
+      try {
+        await deps.files.remove(path);
+        deps.logger.info('a write-ahead log that a start left unrecorded was removed', { path });
+      } finally {
+        lock.release();
+      }
+    }
   }
 }
 

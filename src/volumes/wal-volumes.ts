@@ -23,7 +23,7 @@ import {
 } from './shared-volume.ts';
 import { judgeRecovered, locationKind, newLogId, refused, type Volume, type VolumeDeps } from './volume.ts';
 import type { WalConfig } from './wal-config.ts';
-import { refuseStrangers, withPlaces } from './wal-files.ts';
+import { refuseStrangers, removeUnrecorded, withPlaces } from './wal-files.ts';
 
 /** Finds, locks and opens every volume; nothing is written but the lock files. */
 export async function openVolumes(
@@ -164,6 +164,7 @@ export async function claimVolumes(
       if (deps.takeOver) await recoverBlockVolume(volume, image.clusterId, deps);
     }
   }
+  await removeUnrecorded(volumes, image.wals, image.clusterId, deps);
 }
 
 /** Formats volumes that are new; durable before anything records them. */

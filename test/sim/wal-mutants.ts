@@ -121,6 +121,13 @@ export const walMutants: readonly Mutant[] = [
     replace: ');',
     judge: 'test/unit/stream/wal/wal-writer.test.ts',
   },
+  {
+    name: 'a log that somebody opened is removed because nothing records it',
+    file: 'volumes/wal-files.js',
+    find: 'superblock.clusterId !== clusterId || superblock.epoch > 0)',
+    replace: 'superblock.clusterId !== clusterId)',
+    judge: 'test/storage/broker/unrecorded-wal.test.ts',
+  },
   // ── A start on a volume that does not answer ─────────────────────────────────────────────────────────────────────
   {
     name: 'a start waits for ever for a volume that does not answer',
