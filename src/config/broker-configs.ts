@@ -1,5 +1,5 @@
 /**
- * The broker configs that DescribeConfigs tells: all of Apache Kafka 4.4, under its names. Those that are settings here,
+ * The broker configs that DescribeConfigs tells: all of Apache Kafka 4.4, under its names, and what topics inherit besides. Those that are settings here,
  * or that topics inherit, act and show what is in force. The others are accepted, checked and kept as in Kafka, and do
  * nothing; each says why. What is a setting here needs a restart, also where Kafka could change it while running: a
  * change that is accepted and does not act would be worse than a refusal.
@@ -76,7 +76,8 @@ function buildRows(): ReadonlyMap<string, BrokerConfigRow> {
   for (const key of settingKeys) if (settingSpec(key).kafka !== undefined) settings.set(kafkaName(key), key);
   const inherited = new Map(topicConfigs.map((config) => [config.broker, config]));
   const built = new Map<string, BrokerConfigRow>();
-  for (const [name, config] of kafkaBrokerConfigs()) {
+  const known = new Map([...kafkaBrokerConfigs(), ...ownConfigs()]);
+  for (const [name, config] of [...known].sort(([a], [b]) => (a < b ? -1 : 1))) {
     const topic = inherited.get(name);
     const key = settings.get(name);
     const base = idleRow(config);
@@ -95,6 +96,16 @@ function buildRows(): ReadonlyMap<string, BrokerConfigRow> {
     });
   }
   return built;
+}
+
+/** What topics inherit under a name that Kafka does not have. */
+function ownConfigs(): [string, KafkaBrokerConfig][] {
+  const kafka = kafkaBrokerConfigs();
+  return topicConfigs.flatMap((topic) =>
+    topic.broker === null || kafka.has(topic.broker)
+      ? []
+      : [[topic.broker, { ...topic, name: topic.broker, mode: 'cluster', secret: false }]],
+  );
 }
 
 function idleRow(config: KafkaBrokerConfig): BrokerConfigRow {
