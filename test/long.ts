@@ -23,6 +23,7 @@ import { replay } from './long/replay.ts';
 import { s3Moves } from './long/s3-moves.ts';
 import { simScripts } from './long/sim.ts';
 import { slowMachine } from './long/slow-machine.ts';
+import { tlsScript } from './long/tls.ts';
 import { walTrace } from './long/wal-trace.ts';
 
 const scripts: readonly LongScript[] = [
@@ -38,6 +39,7 @@ const scripts: readonly LongScript[] = [
   matrix,
   s3Moves,
   refusals,
+  tlsScript,
   slowMachine,
   ...simScripts,
   mechanical,
@@ -47,7 +49,7 @@ const resultsDir = 'test/results';
 const usage = `npm run test:long -- [options] NAME ...   (no name: what there is; all: everything)
 
   --list         print the names
-  --gb X         10⁹ bytes to produce (replay, cold-readers, s3-moves)
+  --gb X         10⁹ bytes to produce (replay, cold-readers, s3-moves, tls)
   --kills N      times to end a broker (kills)
   --store NAME   one store only: file or s3 (cold-readers)
   --seeds N, --minutes M   how much to simulate (sim); seeds for each planted bug (mutants)

@@ -10,7 +10,8 @@ import { after, before, describe, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { type Broker, embeddedSettings, startBroker } from '../../src/embedded/index.ts';
 import { Authority, type Certificate, commonName, makeCertificate } from '../support/certificates.ts';
-import { tlsVersions, tryTls } from '../support/tls-client.ts';
+import { hostAndPort, tlsVersions, tryTls } from '../support/tls-client.ts';
+import { moveOverTls } from '../support/tls-traffic.ts';
 
 const authority = new Authority();
 /** Whom the broker trusted once. */
@@ -143,3 +144,26 @@ describe('an authority that is no longer trusted', () => {
     });
   }
 });
+
+for (const deployment of Object.keys(deployments) as (keyof typeof deployments)[]) {
+  test(`${deployment}: 16 MB there and back, more in \`npm run test:long -- tls\``, async () => {
+    const broker = await startTls(deployment, 'required', {
+      'wal.capacity': '64MiB',
+      'arena.bytes': '64MiB',
+    });
+    try {
+      const { cert, key } = authority.issue('traffic');
+      const { sent, read } = await moveOverTls({
+        address: hostAndPort(broker.addresses.tls!),
+        secured: { ca: authority.ca.cert, cert, key, servername: 'localhost' },
+        topic: 'traffic',
+        partitions: 2,
+        bytes: 16_000_000,
+      });
+      assert.ok(sent >= 16_000_000);
+      assert.equal(read, sent);
+    } finally {
+      await broker.stop();
+    }
+  });
+}

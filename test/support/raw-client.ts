@@ -3,6 +3,7 @@
  * It hides nothing a test may want to see (no retries, no metadata cache); what it adds are a few admin calls.
  */
 import net from 'node:net';
+import tls from 'node:tls';
 import type { AnyApiCodec, ApiCodec } from '../../src/protocol/codec.ts';
 import { CreateTopicsCodec } from '../../src/protocol/generated/create-topics.ts';
 import { DeleteTopicsCodec } from '../../src/protocol/generated/delete-topics.ts';
@@ -54,14 +55,16 @@ export class RawConnection {
     address: Address,
     clientId: string,
     receiveBytes: number | undefined,
+    secured: tls.ConnectionOptions | undefined,
     opened: (error?: Error) => void,
   ) {
     this.#clientId = clientId;
     const splitter = new FrameSplitter((frame) => this.#onFrame(frame), receiveBytes);
-    this.socket = net.connect({ ...address, noDelay: true, onread: splitter.onread });
+    const options = { ...address, noDelay: true, onread: splitter.onread };
+    this.socket = secured === undefined ? net.connect(options) : tls.connect({ ...options, ...secured });
     this.closed = new Promise((resolve) => {
       let reason = new Error('the broker closed the connection');
-      this.socket.once('connect', () => opened());
+      this.socket.once(secured === undefined ? 'connect' : 'secureConnect', () => opened());
       this.socket.on('error', (error) => {
         reason = error;
       });
@@ -79,10 +82,19 @@ export class RawConnection {
   }
 
   /** @param receiveBytes first size of the receive buffer; it grows to the largest answer. */
-  static connect(address: Address, clientId = 'raw', receiveBytes?: number): Promise<RawConnection> {
+  static connect(
+    address: Address,
+    clientId = 'raw',
+    receiveBytes?: number,
+    secured?: tls.ConnectionOptions,
+  ): Promise<RawConnection> {
     return new Promise((resolve, reject) => {
-      const connection: RawConnection = new RawConnection(address, clientId, receiveBytes, (error) =>
-        error === undefined ? resolve(connection) : reject(error),
+      const connection: RawConnection = new RawConnection(
+        address,
+        clientId,
+        receiveBytes,
+        secured,
+        (error) => (error === undefined ? resolve(connection) : reject(error)),
       );
     });
   }

@@ -11,6 +11,17 @@ import { type Answer, type Client, codecs, type Job } from './jobs.ts';
 
 const outputMax = 64 * 1024 * 1024;
 
+/** MILLRACE_CLIENT_TLS names a directory of ca.pem, client.pem and client.key: connections are of TLS then. */
+function connection(): string[] {
+  const secured = process.env.MILLRACE_CLIENT_TLS;
+  if (secured === undefined) return [];
+  const files = { ca: 'ca.pem', certificate: 'client.pem', key: 'client.key' };
+  return [
+    'security.protocol=ssl',
+    ...Object.entries(files).map(([what, file]) => `ssl.${what}.location=${secured}/${file}`),
+  ].flatMap((setting) => ['-X', setting]);
+}
+
 interface KcatMessage {
   readonly partition: number;
   readonly offset: number;
@@ -58,7 +69,10 @@ async function produce(bootstrap: string, job: Job & { op: 'produce' }): Promise
   for (const [set, lines] of runs) {
     const args = ['-P', '-b', bootstrap, '-t', job.topic, '-K', '\t', '-z', job.codec, '-H', `set=${set}`];
     args.push('-X', 'enable.idempotence=true', '-X', 'acks=all', '-X', 'message.timeout.ms=120000');
-    const { code, err } = await runProgram('kcat', args, { input: lines.join(''), timeoutMs: patienceMs });
+    const { code, err } = await runProgram('kcat', [...connection(), ...args], {
+      input: lines.join(''),
+      timeoutMs: patienceMs,
+    });
     if (code !== 0 || err.includes('ERROR')) return `exit ${code}: ${err.trim().slice(-400)}`;
   }
   return null;
@@ -80,7 +94,10 @@ async function consume(
     'auto.offset.reset=earliest',
     job.topic,
   ];
-  const { code, out, err } = await runProgram('kcat', args, { timeoutMs: patienceMs, outputMax });
+  const { code, out, err } = await runProgram('kcat', [...connection(), ...args], {
+    timeoutMs: patienceMs,
+    outputMax,
+  });
   const lines = out.split('\n').filter((line) => line.startsWith('{'));
   const records = lines.map((line) => recordOf(JSON.parse(line) as KcatMessage));
   const enough = records.length === job.count;

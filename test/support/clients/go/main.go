@@ -4,9 +4,12 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sort"
 	"strconv"
 	"strings"
@@ -87,9 +90,32 @@ func writeRecords(path string, records []*kgo.Record) error {
 	return out.Flush()
 }
 
+// MILLRACE_CLIENT_TLS names a directory of ca.pem, client.pem and client.key: connections are of TLS then.
+func secured() kgo.Opt {
+	directory := os.Getenv("MILLRACE_CLIENT_TLS")
+	if directory == "" {
+		return kgo.ClientID("kgo")
+	}
+	authority, err := os.ReadFile(filepath.Join(directory, "ca.pem"))
+	if err != nil {
+		panic(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(authority)
+	own, err := tls.LoadX509KeyPair(filepath.Join(directory, "client.pem"), filepath.Join(directory, "client.key"))
+	if err != nil {
+		panic(err)
+	}
+	return kgo.DialTLSConfig(&tls.Config{RootCAs: pool, Certificates: []tls.Certificate{own}, ClientSessionCache: sessions})
+}
+
+// Shared by all connections, which resume each other's sessions.
+var sessions = tls.NewLRUClientSessionCache(64)
+
 func produce(job map[string]string) (string, error) {
 	client, err := kgo.NewClient(
 		kgo.SeedBrokers(bootstrap),
+		secured(),
 		kgo.DefaultProduceTopic(job["topic"]),
 		kgo.ProducerBatchCompression(codecs[job["codec"]]),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
@@ -113,6 +139,7 @@ func produce(job map[string]string) (string, error) {
 func consumerOptions(job map[string]string) []kgo.Opt {
 	return []kgo.Opt{
 		kgo.SeedBrokers(bootstrap),
+		secured(),
 		kgo.ConsumerGroup(job["group"]),
 		kgo.ConsumeTopics(job["topic"]),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),

@@ -63,9 +63,29 @@ public class Driver {
         return headers;
     }
 
+    /** MILLRACE_CLIENT_TLS names a directory of ca.pem, client.pem and client.key: connections are of TLS then. */
+    static Map<String, Object> connection(String... more) {
+        Map<String, Object> settings = new HashMap<>();
+        settings.put("bootstrap.servers", bootstrap);
+        for (int at = 0; at < more.length; at += 2) settings.put(more[at], more[at + 1]);
+        String secured = System.getenv("MILLRACE_CLIENT_TLS");
+        if (secured == null) return settings;
+        settings.put("security.protocol", "SSL");
+        settings.put("ssl.truststore.type", "PEM");
+        settings.put("ssl.keystore.type", "PEM");
+        try {
+            settings.put("ssl.truststore.certificates", Files.readString(Path.of(secured, "ca.pem")));
+            settings.put("ssl.keystore.certificate.chain", Files.readString(Path.of(secured, "client.pem")));
+            settings.put("ssl.keystore.key", Files.readString(Path.of(secured, "client.key")));
+        } catch (java.io.IOException error) {
+            throw new java.io.UncheckedIOException(error);
+        }
+        return settings;
+    }
+
     static KafkaProducer<byte[], byte[]> producer(String codec) {
         Properties settings = new Properties();
-        settings.put("bootstrap.servers", bootstrap);
+        settings.putAll(connection());
         settings.put("enable.idempotence", "true");
         settings.put("acks", "all");
         settings.put("compression.type", codec);
@@ -91,7 +111,7 @@ public class Driver {
 
     static KafkaConsumer<byte[], byte[]> consumer(Map<String, String> job) {
         Properties settings = new Properties();
-        settings.put("bootstrap.servers", bootstrap);
+        settings.putAll(connection());
         settings.put("group.id", job.get("group"));
         settings.put("auto.offset.reset", "earliest");
         settings.put("enable.auto.commit", "false");
@@ -191,7 +211,7 @@ public class Driver {
     static Map<String, Object> admin(Map<String, String> job) throws Exception {
         String topic = job.get("topic");
         Map<String, Object> result = new LinkedHashMap<>();
-        try (Admin admin = Admin.create(Map.<String, Object>of("bootstrap.servers", bootstrap, "default.api.timeout.ms", "120000", "request.timeout.ms", "60000"))) {
+        try (Admin admin = Admin.create(connection("default.api.timeout.ms", "120000", "request.timeout.ms", "60000"))) {
             admin.createTopics(List.of(new NewTopic(topic, 2, (short) 1).configs(Map.of("retention.ms", "12345000")))).all().get();
             ConfigResource resource = new ConfigResource(ConfigResource.Type.TOPIC, topic);
             result.put("created", admin.describeConfigs(List.of(resource)).all().get().get(resource).get("retention.ms").value());

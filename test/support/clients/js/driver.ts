@@ -44,9 +44,35 @@ if (!isConfluent) {
   }
 }
 
-const kafka = new library.Kafka(
-  settings({ brokers: [bootstrap], clientId: 'millrace-test', logLevel: library.logLevel.NOTHING }),
-);
+/** A directory of ca.pem, client.pem and client.key: connections are of TLS then. */
+const secured = process.env.MILLRACE_CLIENT_TLS;
+const fileOf = (name: string): string => `${secured}/${name}`;
+const textOf = (name: string): string => readFileSync(fileOf(name), 'utf8');
+const ssl =
+  secured === undefined
+    ? {}
+    : {
+        ssl: isConfluent || { ca: [textOf('ca.pem')], cert: textOf('client.pem'), key: textOf('client.key') },
+      };
+/** librdkafka takes files. */
+const files =
+  secured === undefined || !isConfluent
+    ? {}
+    : {
+        'ssl.ca.location': fileOf('ca.pem'),
+        'ssl.certificate.location': fileOf('client.pem'),
+        'ssl.key.location': fileOf('client.key'),
+      };
+
+const kafka = new library.Kafka({
+  ...settings({
+    brokers: [bootstrap],
+    clientId: 'millrace-test',
+    logLevel: library.logLevel.NOTHING,
+    ...ssl,
+  }),
+  ...files,
+});
 
 function compression(codec: CodecName): KafkaJs.CompressionTypes {
   const names = { none: 'None', gzip: 'GZIP', snappy: 'Snappy', lz4: 'LZ4', zstd: 'ZSTD' } as const;

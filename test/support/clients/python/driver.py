@@ -1,6 +1,7 @@
 """Runs jobs with confluent-kafka: driver.py BOOTSTRAP JOBS. Forms of jobs, records and answers: ../jobs.ts."""
 
 import base64
+import os
 import sys
 import time
 
@@ -16,6 +17,16 @@ from confluent_kafka.admin import (
 )
 
 bootstrap = sys.argv[1]
+# A directory of ca.pem, client.pem and client.key: connections are of TLS then.
+secured = os.environ.get("MILLRACE_CLIENT_TLS")
+connection = {"bootstrap.servers": bootstrap}
+if secured:
+    connection |= {
+        "security.protocol": "ssl",
+        "ssl.ca.location": f"{secured}/ca.pem",
+        "ssl.certificate.location": f"{secured}/client.pem",
+        "ssl.key.location": f"{secured}/client.key",
+    }
 
 
 def decode(text):
@@ -49,7 +60,7 @@ def produce(job):
     failures = []
     producer = Producer(
         {
-            "bootstrap.servers": bootstrap,
+            **connection,
             "enable.idempotence": True,
             "acks": "all",
             "compression.type": job["codec"],
@@ -76,7 +87,7 @@ def produce(job):
 def consumer_of(group):
     return Consumer(
         {
-            "bootstrap.servers": bootstrap,
+            **connection,
             "group.id": group,
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
@@ -171,7 +182,7 @@ def rebalance(job):
 
 def admin(job):
     topic = job["topic"]
-    client = AdminClient({"bootstrap.servers": bootstrap})
+    client = AdminClient(connection)
     asked = {"retention.ms": "12345000"}
     client.create_topics([NewTopic(topic, 2, 1, config=asked)])[topic].result(20)
     deadline = time.monotonic() + 200
@@ -189,7 +200,7 @@ def admin(job):
     client.incremental_alter_configs([change])[change].result(20)
     altered = retention()
     begin = int(time.time() * 1000) - 60000
-    producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True})
+    producer = Producer({**connection, "enable.idempotence": True})
     for at in range(20):
         producer.produce(topic, partition=0, value=f"row {at}".encode(), timestamp=begin + at * 1000)
     if producer.flush(20):
