@@ -362,7 +362,9 @@ export class GroupPartition implements CoordinatorState, GroupHost {
         continue;
       }
       if (expired.length > 0) this.deleteOffsets(group, expired, ignored);
-      if (group.storeDue && group.state === groupStates.empty) this.store(group, null, ignore, ignore);
+      // In the other states a record follows anyhow.
+      const settled = group.state === groupStates.empty || group.state === groupStates.stable;
+      if (group.storeDue && settled) this.store(group, null, ignore, ignore);
     }
   }
 }

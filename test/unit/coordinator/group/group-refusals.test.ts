@@ -109,6 +109,17 @@ describe('a log that refuses', () => {
     await agreed(on);
   });
 
+  it('the replacement of a static member: its record is written when the log takes one again', async () => {
+    const on = await rig({ offsetsRetentionCheckMs: 1_000 });
+    stableGroup(on, 1, { instanceId: 'pod' });
+    refusing(on);
+    on.join({ instanceId: 'pod' });
+    on.tick(1_000);
+    on.log.refusal = 0;
+    on.tick(1_000);
+    await agreed(on);
+  });
+
   it('the end of the last member: its record is written when the log takes one again', async () => {
     const on = await rig({ offsetsRetentionCheckMs: minute });
     const [a = ''] = stableGroup(on, 1);

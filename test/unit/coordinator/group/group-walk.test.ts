@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { JoinAnswer, SyncAnswer } from '../../../../src/coordinator/group/group-api.ts';
+import { ErrorCode } from '../../../../src/protocol/generated/errors.ts';
 import { SeededRandom } from '../../../support/seeded-random.ts';
 import { type Answer, group, offsetOf, type Rig, rig } from './fixtures.ts';
 
@@ -17,7 +18,7 @@ interface Client {
 }
 
 /** What the walks reached together: without it they would prove nothing. */
-const tally = { synced: 0, committed: 0, stableEnds: 0, failures: 0, replaced: 0, snapshots: 0 };
+const tally = { synced: 0, committed: 0, stableEnds: 0, failures: 0, refusals: 0, replaced: 0, snapshots: 0 };
 
 const partitions = 3;
 const stepsMax = 400;
@@ -51,6 +52,7 @@ class Walk {
   async #step(): Promise<void> {
     const on = this.#on;
     const client = this.#clients.length > 0 ? this.#random.pick(this.#clients) : undefined;
+    if (this.#random.chance(0.2)) on.log.refusal = 0;
     const dice = this.#random.below(100);
     if (dice < 8 && this.#clients.length < 5) this.#enter();
     else if (dice < 35 && client !== undefined) this.#advance(client);
@@ -65,7 +67,10 @@ class Walk {
       tally.failures++;
       on.log.fail(this.#random.chance(0.5));
     } else if (dice < 94) await this.#move();
-    else on.tick();
+    else if (dice < 96) {
+      tally.refusals++;
+      on.log.refusal = ErrorCode.NOT_ENOUGH_REPLICAS;
+    } else on.tick();
     if (!on.log.hold) on.log.release();
     await on.clock.settle();
   }
@@ -218,15 +223,16 @@ class Walk {
   async #finish(): Promise<void> {
     const on = this.#on;
     on.log.hold = false;
+    on.log.refusal = 0;
     on.log.release();
+    // What was refused is written with the next expiry.
+    on.tick(on.settings.offsetsRetentionCheckMs);
     await on.clock.settle();
     const partition = on.shard.partitionOf(group);
     // A rebalance under way is not in the log: let it come to its end.
     const { state } = on.describe();
     if (state === 'Stable') tally.stableEnds++;
     else on.tick(60_000);
-    on.log.release();
-    await on.clock.settle();
     const told = () => {
       const answers: unknown[] = [];
       on.shard.describe(group, (answer) => answers.push(answer));
@@ -260,6 +266,7 @@ describe('random walks of a group', () => {
       const on = await rig(
         {
           initialRebalanceDelayMs: seed % 2 === 0 ? 500 : 0,
+          offsetsRetentionCheckMs: 1_000,
           // In two of three walks the log is shortened again and again.
           snapshotRecordsMin: seed % 3 === 0 ? 10_000 : 5,
         },
@@ -270,9 +277,9 @@ describe('random walks of a group', () => {
   }
 
   it('reached what they are about', () => {
-    const { synced, committed, stableEnds, failures, replaced, snapshots } = tally;
+    const { synced, committed, stableEnds, failures, refusals, replaced, snapshots } = tally;
     const text = JSON.stringify(tally);
     assert.ok(synced > 300 && committed > 300 && stableEnds > 5 && failures > 10 && replaced > 3, text);
-    assert.ok(snapshots > 50, text);
+    assert.ok(snapshots > 50 && refusals > 100, text);
   });
 });
