@@ -263,31 +263,39 @@ export class LogManager {
     if (withStates) {
       for (const log of this.logs.values())
         if (log.journal === journal && log.producers.size > 0)
-          states.push(this.stateAt(log, log.highWatermark, delta.get(log)));
+          states.push(this.stateAt(log, end, delta.get(log)));
     }
     return { volume, end, bytes, streams, states };
   }
 
   /**
-   * What producers had done at the end of what objects hold, of those of the streams that are open here. Not at the durable
-   * end: a start would have to go back from it to the end of the objects, and could not tell which transactions were open there.
+   * What producers had done, of those of the streams that are open here: as of what is durable, or of what objects hold
+   * (stateAt).
    */
   states(streams: readonly { readonly topicId: string; readonly partition: number }[]): StreamState[] {
     const states: StreamState[] = [];
     for (const { topicId, partition } of streams) {
       const log = this.get(topicId, partition);
-      if (log !== undefined) states.push(this.stateAt(log, log.storedEnd));
+      if (log !== undefined) states.push(this.stateAt(log, log.journal.uploaded));
     }
     return states;
   }
 
-  /** @param positions of the batches in front of the end that no object held so far, where they are known. */
+  /**
+   * A start goes back from a state to the end of the objects and reads on from there. What producers wrote it learns again, and
+   * better knows already where a log is lost; which transactions were open there it could not tell. So the state is as of
+   * what is durable, but of a stream with transactions that began or ended behind the objects as of the objects' end.
+   * @param stored first entry that is in no object once the state is named.
+   * @param positions of the batches in front of it that no object held so far, where they are known.
+   */
   private stateAt(
     log: PartitionLog,
-    endOffset: number,
+    stored: number,
     positions: Float64Array = new Float64Array(0),
   ): StreamState {
     const { producers, topicId, partition } = log;
+    const held = log.endBelow(stored);
+    const endOffset = producers.changedSince(held) ? held : Math.max(held, log.highWatermark);
     const { arena, clock } = this.options;
     return {
       topicId,

@@ -435,12 +435,17 @@ export class PartitionLog implements PartitionHandle {
 
   /** First offset that is not in objects yet: durable or not, it is in memory. */
   get storedEnd(): number {
+    return this.endBelow(this.journal.uploaded);
+  }
+
+  /** Offset behind the batches in front of a journal's entry. */
+  endBelow(entry: number): number {
     const { journal, tail } = this;
     let low = 0;
     let high = tail.count;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if (tail.at(middle) < journal.uploaded) low = middle + 1;
+      if (tail.at(middle) < entry) low = middle + 1;
       else high = middle;
     }
     return low === tail.count ? this.nextOffset : journal.baseOffset[journal.slot(tail.at(low))]!;

@@ -78,7 +78,8 @@ export function isOngoing(producer: Producer | undefined, epoch: number): boolea
 }
 
 function findDuplicate(producer: Producer, epoch: number, sequence: number, count: number): boolean {
-  if (sequence === noSequence) return false;
+  // What was written before a marker with a higher epoch is not to be repeated (KIP-890).
+  if (sequence === noSequence || epoch !== producer.epoch) return false;
   const i = producer.findBatch(epoch, sequence, sequenceAfter(sequence, count - 1));
   if (i < 0) return false;
   duplicate.baseOffset = producer.baseOffsetOf(i);

@@ -21,8 +21,8 @@
  *     else              verifier.verify(…) ─► 0: append with the guard ─► the log refuses it (INVALID_TXN_STATE) if a marker came
  *                                        └─► error: refuse the produce with it
  *
- * Batches of one producer for one partition must be appended in the order in which they came: whoever verifies keeps the later
- * ones until the earlier ones are appended. A batch that overtakes all the same is refused with OUT_OF_ORDER_SEQUENCE_NUMBER.
+ * Batches of one producer for one partition must be appended in the order in which they came: requests/support/transaction-gate.ts
+ * does all of this for Produce. A batch that overtakes all the same is refused with OUT_OF_ORDER_SEQUENCE_NUMBER.
  * The broker's own coordinators (offsets of a transaction) append with appendGuard.trusted, after they have asked the same.
  */
 import type { Arena } from '../ports/arena.ts';

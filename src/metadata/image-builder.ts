@@ -14,6 +14,7 @@
  * - `#live` counts an object's live ranges and leftovers; objects at zero that no partition names for its state are in
  *   `unreferenced`.
  */
+import { committedEnd } from './committed-end.ts';
 import { metadataCorrupt } from './metadata-bytes.ts';
 import type {
   BrokerEndpoint,
@@ -165,9 +166,11 @@ export class ImageBuilder implements ObjectReferences {
       }
       case 'close': {
         const partition = this.#partition(change.topicId, change.partition);
+        // After a crash records up to the end may be in the log only: the state is that at the end of the objects.
+        const covered = Math.min(change.endOffset, committedEnd(partition));
         partition.state = 'closed';
         partition.endOffset = change.endOffset;
-        this.#takeState(partition, change.endOffset, change.stateObject);
+        this.#takeState(partition, covered, change.stateObject);
         return;
       }
       case 'states':

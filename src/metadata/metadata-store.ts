@@ -106,7 +106,10 @@ export type MetadataChange =
       readonly node: number;
       readonly wal: string;
     }
-  /** Closes a stream at its end; `stateObject` names the object that holds its folded state ('' = none). */
+  /**
+   * Closes a stream at its end; `stateObject` names the object that holds its folded state at the end of what objects hold
+   * ('' = there was nobody), which is the stream's end but after a crash.
+   */
   | {
       readonly type: 'close';
       readonly topicId: string;

@@ -3,6 +3,7 @@ import type { Mutant } from './mutants.ts';
 
 const splits = 'test/unit/stream/producers/splits.test.ts';
 const reads = 'test/unit/shard/transaction-reads.test.ts';
+const lives = 'test/storage/broker/transactions.test.ts';
 const checks = 'test/unit/log/producer-check.test.ts';
 const fold = 'test/unit/stream/producers/producer-fold.test.ts';
 
@@ -81,6 +82,27 @@ export const transactionMutants: readonly Mutant[] = [
     find: 'if (known.lastOffset > entry.lastOffset)',
     replace: 'if (false)',
     judge: splits,
+  },
+  {
+    name: 'after a crash the state at a close is that at its end, not at the end of the objects',
+    file: 'log/log-manager.js',
+    find: 'producers.changedSince(held) ? held : Math.max(held, log.highWatermark)',
+    replace: 'Math.max(held, log.highWatermark)',
+    judge: lives,
+  },
+  {
+    name: 'after a crash the state at a close is taken for that at its end',
+    file: 'metadata/image-builder.js',
+    find: 'this.#takeState(partition, covered, change.stateObject);',
+    replace: 'this.#takeState(partition, change.endOffset, change.stateObject);',
+    judge: lives,
+  },
+  {
+    name: 'a batch of an epoch that a marker ended counts as a duplicate',
+    file: 'log/producer-check.js',
+    find: 'if (sequence === noSequence || epoch !== producer.epoch)',
+    replace: 'if (sequence === noSequence)',
+    judge: lives,
   },
   // ── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
   {

@@ -219,6 +219,13 @@ export class ProducerFold {
     return stable;
   }
 
+  /** Whether a transaction began or ended at or behind the offset. */
+  changedSince(offset: number): boolean {
+    for (const { changes } of this.#producers.values())
+      if (changes !== null && changes[changes.length - 1]!.offset >= offset) return true;
+    return false;
+  }
+
   /** Transactions that were aborted by markers in [from, end), ascending by marker. */
   abortedIn(from: number, end: number): AbortedTxn[] {
     const aborted = this.#aborted;
@@ -282,6 +289,7 @@ export class ProducerFold {
   ): ProducerEntry[] {
     const out: ProducerEntry[] = [];
     for (const producer of this.#producers.values()) {
+      if (producer.lastOffset < from) continue;
       const activeMs = producer.activeMs === Number.POSITIVE_INFINITY ? nowMs : producer.activeMs;
       const entry = producer.entryAt(end, activeMs);
       const most = Math.min(producer.count, keptBatches);
