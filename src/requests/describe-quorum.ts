@@ -20,6 +20,8 @@ const metadataTopic = '__cluster_metadata';
 const timesVersion = 1;
 const nodesVersion = 2;
 const unknownTime = -1;
+/** As Kafka's is called by custom; its admin client takes names in capitals only. */
+const controllerListener = 'CONTROLLER';
 
 export function describeQuorumHandler(
   deps: Pick<MetadataDeps, 'topics' | 'endpoint'> & { readonly clock: Clock; readonly nodeId: number },
@@ -56,7 +58,7 @@ export function describeQuorumHandler(
         }),
       }));
       const { host, port } = endpoint(listener);
-      const nodes = [{ nodeId, listeners: [{ name: listener, host, port }] }];
+      const nodes = [{ nodeId, listeners: [{ name: controllerListener, host, port }] }];
       respond({ errorMessage: '', topics: answers, nodes: told && apiVersion >= nodesVersion ? nodes : [] });
     },
   };

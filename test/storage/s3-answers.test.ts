@@ -204,8 +204,8 @@ describe('S3 adapter before a scripted server', () => {
         const query = new URL(url, 'http://h').searchParams;
         const token = query.get('continuation-token') ?? '';
         asked.push(token === '' ? `after ${query.get('start-after') ?? ''}` : token);
-        assert.ok(asked.length < 10, 'it asks for ever');
-        send(response, 200, pages[token] ?? failure('InvalidArgument'));
+        // Who asks for ever is let off, and found out.
+        send(response, 200, asked.length > 9 ? page('') : (pages[token] ?? failure('InvalidArgument')));
       };
       return asked;
     };
@@ -263,8 +263,7 @@ describe('S3 adapter before a scripted server', () => {
       answer = ({ url }, response) => {
         const marker = new URL(url, 'http://h').searchParams.get('key-marker') ?? '';
         asked.push(marker);
-        assert.ok(asked.length < 10, 'it asks for ever');
-        send(response, 200, pages[marker] ?? failure('InvalidArgument'));
+        send(response, 200, asked.length > 9 ? uploads('') : (pages[marker] ?? failure('InvalidArgument')));
       };
       const store = open();
       pages = {

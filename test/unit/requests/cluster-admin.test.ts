@@ -167,7 +167,7 @@ test('the quorum is this broker, at the revision it acts on', async () => {
     );
     assert.deepEqual(
       answer.nodes.map((node) => [node.nodeId, node.listeners]),
-      version >= 2 ? [[nodeId, [{ name: 'PLAINTEXT', host: 'broker.example', port: 9092 }]]] : [],
+      version >= 2 ? [[nodeId, [{ name: 'CONTROLLER', host: 'broker.example', port: 9092 }]]] : [],
     );
     for (const [name, partition] of [
       ['t', 0],

@@ -21,6 +21,8 @@ export interface KafkaPrograms extends Client {
     topic: string,
     count: number,
   ): Promise<{ acked: number; consumed: number; said: string }>;
+  /** Runs a program of org.apache.kafka.tools; what it said on both outputs. */
+  tool(name: string, args: readonly string[]): Promise<{ code: number | null; said: string }>;
   /** Sizes by directory and `topic-partition`, as kafka-log-dirs tells them. */
   logDirs(
     bootstrap: string,
@@ -114,6 +116,10 @@ export async function openConsole(): Promise<KafkaPrograms> {
         .filter(({ name }) => name === 'records_consumed')
         .reduce((sum, { count }) => sum + Number(count), 0);
       return { acked, consumed, said: `${sent.err}${read.err}`.trim().slice(-600) };
+    },
+    async tool(name, args) {
+      const { code, out, err } = await java(name, args);
+      return { code, said: `${out}${err}`.replaceAll(/^SLF4J.*\n/gm, '') };
     },
     async logDirs(bootstrap) {
       const { out, err } = await java('LogDirsCommand', ['--bootstrap-server', bootstrap, '--describe']);
