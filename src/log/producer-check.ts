@@ -51,24 +51,28 @@ export function checkProducer(
   const epoch = producerEpochOf(view, at);
   const sequence = baseSequenceOf(view, at);
   const producer = fold.get(producerId);
+  const plain = (attributes & attributeBits.transactional) === 0;
+  // Nearly all: the next batch of the present epoch, outside of transactions. It cannot be a duplicate.
+  if (plain && producer !== undefined && producer.transaction === null && epoch === producer.epoch) {
+    const last = producer.lastSequence;
+    if (sequence === last + 1 && last >= 0) return 0;
+  }
   if (producer !== undefined && findDuplicate(producer, epoch, sequence, recordCountOf(view, at)))
     return isDuplicate;
   if (producer === undefined && !fold.hasRoom()) return ErrorCode.NOT_ENOUGH_REPLICAS;
   if (producer !== undefined && epoch < producer.epoch) return ErrorCode.INVALID_PRODUCER_EPOCH;
-  const transactional = (attributes & attributeBits.transactional) !== 0;
-  if (transactional && !isOngoing(producer, epoch)) {
+  if (!plain && !isOngoing(producer, epoch)) {
     const verified = guard === appendGuard.trusted || verifications.verifies(producerId, guard);
     if (!verified) return ErrorCode.INVALID_TXN_STATE;
   }
   if (sequence !== noSequence) {
     const error = checkSequence(producer, epoch, sequence);
     if (error !== 0) return error;
-    if (transactional && !isFirstVerified(producer, verifications, producerId, sequence))
+    if (!plain && !isFirstVerified(producer, verifications, producerId, sequence))
       return ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER;
   }
   // What is not of the transaction would be taken for a part of it.
-  if (!transactional && producer !== undefined && producer.transaction !== null)
-    return ErrorCode.INVALID_TXN_STATE;
+  if (plain && producer !== undefined && producer.transaction !== null) return ErrorCode.INVALID_TXN_STATE;
   return 0;
 }
 

@@ -142,6 +142,20 @@ export const transactionMutants: readonly Mutant[] = [
     judge: reads,
   },
   {
+    name: 'a merge leaves aborted transactions out',
+    file: 'stream/compaction/merge-sections.js',
+    find: 'if (txn.lastOffset >= needed && txn.lastOffset < range.endOffset)',
+    replace: 'if (false)',
+    judge: reads,
+  },
+  {
+    name: 'a merged object does not say what is open at its end',
+    file: 'stream/compaction/merge-sections.js',
+    find: 'transactions.length > 0 || lastStableOffset < endOffset',
+    replace: 'transactions.length > 0',
+    judge: reads,
+  },
+  {
     name: 'an object does not say what is open at its end',
     file: 'stream/upload/object-builder.js',
     find: 'delta.aborted.length > 0 || delta.lastStableOffset < delta.endOffset',
@@ -188,8 +202,8 @@ export const transactionMutants: readonly Mutant[] = [
   {
     name: 'records outside of the transaction are taken into it',
     file: 'log/producer-check.js',
-    find: 'if (!transactional && producer !== undefined && producer.transaction !== null)',
-    replace: 'if (false)',
+    find: 'if (plain && producer !== undefined && producer.transaction !== null)\n        return',
+    replace: 'if (false)\n        return',
     judge: checks,
   },
 ];

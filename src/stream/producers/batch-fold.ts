@@ -8,6 +8,7 @@ import {
   isControl,
   isTransactional,
   keptTimestampOf,
+  lastOffsetDeltaOf,
   lastOffsetOf,
   lastSequenceOf,
   producerEpochOf,
@@ -20,16 +21,14 @@ import { ProducerFold, withEarlier } from './producer-fold.ts';
 
 /** The batch at `at`, with its records behind it. */
 export function foldBatch(fold: ProducerFold, view: DataView, at: number): void {
-  if (producerIdOf(view, at) < 0) return;
-  const control = isControl(attributesOf(view, at));
-  foldHeader(fold, view, at, control ? readMarker(view, at) : null);
+  const producerId = producerIdOf(view, at);
+  if (producerId < 0) return;
+  const attributes = attributesOf(view, at);
+  if (isControl(attributes)) foldMarker(fold, view, at, producerId, readMarker(view, at));
+  else foldData(fold, view, at, producerId, attributes);
 }
 
-/**
- * The batch of the header at `at`; `marker` is what its control record says.
- * A control record that ends no transaction says nothing of producers. One that is lost (null) may have ended one either
- * way: it counts as an abort, so that what the producer writes next is not taken for a part of what it wrote before.
- */
+/** The batch of the header at `at`; `marker` is what its control record says, null where that is lost. */
 export function foldHeader(
   fold: ProducerFold,
   view: DataView,
@@ -39,30 +38,52 @@ export function foldHeader(
   const producerId = producerIdOf(view, at);
   if (producerId < 0) return;
   const attributes = attributesOf(view, at);
-  const epoch = producerEpochOf(view, at);
-  const lastOffset = lastOffsetOf(view, at);
-  if (isControl(attributes)) {
-    if (marker !== null && marker.type !== markerType.abort && marker.type !== markerType.commit) return;
-    const commit = marker?.type === markerType.commit;
-    fold.marker(
-      producerId,
-      epoch,
-      lastOffset,
-      keptTimestampOf(view, at),
-      commit,
-      marker?.coordinatorEpoch ?? -1,
-    );
-    return;
-  }
+  if (isControl(attributes)) foldMarker(fold, view, at, producerId, marker);
+  else foldData(fold, view, at, producerId, attributes);
+}
+
+function foldData(
+  fold: ProducerFold,
+  view: DataView,
+  at: number,
+  producerId: number,
+  attributes: number,
+): void {
+  const baseOffset = baseOffsetOf(view, at);
   fold.batch(
     producerId,
-    epoch,
+    producerEpochOf(view, at),
     baseSequenceOf(view, at),
     lastSequenceOf(view, at),
-    baseOffsetOf(view, at),
-    lastOffset,
+    baseOffset,
+    baseOffset + lastOffsetDeltaOf(view, at),
     keptTimestampOf(view, at),
     isTransactional(attributes),
+  );
+}
+
+/**
+ * A control record that ends no transaction says nothing of producers. One that is lost may have ended one either way: it counts
+ * as an abort, so that what the producer writes next is not taken for a part of what it wrote before.
+ */
+function foldMarker(
+  fold: ProducerFold,
+  view: DataView,
+  at: number,
+  producerId: number,
+  marker: ParsedMarker | null,
+): void {
+  if (marker !== null && marker.type !== markerType.abort && marker.type !== markerType.commit) return;
+  const commit = marker?.type === markerType.commit;
+  const coordinatorEpoch = marker?.coordinatorEpoch ?? -1;
+  const timestamp = keptTimestampOf(view, at);
+  fold.marker(
+    producerId,
+    producerEpochOf(view, at),
+    lastOffsetOf(view, at),
+    timestamp,
+    commit,
+    coordinatorEpoch,
   );
 }
 

@@ -57,7 +57,9 @@ export class ProducerFold {
 
   /** False when a producer that is not known would be one too many: all that are have transactions. */
   hasRoom(): boolean {
-    return this.#producers.size < producersMax || this.#longestIdle() !== null;
+    if (this.#producers.size < producersMax) return true;
+    for (const producer of this.#producers.values()) if (this.#mayGo(producer)) return true;
+    return false;
   }
 
   // ── Events ──────────────────────────────────────────────────────────────────────────────────────────────────────

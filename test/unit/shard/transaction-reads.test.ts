@@ -19,6 +19,7 @@ it('readers of committed records get just those, up to the last stable offset, f
         else if (step === 6 && random.below(4) === 0)
           await world.upload(world.uploaded + random.below(world.durable - world.uploaded + 1));
         else if (step === 7 && random.below(6) === 0) world.adopt();
+        else if (step === 9 && random.below(8) === 0) await world.merge();
         else if (step === 8 && random.below(12) === 0) await world.crash();
         assert.equal(world.log.highWatermark, world.end(world.durable));
         assert.equal(world.log.lastStableOffset, world.lastStable(), 'last stable offset');

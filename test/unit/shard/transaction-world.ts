@@ -17,6 +17,7 @@ import {
   isControl,
   isTransactional,
   lastOffsetOf,
+  patchLeaderEpoch,
   producerIdOf,
 } from '../../../src/protocol/records/batch-header.ts';
 import { markerType, readMarker } from '../../../src/protocol/records/control-marker.ts';
@@ -24,7 +25,9 @@ import { ObjectColdPath } from '../../../src/shard/cold-path.ts';
 import { MemoryStore } from '../../../src/store/memory-store.ts';
 import { BlockCache } from '../../../src/stream/cache/block-cache.ts';
 import { LocalBudget } from '../../../src/stream/cache/block-slabs.ts';
+import { runCompaction } from '../../../src/stream/compaction/compact-objects.ts';
 import type { ManifestCache } from '../../../src/stream/manifest/manifest-cache.ts';
+import { objectKey } from '../../../src/stream/objects/object-format.ts';
 import { ProducerFold } from '../../../src/stream/producers/producer-fold.ts';
 import { ColdReader, DirectBlockLoader } from '../../../src/stream/read/cold-reader.ts';
 import { ObjectReader } from '../../../src/stream/read/object-reader.ts';
@@ -80,6 +83,8 @@ export class TransactionWorld {
   #shift = 0;
   readonly #random: SeededRandom;
   readonly #objects: Range[] = [];
+  /** Objects made so far, merged ones too. */
+  #made = 0;
   /** That many of them are in the manifest. */
   #inManifest = 0;
   #reader!: ObjectReader;
@@ -174,6 +179,7 @@ export class TransactionWorld {
     new Uint8Array(this.view.buffer, this.view.byteOffset + at, length).forEach((byte, b) => {
       this.arena.buffer[position + b] = byte;
     });
+    patchLeaderEpoch(this.arena.view, position, 0);
     use(position, length);
     this.arena.release(segment);
   }
@@ -208,13 +214,43 @@ export class TransactionWorld {
     const { streams, end } = this.#logs.collect(0, count, false);
     assert.equal(streams[0]!.endOffset, this.end(count));
     const staging = new StagingPool({ bytesMax: 16 << 20 });
-    const plan = planOf(this.#objects.length + 1, streams);
+    const plan = planOf(++this.#made, streams);
     const { objectId, ranges } = await uploadObject(plan, this.arena, this.store, { crc32c, staging });
     this.#objects.push({ objectId, ...ranges[0]! });
     this.#logs.uploaded(0, end);
     this.uploaded = count;
     if (this.#random.below(2) === 0) this.#logs.reclaim(this.arena.segmentCount);
     this.#logs.maintain(86_400_000);
+  }
+
+  /** Two or three neighbours behind the manifest become one object. */
+  async merge(): Promise<void> {
+    const first = this.#inManifest + this.#random.below(Math.max(1, this.#objects.length - this.#inManifest));
+    const sources = this.#objects.slice(first, first + 2 + this.#random.below(2));
+    if (sources.length < 2) return;
+    const objectId = (++this.#made).toString(16).padStart(16, '0');
+    const identity = { clusterId: 'c'.repeat(22), node: 3, brokerEpoch: 17, sequence: 0 };
+    const heads = await Promise.all(sources.map((source) => this.store.head(objectKey(source.objectId))));
+    const { record, error } = await runCompaction(
+      {
+        objectId,
+        ...identity,
+        copy: 'auto',
+        sources: sources.map((source, i) => ({ objectId: source.objectId, size: heads[i]!.size })),
+        ranges: {
+          topicIds: [topicId],
+          topic: new Int32Array(sources.length),
+          partition: new Int32Array(sources.length),
+          source: Int32Array.from(sources, (_source, i) => i),
+          baseOffset: Float64Array.from(sources, ({ baseOffset }) => baseOffset),
+          endOffset: Float64Array.from(sources, ({ endOffset }) => endOffset),
+          startOffset: new Float64Array(sources.length),
+        },
+      },
+      { store: this.store, crc32c, pace: async () => {} },
+    );
+    assert.equal(error, null);
+    this.#objects.splice(first, sources.length, { objectId, ...record!.ranges[0]! });
   }
 
   adopt(): void {
