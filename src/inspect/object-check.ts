@@ -156,7 +156,7 @@ export class ObjectCheck {
     const sound = await this.#read(opened, run);
     let at = 0;
     for (const [i, entry] of run.entries()) {
-      if (sound[i]) this.#batches(entry, at, key);
+      if (sound[i]) this.#batches(entry, at, isMerged(opened.footer.version), key);
       else {
         const concerns = this.#offsets(entry, entry.baseOffset, entry.lastOffset);
         this.#deps.problems.add(key, 'the block fails its CRC or cannot be read', entry.position, concerns);
@@ -183,8 +183,11 @@ export class ObjectCheck {
     return sound;
   }
 
-  /** Walks the batches of a block that lies at `at` in the window. */
-  #batches(entry: IndexEntry, at: number, key: string): void {
+  /**
+   * Walks the batches of a block that lies at `at` in the window.
+   * @param sparse log compaction may have taken batches: the block's offsets have gaps then, also at its end.
+   */
+  #batches(entry: IndexEntry, at: number, sparse: boolean, key: string): void {
     const view = new DataView(this.#window.buffer, this.#window.byteOffset + at, entry.size);
     let place = 0;
     let next = entry.baseOffset;
@@ -196,8 +199,9 @@ export class ObjectCheck {
       if (length < batchHeaderBytes || length > entry.size - place) return fail(`a batch of ${length} bytes`);
       if (magicOf(view, place) !== currentMagic) return fail(`a batch of format ${magicOf(view, place)}`);
       const last = lastOffsetOf(view, place);
-      if (baseOffsetOf(view, place) !== next)
-        fail(`a batch that begins at offset ${baseOffsetOf(view, place)}`, Math.max(next, last));
+      const base = baseOffsetOf(view, place);
+      if (sparse ? base < next || last > entry.lastOffset : base !== next)
+        fail(`a batch that begins at offset ${base}`, Math.max(next, last));
       const crc = this.#deps.crc32c(this.#window, at + place + crcStart, length - crcStart);
       if (crc !== crcOf(view, place)) fail('a batch fails its CRC', last);
       if (leaderEpochOf(view, place) !== entry.leaderEpoch)
@@ -210,7 +214,7 @@ export class ObjectCheck {
       place += length;
       this.batches++;
     }
-    if (next !== entry.lastOffset + 1)
+    if (!sparse && next !== entry.lastOffset + 1)
       fail(`the block ends at offset ${next - 1}, its index says ${entry.lastOffset}`);
     this.bytes += entry.size;
   }

@@ -6,7 +6,9 @@ import { ObjectCheck } from '../../../src/inspect/object-check.ts';
 import { mergedVersion, objectKey } from '../../../src/stream/objects/object-format.ts';
 import { ObjectReader } from '../../../src/stream/read/object-reader.ts';
 import { CompactionWorld, type StreamUpload, shapesOf } from '../../support/compaction-world.ts';
-import { crc32c } from '../../support/stream-deltas.ts';
+import { type SparseBlock, sparseObject } from '../../support/sparse-object.ts';
+import { crc32c, topicIdOf } from '../../support/stream-deltas.ts';
+import { ObjectWorld } from '../../support/stream-objects.ts';
 
 async function problemsOf(world: CompactionWorld): Promise<{ problems: Problems; check: ObjectCheck }> {
   const problems = new Problems();
@@ -67,3 +69,54 @@ for (const [partitions, bytes] of [
     assert.fail('no merged object');
   });
 }
+
+test('gaps inside the blocks of a merged object are sound, batches out of order or behind the block are not', async () => {
+  const objectId = '00000000000000cc';
+  const topicId = topicIdOf(1);
+  const check = async (blocks: readonly SparseBlock[]): Promise<string[]> => {
+    const world = new ObjectWorld();
+    const bytes = sparseObject(world, objectId, topicId, blocks);
+    await world.store.put(objectKey(objectId), [bytes]);
+    const problems = new Problems();
+    const range = { topicId, partition: 0, baseOffset: 0, endOffset: 40, maxTimestamp: 0, bytes: 0 };
+    await new ObjectCheck({
+      store: world.store,
+      crc32c,
+      clusterId: 'c'.repeat(22),
+      streamName: () => 't/0',
+      logStart: () => 0,
+      problems,
+    }).check({ objectId, size: bytes.length, ranges: [range], by: 'image', found: true });
+    return problems.list.map(({ what }) => what);
+  };
+  const second = { baseOffset: 20, lastOffset: 39, batches: [[25, 30]] } as const;
+  const first = { baseOffset: 0, lastOffset: 19 };
+  assert.deepEqual(
+    await check([
+      {
+        ...first,
+        batches: [
+          [3, 4],
+          [9, 9],
+        ],
+      },
+      second,
+    ]),
+    [],
+  );
+  const crossed = await check([
+    {
+      ...first,
+      batches: [
+        [9, 9],
+        [3, 4],
+      ],
+    },
+    second,
+  ]);
+  assert.deepEqual(crossed, ['a batch that begins at offset 3']);
+  const behind = await check([{ ...first, batches: [[3, 20]] }, second]);
+  assert.deepEqual(behind, ['a batch that begins at offset 3']);
+  const hole = await check([{ ...first, lastOffset: 18, batches: [[3, 4]] }, second]);
+  assert.deepEqual(hole, ['no block holds these']);
+});

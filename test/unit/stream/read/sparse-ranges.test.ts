@@ -7,80 +7,20 @@ import { test } from 'node:test';
 import { batchBytesOf } from '../../../../src/protocol/records/batch-header.ts';
 import { BlockCache } from '../../../../src/stream/cache/block-cache.ts';
 import { LocalBudget } from '../../../../src/stream/cache/block-slabs.ts';
-import { BlockRows } from '../../../../src/stream/objects/block-rows.ts';
-import {
-  encodeFooter,
-  footerBytes,
-  mergedVersion,
-  objectKey,
-  type SectionName,
-  type SectionPlace,
-  sectionNames,
-} from '../../../../src/stream/objects/object-format.ts';
-import { encodeIndex } from '../../../../src/stream/objects/object-index.ts';
-import { encodeDescriptor } from '../../../../src/stream/objects/object-sections.ts';
+import { objectKey } from '../../../../src/stream/objects/object-format.ts';
 import { ColdReader, DirectBlockLoader } from '../../../../src/stream/read/cold-reader.ts';
 import { ObjectReader } from '../../../../src/stream/read/object-reader.ts';
 import { HeapArena } from '../../../support/heap-arena.ts';
+import { type SparseBlock, sparseObject } from '../../../support/sparse-object.ts';
 import { crc32c, topicIdOf } from '../../../support/stream-deltas.ts';
 import { coded, ObjectWorld } from '../../../support/stream-objects.ts';
 
 const topicId = topicIdOf(1);
 const objectId = '00000000000000cc';
 
-interface Block {
-  readonly baseOffset: number;
-  readonly lastOffset: number;
-  /** Base and last offset of each batch. */
-  readonly batches: readonly (readonly [number, number])[];
-}
-
-/** The bytes of an object with these blocks of one stream, as a compaction would lay them. */
-function objectOf(world: ObjectWorld, blocks: readonly Block[]): Buffer {
-  const rows = new BlockRows();
-  const pieces: Buffer[] = [];
-  for (const { baseOffset, lastOffset, batches } of blocks) {
-    const bytes = Buffer.concat(
-      batches.map(([base, last]) => {
-        const shape = { bytes: 100, records: last - base + 1, maxTimestamp: base };
-        const delta = world.writer.delta(topicId, 0, base, [shape]);
-        const at = delta.positions[0]!;
-        return Buffer.from(world.sources.buffer.subarray(at, at + 100));
-      }),
-    );
-    const row = rows.add();
-    rows.size[row] = bytes.length;
-    rows.baseOffset[row] = baseOffset;
-    rows.lastOffset[row] = lastOffset;
-    rows.maxTimestamp[row] = lastOffset;
-    rows.crc[row] = crc32c(bytes, 0, bytes.length);
-    pieces.push(bytes);
-  }
-  const dataEnd = pieces.reduce((sum, { length }) => sum + length, 0);
-  const [baseOffset, endOffset] = [blocks[0]!.baseOffset, blocks.at(-1)!.lastOffset + 1];
-  const stream = { topicId, partition: 0, baseOffset, endOffset, entryCount: rows.count };
-  const identity = { clusterId: 'c'.repeat(22), node: 1, brokerEpoch: 1, sequence: 1 };
-  const sections: Partial<Record<SectionName, Buffer>> = {
-    descriptor: encodeDescriptor(identity),
-    index: encodeIndex([stream], rows, 0),
-  };
-  const places = {} as Record<SectionName, SectionPlace>;
-  let position = dataEnd;
-  for (const name of sectionNames) {
-    const bytes = sections[name] ?? Buffer.alloc(0);
-    places[name] = { position, length: bytes.length, crc: crc32c(bytes, 0, bytes.length) };
-    position += bytes.length;
-    pieces.push(bytes);
-  }
-  const objectBytes = position + footerBytes;
-  const counts = { streamCount: 1, entryCount: rows.count };
-  const footer = { version: mergedVersion, objectId, objectBytes, dataEnd, ...counts, sections: places };
-  return Buffer.concat([...pieces, encodeFooter(footer, crc32c)]);
-}
-
-async function rig(blocks: readonly Block[]) {
+async function rig(blocks: readonly SparseBlock[]) {
   const world = new ObjectWorld();
-  await world.store.put(objectKey(objectId), [objectOf(world, blocks)]);
+  await world.store.put(objectKey(objectId), [sparseObject(world, objectId, topicId, blocks)]);
   const arena = new HeapArena({ segmentBytes: 1 << 14, segmentCount: 64 });
   const reader = new ObjectReader({ store: world.store, crc32c });
   const loader = new DirectBlockLoader(reader, arena);
@@ -109,7 +49,7 @@ async function rig(blocks: readonly Block[]) {
   return { read, since };
 }
 
-const sparse: Block[] = [
+const sparse: SparseBlock[] = [
   {
     baseOffset: 0,
     lastOffset: 19,
