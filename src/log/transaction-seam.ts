@@ -54,6 +54,8 @@ export interface TransactionVerifier {
       readonly producerId: number;
       readonly producerEpoch: number;
       readonly add: boolean;
+      /** The client knows TRANSACTION_ABORTABLE; others are told INVALID_TXN_STATE. */
+      readonly abortable: boolean;
     },
     partition: { readonly topicId: string; readonly topic: string; readonly partition: number },
     done: (error: number) => void,

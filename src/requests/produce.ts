@@ -7,7 +7,9 @@
  * is durable: acks=1 and acks=all both wait for that, acks=0 gets no answer.
  * A request that times out is answered REQUEST_TIMED_OUT for the partitions still open; their appends stand. A partition
  * named more than once takes every batch, in order, and is answered as often: what is acknowledged is kept.
- * Omitted: transactions (TransactionalId is refused with INVALID_TXN_STATE).
+ * Transactional batches (KIP-98, KIP-890) pass the gate that asks their coordinator first (support/transaction-gate.ts); records of
+ * a transaction without its id are refused with TRANSACTIONAL_ID_AUTHORIZATION_FAILED, as Kafka does.
+ * Omitted: while there is no transaction coordinator transactional batches are refused with INVALID_TXN_STATE.
  */
 import type { PartitionHandle } from '../log/partition-handle.ts';
 import type { RecordWork } from '../log/record-work.ts';
@@ -39,6 +41,7 @@ import { AppendLanes, type Place } from './append-lanes.ts';
 import { ProduceCall, type RecordError } from './produce-call.ts';
 import type { RequestContext, RequestHandler } from './support/handler.ts';
 import type { TopicDirectory } from './support/topic-directory.ts';
+import type { TransactionGate } from './support/transaction-gate.ts';
 
 export interface ProduceDeps {
   readonly topics: TopicDirectory;
@@ -48,6 +51,8 @@ export interface ProduceDeps {
   readonly walk: RecordWalk;
   /** Judges compressed records. */
   readonly recordWork: RecordWork;
+  /** Asks coordinators of transactions; absent where there are none: then transactional batches are refused. */
+  readonly transactions?: TransactionGate;
   /** Something was appended outside of the request's turn. */
   readonly appended: () => void;
   /** Tells of an append that failed in a way no rule of the log foresees. */
@@ -75,7 +80,15 @@ interface Batch {
   readonly partition: PartitionHandle;
   readonly position: number;
   readonly length: number;
+  /** Of the request; null: none is named. */
+  readonly transactionalId: string | null;
+  readonly topic: string;
+  readonly version: number;
 }
+
+/** Versions that know TRANSACTION_ABORTABLE, and those with which the broker adds partitions to transactions (KIP-890). */
+const abortableVersion = 11;
+const addingVersion = 12;
 
 export function produceHandler(deps: ProduceDeps): RequestHandler<ProduceRequest, ProduceResponseInput> {
   const { topics, arena, clock, recordWork } = deps;
@@ -124,14 +137,32 @@ export function produceHandler(deps: ProduceDeps): RequestHandler<ProduceRequest
     );
   }
 
-  function append({ call, place, partition, position, length }: Batch): void {
+  function append(batch: Batch): void {
+    const { call, place, partition, position, length } = batch;
     try {
-      partition.append(position, length, call, place);
+      if (isTransactional(attributesOf(view, position))) appendVerified(batch);
+      else partition.append(position, length, call, place);
       deps.observe.produced(length, recordCountOf(view, position));
     } catch (error) {
       deps.appendFailed(error);
       call.refuse(place, ErrorCode.UNKNOWN_SERVER_ERROR, null);
     }
+  }
+
+  /** `start` has seen to it that there is a gate, and an id. */
+  function appendVerified({ transactionalId, topic, version, call, place, ...batch }: Batch): void {
+    const { partition, position, length } = batch;
+    deps.transactions!.append({
+      partition,
+      position,
+      length,
+      topic,
+      transactionalId: transactionalId!,
+      adds: version >= addingVersion,
+      abortable: version >= abortableVersion,
+      waiter: call,
+      index: place,
+    });
   }
 
   /** `maxTimestamp` is what the records say. */
@@ -192,8 +223,8 @@ export function produceHandler(deps: ProduceDeps): RequestHandler<ProduceRequest
     place = lanes.take(partition);
   }
 
-  function start(batch: Batch, version: number): void {
-    const { position, length, partition, call, place } = batch;
+  function start(batch: Batch): void {
+    const { position, length, partition, call, place, version } = batch;
     const { settings } = partition;
     const nowMs = clock.now();
     options.batchBytesMax = Math.min(settings.maxMessageBytes, deps.batchBytesMax);
@@ -212,8 +243,15 @@ export function produceHandler(deps: ProduceDeps): RequestHandler<ProduceRequest
     }
     const attributes = attributesOf(view, position);
     if (isTransactional(attributes)) {
-      call.refuse(place, ErrorCode.INVALID_TXN_STATE, 'Transactions are not served by this version.');
-      return;
+      if (deps.transactions === undefined) {
+        call.refuse(place, ErrorCode.INVALID_TXN_STATE, 'Transactions are not served by this version.');
+        return;
+      }
+      if (batch.transactionalId === null) {
+        const message = 'Records of a transaction need the transactional id in their request.';
+        call.refuse(place, ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, message);
+        return;
+      }
     }
     if (codecOf(attributes) !== codecId.none && !settings.trustCompressed) {
       judge(batch);
@@ -259,7 +297,16 @@ export function produceHandler(deps: ProduceDeps): RequestHandler<ProduceRequest
         } else {
           const position = data.records.byteOffset - buffer.byteOffset;
           const { byteLength: length } = data.records;
-          start({ call, place, partition, position, length }, context.apiVersion);
+          start({
+            call,
+            place,
+            partition,
+            position,
+            length,
+            transactionalId: request.transactionalId,
+            topic: image!.name,
+            version: context.apiVersion,
+          });
         }
       }
     }

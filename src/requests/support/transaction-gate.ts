@@ -24,6 +24,8 @@ export interface TransactionalBatch {
   readonly transactionalId: string;
   /** The client's version lets the broker add the partition (Produce from v12 on). */
   readonly adds: boolean;
+  /** It knows TRANSACTION_ABORTABLE (from v11 on). */
+  readonly abortable: boolean;
   /** Where it lies in the arena. */
   readonly position: number;
   readonly length: number;
@@ -83,7 +85,7 @@ export class TransactionGate {
   #next(key: string): void {
     const batch = this.#queues.get(key)![0]!;
     const { view } = this.#arena;
-    const { partition, position, topic, transactionalId, adds } = batch;
+    const { partition, position, topic, transactionalId, adds, abortable } = batch;
     const producerId = producerIdOf(view, position);
     const producerEpoch = producerEpochOf(view, position);
     partition.verify(producerId, producerEpoch, baseSequenceOf(view, position), adds, (error, guard) => {
@@ -91,10 +93,10 @@ export class TransactionGate {
         this.#settle(key, batch, error, guard);
         return;
       }
-      const transaction = { transactionalId, producerId, producerEpoch, add: adds };
+      const transaction = { transactionalId, producerId, producerEpoch, add: adds, abortable };
       const { topicId, partition: index } = partition;
       this.#verifier.verify(transaction, { topicId, topic, partition: index }, (refusal) =>
-        this.#settle(key, batch, refusal, guard),
+        this.#settle(key, batch, producerError(refusal, adds), guard),
       );
     });
   }
@@ -110,6 +112,24 @@ export class TransactionGate {
     queue.shift();
     if (queue.length === 0) this.#queues.delete(key);
     else this.#next(key);
+  }
+}
+
+/**
+ * What a producer is told where its coordinator cannot be asked: older clients do not repeat a produce after such errors, but they do
+ * after NOT_ENOUGH_REPLICAS, and it costs no look at the metadata (Kafka: ReplicaManager).
+ */
+function producerError(error: number, adds: boolean): number {
+  switch (error) {
+    case ErrorCode.NETWORK_EXCEPTION:
+    case ErrorCode.COORDINATOR_LOAD_IN_PROGRESS:
+    case ErrorCode.COORDINATOR_NOT_AVAILABLE:
+    case ErrorCode.NOT_COORDINATOR:
+      return ErrorCode.NOT_ENOUGH_REPLICAS;
+    case ErrorCode.CONCURRENT_TRANSACTIONS:
+      return adds ? error : ErrorCode.NOT_ENOUGH_REPLICAS;
+    default:
+      return error;
   }
 }
 

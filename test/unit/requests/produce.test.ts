@@ -32,6 +32,7 @@ import { portableRecordWalk } from '../../../src/protocol/records/record-walk.ts
 import { produceHandler } from '../../../src/requests/produce.ts';
 import type { RequestContext } from '../../../src/requests/support/handler.ts';
 import type { TopicDirectory } from '../../../src/requests/support/topic-directory.ts';
+import type { TransactionalBatch, TransactionGate } from '../../../src/requests/support/transaction-gate.ts';
 import { HeapArena } from '../../support/heap-arena.ts';
 import { loopRecordWork } from '../../support/record-work.ts';
 import { viewOf } from '../../support/sample-records.ts';
@@ -47,6 +48,7 @@ interface Options {
   /** Judges compressed records; by default at once. */
   readonly recordWork?: Pick<RecordWork, 'run'>;
   readonly append?: () => never;
+  readonly transactions?: Pick<TransactionGate, 'append'>;
 }
 
 function setup(options: Options = {}) {
@@ -88,6 +90,7 @@ function setup(options: Options = {}) {
     walk: portableRecordWalk,
     recordWork: (options.recordWork as RecordWork | undefined) ?? loopRecordWork(arena, clock),
     appended: () => counts.flushed++,
+    ...(options.transactions === undefined ? {} : { transactions: options.transactions as TransactionGate }),
     appendFailed: (error) => failures.push(error),
     congestion: () => congestion,
     batchBytesMax: 1 << 20,
@@ -104,6 +107,7 @@ function setup(options: Options = {}) {
       fields?: BatchFields;
       topic?: string;
       spoil?: (batch: Buffer) => void;
+      transactionalId?: string;
     } = {},
   ) => {
     let view: Uint8Array | null = null;
@@ -117,7 +121,7 @@ function setup(options: Options = {}) {
       view = arena.buffer.subarray(position, position + batch.length);
     }
     const request: ProduceRequest = {
-      transactionalId: null,
+      transactionalId: more.transactionalId ?? null,
       acks: more.acks ?? -1,
       timeoutMs: more.timeoutMs ?? 1000,
       topicData: [
@@ -226,6 +230,41 @@ test('each fault has its wire error, and nothing is appended', () => {
     ErrorCode.INVALID_TXN_STATE,
   );
   assert.equal(appended.length, 0);
+});
+
+test('transactional batches pass the gate, judged and with what their client knows', () => {
+  const passed: TransactionalBatch[] = [];
+  const transactions = {
+    append: (batch: TransactionalBatch) => {
+      passed.push(batch);
+      batch.waiter.onAppended(batch.index, 0, 7, -1, 0);
+    },
+  };
+  const { produce, appended } = setup({ transactions });
+  const fields = { transactional: true, producerId: 1, producerEpoch: 0, baseSequence: 0 };
+  for (const version of [9, 11, 12]) {
+    const { errorCode, baseOffset } = produce(keyed, { fields, version, transactionalId: 'tx' }).only();
+    assert.deepEqual([errorCode, baseOffset], [0, 7]);
+  }
+  assert.deepEqual(
+    passed.map(({ transactionalId, topic, adds, abortable }) => [transactionalId, topic, adds, abortable]),
+    [
+      ['tx', 't', false, false],
+      ['tx', 't', false, true],
+      ['tx', 't', true, true],
+    ],
+  );
+  const error = ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+  assert.equal(produce(keyed, { fields }).only().errorCode, error);
+  const spoil = (batch: Buffer) => void batch.writeUInt32BE(1, headerField.crc);
+  assert.equal(
+    produce(keyed, { fields, spoil, transactionalId: 'tx' }).only().errorCode,
+    ErrorCode.CORRUPT_MESSAGE,
+  );
+  assert.equal(passed.length, 3);
+  assert.equal(appended.length, 0);
+  produce(keyed, { transactionalId: 'tx' });
+  assert.equal(appended.length, 1, 'not of a transaction');
 });
 
 test('producers are slowed before anything is refused', () => {

@@ -49,7 +49,7 @@ function rig(waitingMax = 8) {
     const segment = arena.acquire();
     const position = segment * arena.segmentBytes;
     batch.copy(arena.buffer, position);
-    const where = { partition, topic: 't', transactionalId: 'tx', adds: true };
+    const where = { partition, topic: 't', transactionalId: 'tx', adds: true, abortable: true };
     gate.append({ ...where, position, length: batch.length, waiter, index: sequence });
     arena.release(segment);
   };
@@ -68,7 +68,9 @@ test('batches wait for the answer, keep their order, and one question serves the
   for (const sequence of [0, 1, 2]) on.send(sequence);
   assert.deepEqual([on.appended, on.gate.waiting, on.questions.length], [[], 3, 1]);
   assert.equal(on.arena.freeSegments(), free - 3, 'what waits stays in memory');
-  assert.deepEqual(on.asked, [{ transactionalId: 'tx', producerId: 7, producerEpoch: 2, add: true }]);
+  assert.deepEqual(on.asked, [
+    { transactionalId: 'tx', producerId: 7, producerEpoch: 2, add: true, abortable: true },
+  ]);
   on.questions[0]!(0);
   const none = 0;
   assert.deepEqual(on.appended, [
@@ -117,6 +119,7 @@ test('beyond its bound batches are refused with an error that clients repeat', (
   for (const sequence of [0, 1, 2]) on.send(sequence);
   assert.deepEqual(on.outcomes, [[2, ErrorCode.NOT_ENOUGH_REPLICAS]]);
   on.questions[0]!(ErrorCode.COORDINATOR_NOT_AVAILABLE);
+  assert.deepEqual(on.outcomes.at(-1), [0, ErrorCode.NOT_ENOUGH_REPLICAS]);
   on.questions[1]!(0);
   assert.deepEqual([on.gate.waiting, on.arena.freeSegments()], [0, free]);
   on.send(3);
