@@ -9,18 +9,15 @@ import { TopicAdmin } from '../cluster/topic-admin.ts';
 import { KafkaConfigCatalog } from '../config/config-catalog.ts';
 import { EmbeddedMetadataStore } from '../metadata/embedded-metadata-store.ts';
 import type { BrokerRegistration, MetadataClaim } from '../metadata/metadata-claim.ts';
-import type { MetadataChange, WalRecord } from '../metadata/metadata-store.ts';
-import { Slab } from '../net/slab.ts';
-import { closeChanges } from '../ownership/close-changes.ts';
 import { ObjectIds } from '../ownership/object-ids.ts';
-import { foldProducers, openAll, volumeIndex } from '../ownership/recovery.ts';
-import { restoreVolume } from '../ownership/restore-volume.ts';
+import { Ownership } from '../ownership/ownership.ts';
+import { recoverStreams } from '../ownership/recover-streams.ts';
+import { foldProducers } from '../ownership/stored-producers.ts';
 import { UploadCoordinator } from '../ownership/upload-coordinator.ts';
+import { VolumePins } from '../ownership/volume-pins.ts';
 import type { Timer } from '../ports/clock.ts';
 import { MillraceError } from '../ports/errors.ts';
-import { streamKey } from '../ports/stream-id.ts';
 import { AloneWatch } from '../shard/alone-watch.ts';
-import { volumeFor } from '../shard/placement.ts';
 import { makeDurableDirectory } from '../store/file-io.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { ManifestCache } from '../stream/manifest/manifest-cache.ts';
@@ -36,8 +33,6 @@ import { Compaction } from '../upkeep/compaction.ts';
 import { OrphanSweep } from '../upkeep/orphan-sweep.ts';
 import { SoleScope } from '../upkeep/scope.ts';
 import { tellAbandoned } from '../volumes/abandoned-offsets.ts';
-import { drain, drainWindowBytes, planOf, tellGaps } from '../volumes/drain.ts';
-import { foldHeaders } from '../volumes/fold-headers.ts';
 import { StartWatch } from '../volumes/start-watch.ts';
 import { type Volume, type VolumeDeps, volumeEpoch } from '../volumes/volume.ts';
 import { SystemVolumeFiles, type VolumeFiles } from '../volumes/volume-files.ts';
@@ -85,6 +80,8 @@ export class RunningBroker {
   private spawned: SpawnedShard[] = [];
   private deployment!: Deployment;
   private uploads!: UploadCoordinator;
+  private pins!: VolumePins;
+  private ownership!: Ownership;
   private alone: AloneWatch | null = null;
   private readonly listeners: BrokerListeners;
   private readonly files: VolumeFiles;
@@ -231,6 +228,7 @@ export class RunningBroker {
     );
     this.brokerEpoch = registered.epoch;
     this.metadata = new MetadataDistributor(registered.store, (error) => this.fail(error));
+    this.pins = new VolumePins(this.volumes);
     const admin = new TopicAdmin({
       metadata: this.metadata,
       clock,
@@ -241,7 +239,7 @@ export class RunningBroker {
         references: this.metadata.references,
         graceMs: config.objectGraceMs,
       },
-      walFor: (topicId, partition) => this.volumes[volumeFor(topicId, partition, this.volumes.length)]!.logId,
+      walFor: (topicId, partition) => this.pins.logFor(topicId, partition),
     });
     this.alone = new AloneWatch(config.aloneMaxMs, () => claim.contactedAt, clock, logger);
     this.deployment = await deploy({
@@ -265,7 +263,9 @@ export class RunningBroker {
     this.spawned = [];
     for (const shard of this.deployment.shards)
       this.metadata.addSink((revisionNow, changes) => shard.applyChanges(revisionNow, changes));
-    await watch.step('recovering', () => this.recover());
+    this.uploads = this.uploadCoordinator();
+    this.ownership = this.makeOwnership();
+    await watch.step('recovering', () => this.openAll());
     await watch.step('retiring former write-ahead logs', () =>
       retirePredecessors(this.volumes, this.metadata, volumeDeps),
     );
@@ -273,10 +273,10 @@ export class RunningBroker {
     await watch.call('a write-ahead log', answerMs(config.wals) + threadStartMs, () =>
       this.deployment.startWals(this.volumes, epochs),
     );
-    this.uploads = this.uploadCoordinator();
     this.alone.start();
     for (const shard of this.deployment.shards) await shard.beginServing();
     this.uploads.start();
+    this.ownership.start();
     this.background = backgroundServices({
       config,
       ports,
@@ -310,105 +310,53 @@ export class RunningBroker {
     };
   }
 
-  /** Opens every stream at its recovered end, under a higher leader epoch, in one commit with the folded states. */
-  private async recover(): Promise<void> {
-    const { metadata, config, ports } = this;
-    const { image } = metadata;
-    if (image.topicsById.size === 0) return;
-    const { shards } = this.deployment;
-    const ids = new ObjectIds(metadata);
-    const reader = new ObjectReader({
-      store: this.store,
-      crc32c: this.threadNative.crc32c,
-      sizeOf: (id) => image.objects.get(id)?.size,
+  private makeOwnership(): Ownership {
+    const { config, deployment, metadata, ports, pins } = this;
+    const { crc32c } = this.threadNative;
+    return new Ownership({
+      metadata,
+      shards: deployment.shards,
+      uploads: this.uploads,
+      pins,
+      failed: (index) => deployment.walMetrics(index).failed === 1,
+      fold: (partitions) => {
+        // Read anew each time: what was cached may be gone since.
+        const { store } = this;
+        const sizeOf = (id: string): number | undefined => metadata.image.objects.get(id)?.size;
+        const manifests = new ManifestCache({ store, crc32c, clusterId: () => this.clusterId });
+        return foldProducers(partitions, new ObjectReader({ store, crc32c, sizeOf }), manifests);
+      },
+      catalog: new KafkaConfigCatalog(config.staticConfigs),
+      nodeId: config.nodeId,
+      clock: ports.clock,
+      logger: ports.logger,
     });
-    const manifests = new ManifestCache({
-      store: this.store,
-      crc32c: this.threadNative.crc32c,
-      clusterId: () => image.clusterId,
-    });
-    const partitions = [...image.topicsById.values()].flatMap((topic) => topic.partitions);
-    const producers = await foldProducers(partitions, reader, manifests);
-    const logs = this.volumes
-      .flatMap((volume) => [...volume.predecessors, volume])
-      .filter(({ recovered, bytes }) => recovered !== null && bytes !== null);
-    let plan = planOf(logs, image);
-    if (plan.rounds > 1 || this.volumes.some(({ predecessors }) => predecessors.length > 0)) {
-      // Nobody goes on with some of the logs, or a stream lies in several: all of it becomes objects first.
-      const slab = new Slab(this.deployment.arena, () => false);
-      const { closes } = await drain(logs, producers, {
-        arena: this.deployment.arena,
-        allocate: (length) => slab.allocate(length),
-        crc32c: this.threadNative.crc32c,
-        clock: ports.clock,
-        logger: ports.logger,
-        metadata,
-        ids,
-        upload: (upload) => this.deployment.upload(upload, 1),
-        discard: (objectIds) => this.store.delete(objectIds.map(objectKey)),
-        identity: { clusterId: this.clusterId, node: config.nodeId, brokerEpoch: this.brokerEpoch },
-        ...(ports.storage?.planLimits === undefined ? {} : { planLimits: ports.storage.planLimits }),
-        windowBytes: drainWindowBytes(this.deployment.arena.buffer.length),
-      });
-      slab.close();
-      await metadata.commit(closes);
-      plan = planOf(logs, image);
-    } else {
-      tellGaps(plan.gaps, ports.logger);
-      await foldHeaders(logs, plan, producers, this.threadNative.crc32c);
-    }
-    const catalog = new KafkaConfigCatalog(config.staticConfigs);
-    await openAll(image, producers, this.volumes, shards, catalog, config.nodeId);
-    const relief = this.uploadCoordinator();
-    relief.hurry();
-    for (const volume of this.volumes) {
-      const at = logs.indexOf(volume);
-      if (at < 0) continue;
-      await restoreVolume(volume, plan.fates[at]!, {
-        arena: this.deployment.arena,
-        crc32c: this.threadNative.crc32c,
-        logger: ports.logger,
-        shards,
-        roomBytes: config.logCacheBytes * 0.75,
-        roomBatches: config.journalEntries / 2,
-        relieve: (full, sequence) => relief.relieve(full.index, sequence, this.freed(full.index)),
-      });
-    }
-    const ends = new Map<string, number>();
-    for (const shard of shards)
-      for (const end of await shard.ends()) ends.set(streamKey(end.topicId, end.partition), end.endOffset);
-    const states = await relief.storeStates();
-    const changes: MetadataChange[] = [...states.changes];
-    for (const topic of image.topicsById.values()) {
-      for (const partition of topic.partitions) {
-        const key = streamKey(topic.topicId, partition.partition);
-        const endOffset = ends.get(key) ?? partition.endOffset;
-        const identity = { topicId: topic.topicId, partition: partition.partition };
-        if (partition.state === 'open') {
-          changes.push({
-            type: 'close',
-            ...identity,
-            leaderEpoch: partition.leaderEpoch,
-            endOffset,
-            stateObject: states.objects.get(key) ?? '',
-          });
-        }
-        changes.push({
-          type: 'open',
-          ...identity,
-          leaderEpoch: partition.leaderEpoch + 1,
-          startOffset: endOffset,
-          node: config.nodeId,
-          wal: this.volumes[volumeIndex(partition, this.volumes)]!.logId,
-        });
-      }
-    }
-    await metadata.commit(changes);
   }
 
-  /** What the metadata call freed of a volume's log. */
-  private freed(volume: number): WalRecord['freed'] {
-    return { ...this.metadata.image.wals.get(this.volumes[volume]!.logId)!.freed };
+  /** Opens every stream at its recovered end, under a higher leader epoch. */
+  private async openAll(): Promise<void> {
+    const { metadata, config, ports, deployment } = this;
+    const streams = [...metadata.image.topicsById.values()].flatMap(({ partitions }) => partitions);
+    if (streams.length === 0) return;
+    const recovered = await recoverStreams({
+      volumes: this.volumes,
+      shards: deployment.shards,
+      metadata,
+      fold: this.ownership.fold,
+      arena: deployment.arena,
+      crc32c: this.threadNative.crc32c,
+      clock: ports.clock,
+      logger: ports.logger,
+      ids: new ObjectIds(metadata),
+      upload: (upload) => deployment.upload(upload, 1),
+      discard: (objectIds) => this.store.delete(objectIds.map(objectKey)),
+      identity: { clusterId: this.clusterId, node: config.nodeId, brokerEpoch: this.brokerEpoch },
+      ...(ports.storage?.planLimits === undefined ? {} : { planLimits: ports.storage.planLimits }),
+      roomBytes: config.logCacheBytes * 0.75,
+      roomBatches: config.journalEntries / 2,
+      relieve: (index, sequence) => this.uploads.relieve(index, sequence),
+    });
+    await this.ownership.open(streams, recovered);
   }
 
   private uploadCoordinator(): UploadCoordinator {
@@ -417,7 +365,9 @@ export class RunningBroker {
       volumes: this.volumes.map((volume, i) => ({
         index: i,
         logId: volume.logId,
-        control: deployment.controls[i]!,
+        get control() {
+          return deployment.controls[i]!;
+        },
         usedBytes: () => deployment.usedBytes(i),
         capacityBytes: () => deployment.walMetrics(i).capacityBytes ?? volume.config.capacityBytes,
       })),
@@ -496,30 +446,16 @@ export class RunningBroker {
     progress.phase = 'waiting for the write-ahead log';
     await Promise.all(this.deployment.shards.map((shard) => shard.quiesce()));
     progress.phase = 'uploading';
+    await this.ownership.stop();
     await this.uploads.stop();
     await Promise.all(this.background.map((service) => service.stop()));
     for (;;) {
       try {
-        return await this.closeVolumes();
+        return await this.ownership.closeAll();
       } catch (error) {
         if (this.aborted) throw error;
         await new Promise<void>((resolve) => clock.after(500, resolve));
       }
-    }
-  }
-
-  private closed = new Set<number>();
-
-  private async closeVolumes(): Promise<void> {
-    const ends = new Map<string, number>();
-    for (const shard of this.deployment.shards)
-      for (const end of await shard.ends()) ends.set(streamKey(end.topicId, end.partition), end.endOffset);
-    for (const [i, volume] of this.volumes.entries()) {
-      if (this.closed.has(i)) continue;
-      await this.uploads.close(i, (stateObjects, cut) =>
-        closeChanges(this.metadata.image, volume.logId, ends, stateObjects, cut),
-      );
-      this.closed.add(i);
     }
   }
 
@@ -529,7 +465,8 @@ export class RunningBroker {
     const letGo = keepAlive();
     this.listeners.close();
     // What they have under way fails with the store below them; nothing of theirs begins any more.
-    const services: (BackgroundService | UploadCoordinator | undefined)[] = [
+    const services: (BackgroundService | UploadCoordinator | Ownership | undefined)[] = [
+      this.ownership,
       this.uploads,
       ...this.background,
     ];

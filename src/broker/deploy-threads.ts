@@ -1,7 +1,5 @@
 /** Shards, WALs and the object pool in threads of their own; in the portable build the one shard stays in main. */
 import type { Clock, Timer } from '../ports/clock.ts';
-import { codecId } from '../protocol/compression/codec.ts';
-import { createCodecs } from '../protocol/compression/codecs.ts';
 import { peerSlots, peerSlotWords } from '../shard/peers/peers.ts';
 import type { ShardHost } from '../shard/shard-host.ts';
 import type { WalControl } from '../stream/wal/wal.ts';
@@ -43,14 +41,6 @@ const poolTasks = 4;
 /** Requests under way for cold reads of all shards, in one thread. */
 const readTasks = 32;
 
-/**
- * Snappy's library crashes the process when the last thread that has it ends: once main has it, too, none of the others is
- * the last. Threads load it when a client first uses it, long after.
- */
-function holdSnappy(): void {
-  createCodecs().unavailable(codecId.snappy);
-}
-
 /** Shard threads that load their code while the metadata is read; none where main is the shard. */
 export function spawnShards(config: BrokerConfig, native: ThreadNative): SpawnedShard[] {
   if (native.native === null) return [];
@@ -62,7 +52,6 @@ export async function deployThreads(parts: DeployParts): Promise<Deployment> {
   const addon = native.native;
   const shardCount = addon === null ? 1 : config.threads;
   const arena = createArena(parts);
-  holdSnappy();
   const shardBells = Array.from({ length: shardCount }, () => createDoorbellMemory(addon));
   const walBells = config.wals.map(() => createDoorbellMemory(null));
   const walNumbers = config.wals.map(() => createWalStats());

@@ -7,6 +7,7 @@
 import type { EpochStart } from '../metadata/metadata-store.ts';
 import type { Arena } from '../ports/arena.ts';
 import type { Clock } from '../ports/clock.ts';
+import { MillraceError } from '../ports/errors.ts';
 import type { Logger } from '../ports/logger.ts';
 import { type StreamId, streamId, streamKey } from '../ports/stream-id.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
@@ -41,7 +42,24 @@ export interface CollectedDelta {
   readonly end: number;
   readonly bytes: number;
   readonly streams: readonly StreamDelta[];
+  /** Of the streams that were named, those that producers have written to. */
   readonly states: readonly StreamState[];
+  readonly ends: readonly HeldEnd[];
+}
+
+export interface StreamName {
+  readonly topicId: string;
+  readonly partition: number;
+}
+
+/** How far a stream that was named for a collect has come. */
+export interface HeldEnd {
+  readonly topicId: string;
+  readonly partition: number;
+  /** End of what was appended. */
+  readonly endOffset: number;
+  /** End of what objects hold, once those of this very delta are committed. */
+  readonly heldEnd: number;
 }
 
 export interface OpenPartition {
@@ -112,7 +130,14 @@ export class LogManager {
     }
   }
 
+  /** The partition, if it is served. */
   get(topicId: string, partition: number): PartitionLog | undefined {
+    const log = this.logs.get(streamKey(topicId, partition));
+    return log?.live === true ? log : undefined;
+  }
+
+  /** The same, staged ones included. */
+  find(topicId: string, partition: number): PartitionLog | undefined {
     return this.logs.get(streamKey(topicId, partition));
   }
 
@@ -124,14 +149,11 @@ export class LogManager {
     return this.logs.size;
   }
 
-  open(spec: OpenPartition): PartitionLog {
+  /** A log that nobody finds yet, with what its stream's state says: `serve` follows when the metadata say that it is open. */
+  stage(spec: OpenPartition): PartitionLog {
     const key = streamKey(spec.topicId, spec.partition);
-    const existing = this.logs.get(key);
-    if (existing !== undefined) {
-      existing.leaderEpoch = spec.leaderEpoch;
-      existing.epochs = [...spec.epochs];
-      return existing;
-    }
+    if (this.get(spec.topicId, spec.partition) !== undefined)
+      throw new MillraceError('internal', 'LOG_OPEN', `${spec.name}/${spec.partition} is served already`);
     const { arena, wals, clock, crc32c } = this.options;
     const stream: StreamId = streamId(spec.topicId, spec.partition);
     const log = new PartitionLog(
@@ -154,20 +176,64 @@ export class LogManager {
         cold: this.options.cold,
       },
     );
-    if (this.failures[spec.volume] !== null) log.writeError = ErrorCode.KAFKA_STORAGE_ERROR;
-    else if (this.ended) log.writeError = ErrorCode.NOT_LEADER_OR_FOLLOWER;
+    log.live = false;
+    log.writeError = this.writeErrorOf(log);
     for (const producer of spec.producers) log.producers.take(producer);
     this.logs.set(key, log);
     return log;
   }
 
+  /** The metadata say that the stream is open under this epoch. */
+  serve(log: PartitionLog, leaderEpoch: number, epochs: readonly EpochStart[]): void {
+    log.leaderEpoch = leaderEpoch;
+    log.epochs = [...epochs];
+    log.live = true;
+  }
+
+  open(spec: OpenPartition): PartitionLog {
+    const log = this.stage(spec);
+    this.serve(log, spec.leaderEpoch, spec.epochs);
+    return log;
+  }
+
+  /** Forgets a log that was staged in vain. */
+  unstage(topicId: string, partition: number): void {
+    const key = streamKey(topicId, partition);
+    if (this.logs.get(key)?.live === false) this.logs.delete(key);
+  }
+
+  private writeErrorOf(log: PartitionLog): number {
+    if (this.failures[log.journal.volume] !== null) return ErrorCode.KAFKA_STORAGE_ERROR;
+    return this.ended ? ErrorCode.NOT_LEADER_OR_FOLLOWER : 0;
+  }
+
+  /** From now on appends are refused; what is under way goes on, and is answered. Reads go on until the stream is closed. */
+  beginClose(log: PartitionLog): void {
+    log.writeError = ErrorCode.NOT_LEADER_OR_FOLLOWER;
+  }
+
+  /** The stream stays open. */
+  cancelClose(log: PartitionLog): void {
+    log.writeError = this.writeErrorOf(log);
+  }
+
+  /**
+   * The metadata say that the stream is closed: all of it is in objects. What it has in memory is freed as the journal moves
+   * on. Whoever waits for it is told at once.
+   */
+  close(log: PartitionLog): void {
+    this.forget(log, ErrorCode.NOT_LEADER_OR_FOLLOWER);
+  }
+
   /** Forgets a deleted partition; what it has in memory is freed as the journal moves on, and is never uploaded. */
   remove(topicId: string, partition: number): void {
-    const key = streamKey(topicId, partition);
-    const log = this.logs.get(key);
-    if (log === undefined) return;
-    this.logs.delete(key);
-    log.writeError = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
+    const log = this.find(topicId, partition);
+    if (log !== undefined) this.forget(log, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION);
+  }
+
+  private forget(log: PartitionLog, error: number): void {
+    this.logs.delete(streamKey(log.topicId, log.partition));
+    log.writeError = error;
     log.live = false;
     log.touch();
   }
@@ -180,10 +246,10 @@ export class LogManager {
       error: error.message,
     });
     for (const log of this.logs.values()) {
-      if (log.journal === this.journals[volume]) {
-        log.writeError = ErrorCode.KAFKA_STORAGE_ERROR;
-        log.nextOffset = log.highWatermark;
-      }
+      if (log.journal !== this.journals[volume]) continue;
+      // One that is closing refuses appends already.
+      if (log.writeError === 0) log.writeError = ErrorCode.KAFKA_STORAGE_ERROR;
+      log.nextOffset = log.highWatermark;
     }
     this.journals[volume]!.failPending(ErrorCode.KAFKA_STORAGE_ERROR, outstanding);
     this.flushChanges();
@@ -216,8 +282,11 @@ export class LogManager {
     return this.journals[volume]!.deltaBytes;
   }
 
-  /** The delta of a volume up to a WAL cut, by stream; entries stay in the journal until `uploaded`. */
-  collect(volume: number, commit: number, withStates: boolean): CollectedDelta {
+  /**
+   * The delta of a volume up to a WAL cut, by stream; entries stay in the journal until `uploaded`.
+   * @param named streams whose states and ends are wanted, too; those that are not here are passed over.
+   */
+  collect(volume: number, commit: number, named: readonly StreamName[]): CollectedDelta {
     this.options.wals[volume]!.drain?.();
     const journal = this.journals[volume]!;
     const end = journal.endOfCut(commit);
@@ -260,19 +329,21 @@ export class LogManager {
       });
     }
     const states: StreamState[] = [];
-    if (withStates) {
-      for (const log of this.logs.values())
-        if (log.journal === journal && log.producers.size > 0)
-          states.push(this.stateAt(log, end, delta.get(log)));
+    const ends: HeldEnd[] = [];
+    for (const { topicId, partition } of named) {
+      const log = this.find(topicId, partition);
+      if (log === undefined || log.journal !== journal) continue;
+      ends.push({ topicId, partition, endOffset: log.nextOffset, heldEnd: log.endBelow(end) });
+      if (log.producers.size > 0) states.push(this.stateAt(log, end, delta.get(log)));
     }
-    return { volume, end, bytes, streams, states };
+    return { volume, end, bytes, streams, states, ends };
   }
 
   /**
    * What producers had done, of those of the streams that are open here: as of what is durable, or of what objects hold
    * (stateAt).
    */
-  states(streams: readonly { readonly topicId: string; readonly partition: number }[]): StreamState[] {
+  states(streams: readonly StreamName[]): StreamState[] {
     const states: StreamState[] = [];
     for (const { topicId, partition } of streams) {
       const log = this.get(topicId, partition);

@@ -157,6 +157,10 @@ export class PartitionLog implements PartitionHandle {
     index: number,
     committed = false,
   ): void {
+    if (!this.live) {
+      this.deliver(this.writeError, null, sink, index);
+      return;
+    }
     if (offset < this.startOffset || offset > this.highWatermark) {
       this.deliver(ErrorCode.OFFSET_OUT_OF_RANGE, null, sink, index);
       return;
@@ -223,6 +227,10 @@ export class PartitionLog implements PartitionHandle {
   }
 
   query(kind: number, argument: number, answer: OffsetAnswer): void {
+    if (!this.live) {
+      answer(this.writeError, -1, -1, -1);
+      return;
+    }
     if (kind === offsetQuery.epochEnd) {
       const { epoch, endOffset } = this.endOffsetForEpoch(argument);
       answer(0, endOffset, -1, epoch);

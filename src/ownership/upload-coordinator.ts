@@ -8,8 +8,8 @@
  * A failed upload is tried again under new object ids with growing, jittered pauses; meanwhile the ring fills and
  * producers are slowed, then refused. A volume whose epoch has ended is uploaded like any other; only its trim is left out.
  */
-import type { CollectedDelta } from '../log/log-manager.ts';
-import type { MetadataChange, MetadataStore, ObjectRecord, WalRecord } from '../metadata/metadata-store.ts';
+import type { CollectedDelta, HeldEnd, StreamName } from '../log/log-manager.ts';
+import type { MetadataChange, MetadataStore, ObjectRecord } from '../metadata/metadata-store.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import { errorFromWire, MillraceError } from '../ports/errors.ts';
 import type { Logger } from '../ports/logger.ts';
@@ -31,7 +31,7 @@ export interface UploadVolume {
 }
 
 export interface UploadShard {
-  collect(volume: number, commit: number, withStates: boolean): Promise<CollectedDelta>;
+  collect(volume: number, commit: number, named: readonly StreamName[]): Promise<CollectedDelta>;
   uploaded(volume: number, end: number): Promise<void>;
 }
 
@@ -70,8 +70,12 @@ export interface UploadCoordinatorDeps {
   readonly ageMs: number;
 }
 
-/** The changes that close streams, given the object that holds each stream's state. */
-export type Closes = (stateObjects: ReadonlyMap<string, string>, cut: WalCut) => MetadataChange[];
+/** What ends with an upload. */
+export interface Closing {
+  readonly streams: readonly StreamName[];
+  /** The changes, given the streams' ends and the object that holds each one's state. */
+  changes(ends: readonly HeldEnd[], stateObjects: ReadonlyMap<string, string>, cut: WalCut): MetadataChange[];
+}
 
 export interface UploadProgress {
   readonly storedBytes: number;
@@ -104,6 +108,8 @@ export class UploadCoordinator {
   private timer: Timer | null = null;
   private stopped = false;
   private hurried = false;
+  /** Closes under way: whoever writes to their streams waits. */
+  private closings = 0;
   private sequence = 0;
   private load: ShardLoad = { deltaBytes: 0, producedBytes: 0, congestion: 0 };
   private loadAt = 0;
@@ -182,7 +188,8 @@ export class UploadCoordinator {
 
   private setRate(): void {
     const { flow, logCacheBytes, volumes } = this.deps;
-    if (this.hurried) {
+    // Before the loop begins nothing is served, and there is nothing to be paced behind.
+    if (this.timer === null || this.hurried || this.closings > 0) {
       flow.uploadRate = Number.POSITIVE_INFINITY;
       return;
     }
@@ -226,23 +233,25 @@ export class UploadCoordinator {
   }
 
   /**
-   * Uploads what is left with the producers' states, and records what `closes` makes of them in the same commit. After
-   * stop(): an upload that began meanwhile would carry no states.
+   * Uploads what is left of the volume with the states of the streams that are closing, and records in the same commit what
+   * `closing` makes of them. No upload that holds a byte of them is under way then, nor begins. Nothing may be appended to
+   * them any more. Also after stop().
    */
-  async close(index: number, closes: Closes): Promise<void> {
-    if (!this.stopped || this.states[index]!.busy !== null) {
-      throw new MillraceError(
-        'internal',
-        'UPLOAD_NOT_STOPPED',
-        'streams are closed once uploads have stopped',
-      );
+  async close(index: number, closing: Closing): Promise<void> {
+    const state = this.states[index]!;
+    while (state.busy !== null) await state.busy.catch(() => {});
+    this.closings++;
+    this.setRate();
+    try {
+      await this.begin(index, closing);
+    } finally {
+      this.closings--;
     }
-    await this.begin(index, closes);
   }
 
-  private begin(index: number, closes: Closes | null): Promise<void> {
+  private begin(index: number, closing: Closing | null): Promise<void> {
     const state = this.states[index]!;
-    const run = this.run(index, closes).then(
+    const run = this.run(index, closing).then(
       () => this.succeeded(state),
       (error: unknown) => this.failed(index, state, error),
     );
@@ -284,18 +293,20 @@ export class UploadCoordinator {
     throw error;
   }
 
-  private async run(index: number, closes: Closes | null): Promise<void> {
+  private async run(index: number, closing: Closing | null): Promise<void> {
     const { clock, metadata, shards, logger } = this.deps;
     const volume = this.deps.volumes[index]!;
     const state = this.states[index]!;
     const began = clock.monotonic();
     const { cut, trimmed, failed } = await volume.control.status();
     const collected = await Promise.all(
-      shards.map((shard) => shard.collect(index, cut.sequence, closes !== null)),
+      shards.map((shard) => shard.collect(index, cut.sequence, closing?.streams ?? [])),
     );
+    const ends = collected.flatMap((part) => part.ends);
+    if (closing !== null) allHeld(ends);
     const stored = await this.store(collected);
     const freed = Math.max(trimmed.sequence, state.freed);
-    if (stored.records.length === 0 && cut.sequence === freed && closes === null) {
+    if (stored.records.length === 0 && cut.sequence === freed && closing === null) {
       // A volume that failed stays as full as it was: look again when there may be something, not at each tick.
       if (failed !== null) state.retryAt = clock.monotonic() + this.deps.ageMs;
       return;
@@ -303,7 +314,7 @@ export class UploadCoordinator {
     // Objects of a commit that failed are left to the sweep of orphans: the entry may still appear.
     await metadata.commit([
       { type: 'upload', wal: volume.logId, freed: { ...cut }, timeMs: clock.now(), objects: stored.records },
-      ...(closes?.(stored.states, cut) ?? []),
+      ...(closing?.changes(ends, stored.states, cut) ?? []),
     ]);
     state.freed = cut.sequence;
     await Promise.all(shards.map((shard, i) => shard.uploaded(index, collected[i]!.end)));
@@ -390,24 +401,28 @@ export class UploadCoordinator {
   }
 
   /** Recovery only: makes room by uploading what was restored so far; the ring is freed by a later upload. */
-  async relieve(index: number, sequence: number, freed: WalRecord['freed']): Promise<void> {
+  async relieve(index: number, sequence: number): Promise<void> {
     const { clock, metadata, shards } = this.deps;
-    const collected = await Promise.all(shards.map((shard) => shard.collect(index, sequence, false)));
+    const { logId } = this.deps.volumes[index]!;
+    const { freed } = metadata.image.wals.get(logId)!;
+    const collected = await Promise.all(shards.map((shard) => shard.collect(index, sequence, [])));
     const { records } = await this.store(collected);
     await metadata.commit([
-      { type: 'upload', wal: this.deps.volumes[index]!.logId, freed, timeMs: clock.now(), objects: records },
+      { type: 'upload', wal: logId, freed: { ...freed }, timeMs: clock.now(), objects: records },
     ]);
     await Promise.all(shards.map((shard, i) => shard.uploaded(index, collected[i]!.end)));
   }
 
-  /** Recovery only: stores the folded state of every stream, so that the next start folds from here. */
-  async storeStates(): Promise<{ objects: ReadonlyMap<string, string>; changes: MetadataChange[] }> {
+  /** Recovery only: stores the folded states of streams, so that the next start folds from here. */
+  async storeStates(
+    streams: readonly StreamName[],
+  ): Promise<{ objects: ReadonlyMap<string, string>; changes: MetadataChange[] }> {
     const { clock, metadata, shards, volumes } = this.deps;
     const changes: MetadataChange[] = [];
     const objects = new Map<string, string>();
     for (const volume of volumes) {
       // Sequence 0 collects no data: states only.
-      const collected = await Promise.all(shards.map((shard) => shard.collect(volume.index, 0, true)));
+      const collected = await Promise.all(shards.map((shard) => shard.collect(volume.index, 0, streams)));
       const { records, states } = await this.store(collected);
       for (const [key, objectId] of states) objects.set(key, objectId);
       if (records.length === 0) continue;
@@ -427,5 +442,17 @@ export class UploadCoordinator {
     this.stopped = true;
     this.timer?.cancel();
     await Promise.allSettled(this.states.map((state) => state.busy));
+  }
+}
+
+/** A close may not be recorded while a byte of its stream is in no object: nobody would read it there. */
+function allHeld(ends: readonly HeldEnd[]): void {
+  for (const { topicId, partition, endOffset, heldEnd } of ends) {
+    if (heldEnd === endOffset) continue;
+    throw new MillraceError(
+      'internal',
+      'CLOSE_INCOMPLETE',
+      `${topicId}/${partition} ends at ${endOffset}, and objects would hold it up to ${heldEnd}`,
+    );
   }
 }

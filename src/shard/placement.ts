@@ -2,10 +2,8 @@
  * Where things live inside one broker: which shard owns a partition, which volume takes its writes, and the settings
  * that a log follows. Pure functions, the same on every thread.
  */
-
 import type { LogSettings } from '../log/log-settings.ts';
 import type { ClusterImage, TopicImage } from '../metadata/metadata-store.ts';
-import { fnv1a, fnv1aByte } from '../ports/fnv1a.ts';
 import { type ConfigCatalog, topicConfigValue } from '../requests/support/config-catalog.ts';
 
 /** What one worker holds of plain records at a time: the bound on `max.decompressed.message.bytes`. */
@@ -13,10 +11,12 @@ export const decompressedBytesMax = 64 * 1024 * 1024;
 /** Coordinators unpack on the loop of their shard. */
 export const internalDecompressedBytesMax = 4 * 1024 * 1024;
 
-/** Of the stream's identity: stable across restarts and versions. */
+/** FNV-1a over the stream's identity: stable across restarts and versions. */
 export function streamHash(topicId: string, partition: number): number {
-  let hash = fnv1aByte(fnv1a(topicId), partition & 0xff);
-  hash = fnv1aByte(hash, partition >>> 8);
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < topicId.length; i++) hash = Math.imul(hash ^ topicId.charCodeAt(i), 0x01000193);
+  hash = Math.imul(hash ^ (partition & 0xff), 0x01000193);
+  hash = Math.imul(hash ^ (partition >>> 8), 0x01000193);
   hash ^= hash >>> 15;
   return hash >>> 0;
 }

@@ -2,7 +2,7 @@
  * CONTRACT between main and a shard: direct calls when the shard runs in main's thread, MessagePort calls when it has
  * a thread of its own. All values are structured-cloneable.
  */
-import type { CollectedDelta, OpenPartition } from '../log/log-manager.ts';
+import type { CollectedDelta, OpenPartition, StreamName } from '../log/log-manager.ts';
 import type { MetadataChange } from '../metadata/metadata-store.ts';
 import type { MetricsSnapshot } from '../observe/metrics.ts';
 import type { StreamState } from '../stream/objects/objects.ts';
@@ -20,11 +20,6 @@ export interface RestoredBatches {
   readonly commit: Float64Array;
 }
 
-export interface StreamName {
-  readonly topicId: string;
-  readonly partition: number;
-}
-
 export interface StreamEnd {
   readonly topicId: string;
   readonly partition: number;
@@ -38,8 +33,17 @@ export interface IncomingConnection {
 }
 
 export interface ShardApi {
-  /** Opens streams during recovery, before anything is served. */
-  openPartitions(partitions: readonly OpenPartition[]): void;
+  /** Makes streams ready that are about to be opened: they are served once the metadata say so. */
+  stagePartitions(partitions: readonly OpenPartition[]): void;
+  /** They are not opened after all. */
+  unstage(streams: readonly StreamName[]): void;
+  /**
+   * From now on appends to the streams are refused (NOT_LEADER_OR_FOLLOWER), and their coordinators are gone. Resolves when
+   * what was under way is durable or has failed, and is answered.
+   */
+  beginClose(streams: readonly StreamName[]): Promise<void>;
+  /** They stay open: appends and coordinators go on. */
+  cancelClose(streams: readonly StreamName[]): void;
   /** Takes recovered batches, each the next of its stream, before anything is served. */
   restore(batches: RestoredBatches): void;
   /** Ends of all streams that this shard has opened. */
@@ -49,7 +53,7 @@ export interface ShardApi {
   /** Folds committed changes; resolves when the shard acts on them. */
   applyChanges(revision: number, changes: readonly MetadataChange[]): void;
   connect(connection: IncomingConnection): void;
-  collect(volume: number, commit: number, withStates: boolean): CollectedDelta;
+  collect(volume: number, commit: number, named: readonly StreamName[]): CollectedDelta;
   uploaded(volume: number, end: number): void;
   /** What producers have done in those of the streams that this shard owns, as of what is durable. */
   states(streams: readonly StreamName[]): StreamState[];

@@ -2,7 +2,7 @@
  * A shard with its sockets: opens accepted descriptors or sockets as plain or TLS connections. Shard thread.
  */
 import type net from 'node:net';
-import type { CollectedDelta, OpenPartition } from '../log/log-manager.ts';
+import type { CollectedDelta, OpenPartition, StreamName } from '../log/log-manager.ts';
 import type { MetadataChange } from '../metadata/metadata-store.ts';
 import { anonymous, type Connection, type Peer, type Transport } from '../net/connection.ts';
 import { openAccepted, openPlain, rawSocket } from '../net/socket-transport.ts';
@@ -17,7 +17,7 @@ import type { MetricsSnapshot } from '../observe/metrics.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { StreamState } from '../stream/objects/objects.ts';
 import type { Shard } from './shard.ts';
-import type { IncomingConnection, RestoredBatches, ShardApi, StreamEnd, StreamName } from './shard-api.ts';
+import type { IncomingConnection, RestoredBatches, ShardApi, StreamEnd } from './shard-api.ts';
 
 const handshakeTimeoutMs = 10_000;
 
@@ -64,7 +64,7 @@ export class ShardHost implements ShardApi {
 
   private secure(socket: net.Socket, host: string, listener: string): void {
     // A client that stops in the middle of a handshake has a connection as much as any other.
-    if (this.shard.connectionCount + this.handshakes.size >= this.shard.settings.connectionsMax) {
+    if (this.shard.connections.count + this.handshakes.size >= this.shard.settings.connectionsMax) {
       socket.on('error', () => {}).destroy();
       return;
     }
@@ -75,8 +75,20 @@ export class ShardHost implements ShardApi {
     this.handshakes.add(handshake);
   }
 
-  openPartitions(partitions: readonly OpenPartition[]): void {
-    this.shard.openPartitions(partitions);
+  stagePartitions(partitions: readonly OpenPartition[]): void {
+    this.shard.stagePartitions(partitions);
+  }
+
+  unstage(streams: readonly StreamName[]): void {
+    this.shard.unstage(streams);
+  }
+
+  beginClose(streams: readonly StreamName[]): Promise<void> {
+    return this.shard.beginClose(streams);
+  }
+
+  cancelClose(streams: readonly StreamName[]): void {
+    this.shard.cancelClose(streams);
   }
 
   restore(batches: RestoredBatches): void {
@@ -95,8 +107,8 @@ export class ShardHost implements ShardApi {
     this.shard.applyChanges(revision, changes);
   }
 
-  collect(volume: number, commit: number, withStates: boolean): CollectedDelta {
-    return this.shard.collect(volume, commit, withStates);
+  collect(volume: number, commit: number, named: readonly StreamName[]): CollectedDelta {
+    return this.shard.collect(volume, commit, named);
   }
 
   uploaded(volume: number, end: number): void {

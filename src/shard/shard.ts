@@ -4,26 +4,21 @@
  * inline inside a host process (`threads: 0`). Owns everything it creates; `ShardApi` is the only door for main.
  */
 import type { GroupSettings } from '../coordinator/group/group-settings.ts';
-import { type CollectedDelta, LogManager, type OpenPartition } from '../log/log-manager.ts';
+import { type CollectedDelta, LogManager, type OpenPartition, type StreamName } from '../log/log-manager.ts';
 import type { LogSettings } from '../log/log-settings.ts';
-import type { PartitionHandle } from '../log/partition-handle.ts';
 import type { PartitionLog } from '../log/partition-log.ts';
 import { RecordWork, type RecordWorkDeps } from '../log/record-work.ts';
-import type { ImageBuilder } from '../metadata/image-builder.ts';
-import { decodeImage } from '../metadata/image-codec.ts';
 import type { ClusterImage, MetadataChange, TopicImage } from '../metadata/metadata-store.ts';
-import { Connection, type ConnectionSettings, type Peer, type Transport } from '../net/connection.ts';
+import type { Connection, ConnectionSettings, Peer, Transport } from '../net/connection.ts';
 import { type ReceivePool, scratchBytes } from '../net/frame-receiver.ts';
 import { Slab } from '../net/slab.ts';
 import type { MetricsSnapshot } from '../observe/metrics.ts';
 import type { Arena } from '../ports/arena.ts';
 import type { Clock } from '../ports/clock.ts';
-import { MillraceError } from '../ports/errors.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { Random } from '../ports/random.ts';
-import { streamKey } from '../ports/stream-id.ts';
 import type { Codecs } from '../protocol/compression/codecs.ts';
-import { batchBytesOf, leaderEpochOf } from '../protocol/records/batch-header.ts';
+import { leaderEpochOf } from '../protocol/records/batch-header.ts';
 import type { Crc32c } from '../protocol/records/crc32c.ts';
 import { recordTaskContext } from '../protocol/records/record-tasks.ts';
 import type { RecordWalk } from '../protocol/records/record-walk.ts';
@@ -42,11 +37,13 @@ import type { ColdReader } from '../stream/read/cold-reader.ts';
 import type { Wal } from '../stream/wal/wal.ts';
 import { ObjectColdPath } from './cold-path.ts';
 import type { CoordinatorPartitions } from './coordinator-topics.ts';
+import type { PeerHost } from './peers/peer-host.ts';
 import { describeProducersService, producersService } from './peers/producers-service.ts';
-import { ownerShard, topicLogSettings } from './placement.ts';
-import type { RestoredBatches, ShardApi, StreamEnd, StreamName } from './shard-api.ts';
+import type { RestoredBatches, ShardApi, StreamEnd } from './shard-api.ts';
+import { ShardConnections } from './shard-connections.ts';
 import { ShardCoordinators } from './shard-coordinators.ts';
 import { ShardCounters } from './shard-counters.ts';
+import { type RemoteHandle, ShardPartitions } from './shard-partitions.ts';
 
 /** Plain numbers and strings a shard runs by; structured-cloneable. */
 export interface ShardSettings {
@@ -101,7 +98,7 @@ export interface ShardParts {
 
 /** Doors to the other shards. */
 export interface ShardPeers extends ShardLinks {
-  partition(owner: number, topicId: string, partition: number, topic: TopicImage): PartitionHandle;
+  partition(owner: number, topicId: string, partition: number, topic: TopicImage): RemoteHandle;
   /** The shard's own ends, for what arrives from its peers. */
   attach(shard: Shard): void;
   flush(): void;
@@ -142,9 +139,11 @@ const flushNowBytes = 128 * 1024;
 const judgeTasksMax = 4;
 const searchTasksMax = 1;
 
-export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
+export class Shard implements Omit<ShardApi, 'connect'>, PeerHost {
   readonly settings: ShardSettings;
   readonly logs: LogManager;
+  readonly partitions: ShardPartitions;
+  readonly connections: ShardConnections;
   readonly dispatcher: Dispatcher;
   readonly coordinators: ShardCoordinators;
   readonly counters = new ShardCounters();
@@ -152,14 +151,6 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
   readonly pool: ReceivePool;
   readonly clock: Clock;
   private readonly parts: ShardParts;
-  private readonly builder: ImageBuilder;
-  private readonly connections = new Map<number, Connection>();
-  private readonly starved = new Set<Connection>();
-  private readonly remote = new Map<string, PartitionHandle>();
-  private nextConnection: number;
-  private serving = false;
-  private draining: (() => void) | null = null;
-  private feeding = false;
   private flushQueued = false;
   private flushedBytes = 0;
 
@@ -167,8 +158,6 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
     this.parts = parts;
     this.settings = parts.settings;
     this.clock = parts.clock;
-    this.builder = decodeImage(parts.image);
-    this.nextConnection = parts.settings.index;
     const { arena, clock, logger, settings } = parts;
     const context = recordTaskContext({ arena, codecs: parts.codecs, walk: parts.walk });
     const records = { arena, clock, context, worker: parts.recordTask };
@@ -194,6 +183,17 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
       mayAcknowledge: parts.mayAcknowledge,
       cold,
     });
+    this.partitions = new ShardPartitions({
+      ...parts,
+      logs: this.logs,
+      coordinators: {
+        opened: (topic, partition) => this.coordinators.opened(topic, partition),
+        closing: (topic, partition) => this.coordinators.closing(topic, partition),
+        topicDeleted: (topicId, name) => this.coordinators.topicDeleted(topicId, name),
+        described: (name) => this.coordinators.described(name),
+      },
+      flush: () => this.flush(),
+    });
     const slab = new Slab(arena, (segments) => this.logs.reclaim(segments));
     this.pool = {
       arena,
@@ -215,9 +215,9 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
       logger,
       codecs: parts.codecs,
       crc32c: parts.crc32c,
-      topics: this,
+      topics: this.partitions,
       local: (topicId, partition) => this.logs.get(topicId, partition),
-      ownerOf: (topic, partition) => this.ownerOf(topic, partition),
+      ownerOf: (topic, partition) => this.partitions.ownerOf(topic, partition),
       control: parts.control,
       group: settings.group,
       partitions: settings.coordinatorPartitions,
@@ -226,7 +226,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
     this.sessions = new FetchSessionCache(settings.sessionSlots, sessionEvictionMs, clock, parts.random);
     const services: ShardServices = {
       settings,
-      topics: this,
+      topics: this.partitions,
       arena,
       allocate: (bytes) => slab.allocate(bytes),
       clock,
@@ -255,49 +255,35 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
       monotonic: () => clock.monotonic(),
       observe: this.counters,
     });
+    this.connections = new ShardConnections({
+      pool: this.pool,
+      handler: this.dispatcher,
+      clock,
+      settings: settings.connection,
+      index: settings.index,
+      shards: settings.shards,
+      connectionsMax: settings.connectionsMax,
+      logger,
+      counters: this.counters,
+      delivered: () => this.flushSoon(),
+      reclaim: (segments) => this.logs.reclaim(segments),
+    });
     this.services.register(producersService, describeProducersService(this.logs));
     parts.peers?.attach(this);
   }
 
-  // ── TopicDirectory ──────────────────────────────────────────────────────────────────────────────────────────────
+  // ── PeerHost ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   get services(): ShardServicesTable {
     return this.coordinators.services;
   }
 
   get image(): ClusterImage {
-    return this.builder.image;
+    return this.partitions.image;
   }
 
-  topicByName(name: string): TopicImage | undefined {
-    return this.builder.image.topicsByName.get(name);
-  }
-
-  topicById(topicId: string): TopicImage | undefined {
-    return this.builder.image.topicsById.get(topicId);
-  }
-
-  partition(topicId: string, partition: number): PartitionHandle | undefined {
-    const local = this.logs.get(topicId, partition);
-    if (local !== undefined) return local;
-    const { peers } = this.parts;
-    if (peers === null) return undefined;
-    const topic = this.topicById(topicId);
-    if (topic === undefined || topic.partitions[partition]?.state !== 'open') return undefined;
-    const owner = this.ownerOf(topic, partition);
-    if (owner === this.settings.index) return undefined;
-    const key = streamKey(topicId, partition);
-    let handle = this.remote.get(key);
-    if (handle === undefined) {
-      handle = peers.partition(owner, topicId, partition, topic);
-      this.remote.set(key, handle);
-    }
-    return handle;
-  }
-
-  /** Settings that the topic's logs follow as of the image. */
   logSettings(topic: TopicImage): LogSettings {
-    return topicLogSettings(topic, this.image, this.parts.catalog, this.settings.nodeId);
+    return this.partitions.logSettings(topic);
   }
 
   appendFailed({ name, partition }: PartitionLog, error: unknown): void {
@@ -308,63 +294,9 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
     });
   }
 
-  ownerOf(topic: TopicImage, partition: number): number {
-    return ownerShard(topic.topicId, partition, this.settings.shards);
-  }
-
-  // ── Connections ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-  get connectionCount(): number {
-    return this.connections.size;
-  }
-
-  /** Registers a connection over a transport; it is closed at once where there are too many. */
+  /** Registers a connection over a transport. */
   accept(peer: Peer, transport: Transport): Connection {
-    const id = this.nextConnection;
-    this.nextConnection += this.settings.shards;
-    const connection = new Connection(id, peer, transport, {
-      pool: this.pool,
-      handler: this.dispatcher,
-      clock: this.clock,
-      settings: this.settings.connection,
-      onStarved: (starved) => this.onStarved(starved),
-      onDelivered: () => this.flushSoon(),
-      onClosed: (closed, reason, notable) => this.onClosed(closed, reason, notable),
-    });
-    this.connections.set(id, connection);
-    this.counters.connectionsOpened++;
-    if (this.connections.size > this.settings.connectionsMax) connection.close('too many connections');
-    return connection;
-  }
-
-  onStarved(connection: Connection): void {
-    this.starved.add(connection);
-    this.scheduleFeed();
-  }
-
-  onClosed(connection: Connection, reason: string, notable: boolean): void {
-    this.connections.delete(connection.id);
-    this.starved.delete(connection);
-    this.counters.connectionsClosed++;
-    const { host, listener, principal } = connection.peer;
-    const fields = { connection: connection.id, host, listener, principal, reason };
-    if (notable) this.parts.logger.warn('a connection was closed', fields);
-    else this.parts.logger.debug('connection closed', fields);
-    if (this.connections.size === 0) this.draining?.();
-  }
-
-  /** Memory comes back with uploads and finished sends, neither of which is announced: look again soon. */
-  private scheduleFeed(): void {
-    if (this.feeding) return;
-    this.feeding = true;
-    this.clock.after(5, () => {
-      this.feeding = false;
-      if (this.starved.size === 0) return;
-      this.logs.reclaim(2);
-      const waiting = [...this.starved];
-      this.starved.clear();
-      for (const connection of waiting) connection.feed();
-    });
+    return this.connections.accept(peer, transport);
   }
 
   /**
@@ -393,112 +325,46 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
 
   // ── ShardApi ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  openPartitions(partitions: readonly OpenPartition[]): void {
-    for (const spec of partitions) this.logs.open(spec);
+  stagePartitions(partitions: readonly OpenPartition[]): void {
+    this.partitions.stagePartitions(partitions);
+  }
+
+  unstage(streams: readonly StreamName[]): void {
+    this.partitions.unstage(streams);
+  }
+
+  beginClose(streams: readonly StreamName[]): Promise<void> {
+    return this.partitions.beginClose(streams);
+  }
+
+  cancelClose(streams: readonly StreamName[]): void {
+    this.partitions.cancelClose(streams);
   }
 
   restore(batches: RestoredBatches): void {
-    const { arena } = this.parts;
-    for (let i = 0; i < batches.position.length; i++) {
-      const position = batches.position[i]!;
-      const log = this.logs.get(batches.topicIds[batches.topic[i]!]!, batches.partition[i]!);
-      // Recovery loads no more than fits; a batch must never be left out for want of room, or of a place.
-      if (log === undefined || log.journal.entriesFull() || !log.follows(position))
-        throw new MillraceError('internal', 'RESTORE_ORDER', 'a recovered batch does not fit its log');
-      log.restore(position, batchBytesOf(arena.view, position), batches.commit[i]!);
-      arena.releaseRange(position, batches.length[i]!);
-    }
+    this.partitions.restore(batches);
   }
 
   ends(): StreamEnd[] {
-    return [...this.logs.all()].map((log) => ({
-      topicId: log.topicId,
-      partition: log.partition,
-      endOffset: log.nextOffset,
-    }));
+    return this.partitions.ends();
   }
 
   beginServing(): void {
-    this.logs.beginAppends();
-    this.serving = true;
-    for (const log of this.logs.all()) this.coordinators.opened(this.topicById(log.topicId)!, log.partition);
+    this.partitions.beginServing();
     this.coordinators.serving();
   }
 
   applyChanges(_revision: number, changes: readonly MetadataChange[]): void {
-    const deleted: TopicImage[] = [];
-    for (const change of changes) {
-      if (change.type !== 'topicDeleted') continue;
-      const topic = this.topicById(change.topicId);
-      if (topic !== undefined) deleted.push(topic);
-      for (const partition of topic?.partitions ?? []) {
-        this.coordinators.closing(topic!.name, partition.partition);
-        this.logs.remove(change.topicId, partition.partition);
-        this.remote.delete(streamKey(change.topicId, partition.partition));
-      }
-    }
-    this.builder.apply(changes);
-    for (const { topicId, name } of deleted) this.coordinators.topicDeleted(topicId, name);
-    for (const change of changes) {
-      switch (change.type) {
-        case 'open':
-          this.onOpen(change.topicId, change.partition);
-          break;
-        case 'topic':
-          if (this.serving) this.coordinators.described(change.name);
-          break;
-        case 'logStart':
-          this.logs.get(change.topicId, change.partition)?.moveStart(change.startOffset);
-          break;
-        case 'config':
-          this.refreshSettings(change.resource === 'topic' ? change.name : null);
-          if (change.resource === 'topic' && this.serving) this.coordinators.described(change.name);
-          break;
-        default:
-      }
-    }
+    this.partitions.apply(changes);
   }
 
-  private onOpen(topicId: string, partition: number): void {
-    const topic = this.topicById(topicId);
-    const image = topic?.partitions[partition];
-    if (topic === undefined || image === undefined || this.ownerOf(topic, partition) !== this.settings.index)
-      return;
-    this.logs.open({
-      name: topic.name,
-      topicId,
-      partition,
-      settings: this.logSettings(topic),
-      leaderEpoch: image.leaderEpoch,
-      epochs: image.epochs,
-      startOffset: image.startOffset,
-      endOffset: this.logs.get(topicId, partition)?.nextOffset ?? image.startOffset,
-      volume: this.volumeOf(image.wal),
-      producers: [],
-    });
-    if (this.serving) this.coordinators.opened(topic, partition);
-  }
-
-  private volumeOf(logId: string): number {
-    const index = this.parts.wals.findIndex((wal) => wal.logId === logId);
-    return index < 0 ? 0 : index;
-  }
-
-  private refreshSettings(topicName: string | null): void {
-    for (const log of this.logs.all()) {
-      if (topicName !== null && log.name !== topicName) continue;
-      const topic = this.topicById(log.topicId);
-      if (topic !== undefined) log.settings = this.logSettings(topic);
-    }
-  }
-
-  collect(volume: number, commit: number, withStates: boolean): CollectedDelta {
-    return this.logs.collect(volume, commit, withStates);
+  collect(volume: number, commit: number, named: readonly StreamName[]): CollectedDelta {
+    return this.logs.collect(volume, commit, named);
   }
 
   uploaded(volume: number, end: number): void {
     this.logs.uploaded(volume, end);
-    if (this.starved.size > 0) this.scheduleFeed();
+    this.connections.feed();
   }
 
   states(streams: readonly StreamName[]): StreamState[] {
@@ -526,9 +392,9 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
       producedBatches: this.counters.producedBatches,
       refusedBatches: this.counters.refusedBatches,
       fetchedBytes: this.counters.fetchedBytes,
-      connections: this.connections.size,
+      connections: this.connections.count,
       connectionsOpened: this.counters.connectionsOpened,
-      starvedConnections: this.starved.size,
+      starvedConnections: this.connections.starvedCount,
       partitions: this.logs.count,
       fetchSessions: this.sessions.size,
       deltaBytes: delta,
@@ -543,20 +409,9 @@ export class Shard implements Omit<ShardApi, 'connect'>, TopicDirectory {
     this.logs.maintain(this.settings.producerExpirationMs);
   }
 
-  async drain(timeoutMs: number): Promise<void> {
+  drain(timeoutMs: number): Promise<void> {
     this.coordinators.close();
-    for (const connection of [...this.connections.values()]) connection.leave();
-    if (this.connections.size === 0) return;
-    await new Promise<void>((resolve) => {
-      const timer = this.clock.after(timeoutMs, () => {
-        for (const connection of [...this.connections.values()]) connection.close('the broker stops');
-        resolve();
-      });
-      this.draining = () => {
-        timer.cancel();
-        resolve();
-      };
-    });
+    return this.connections.drain(timeoutMs);
   }
 
   /** Ends appends, then waits until all that was appended is durable or has failed. */

@@ -10,12 +10,13 @@
  * Bounds: `stateBytesMax` an object, `streamsPerCall` streams a call. A crash before the commit leaves an object that nothing
  * names, for the sweep of orphans.
  */
+import type { StreamName } from '../log/log-manager.ts';
 import type { MetadataChange, MetadataStore } from '../metadata/metadata-store.ts';
 import type { ObjectIds } from '../ownership/object-ids.ts';
 import type { Clock } from '../ports/clock.ts';
 import { errorFromWire } from '../ports/errors.ts';
 import type { Logger } from '../ports/logger.ts';
-import type { StreamName } from '../shard/shard-api.ts';
+
 import { hasCode } from '../store/store-errors.ts';
 import { stateBytes } from '../stream/objects/object-sections.ts';
 import type { StreamState, UploadPlan, UploadResult } from '../stream/objects/objects.ts';

@@ -108,7 +108,7 @@ test('more connections than max.connections are closed, the others live on', asy
   await first.createTopic('t', 1);
   assert.equal((await second.metadata(['t'])).topics[0]!.errorCode, 0);
   await first.close();
-  await until(() => bed.broker['deployment'].local!.shard.connectionCount === 1);
+  await until(() => bed.broker['deployment'].local!.shard.connections.count === 1);
   assert.equal((await (await bed.connect()).metadata(['t'])).topics[0]!.errorCode, 0);
 });
 

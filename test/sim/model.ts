@@ -78,6 +78,8 @@ export class PartitionModel {
   start = 0;
   startAsked = 0;
   leaderEpoch = -1;
+  /** The newest that the metadata in the bucket record, since a partition may be opened anew at any time. */
+  readonly recordedEpoch: () => number;
   /** How often a WAL with records of it was given up. */
   losses = 0;
   /** Ends of acknowledged records that were given up, and must be told: by offset where they begin. */
@@ -89,10 +91,16 @@ export class PartitionModel {
   retentionBytes = Number.POSITIVE_INFINITY;
   readonly #cursor = new RecordCursor();
 
-  constructor(world: SimWorld, name: string, batches: ReadonlyMap<number, SentBatch>) {
+  constructor(
+    world: SimWorld,
+    name: string,
+    batches: ReadonlyMap<number, SentBatch>,
+    recordedEpoch: () => number,
+  ) {
     this.world = world;
     this.name = name;
     this.batches = batches;
+    this.recordedEpoch = recordedEpoch;
   }
 
   acknowledge(batch: SentBatch, baseOffset: number): void {
@@ -186,9 +194,10 @@ export class PartitionModel {
       this.world.fail(`${this.name}: batch ${id} at ${baseOffset} is not what was sent`);
       return;
     }
-    if (leaderEpochOf(view, at) > this.leaderEpoch && this.leaderEpoch >= 0)
+    const newest = Math.max(this.leaderEpoch, this.recordedEpoch());
+    if (leaderEpochOf(view, at) > newest && this.leaderEpoch >= 0)
       this.world.fail(
-        `${this.name}: batch ${id} has leader epoch ${leaderEpochOf(view, at)}, the newest is ${this.leaderEpoch}`,
+        `${this.name}: batch ${id} has leader epoch ${leaderEpochOf(view, at)}, the newest is ${newest}`,
       );
     this.#place(sent, baseOffset, 'lies');
   }
@@ -259,6 +268,8 @@ export class Model {
   readonly batches = new Map<number, SentBatch>();
   readonly producerIds = new Set<number>();
   readonly groups: GroupModel[] = [];
+  /** Leader epoch of a partition as the bucket has it. */
+  recordedEpoch: (topic: string, partition: number) => number = () => -1;
   #batchId = 0;
   #incarnation = 0;
 
@@ -273,7 +284,8 @@ export class Model {
   }
 
   partition(topic: string, index: number): PartitionModel {
-    return new PartitionModel(this.world, `${topic}-${index}#${this.#incarnation}`, this.batches);
+    const name = `${topic}-${index}#${this.#incarnation}`;
+    return new PartitionModel(this.world, name, this.batches, () => this.recordedEpoch(topic, index));
   }
 
   createTopic(name: string, partitions: number): TopicModel {

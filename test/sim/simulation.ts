@@ -18,6 +18,7 @@ import { ShadowMetadata } from './shadow-metadata.ts';
 import { drawShape, drawWal, type Shape, SimBroker, type StartOptions } from './sim-broker.ts';
 import { SimDisk } from './sim-disk.ts';
 import { SimBucket } from './sim-store.ts';
+import { Turner } from './turner.ts';
 import { SimWorld, Violation } from './world.ts';
 
 export interface SimulationOptions {
@@ -55,6 +56,7 @@ const concerns = {
   network: 4,
   chaos: 5,
   wal: 6,
+  turner: 7,
   clients: 100,
   lives: 10_000,
 } as const;
@@ -89,6 +91,8 @@ export class Simulation {
     this.shadow = new ShadowMetadata(world, this.bucket);
     this.shadow.skewMaxMs = 2 * skewMsMax;
     this.model = new Model(world);
+    this.model.recordedEpoch = (topic, partition) =>
+      this.shadow.image.topicsByName.get(topic)?.partitions[partition]?.leaderEpoch ?? -1;
     this.shadow.onGivenUp = (topic, partition, end) =>
       this.model.topics.get(topic)?.partitions[partition]?.giveUp(end);
     this.cluster = new Cluster(world, this.model, world.random(concerns.network));
@@ -159,6 +163,8 @@ export class Simulation {
       this.model.groups.push(group);
       this.clients.push(new GroupClient(cluster, random(), group, this.random.chance(0.5)));
     }
+    const turning = world.random(concerns.turner);
+    if (turning.chance(0.6)) this.clients.push(new Turner(cluster, turning));
   }
 
   #newDisk(machine: string): SimDisk {

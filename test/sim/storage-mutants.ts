@@ -6,8 +6,8 @@ export const storageMutants: readonly Mutant[] = [
   {
     name: 'a commit is left out of the upload that frees it',
     file: 'ownership/upload-coordinator.js',
-    find: 'shard.collect(index, cut.sequence, closes !== null)',
-    replace: 'shard.collect(index, Math.max(0, cut.sequence - 1), closes !== null)',
+    find: 'shard.collect(index, cut.sequence, closing?.streams ?? [])',
+    replace: 'shard.collect(index, Math.max(0, cut.sequence - 1), closing?.streams ?? [])',
   },
   {
     name: 'an upload begins after uploads have stopped',
@@ -21,15 +21,16 @@ export const storageMutants: readonly Mutant[] = [
   {
     name: 'streams are closed without their states',
     file: 'ownership/upload-coordinator.js',
-    find: 'await this.begin(index, closes);',
-    replace: 'await this.begin(index, (_states, cut) => closes(new Map(), cut));',
+    find: 'closing?.changes(ends, stored.states, cut)',
+    replace: 'closing?.changes(ends, new Map(), cut)',
     judge: 'test/unit/ownership/upload-coordinator.test.ts',
   },
   {
     name: 'what a peer asks for is appended after a stop has waited for the log',
     file: 'log/log-manager.js',
-    find: 'if (log.writeError === 0)',
-    replace: 'if (false)',
+    find: `            if (log.writeError === 0)
+                log.writeError = ErrorCode.NOT_LEADER_OR_FOLLOWER;`,
+    replace: '',
     judge: 'test/unit/log/partition-log.test.ts',
   },
   {
@@ -56,9 +57,9 @@ export const storageMutants: readonly Mutant[] = [
   {
     name: 'the WAL is trimmed before the metadata name the objects',
     file: 'ownership/upload-coordinator.js',
-    find: 'const collected = await Promise.all(shards.map((shard) => shard.collect(index, cut.sequence, closes !== null)));',
+    find: 'const collected = await Promise.all(shards.map((shard) => shard.collect(index, cut.sequence, closing?.streams ?? [])));',
     replace:
-      'const collected = await Promise.all(shards.map((shard) => shard.collect(index, cut.sequence, closes !== null))); await this.trim(volume, cut);',
+      'const collected = await Promise.all(shards.map((shard) => shard.collect(index, cut.sequence, closing?.streams ?? []))); await this.trim(volume, cut);',
   },
   {
     name: 'batches may be evicted before their objects are named',
@@ -200,20 +201,20 @@ export const storageMutants: readonly Mutant[] = [
   {
     name: 'the state object is forgotten at close',
     file: 'ownership/close-changes.js',
-    find: "stateObject: stateObjects.get(key) ?? '',",
-    replace: "stateObject: '',",
+    find: "const stateObject = stateObjects.get(streamKey(topicId, partition)) ?? '';",
+    replace: "const stateObject = '';",
   },
   {
     name: 'a closed partition ends one offset early',
     file: 'ownership/close-changes.js',
-    find: 'endOffset: ends.get(key),',
-    replace: 'endOffset: Math.max(0, ends.get(key) - 1),',
+    find: 'endOffset: heldEnd, stateObject',
+    replace: 'endOffset: Math.max(0, heldEnd - 1), stateObject',
   },
   {
     name: 'the leader epoch stays',
-    file: 'broker/broker.js',
-    find: 'leaderEpoch: partition.leaderEpoch + 1,',
-    replace: 'leaderEpoch: partition.leaderEpoch,',
+    file: 'ownership/ownership.js',
+    find: 'const next = leaderEpoch + 1;',
+    replace: 'const next = leaderEpoch;',
   },
   {
     name: 'a drain goes on behind a gap',
@@ -243,6 +244,67 @@ export const storageMutants: readonly Mutant[] = [
     replace: 'if (false) {',
     judge: 'test/unit/volumes/drain.test.ts',
   },
+  // ── Opens and closes ─────────────────────────────────────────────────────────────────────────────────────────────
+  {
+    name: 'a close is recorded before the tail is uploaded',
+    file: 'ownership/upload-coordinator.js',
+    find: 'const stored = await this.store(collected);\n        const freed',
+    replace:
+      'if (closing !== null) await metadata.commit(closing.changes(ends, new Map(), cut)); const stored = await this.store(collected);\n        const freed',
+    judge: 'test/storage/broker/ownership.test.ts',
+  },
+  {
+    name: 'a close does not wait for appends under way',
+    file: 'shard/shard-partitions.js',
+    find: 'await this.#settled(log);',
+    replace: ';',
+    judge: 'test/storage/broker/ownership.test.ts',
+  },
+  {
+    name: 'a closing partition takes appends',
+    file: 'log/log-manager.js',
+    find: `beginClose(log) {
+        log.writeError = ErrorCode.NOT_LEADER_OR_FOLLOWER;`,
+    replace: `beginClose(log) {
+        log.writeError = 0;`,
+    judge: 'test/storage/broker/ownership.test.ts',
+  },
+  {
+    name: 'a partition is opened without its producers',
+    file: 'ownership/ownership.js',
+    find: 'producers: producers.get(streamKey(topicId, index))?.snapshot() ?? [],',
+    replace: 'producers: [],',
+    judge: 'test/storage/broker/ownership.test.ts',
+  },
+  {
+    name: 'fetches that wait for a closed partition are left waiting',
+    file: 'log/log-manager.js',
+    find: `log.live = false;
+        log.touch();`,
+    replace: 'log.live = false;',
+    judge: 'test/storage/broker/ownership.test.ts',
+  },
+  {
+    name: 'a close that failed leaves the partition closed for writes',
+    file: 'ownership/ownership.js',
+    find: 'await Promise.all(shards.map((shard) => shard.cancelClose(streams)));',
+    replace: ';',
+    judge: 'test/storage/broker/ownership.test.ts',
+  },
+  {
+    name: 'a close of which nobody knows whether it was recorded is taken back',
+    file: 'ownership/ownership.js',
+    find: 'if (closing.committing && !refusedBy) {',
+    replace: 'if (false) {',
+    judge: 'test/unit/ownership/ownership.test.ts',
+  },
+  {
+    name: 'partitions of a failed volume are opened in it again',
+    file: 'ownership/volume-pins.js',
+    find: 'return pinned === undefined || this.#failed.has(pinned) ?',
+    replace: 'return pinned === undefined ?',
+    judge: 'test/storage/broker/ownership.test.ts',
+  },
   // ── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
   {
     name: 'blocks are cached without the name of their object',
@@ -265,8 +327,10 @@ export const storageMutants: readonly Mutant[] = [
   {
     name: 'what leaves memory while objects are searched by time is not searched',
     file: 'shard/cold-path.js',
-    find: 'while (searched < log.tailStart) {',
-    replace: 'for (let once = 0; once < 1; once++) {',
+    find: `while (searched < log.tailStart) {
+                const end = log.tailStart;`,
+    replace: `for (let once = 0; once < 1; once++) {
+                const end = log.tailStart;`,
     judge: 'test/unit/shard/cold-path.test.ts',
   },
   {
@@ -354,7 +418,7 @@ export const storageMutants: readonly Mutant[] = [
   {
     name: 'a manifest takes objects over without their producers',
     file: 'stream/manifest/manifest-writer.js',
-    find: `            for (const producer of cutProducers(part.producers, endOffset))
+    find: `            for (const producer of cutProducers(part, endOffset))
                 fold.take(producer, base.offset);`,
     replace: '',
     judge: 'test/unit/stream/manifest/manifest-writer.test.ts',

@@ -276,7 +276,7 @@ export class PeerClient implements PartitionLink {
     const kind = words[at]! & 0xff;
     if (kind === peerMessage.changed) {
       // Nobody is there when the partition was forgotten while this was under way.
-      this.remotes.get(words[at + 1]!)?.changed(words, at, (words[at]! & peerFlag.live) !== 0);
+      this.remotes.get(words[at + 1]!)?.changed(words, at);
       return;
     }
     const call = this.calls.at(words[at + 1]!);

@@ -14,7 +14,7 @@
  *  release │ kind      │ cookie │         │           │       │      │           │           │            │     │
  *  ask     │ kind      │ cookie │ position│ length    │service│      │           │           │            │     │
  *          ├───────────┼────────┼─────────┼───────────┼───────┴──────┼───────────┼───────────┼────────────┼─────┤
- *  changed │ kind|f    │ number │ epoch   │ high wm.  │ stable offset│ log start │           │            │     │
+ *  changed │ kind      │ number │ epoch   │ high wm.  │ stable offset│ log start │           │            │     │
  *  appended│ kind      │ cookie │ error   │ high wm.  │ stable offset│ log start │ base      │ append time│     │
  *  answer  │ kind      │ cookie │ error   │ high wm.  │ stable offset│ log start │ offset    │ timestamp  │epoch│
  *  readEnd │ kind|f    │ cookie │ error   │ high wm.  │ stable offset│ log start │ pos.│count│            │     │
@@ -67,8 +67,6 @@ export const peerFlag = {
   aborted: 1 << 8,
   /** query of a verification: the client's version bumps epochs (KIP-890). */
   bumps: 1 << 8,
-  /** changed: the partition is open at its owner. */
-  live: 1 << 8,
   /** frameDone: there is an answer. */
   answered: 1 << 8,
   /** range: the bytes are lent. */

@@ -207,7 +207,7 @@ export class PeerServer implements AppendWaiter, ReadSink {
       this.changes.delete(served);
       const at = this.out.slot();
       const { words } = this.out;
-      words[at] = peerMessage.changed | (log === null ? 0 : peerFlag.live);
+      words[at] = peerMessage.changed;
       words[at + 1] = served.number;
       words[at + 2] = log === null ? -1 : log.leaderEpoch;
       putState(words, at, log);

@@ -9,13 +9,13 @@
  * Messages are seen by the peer at `flush`, at the latest in a turn of the loop that follows. Owned by the shard.
  */
 
-import type { PartitionHandle } from '../../log/partition-handle.ts';
 import type { TopicImage } from '../../metadata/metadata-store.ts';
 import type { Arena } from '../../ports/arena.ts';
 import { MillraceError } from '../../ports/errors.ts';
 import type { CallerContext } from '../../requests/support/handler.ts';
 import type { LinkEnd, LinkPump } from '../../threads/link.ts';
 import type { ShardPeers } from '../shard.ts';
+import type { RemoteHandle } from '../shard-partitions.ts';
 import { Outbox } from './outbox.ts';
 import { PeerClient } from './peer-client.ts';
 import type { PeerHost } from './peer-host.ts';
@@ -92,7 +92,7 @@ export class LinkPeers implements ShardPeers {
     return { out, client, server };
   }
 
-  partition(owner: number, topicId: string, partition: number, topic: TopicImage): PartitionHandle {
+  partition(owner: number, topicId: string, partition: number, topic: TopicImage): RemoteHandle {
     return this.peer(owner).client.partition(topicId, partition, topic);
   }
 

@@ -71,7 +71,6 @@ export class RemotePartition implements PartitionHandle {
   private readonly client: PartitionLink;
   private readonly host: PeerHost;
   private readonly watchers = new Set<PartitionWatcher>();
-  private ownerLive = true;
   private ownerStart = -1;
   private ownerEpoch = -1;
   private settingsRevision: number;
@@ -114,7 +113,7 @@ export class RemotePartition implements PartitionHandle {
   }
 
   get live(): boolean {
-    return !this.retired && this.ownerLive && this.host.image.topicsById.has(this.topicId);
+    return !this.retired && this.inImage()?.state === 'open';
   }
 
   get watched(): boolean {
@@ -179,16 +178,18 @@ export class RemotePartition implements PartitionHandle {
   mirror(words: Int32Array, at: number): void {
     const highWatermark = numberAt(words, at + 3);
     if (highWatermark < 0) return;
-    this.ownerLive = true;
     this.highWatermark = Math.max(this.highWatermark, highWatermark);
     this.lastStableOffset = Math.max(this.lastStableOffset, numberAt(words, at + 5));
     this.ownerStart = Math.max(this.ownerStart, numberAt(words, at + 7));
   }
 
-  changed(words: Int32Array, at: number, live: boolean): void {
+  changed(words: Int32Array, at: number): void {
     this.mirror(words, at);
     this.ownerEpoch = Math.max(this.ownerEpoch, words[at + 2]!);
-    this.ownerLive = live;
+    this.touch();
+  }
+
+  touch(): void {
     for (const watcher of this.watchers) watcher.onPartitionChanged(this);
   }
 }

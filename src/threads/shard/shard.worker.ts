@@ -53,7 +53,10 @@ const { host } = assembleShard({
 collectLoopDelay(host.shard.counters.metrics, `shard ${data.seed.settings.index}`, systemLoopDelay());
 /** Complete: a method of the contract that is missing here does not compile. */
 const served: Readonly<Record<keyof ShardApi, true>> = {
-  openPartitions: true,
+  stagePartitions: true,
+  unstage: true,
+  beginClose: true,
+  cancelClose: true,
   restore: true,
   ends: true,
   beginServing: true,

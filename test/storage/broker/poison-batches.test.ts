@@ -58,7 +58,8 @@ describe('poisonous batches', () => {
     connection = await bed.connect();
   };
   const shard = () => bed.broker['deployment'].local!.shard;
-  const logOf = (topic: string): PartitionLog => shard().logs.get(shard().topicByName(topic)!.topicId, 0)!;
+  const logOf = (topic: string): PartitionLog =>
+    shard().logs.get(shard().partitions.topicByName(topic)!.topicId, 0)!;
   /** As if the log had reached that offset, and all below had been deleted. */
   const leap = async (log: PartitionLog, offset: number): Promise<void> => {
     for (const at of ['nextOffset', 'highWatermark'] as const) log[at] = offset;

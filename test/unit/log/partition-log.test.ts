@@ -273,14 +273,14 @@ test('collect cuts by commit, uploaded frees, and every arena segment comes back
   append(1);
   wal.onDurable(2, 1);
   wal.onDurable(3, 2);
-  const cut = logs.collect(0, 1, false);
+  const cut = logs.collect(0, 1, []);
   assert.equal(cut.streams.length, 1);
   assert.equal(cut.streams[0]!.endOffset, 2);
   logs.uploaded(0, cut.end);
   logs.reclaim(arena.segmentCount);
   assert.equal(logs.deltaBytes(0) > 0, true, 'the third batch is still delta');
   assert.equal(arena.freeSegments(), free - 1);
-  const rest = logs.collect(0, 2, false);
+  const rest = logs.collect(0, 2, []);
   assert.equal(rest.streams[0]!.baseOffset, 2);
   logs.uploaded(0, rest.end);
   logs.reclaim(arena.segmentCount);
@@ -292,7 +292,7 @@ test('a producer is stored as of the cut, however far it has come since', () => 
   for (let sequence = 0; sequence < 12; sequence++) append(1, { id: 9, sequence });
   wal.onDurable(2, 1);
   wal.onDurable(12, 2);
-  const [first] = logs.collect(0, 1, false).streams;
+  const [first] = logs.collect(0, 1, []).streams;
   assert.deepEqual(
     first!.producers.map(({ producerId, batches }) => [producerId, batches.map((b) => b.lastSequence)]),
     [[9, [0, 1]]],
@@ -300,13 +300,13 @@ test('a producer is stored as of the cut, however far it has come since', () => 
 });
 
 test('after a volume has failed producers are stored as of their newest durable batch', () => {
-  const { wal, logs, append } = setup();
+  const { wal, log, logs, append } = setup();
   append(1, { id: 9, sequence: 0 });
   append(1, { id: 9, sequence: 1 });
   wal.onDurable(2, 1);
   for (let sequence = 2; sequence < 9; sequence++) append(1, { id: 9, sequence });
   wal.onFailed(new Error('device gone'), false);
-  const { streams, states } = logs.collect(0, 1, true);
+  const { streams, states } = logs.collect(0, 1, [{ topicId: log.topicId, partition: log.partition }]);
   for (const { producers } of [streams[0]!, states[0]!])
     assert.deepEqual(
       producers.map(({ batches }) => batches.map((b) => b.lastSequence)),
@@ -334,7 +334,7 @@ test('what waits for its upload is bounded by the cache, and appends go on once 
   assert.equal(outcomes[0]!.error, ErrorCode.NOT_ENOUGH_REPLICAS);
   assert.equal(logs.congestion(), 1);
   wal.onDurable(wal.appended, 1);
-  logs.uploaded(0, logs.collect(0, 1, false).end);
+  logs.uploaded(0, logs.collect(0, 1, []).end);
   assert.equal(logs.congestion(), 0);
   append(1);
   wal.onDurable(wal.appended, 2);
@@ -352,7 +352,7 @@ test('uploaded batches give way when the journal has no entry left, however smal
     );
     append(1);
     assert.equal(outcomes.pop()!.error, ErrorCode.NOT_ENOUGH_REPLICAS, 'the delta never gives way');
-    const collected = logs.collect(0, round + 1, false);
+    const collected = logs.collect(0, round + 1, []);
     assert.equal(collected.streams[0]!.positions.length, 8);
     logs.uploaded(0, collected.end);
     assert.equal(log.tailStart, 8 * round, 'kept while nothing needs the room');
@@ -365,7 +365,7 @@ test('recovery refuses more batches than the journal holds instead of overwritin
   wal.onDurable(1, 1);
   for (let i = 1; i < 8; i++) log.restore(position, 70, 1);
   assert.throws(() => log.restore(position, 70, 1), { code: 'JOURNAL_FULL' });
-  logs.uploaded(0, logs.collect(0, 1, false).end);
+  logs.uploaded(0, logs.collect(0, 1, []).end);
   log.restore(position, 70, 2);
   assert.equal(log.tailStart, 0);
 });
@@ -383,7 +383,7 @@ test('data of a deleted topic is not collected', () => {
   append(1);
   wal.onDurable(1, 1);
   logs.remove(topicId, 0);
-  assert.equal(logs.collect(0, 1, false).streams.length, 0);
+  assert.equal(logs.collect(0, 1, []).streams.length, 0);
 });
 
 test('epoch history answers KIP-320 questions', () => {

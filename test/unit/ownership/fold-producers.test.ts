@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { MetadataChange } from '../../../src/metadata/metadata-store.ts';
-import { foldProducers } from '../../../src/ownership/recovery.ts';
+import { foldProducers } from '../../../src/ownership/stored-producers.ts';
 import { manifestKey } from '../../../src/stream/manifest/manifest.ts';
 import { ManifestCache } from '../../../src/stream/manifest/manifest-cache.ts';
 import { objectKey } from '../../../src/stream/objects/object-format.ts';

@@ -35,7 +35,11 @@ function world() {
     producers: [producer(1, 9)],
   };
   const commits: MetadataChange[][] = [];
-  const held: { loads: (() => void)[]; statuses: (() => void)[] } = { loads: [], statuses: [] };
+  const held: { loads: (() => void)[]; statuses: (() => void)[]; end: number } = {
+    loads: [],
+    statuses: [],
+    end: 10,
+  };
   const coordinator = new UploadCoordinator({
     volumes: [
       {
@@ -52,12 +56,13 @@ function world() {
     ],
     shards: [
       {
-        collect: async (volume, _commit, withStates) => ({
+        collect: async (volume, _commit, named) => ({
           volume,
           end: 1,
           bytes: 0,
           streams: [],
-          states: withStates ? [state] : [],
+          states: named.length > 0 ? [state] : [],
+          ends: named.map((name) => ({ ...name, endOffset: 10, heldEnd: held.end })),
         }),
         uploaded: async () => {},
       },
@@ -87,9 +92,12 @@ function world() {
   });
   const closed: (string | undefined)[] = [];
   const close = (): Promise<void> =>
-    coordinator.close(0, (stateObjects) => {
-      closed.push(stateObjects.get(streamKey(topicId, 0)));
-      return [];
+    coordinator.close(0, {
+      streams: [{ topicId, partition: 0 }],
+      changes(_ends, stateObjects) {
+        closed.push(stateObjects.get(streamKey(topicId, 0)));
+        return [];
+      },
     });
   return { clock, coordinator, commits, held, closed, close };
 }
@@ -112,26 +120,48 @@ test('what the loop waits for when uploads stop begins none any more', async () 
   assert.equal(held.loads.length, 1, 'the loop has ended');
 });
 
-test('a stop waits for the upload under way, which closes nothing', async () => {
+test('a stop waits for the upload under way, which closes nothing, and a close for both', async () => {
   const { clock, coordinator, commits, held, closed, close } = world();
   coordinator.start();
   await clock.advanceAsync(200);
   held.loads[0]!();
   await clock.settle();
   assert.equal(held.statuses.length, 1, 'an upload is under way');
-  await assert.rejects(close(), /once uploads have stopped/);
+  const closing = close();
   let stopped = false;
   const stopping = coordinator.stop().then(() => {
     stopped = true;
   });
   await clock.settle();
-  assert.equal(stopped, false);
+  assert.deepEqual([stopped, held.statuses.length], [false, 1]);
   held.statuses[0]!();
   await stopping;
-  assert.equal(commits.length, 1);
-  assert.deepEqual(closed, []);
-  const closing = close();
+  await clock.settle();
+  assert.deepEqual([commits.length, closed], [1, []]);
   held.statuses[1]!();
   await closing;
-  assert.deepEqual(closed, [oid(5)]);
+  assert.deepEqual([commits.length, closed], [2, [oid(5)]]);
+});
+
+test('two closes come one after the other', async () => {
+  const { clock, commits, held, closed, close } = world();
+  const closes = [close(), close()];
+  await clock.settle();
+  assert.equal(held.statuses.length, 1);
+  held.statuses[0]!();
+  await closes[0];
+  await clock.settle();
+  held.statuses[1]!();
+  await closes[1];
+  assert.deepEqual([commits.length, closed], [2, [oid(5), oid(5)]]);
+});
+
+test('nothing is closed of which a byte would be in no object', async () => {
+  const { clock, commits, held, closed, close } = world();
+  held.end = 9;
+  const closing = close();
+  await clock.settle();
+  held.statuses[0]!();
+  await assert.rejects(closing, /ends at 10, and objects would hold it up to 9/);
+  assert.deepEqual([commits.length, closed], [0, []]);
 });

@@ -211,7 +211,7 @@ export class TransactionWorld {
   /** Durable batches up to `count` go into an object, and out of memory half of the time. */
   async upload(count: number): Promise<void> {
     if (count <= this.uploaded) return;
-    const { streams, end } = this.#logs.collect(0, count, false);
+    const { streams, end } = this.#logs.collect(0, count, []);
     assert.equal(streams[0]!.endOffset, this.end(count));
     const staging = new StagingPool({ bytesMax: 16 << 20 });
     const plan = planOf(++this.#made, streams);

@@ -44,8 +44,7 @@ async function answers(shards: number) {
     }
     await group.clock.advanceAsync(1_000);
     // As an upload would: the journals have room for the next round.
-    for (const { shard } of group.nodes)
-      shard.uploaded(0, shard.collect(0, Number.MAX_SAFE_INTEGER, false).end);
+    for (const { shard } of group.nodes) shard.uploaded(0, shard.collect(0, Number.MAX_SAFE_INTEGER, []).end);
   }
   const asker = clients[clients.length - 1]!;
   const fetched = asker.send(OffsetFetchCodec, 8, {

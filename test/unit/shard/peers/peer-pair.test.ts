@@ -396,7 +396,7 @@ test('beyond the calls a peer may have open, requests are refused with retriable
   assert.equal(answered.length, callsMax);
   assert(answered.every((error) => error === 0));
   assert.equal(on.client.calls.count, 0);
-  on.logs.uploaded(0, on.logs.collect(0, Number.MAX_SAFE_INTEGER, false).end);
+  on.logs.uploaded(0, on.logs.collect(0, Number.MAX_SAFE_INTEGER, []).end);
   on.logs.reclaim(on.arena.segmentCount);
   assert.equal(on.arena.references(position / 4096), 1);
 });
@@ -438,13 +438,22 @@ test('an append that fails in an unforeseen way fails alone: the link and its ot
 
 test('partitions that are not open at their owner: retriable, and served and told of once they are', () => {
   const on = pair();
-  on.logs.remove(topicId, 0);
   const lives: boolean[] = [];
   on.remote.watch({ onPartitionChanged: (partition) => lives.push(partition.live) });
+  on.settle();
+  on.logs.close(on.logs.get(topicId, 0)!);
+  on.settle();
   on.read(5);
   on.settle();
   assert.equal(on.reads[0]!.error, 6);
-  assert.deepEqual(lives, [false]);
+  // Whether it is open the asker's own image says, not a message that may come later.
+  const identity = { topicId, partition: 0 };
+  on.builder.apply([{ type: 'close', ...identity, leaderEpoch: 1, endOffset: 100, stateObject: '' }]);
+  on.remote.touch();
+  assert.deepEqual([lives.length > 1, lives.at(-1)], [true, false]);
+  on.builder.apply([{ type: 'open', ...identity, leaderEpoch: 2, startOffset: 100, node: 0, wal: 'w' }]);
+  on.remote.touch();
+  assert.equal(lives.at(-1), true);
   const spec = {
     name: 't',
     topicId,

@@ -420,7 +420,7 @@ test('a peer that stands still with a ring of four slots: everything waits in or
 test('settings and epochs follow the image of this shard', async () => {
   const group = new ShardGroup();
   const partition = group.ownedBy(0);
-  const remote = group.nodes[1]!.shard.partition(topicId, partition)!;
+  const remote = group.nodes[1]!.shard.partitions.partition(topicId, partition)!;
   assert.equal(remote.settings.logAppendTime, false);
   assert.equal(remote.leaderEpoch, 1);
   group.apply([

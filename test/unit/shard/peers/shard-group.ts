@@ -345,7 +345,7 @@ export class ShardGroup {
     for (const client of clients) client.connection.close('the test is over');
     await this.settle();
     for (const { shard, peers } of this.nodes) {
-      const { end } = shard.collect(0, Number.MAX_SAFE_INTEGER, false);
+      const { end } = shard.collect(0, Number.MAX_SAFE_INTEGER, []);
       shard.uploaded(0, end);
       shard.logs.reclaim(this.arena.segmentCount + 1);
       shard.pool.slab.close();

@@ -1,29 +1,12 @@
-/**
- * From metadata to shards that know every stream's end and producers: opens all partitions at what committed objects
- * hold, and folds producer state. What the WALs hold follows (restore-volume.ts). Main thread; nothing is served yet.
- */
-import type { OpenPartition } from '../log/log-manager.ts';
+/** Producers of streams as of what is stored: states, manifests, objects. Main thread. */
 import { committedEnd } from '../metadata/committed-end.ts';
-import type { ClusterImage, PartitionImage } from '../metadata/metadata-store.ts';
+import type { PartitionImage } from '../metadata/metadata-store.ts';
 import { streamKey } from '../ports/stream-id.ts';
-import type { ConfigCatalog } from '../requests/support/config-catalog.ts';
-import { ownerShard, topicLogSettings, volumeFor } from '../shard/placement.ts';
-import type { ShardDoor } from '../shard/shard-api.ts';
 import type { ManifestCache } from '../stream/manifest/manifest-cache.ts';
 import type { ProducerEntry } from '../stream/objects/objects.ts';
 import { type FoldBase, foldBase } from '../stream/producers/fold-base.ts';
 import { cutProducers, ProducerFold } from '../stream/producers/producer-fold.ts';
 import type { ObjectReader } from '../stream/read/object-reader.ts';
-import type { Volume } from '../volumes/volume.ts';
-
-/** Index of the volume a partition is pinned to; a partition of a volume that is gone moves to another. */
-export function volumeIndex(partition: PartitionImage, volumes: readonly Volume[]): number {
-  const pinned = volumes.findIndex(
-    ({ logId, predecessors }) =>
-      logId === partition.wal || predecessors.some((predecessor) => predecessor.logId === partition.wal),
-  );
-  return pinned >= 0 ? pinned : volumeFor(partition.topicId, partition.partition, volumes.length);
-}
 
 /** Manifests read at a time. */
 const manifestReadsMax = 16;
@@ -95,33 +78,4 @@ export async function foldProducers(
       for (const producer of producers) fold.take(producer, bases.get(key)!.offset);
   }
   return folded;
-}
-
-export async function openAll(
-  image: ClusterImage,
-  producers: ReadonlyMap<string, ProducerFold>,
-  volumes: readonly Volume[],
-  shards: readonly ShardDoor[],
-  catalog: ConfigCatalog,
-  nodeId: number,
-): Promise<void> {
-  const lists: OpenPartition[][] = shards.map(() => []);
-  for (const topic of image.topicsById.values()) {
-    const settings = topicLogSettings(topic, image, catalog, nodeId);
-    for (const partition of topic.partitions) {
-      lists[ownerShard(topic.topicId, partition.partition, shards.length)]!.push({
-        name: topic.name,
-        topicId: topic.topicId,
-        partition: partition.partition,
-        settings,
-        leaderEpoch: partition.leaderEpoch,
-        epochs: partition.epochs,
-        startOffset: partition.startOffset,
-        endOffset: committedEnd(partition),
-        volume: volumeIndex(partition, volumes),
-        producers: producers.get(streamKey(topic.topicId, partition.partition))?.snapshot() ?? [],
-      });
-    }
-  }
-  await Promise.all(shards.map((shard, i) => shard.openPartitions(lists[i]!)));
 }

@@ -1,0 +1,77 @@
+/**
+ * What a start does with the write-ahead logs that it has read and claimed, before its streams are opened: logs that nobody goes
+ * on with become objects (volumes/drain.ts), the others' batches come into memory, where they are served at once. Main thread.
+ */
+import type { MetadataStore } from '../metadata/metadata-store.ts';
+import { Slab } from '../net/slab.ts';
+import type { Arena } from '../ports/arena.ts';
+import type { ShardDoor } from '../shard/shard-api.ts';
+import { type DrainDeps, drain, drainWindowBytes, planOf, tellGaps } from '../volumes/drain.ts';
+import { foldHeaders } from '../volumes/fold-headers.ts';
+import type { Volume } from '../volumes/volume.ts';
+import type { FoldedStates, OwnershipDeps, RecoveredStreams } from './ownership.ts';
+import { restoreVolume } from './restore-volume.ts';
+
+export interface RecoverDeps extends Omit<DrainDeps, 'allocate' | 'windowBytes' | 'metadata'> {
+  readonly metadata: Pick<MetadataStore, 'image' | 'commit'>;
+  readonly volumes: readonly Volume[];
+  readonly shards: readonly ShardDoor[];
+  readonly fold: OwnershipDeps['fold'];
+  readonly arena: Arena;
+  /** Bytes and batches that memory takes before some must leave for objects. */
+  readonly roomBytes: number;
+  readonly roomBatches: number;
+  /** Uploads what was loaded of a volume so far, up to a commit, and lets the shards evict it. */
+  readonly relieve: (index: number, sequence: number) => Promise<void>;
+}
+
+export async function recoverStreams(deps: RecoverDeps): Promise<RecoveredStreams> {
+  const { volumes, metadata, fold, crc32c, logger } = deps;
+  const { image } = metadata;
+  const partitions = [...image.topicsById.values()].flatMap((topic) => topic.partitions);
+  const producers = new Map(await fold(partitions));
+  const logs = volumes
+    .flatMap((volume) => [...volume.predecessors, volume])
+    .filter(({ recovered, bytes }) => recovered !== null && bytes !== null);
+  let plan = planOf(logs, image);
+  if (plan.rounds > 1 || volumes.some(({ predecessors }) => predecessors.length > 0)) {
+    // Nobody goes on with some of the logs, or a stream lies in several: all of it becomes objects first.
+    await drainAll(logs, producers, deps);
+    plan = planOf(logs, image);
+  } else {
+    tellGaps(plan.gaps, logger);
+    await foldHeaders(logs, plan, producers, crc32c);
+  }
+  const load = async (): Promise<void> => {
+    const { arena, shards, roomBytes, roomBatches, relieve } = deps;
+    const limits = {
+      roomBytes,
+      roomBatches,
+      relieve: (at: Volume, commit: number) => relieve(at.index, commit),
+    };
+    for (const volume of volumes) {
+      const at = logs.indexOf(volume);
+      if (at >= 0) await restoreVolume(volume, plan.fates[at]!, { arena, crc32c, logger, shards, ...limits });
+    }
+  };
+  return { producers, load };
+}
+
+async function drainAll(
+  logs: readonly Volume[],
+  producers: Map<string, NonNullable<ReturnType<FoldedStates['get']>>>,
+  deps: RecoverDeps,
+): Promise<void> {
+  const { arena, metadata } = deps;
+  const slab = new Slab(arena, () => false);
+  try {
+    const { closes } = await drain(logs, producers, {
+      ...deps,
+      allocate: (length) => slab.allocate(length),
+      windowBytes: drainWindowBytes(arena.buffer.length),
+    });
+    await metadata.commit(closes);
+  } finally {
+    slab.close();
+  }
+}
