@@ -104,6 +104,13 @@ export const transactionMutants: readonly Mutant[] = [
     replace: 'if (sequence === noSequence)',
     judge: lives,
   },
+  {
+    name: 'a lost marker leaves its transaction to the next one',
+    file: 'stream/producers/batch-fold.js',
+    find: 'if (marker !== null && marker.type !== markerType.abort',
+    replace: 'if (marker === null || marker.type !== markerType.abort',
+    judge: 'test/unit/stream/producers/batch-fold.test.ts',
+  },
   // ── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
   {
     name: "the list of aborted transactions is cut at an object's edge",
