@@ -10,6 +10,7 @@ import { environment } from '../bench/environment.ts';
 import { commandLine } from '../tools/command-line.ts';
 import { abuse } from './long/abuse.ts';
 import { coldReaders } from './long/cold-readers.ts';
+import { differential } from './long/differential.ts';
 import { drainScript } from './long/drain.ts';
 import { frozenVolume } from './long/frozen-volume.ts';
 import { killScripts } from './long/kills.ts';
@@ -43,6 +44,7 @@ const scripts: readonly LongScript[] = [
   slowMachine,
   ...simScripts,
   mechanical,
+  differential,
 ];
 const resultsDir = 'test/results';
 
@@ -52,9 +54,10 @@ const usage = `npm run test:long -- [options] NAME ...   (no name: what there is
   --gb X         10⁹ bytes to produce (replay, cold-readers, s3-moves, tls)
   --kills N      times to end a broker (kills)
   --store NAME   one store only: file or s3 (cold-readers)
-  --seeds N, --minutes M   how much to simulate (sim); seeds for each planted bug (mutants)
+  --seeds N, --minutes M   how much to simulate (sim); seeds for each planted bug (mutants), generated cases (differential)
   --seed N       what is random begins here (abuse, kills); replay one seed with its trace (sim)
-  --only TEXT    planted bugs whose name has this (mutants), groups of npm test (slow-machine); leaves no result
+  --only TEXT    planted bugs or cases whose name has this (mutants, differential), files (mechanical-mutants), groups of
+                 npm test (slow-machine); leaves no result
   --sample N     mechanical mutants to try, 0 = all (mutants, mechanical-mutants)
   --judges last  ask seeds before the test that a planted bug names (mutants)`;
 

@@ -13,7 +13,7 @@ import { type LongContext, type LongOutcome, type LongScript, outcome } from './
 
 const sampleDefault = 200;
 /** Test time that one mutant may take, by the tests' time over the product as it is. */
-const judgesMsMax = 90_000;
+const judgesMsMax = 30_000;
 /** Share of the mutants that change something which must be caught. */
 const goal = 0.9;
 

@@ -3,7 +3,7 @@
  * what it comes by; then each mutant is judged by the tests that come by its place, nearest first, until one fails. A test
  * that takes many times what it took has failed, too: an endless loop is a way to notice.
  */
-import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { placesRun } from './coverage.ts';
 import { ProductCopy } from './product-copy.ts';
@@ -16,6 +16,20 @@ export const mutatedRooms = ['requests', 'log', 'coordinator', 'net', 'stream'] 
 const judgeFolders = ['unit', 'protocol', 'storage'] as const;
 /** Not asked: what needs servers or hundreds of kills judges the whole, and takes minutes to say so. */
 const notAsked = /s3|kills|restarts|hammer|java|wal-object-contract|operator-tools/;
+
+/** Seeds of the simulation judge, too: a whole broker with faults of disk, store and processes. */
+const simulation = 'test/sim/run-seeds.ts';
+const simulated = [
+  '--from',
+  '11',
+  '--seeds',
+  '3',
+  '--operations',
+  '800',
+  '--seconds',
+  '120',
+  '--until-found',
+];
 
 /** A judge may take this many times what it takes over the product as it is, and some more for starting on a busy machine. */
 const timesMax = 6;
@@ -58,19 +72,22 @@ export class MechanicalBench {
     for (const file of files) {
       if (!file.endsWith('.js') || !rooms.some((room) => file === room || file.startsWith(`${room}/`)))
         continue;
+      if (isLeftover(`src/${file}`)) continue;
       this.mutations.set(file, mutationsOf(file, this.#product.text(file)));
     }
   }
 
   /** Test files that may judge, as they lie in the repository. */
   sources(): string[] {
-    return judgeFolders.flatMap((folder) =>
+    const tests = judgeFolders.flatMap((folder) =>
       readdirSync(join(this.#product.directory, 'test', folder), { recursive: true })
         .map(String)
         .filter((file) => file.endsWith('.test.js') && !notAsked.test(basename(file)))
+        .filter((file) => !isLeftover(`test/${folder}/${file}`))
         .sort()
         .map((file) => `test/${folder}/${file.replace(/js$/, 'ts')}`),
     );
+    return [...tests, simulation];
   }
 
   /** Runs one test file over the product as it is. */
@@ -79,7 +96,7 @@ export class MechanicalBench {
     mkdirSync(coverage, { recursive: true });
     try {
       const began = performance.now();
-      const failed = await this.#product.failingIn(source, baselineMsMax, coverage);
+      const failed = await this.#product.failingIn(source, baselineMsMax, argumentsOf(source), coverage);
       if (failed !== '') return failed;
       const places = new Map([...this.mutations].map(([file, all]) => [file, all.map(({ start }) => start)]));
       const comesBy = placesRun(coverage, join(this.#product.directory, 'src'), places);
@@ -104,7 +121,7 @@ export class MechanicalBench {
         if (asked > 0 && spent + ms > msMax) continue;
         asked++;
         spent += ms;
-        const how = await this.#product.failingIn(source, timesMax * ms + moreMs);
+        const how = await this.#product.failingIn(source, timesMax * ms + moreMs, argumentsOf(source));
         if (how !== '') return how;
       }
       return '';
@@ -114,6 +131,15 @@ export class MechanicalBench {
       near.length === 0 ? 'no test comes by' : `${asked} of ${near.length} files of tests see nothing`;
     return { mutation, caught: failed !== '', how: failed === '' ? silent : failed, asked, seconds };
   }
+}
+
+/** Compiled from a source that is no longer there. */
+function isLeftover(compiled: string): boolean {
+  return !existsSync(compiled.replace(/js$/, 'ts'));
+}
+
+function argumentsOf(source: string): readonly string[] {
+  return source === simulation ? simulated : [];
 }
 
 /** 0 for the test that has the file's name, more the fewer folders they share. */

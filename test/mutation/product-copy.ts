@@ -56,22 +56,32 @@ export class ProductCopy {
    * The first test that fails in a file of tests, '' when none does. A file that does not load, or ends its process, tells
    * no test; one that does not end within `msMax` has failed, too.
    * @param source as it lies in the repository.
+   * @param args for a program that judges by its exit code.
    * @param coverage directory for V8's coverage.
    */
-  async failingIn(source: string, msMax: number, coverage?: string): Promise<string> {
+  async failingIn(
+    source: string,
+    msMax: number,
+    args: readonly string[] = [],
+    coverage?: string,
+  ): Promise<string> {
     const file = join(this.directory, source.replace(/\.ts$/, '.js'));
     if (!existsSync(file)) throw new Error(`${file} is not there to judge`);
     const temporary = join(this.directory, 'tmp');
     mkdirSync(temporary, { recursive: true });
-    const child = spawn(process.execPath, ['--max-old-space-size=2048', '--test-reporter=tap', file], {
-      stdio: ['ignore', 'pipe', 'ignore'],
-      detached: true,
-      env: {
-        ...process.env,
-        TMPDIR: temporary,
-        ...(coverage === undefined ? {} : { NODE_V8_COVERAGE: coverage }),
+    const child = spawn(
+      process.execPath,
+      ['--max-old-space-size=2048', '--test-reporter=tap', file, ...args],
+      {
+        stdio: ['ignore', 'pipe', 'ignore'],
+        detached: true,
+        env: {
+          ...process.env,
+          TMPDIR: temporary,
+          ...(coverage === undefined ? {} : { NODE_V8_COVERAGE: coverage }),
+        },
       },
-    });
+    );
     let failed = '';
     const end = (how: string): void => {
       failed ||= how;
