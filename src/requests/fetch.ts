@@ -323,7 +323,7 @@ class FetchCall implements ReadSink {
     const handle = topics.partition(topic.topicId, partition.partition);
     this.session.bind(partition, handle ?? null);
     if (handle !== undefined) return 0;
-    return partition.partition < topic.partitions.length
+    return partition.partition >= 0 && partition.partition < topic.partitions.length
       ? ErrorCode.NOT_LEADER_OR_FOLLOWER
       : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
   }

@@ -37,17 +37,25 @@ export function offsetCommitHandler(
     handle(context, request, respond) {
       const byId = context.apiVersion >= topicIdVersion;
       const offsets: OffsetToCommit[] = [];
-      /** Code of the topics that cannot be committed to, null where the coordinator decides. */
-      const refused: (number | null)[] = [];
+      /** By topic and partition: why it cannot be committed to, null where the coordinator decides. */
+      const refused: (number | null)[][] = [];
       for (const asked of request.topics) {
         const topic = byId ? services.topics.nameOf(asked.topicId) : asked.name;
         const topicId = byId ? asked.topicId : services.topics.idOf(asked.name);
         if (topic === null || topicId === null) {
-          refused.push(byId ? ErrorCode.UNKNOWN_TOPIC_ID : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION);
+          const code = byId ? ErrorCode.UNKNOWN_TOPIC_ID : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
+          refused.push(asked.partitions.map(() => code));
           continue;
         }
-        refused.push(null);
+        const count = services.topics.partitionsOf(topic);
+        const isThere = (index: number): boolean => index >= 0 && index < count;
+        refused.push(
+          asked.partitions.map(({ partitionIndex }) =>
+            isThere(partitionIndex) ? null : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+          ),
+        );
         for (const one of asked.partitions) {
+          if (!isThere(one.partitionIndex)) continue;
           offsets.push({
             topic,
             topicId,
@@ -75,9 +83,9 @@ export function offsetCommitHandler(
             topics: request.topics.map((asked, i) => ({
               name: asked.name,
               topicId: asked.topicId,
-              partitions: asked.partitions.map(({ partitionIndex }) => ({
+              partitions: asked.partitions.map(({ partitionIndex }, j) => ({
                 partitionIndex,
-                errorCode: refused[i] ?? codes[next++] ?? ErrorCode.UNKNOWN_SERVER_ERROR,
+                errorCode: refused[i]![j] ?? codes[next++] ?? ErrorCode.UNKNOWN_SERVER_ERROR,
               })),
             })),
           });

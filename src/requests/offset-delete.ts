@@ -1,7 +1,7 @@
 /**
  * OffsetDelete (key 47), version 0.
  * GROUP_SUBSCRIBED_TO_TOPIC per topic that the group still consumes, NON_EMPTY_GROUP for a group with members whose
- * subscriptions cannot be read, UNKNOWN_TOPIC_OR_PARTITION for a topic that does not exist. Answered when durable.
+ * subscriptions cannot be read, UNKNOWN_TOPIC_OR_PARTITION for what does not exist. Answered when durable.
  */
 import type { GroupServices } from '../coordinator/group/group-services.ts';
 import { coordinatorTopics } from '../coordinator/runtime/coordinator-place.ts';
@@ -25,13 +25,18 @@ export function offsetDeleteHandler(
       refused: (_request, errorCode) => ({ errorCode, topics: [] }),
     },
     handle(_context, request, respond) {
-      const exists = request.topics.map(({ name }) => services.topics.idOf(name) !== null);
-      const known = request.topics
-        .filter((_, i) => exists[i])
-        .map(({ name, partitions }) => ({
-          topic: name,
-          partitions: partitions.map(({ partitionIndex }) => partitionIndex),
-        }));
+      const counts = request.topics.map(({ name }) => services.topics.partitionsOf(name));
+      const isThere = (index: number, topic: number): boolean => index >= 0 && index < counts[topic]!;
+      const known = request.topics.flatMap(({ name, partitions }, i) =>
+        counts[i] === 0
+          ? []
+          : {
+              topic: name,
+              partitions: partitions
+                .map(({ partitionIndex }) => partitionIndex)
+                .filter((index) => isThere(index, i)),
+            },
+      );
       services.coordinator.deleteOffsets(request.groupId, known, (answer) => {
         if (answer.errorCode !== ErrorCode.NONE) {
           respond({ errorCode: answer.errorCode, topics: [] });
@@ -41,12 +46,15 @@ export function offsetDeleteHandler(
         respond({
           errorCode: ErrorCode.NONE,
           topics: request.topics.map(({ name, partitions }, i) => {
-            const codes = exists[i] ? answer.topics[next++]?.partitions : undefined;
+            const codes = counts[i] === 0 ? undefined : answer.topics[next++]?.partitions;
+            let known = 0;
             return {
               name,
-              partitions: partitions.map(({ partitionIndex }, j) => ({
+              partitions: partitions.map(({ partitionIndex }) => ({
                 partitionIndex,
-                errorCode: codes?.[j]?.errorCode ?? ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+                errorCode:
+                  (isThere(partitionIndex, i) ? codes?.[known++]?.errorCode : undefined) ??
+                  ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
               })),
             };
           }),

@@ -63,6 +63,7 @@ export class ShardCoordinators implements CoordinatorPlaces {
     this.topicNames = {
       idOf: (name) => topics.topicByName(name)?.topicId ?? null,
       nameOf: (topicId) => topics.topicById(topicId)?.name ?? null,
+      partitionsOf: (name) => topics.topicByName(name)?.partitions.length ?? 0,
     };
     this.groups = new GroupCoordinatorShard({
       clock: deps.clock,

@@ -17,6 +17,8 @@ export interface TopicNames {
   /** 22-character id of a topic, null when there is no such topic. */
   idOf(name: string): string | null;
   nameOf(topicId: string): string | null;
+  /** How many partitions the topic has; 0 when there is no such topic. */
+  partitionsOf(name: string): number;
 }
 
 export interface GroupServices {

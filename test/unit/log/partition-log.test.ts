@@ -8,7 +8,16 @@ import { silentLogger } from '../../../src/ports/logger.ts';
 import type { StreamId } from '../../../src/ports/stream-id.ts';
 import { ErrorCode } from '../../../src/protocol/generated/errors.ts';
 import { buildBatch } from '../../../src/protocol/records/batch-builder.ts';
-import { baseOffsetOf, leaderEpochOf } from '../../../src/protocol/records/batch-header.ts';
+import {
+  attributesOf,
+  baseOffsetOf,
+  batchBytesOf,
+  crcOf,
+  crcStart,
+  isLogAppendTime,
+  leaderEpochOf,
+  maxTimestampOf,
+} from '../../../src/protocol/records/batch-header.ts';
 import { javascriptCrc32c } from '../../../src/protocol/records/crc32c.ts';
 import type { Wal } from '../../../src/stream/wal/wal.ts';
 import { HeapArena } from '../../support/heap-arena.ts';
@@ -43,6 +52,7 @@ interface Options {
   readonly ringBytes?: number;
   readonly capacity?: number;
   readonly endOffset?: number;
+  readonly logAppendTime?: boolean;
   readonly cold?: ColdPath['read'];
 }
 
@@ -74,7 +84,7 @@ function setup(options: Options = {}) {
     partition: 0,
     settings: {
       maxMessageBytes: 1 << 20,
-      logAppendTime: false,
+      logAppendTime: options.logAppendTime ?? false,
       compacted: false,
       trustCompressed: false,
       decompressedBytesMax: 1 << 20,
@@ -89,8 +99,13 @@ function setup(options: Options = {}) {
     producers: [],
   });
   const outcomes: Outcome[] = [];
+  /** Of append, as producers are told. */
+  const times: number[] = [];
   const waiter: AppendWaiter = {
-    onAppended: (index, error, baseOffset) => outcomes.push({ index, error, baseOffset }),
+    onAppended: (index, error, baseOffset, logAppendTimeMs) => {
+      outcomes.push({ index, error, baseOffset });
+      times.push(logAppendTimeMs);
+    },
   };
   let next = 0;
   const append = (records: number, producer?: { id: number; sequence: number }): number => {
@@ -121,7 +136,7 @@ function setup(options: Options = {}) {
     assert.equal(results.length, 1);
     return results[0]!;
   };
-  return { arena, clock, wal, logs, log: log as PartitionLog, outcomes, append, read };
+  return { arena, clock, wal, logs, log: log as PartitionLog, outcomes, times, append, read };
 }
 
 test('a read that finds only a gap in objects goes on behind it, up to what memory has', () => {
@@ -154,6 +169,28 @@ test('offsets and leader epoch are patched at append, answers come when durable,
   wal.onDurable(2, 2);
   assert.equal(log.highWatermark, 5);
   assert.equal(outcomes[1]!.baseOffset, 3);
+});
+
+test('append time by the topic is stamped on the batch, under its CRC, and told to the producer', () => {
+  const { arena, clock, wal, times, append } = setup({ logAppendTime: true });
+  clock.advance(5_000);
+  const now = clock.now();
+  const position = append(2);
+  wal.onDurable(1, 1);
+  const { view, buffer } = arena;
+  assert.equal(isLogAppendTime(attributesOf(view, position)), true);
+  assert.equal(maxTimestampOf(view, position), now);
+  const length = batchBytesOf(view, position) - crcStart;
+  assert.equal(crcOf(view, position), javascriptCrc32c(buffer, position + crcStart, length));
+  assert.deepEqual(times, [now]);
+});
+
+test('where producers give the time, nobody is told one of append', () => {
+  const { arena, wal, times, append } = setup();
+  const position = append(2);
+  wal.onDurable(1, 1);
+  assert.equal(isLogAppendTime(attributesOf(arena.view, position)), false);
+  assert.deepEqual(times, [-1]);
 });
 
 test('a batch behind the largest offset is refused, and what still fits is not', () => {

@@ -111,6 +111,15 @@ describe('FindCoordinator', () => {
     }
   });
 
+  it('answers who asks for nothing', async () => {
+    const handler = findCoordinatorHandler(fakeServices(await rig()));
+    for (let version = 4; version <= 6; version++)
+      assert.deepEqual(
+        send(FindCoordinatorCodec, handler, version, { coordinatorKeys: [] }).value.coordinators,
+        [],
+      );
+  });
+
   it('refuses unknown kinds, and share keys that are old or not in their form', async () => {
     const on = await rig();
     const handler = findCoordinatorHandler(fakeServices(on));

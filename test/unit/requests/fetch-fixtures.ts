@@ -35,6 +35,8 @@ export class FetchedLog implements PartitionHandle {
   /** While set, reads wait here instead of being answered: what a partition of another shard does. */
   held: (() => void)[] | null = null;
   reads = 0;
+  /** Answers with records whose bytes nobody has let go. */
+  borrowed = 0;
   readonly watchers = new Set<PartitionWatcher>();
   readonly #arena: HeapArena;
   refresh?: (done: (error: number) => void) => void;
@@ -78,7 +80,8 @@ export class FetchedLog implements PartitionHandle {
       let count = Math.max(0, Math.min(limit - offset, Math.floor(maxBytes / recordBytes)));
       if (count === 0 && atLeastOne && offset < limit) count = 1;
       const aborted = committed ? { aborted: this.aborted } : {};
-      const records = count === 0 ? null : new RecordRanges(this.#arena, () => {});
+      const records = count === 0 ? null : new RecordRanges(this.#arena, () => void this.borrowed--);
+      if (records !== null) this.borrowed++;
       records?.adopt(0, count * recordBytes);
       sink.onRead(index, { error, highWatermark, lastStableOffset, startOffset, records, ...aborted });
     };

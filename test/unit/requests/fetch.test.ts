@@ -263,3 +263,51 @@ describe('a fetch of committed records', () => {
     assert.deepEqual(recordsOf(next), [[0, 6]]);
   });
 });
+
+describe('bytes that a fetch has read', () => {
+  test('are let go when the partition is read again', () => {
+    const bed = new FetchBed(2);
+    const both = [0, 1].map((partition) => ({ partition, offset: 0 }));
+    const fetched = bed.fetch(both, { minBytes: 400 });
+    for (let records = 0; records < 3; records++) {
+      bed.logs[0]!.grow(1);
+      bed.clock.advance(1);
+    }
+    assert.equal(fetched.answer, null);
+    assert.equal(bed.logs[0]!.borrowed, 1);
+    bed.logs[0]!.grow(1);
+    bed.clock.runSoon();
+    assert.deepEqual(recordsOf(fetched), [[0, 4]]);
+    assert.equal(bed.logs[0]!.borrowed, 1, 'those of the answer');
+  });
+
+  test('are let go when the connection is gone, and those of reads under way as they come', () => {
+    const bed = new FetchBed(2);
+    const both = [0, 1].map((partition) => ({ partition, offset: 0 }));
+    const parked = bed.fetch(both, { minBytes: 400 });
+    bed.logs[0]!.grow(2);
+    bed.clock.advance(1);
+    bed.logs[0]!.held = [];
+    bed.logs[0]!.grow(1);
+    bed.clock.advance(1);
+    parked.over!(true);
+    bed.logs[0]!.letGo();
+    bed.clock.advance(1_000);
+    assert.equal(parked.answer, null);
+    assert.deepEqual(
+      bed.logs.map(({ borrowed }) => borrowed),
+      [0, 0],
+    );
+    assert.equal(bed.clock.timers, 0);
+  });
+});
+
+test('partitions that the topic has not are unknown, also below 0', () => {
+  const bed = new FetchBed(2);
+  const fetched = bed.fetch([-1, 2, 99].map((partition) => ({ partition, offset: 0 })));
+  bed.clock.runSoon();
+  assert.deepEqual(
+    partitionsOf(fetched).map(({ errorCode }) => errorCode),
+    [3, 3, 3],
+  );
+});

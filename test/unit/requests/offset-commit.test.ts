@@ -12,6 +12,44 @@ import { group, rig, topicIds } from '../coordinator/group/fixtures.ts';
 const nowhereId = 'AAAAAAAAAAAAAAAAAAAACQ';
 
 describe('OffsetCommit, OffsetFetch, OffsetDelete', () => {
+  it('partitions that the topic has not are refused, the others are not touched by it', async () => {
+    const on = await rig();
+    const services = fakeServices(on);
+    const commit = send(OffsetCommitCodec, offsetCommitHandler(services), 7, {
+      groupId: group,
+      topics: [
+        {
+          name: 't',
+          partitions: [-1, 1, 10, 9].map((partitionIndex) => ({ partitionIndex, committedOffset: 5 })),
+        },
+      ],
+    });
+    on.tick();
+    const codesOf = (partitions: readonly { errorCode: number }[]) =>
+      partitions.map(({ errorCode }) => errorCode);
+    assert.deepEqual(codesOf(commit.value.topics[0]!.partitions), [3, 0, 3, 0]);
+    const deletion = send(OffsetDeleteCodec, offsetDeleteHandler(services), 0, {
+      groupId: group,
+      topics: [
+        { name: 'nowhere', partitions: [{ partitionIndex: 0 }] },
+        { name: 't', partitions: [10, 1, -1, 9].map((partitionIndex) => ({ partitionIndex })) },
+      ],
+    });
+    on.tick();
+    assert.deepEqual(
+      deletion.value.topics.map(({ partitions }) => codesOf(partitions)),
+      [[3], [3, 0, 3, 0]],
+    );
+    const left = send(OffsetFetchCodec, offsetFetchHandler(services), 7, {
+      groupId: group,
+      topics: [{ name: 't', partitionIndexes: [1, 9, 10] }],
+    });
+    assert.deepEqual(
+      left.value.topics[0]!.partitions.map(({ committedOffset }) => committedOffset),
+      [-1, -1, -1],
+    );
+  });
+
   for (let version = 0; version <= 10; version++) {
     it(`commit and fetch, v${version}`, async () => {
       const on = await rig();

@@ -13,6 +13,7 @@ export function fakeServices(on: Rig, place: CoordinatorPlace = here): GroupServ
     topics: {
       idOf: (name) => topicIds[name] ?? null,
       nameOf: (id) => Object.keys(topicIds).find((name) => topicIds[name] === id) ?? null,
+      partitionsOf: (name) => (name in topicIds ? 10 : 0),
     },
     coordinator: on.shard,
     findCoordinator: (_kind, _key, _listener, done) => done(place),

@@ -92,6 +92,7 @@ export function topicNames(topics: ReadonlyMap<string, string>): TopicNames {
   return {
     idOf: (name) => topics.get(name) ?? (name.startsWith('gone') ? null : topicIds.t!),
     nameOf: (topicId) => [...topics].find(([, id]) => id === topicId)?.[0] ?? null,
+    partitionsOf: () => 10,
   };
 }
 
