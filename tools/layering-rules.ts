@@ -117,6 +117,7 @@ export const packageImporters: Readonly<Record<string, string>> = {
   'hdr-histogram-js': 'src/observe/metrics.ts',
   'lz4-napi': 'src/protocol/compression/lz4.ts',
   piscina: 'src/threads/pool/client.ts',
+  re2js: 'src/protocol/pattern.ts',
 };
 
 /** Rooms, or path prefixes, that may import each of Node's own modules for its values. Unlisted modules are for nobody. */

@@ -4,6 +4,7 @@
  */
 
 import type { GroupSettings } from '../coordinator/group/group-settings.ts';
+import type { TransactionSettings } from '../coordinator/transaction/transaction-settings.ts';
 import type { ConnectionSettings } from '../net/connection.ts';
 import type { CoordinatorPartitions } from '../shard/coordinator-topics.ts';
 import type { ReadBudgetLimits } from '../stream/cache/read-budget.ts';
@@ -70,6 +71,7 @@ export interface BrokerConfig {
   readonly fetchSessionSlots: number;
   readonly producerExpirationMs: number;
   readonly group: GroupSettings;
+  readonly transaction: TransactionSettings;
   readonly coordinatorPartitions: CoordinatorPartitions;
   readonly autoCreateTopics: boolean;
   readonly defaultPartitions: number;

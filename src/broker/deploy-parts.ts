@@ -29,6 +29,7 @@ export function seedOf(parts: DeployParts, index: number, shards: number): Shard
       connection: config.connection,
       connectionsMax: Math.ceil(config.connectionsMax / shards),
       group: config.group,
+      transaction: config.transaction,
       coordinatorPartitions: config.coordinatorPartitions,
       endpoints: parts.endpoints,
     },

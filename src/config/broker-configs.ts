@@ -53,7 +53,7 @@ const reasons: readonly (readonly [RegExp, string])[] = [
     /^(log\.cleaner|log\.segment|log\.roll|log\.index|log\.flush|log\.preallocate|log\.dir|log\.local|log\.remote|cordoned|num\.recovery)/,
     'partitions are objects in the store, not files',
   ],
-  [/^(transaction|add\.partitions)/, 'transactions are not served yet'],
+  [/^(transaction|add\.partitions)/, 'the transaction coordinator has limits of its own'],
   [/^(group|share|errors)/, 'what it is for is not served yet'],
   [
     /(threads|queued|purgatory|buffer\.bytes|backlog)/,

@@ -13,6 +13,7 @@ import { deriveLimits } from '../config/derive.ts';
 import type { Settings } from '../config/setting-keys.ts';
 import { storeUrlOf } from '../config/store-url.ts';
 import { defaultGroupSettings } from '../coordinator/group/group-settings.ts';
+import { defaultTransactionSettings } from '../coordinator/transaction/transaction-settings.ts';
 
 /** Time an object stays after nothing names it: longer than any read plan lives. */
 const objectGraceMs = 10 * 60_000;
@@ -141,6 +142,13 @@ export function brokerConfig(
       offsetMetadataBytesMax: settings['offset.metadata.max.bytes'],
       offsetsRetentionMs: settings['offsets.retention.minutes'] * 60_000,
       offsetsRetentionCheckMs: settings['offsets.retention.check.interval.ms'],
+    },
+    transaction: {
+      ...defaultTransactionSettings,
+      timeoutMsMax: settings['transaction.max.timeout.ms'],
+      expirationMs: settings['transactional.id.expiration.ms'],
+      abortIntervalMs: settings['transaction.abort.timed.out.transaction.cleanup.interval.ms'],
+      removeIntervalMs: settings['transaction.remove.expired.transaction.cleanup.interval.ms'],
     },
     coordinatorPartitions: {
       group: settings['offsets.topic.num.partitions'],

@@ -1,118 +1,64 @@
 /**
  * InitProducerId (key 22), versions 0–5; v6 (two-phase commit) is unstable in Kafka and not advertised.
+ * v3 bumps of a producer that names itself (KIP-360); v4 PRODUCER_FENCED in place of INVALID_PRODUCER_EPOCH.
  *
- * Without a transactional id: a fresh producer id with epoch 0, also when the client sends its old id and epoch. Ids come
- * in blocks from the control plane, the next block is fetched before the last one is used up, and ids of a block that a
- * restart cut short are never used. While no id is there at most `waitingMax` requests wait; more, and those whose block
- * cannot be had, are answered COORDINATOR_LOAD_IN_PROGRESS, which clients retry.
- * An empty transactional id, or an id without epoch, is INVALID_REQUEST. Omitted: transactions, so a transactional id
- * is INVALID_REQUEST too, with a line in the log.
+ * Without a transactional id: a fresh producer id with epoch 0, also when the client sends its old id and epoch. When no id
+ * can be had now: COORDINATOR_LOAD_IN_PROGRESS, which clients retry. With one, its coordinator answers. An empty transactional
+ * id, or an id without epoch, is INVALID_REQUEST.
  */
-import type { Logger } from '../ports/logger.ts';
+import { coordinatorTopics } from '../coordinator/runtime/coordinator-place.ts';
+import type { TransactionCoordinator } from '../coordinator/transaction/transaction-api.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
 import {
   InitProducerIdCodec,
   type InitProducerIdRequest,
   type InitProducerIdResponseInput,
 } from '../protocol/generated/init-producer-id.ts';
-import type { ControlPlane } from './support/control-plane.ts';
+import { pick } from './routing.ts';
 import type { RequestHandler } from './support/handler.ts';
-
-const blockSize = 1000;
-/** The next block is on its way while this many ids are left. */
-const prefetchBelow = 100;
-const waitingMax = 10_000;
+import type { ProducerIds } from './support/producer-ids.ts';
+import { fencedError } from './support/transaction-errors.ts';
 
 export interface InitProducerIdDeps {
-  readonly control: Pick<ControlPlane, 'producerIds'>;
-  readonly logger: Logger;
-}
-
-/** Ids of one shard. */
-export class ProducerIds {
-  readonly #deps: InitProducerIdDeps;
-  #next = 0;
-  #end = 0;
-  /** The block behind the current one, when it came early. */
-  #spare = -1;
-  #fetching = false;
-  #waiting: ((producerId: number) => void)[] = [];
-
-  constructor(deps: InitProducerIdDeps) {
-    this.#deps = deps;
-  }
-
-  /** Calls back with an id that nobody had before, or with −1 when there is none to be had now. */
-  take(done: (producerId: number) => void): void {
-    if (this.#next === this.#end) this.#useSpare();
-    if (this.#next < this.#end) {
-      const producerId = this.#next++;
-      if (this.#end - this.#next < prefetchBelow) this.#fetch();
-      done(producerId);
-      return;
-    }
-    if (this.#waiting.length >= waitingMax) {
-      done(-1);
-      return;
-    }
-    this.#waiting.push(done);
-    this.#fetch();
-  }
-
-  #useSpare(): void {
-    if (this.#spare < 0) return;
-    this.#next = this.#spare;
-    this.#end = this.#spare + blockSize;
-    this.#spare = -1;
-  }
-
-  #fetch(): void {
-    if (this.#fetching || this.#spare >= 0) return;
-    this.#fetching = true;
-    this.#deps.control.producerIds(blockSize).then(
-      (first) => {
-        this.#fetching = false;
-        this.#spare = first;
-        const waiting = this.#waiting;
-        this.#waiting = [];
-        for (const done of waiting) this.take(done);
-      },
-      (reason: unknown) => {
-        this.#fetching = false;
-        this.#deps.logger.warn('no new producer ids could be reserved', { reason: String(reason) });
-        const waiting = this.#waiting;
-        this.#waiting = [];
-        for (const done of waiting) done(-1);
-      },
-    );
-  }
+  readonly ids: ProducerIds;
+  readonly coordinator: TransactionCoordinator;
 }
 
 const none = { producerId: -1, producerEpoch: -1 } as const;
+const fencedVersion = 4;
 
-export function initProducerIdHandler(
-  deps: InitProducerIdDeps,
-): RequestHandler<InitProducerIdRequest, InitProducerIdResponseInput> {
-  const ids = new ProducerIds(deps);
+export function initProducerIdHandler({
+  ids,
+  coordinator,
+}: InitProducerIdDeps): RequestHandler<InitProducerIdRequest, InitProducerIdResponseInput> {
   return {
     codec: InitProducerIdCodec,
     maxVersion: 5,
-    handle(context, request, respond) {
-      const { transactionalId, producerId, producerEpoch } = request;
-      if (transactionalId !== null && transactionalId !== '') {
-        deps.logger.warn('transactions are not served by this version', {
-          transactionalId,
-          clientId: context.clientId,
-        });
-      }
-      if (transactionalId !== null || (producerId === -1) !== (producerEpoch === -1)) {
+    route: {
+      kind: 'split',
+      topic: coordinatorTopics.transaction,
+      keys: ({ transactionalId }) => (transactionalId === null ? [] : [transactionalId]),
+      part: (request) => request,
+      merge: (_request, parts) => pick(parts, [0])[0]!.response,
+      refused: (_request, errorCode) => ({ errorCode, ...none }),
+    },
+    handle({ apiVersion }, request, respond) {
+      const { transactionalId, producerId, producerEpoch, transactionTimeoutMs: timeoutMs } = request;
+      if (transactionalId === '' || (producerId === -1) !== (producerEpoch === -1)) {
         respond({ errorCode: ErrorCode.INVALID_REQUEST, ...none });
         return;
       }
-      ids.take((fresh) => {
-        if (fresh >= 0) respond({ producerId: fresh, producerEpoch: 0 });
-        else respond({ errorCode: ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, ...none });
-      });
+      if (transactionalId === null) {
+        ids.take((fresh) => {
+          if (fresh >= 0) respond({ producerId: fresh, producerEpoch: 0 });
+          else respond({ errorCode: ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, ...none });
+        });
+        return;
+      }
+      const expected = producerId === -1 ? null : { producerId, producerEpoch };
+      coordinator.init({ transactionalId, timeoutMs, expected }, ({ error, ...producer }) =>
+        respond({ errorCode: fencedError(error, apiVersion >= fencedVersion), ...producer }),
+      );
     },
   };
 }

@@ -1,6 +1,8 @@
 /** Every request that this broker serves, in one list: what is here is what ApiVersions advertises. Shard thread. */
 
 import type { GroupServices } from '../coordinator/group/group-services.ts';
+import { addOffsetsToTxnHandler } from '../requests/add-offsets-to-txn.ts';
+import { addPartitionsToTxnHandler } from '../requests/add-partitions-to-txn.ts';
 import { alterConfigsHandler } from '../requests/alter-configs.ts';
 import { alterPartitionReassignmentsHandler } from '../requests/alter-partition-reassignments.ts';
 import { alterReplicaLogDirsHandler } from '../requests/alter-replica-log-dirs.ts';
@@ -17,7 +19,9 @@ import { describeLogDirsHandler } from '../requests/describe-log-dirs.ts';
 import { describeProducersHandler } from '../requests/describe-producers.ts';
 import { describeQuorumHandler } from '../requests/describe-quorum.ts';
 import { describeTopicPartitionsHandler } from '../requests/describe-topic-partitions.ts';
+import { describeTransactionsHandler } from '../requests/describe-transactions.ts';
 import { electLeadersHandler } from '../requests/elect-leaders.ts';
+import { endTxnHandler } from '../requests/end-txn.ts';
 import { fetchHandler } from '../requests/fetch.ts';
 import { findCoordinatorHandler } from '../requests/find-coordinator.ts';
 import { getTelemetrySubscriptionsHandler } from '../requests/get-telemetry-subscriptions.ts';
@@ -30,6 +34,7 @@ import { listConfigResourcesHandler } from '../requests/list-config-resources.ts
 import { listGroupsHandler } from '../requests/list-groups.ts';
 import { listOffsetsHandler } from '../requests/list-offsets.ts';
 import { listPartitionReassignmentsHandler } from '../requests/list-partition-reassignments.ts';
+import { listTransactionsHandler } from '../requests/list-transactions.ts';
 import { metadataHandler } from '../requests/metadata.ts';
 import { offsetCommitHandler } from '../requests/offset-commit.ts';
 import { offsetDeleteHandler } from '../requests/offset-delete.ts';
@@ -43,9 +48,12 @@ import type { AnyRequestHandler } from '../requests/support/handler.ts';
 import { withOutsideRecords } from '../requests/support/outside-records.ts';
 import { ClientSoftware, ClientTelemetry } from '../requests/support/telemetry.ts';
 import { AutoTopics } from '../requests/support/topic-creation.ts';
+import { TransactionGate } from '../requests/support/transaction-gate.ts';
 import { syncGroupHandler } from '../requests/sync-group.ts';
+import { txnOffsetCommitHandler } from '../requests/txn-offset-commit.ts';
 import { unregisterBrokerHandler } from '../requests/unregister-broker.ts';
 import { updateFeaturesHandler } from '../requests/update-features.ts';
+import { writeTxnMarkersHandler } from '../requests/write-txn-markers.ts';
 import { coordinatorKindOf, coordinatorTopicSpec } from './coordinator-topics.ts';
 import type { ShardServices } from './shard.ts';
 
@@ -65,6 +73,8 @@ export function requestHandlers(
 ): readonly AnyRequestHandler[] {
   const { topics, arena, clock, logger, crc32c, walk, endpoint, observe, control, sessions } = services;
   const { nodeId, fetchBytesMax, coordinatorPartitions } = services.settings;
+  const { transactions: coordinator, transactionLinks, ids } = services.coordinators;
+  const partitionOfGroup = (groupId: string): number => services.coordinators.partitionOf('group', groupId);
   const autoTopics = new AutoTopics({
     topics,
     control,
@@ -104,6 +114,7 @@ export function requestHandlers(
           logger.error('an append failed inside the broker', {
             error: error instanceof Error ? (error.stack ?? error.message) : String(error),
           }),
+        transactions: new TransactionGate(arena, clock, transactionLinks, services.appended),
         congestion: services.congestion,
         observe,
         endpoint,
@@ -114,7 +125,14 @@ export function requestHandlers(
     fetchHandler({ topics, sessions, clock, fetchBytesMax, nodeId, endpoint, observe }),
     listOffsetsHandler({ topics, clock }),
     offsetForLeaderEpochHandler({ topics }),
-    initProducerIdHandler({ control, logger }),
+    initProducerIdHandler({ ids, coordinator }),
+    addPartitionsToTxnHandler({ topics, coordinator }),
+    addOffsetsToTxnHandler({ coordinator, partitionOfGroup }),
+    endTxnHandler({ coordinator }),
+    txnOffsetCommitHandler({ groups, verifier: transactionLinks, partitionOfGroup }),
+    writeTxnMarkersHandler({ markers: transactionLinks }),
+    listTransactionsHandler({ coordinator }),
+    describeTransactionsHandler({ coordinator }),
     createTopicsHandler({ ...admin, defaultPartitions: settings.defaultPartitions }),
     deleteTopicsHandler({ ...admin, enabled: settings.deleteTopics }),
     createPartitionsHandler(admin),

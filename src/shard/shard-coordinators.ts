@@ -19,18 +19,23 @@ import {
   coordinatorTopics,
 } from '../coordinator/runtime/coordinator-place.ts';
 import type { PartitionHost } from '../coordinator/runtime/coordinator-runtime.ts';
+import { TransactionCoordinatorShard } from '../coordinator/transaction/transaction-coordinator.ts';
+import type { TransactionSettings } from '../coordinator/transaction/transaction-settings.ts';
 import type { PartitionHandle } from '../log/partition-handle.ts';
+import { MarkerAppender } from '../log/transaction-seam.ts';
 import type { TopicImage } from '../metadata/metadata-store.ts';
 import { MillraceError } from '../ports/errors.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { Random } from '../ports/random.ts';
 import { errorName } from '../protocol/generated/errors.ts';
-import type { CoordinatorPlaces } from '../requests/request-router.ts';
+import type { CoordinatorPlaces, ShardLinks } from '../requests/request-router.ts';
 import { ShardServicesTable } from '../requests/routing.ts';
 import type { ControlPlane } from '../requests/support/control-plane.ts';
+import { ProducerIds } from '../requests/support/producer-ids.ts';
 import type { TopicDirectory } from '../requests/support/topic-directory.ts';
 import type { CoordinatorPartitions } from './coordinator-topics.ts';
 import { type CoordinatorLogDeps, PartitionCoordinatorLog } from './partition-coordinator-log.ts';
+import { TransactionLinks } from './transaction-links.ts';
 
 export interface ShardCoordinatorsDeps extends Omit<CoordinatorLogDeps, 'topic' | 'partition' | 'moveStart'> {
   readonly self: number;
@@ -44,11 +49,18 @@ export interface ShardCoordinatorsDeps extends Omit<CoordinatorLogDeps, 'topic' 
   readonly ownerOf: (topic: TopicImage, partition: number) => number;
   readonly control: ControlPlane;
   readonly group: GroupSettings;
+  readonly transaction: TransactionSettings;
+  /** Null where this shard is alone. */
+  readonly links: ShardLinks | null;
   readonly partitions: CoordinatorPartitions;
 }
 
 export class ShardCoordinators implements CoordinatorPlaces {
   readonly groups: GroupCoordinatorShard;
+  readonly transactions: TransactionCoordinatorShard;
+  /** Markers to partitions and questions to transaction coordinators, wherever they are. */
+  readonly transactionLinks: TransactionLinks;
+  readonly ids: ProducerIds;
   /** What other shards may ask of this one (requests/routing.ts). */
   readonly services = new ShardServicesTable();
   readonly topicNames: TopicNames;
@@ -74,7 +86,36 @@ export class ShardCoordinators implements CoordinatorPlaces {
       topics: this.topicNames,
       partitions: () => this.partitionsOf('group'),
     });
-    this.#hosts = new Map<string, PartitionHost>([[coordinatorTopics.group, this.groups]]);
+    this.ids = new ProducerIds(deps);
+    this.transactionLinks = new TransactionLinks({
+      self: deps.self,
+      links: deps.links,
+      topics,
+      places: this,
+      ownerOf: deps.ownerOf,
+      coordinator: () => this.transactions,
+      endTransaction: (topic, partition, marker, done) => this.endTransaction(topic, partition, marker, done),
+      appender: new MarkerAppender(deps),
+    });
+    this.transactionLinks.serve(this.services);
+    this.transactions = new TransactionCoordinatorShard({
+      clock: deps.clock,
+      random: deps.random,
+      logger: deps.logger,
+      settings: deps.transaction,
+      log: this.#logOf('transaction', deps.local),
+      partitions: () => this.partitionsOf('transaction'),
+      sender: this.transactionLinks,
+      leaderEpoch: (partition) => {
+        const topic = topics.topicByName(coordinatorTopics.transaction);
+        return topic === undefined ? 0 : (deps.local(topic.topicId, partition)?.leaderEpoch ?? 0);
+      },
+      freshId: (done) => this.ids.take(done),
+    });
+    this.#hosts = new Map<string, PartitionHost>([
+      [coordinatorTopics.group, this.groups],
+      [coordinatorTopics.transaction, this.transactions],
+    ]);
   }
 
   #logOf(

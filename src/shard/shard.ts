@@ -4,6 +4,7 @@
  * inline inside a host process (`threads: 0`). Owns everything it creates; `ShardApi` is the only door for main.
  */
 import type { GroupSettings } from '../coordinator/group/group-settings.ts';
+import type { TransactionSettings } from '../coordinator/transaction/transaction-settings.ts';
 import { type CollectedDelta, LogManager, type OpenPartition, type StreamName } from '../log/log-manager.ts';
 import type { LogSettings } from '../log/log-settings.ts';
 import type { PartitionLog } from '../log/partition-log.ts';
@@ -65,6 +66,7 @@ export interface ShardSettings {
   readonly connection: ConnectionSettings;
   readonly connectionsMax: number;
   readonly group: GroupSettings;
+  readonly transaction: TransactionSettings;
   readonly coordinatorPartitions: CoordinatorPartitions;
   /** Advertised address by listener name. */
   readonly endpoints: Readonly<Record<string, { readonly host: string; readonly port: number }>>;
@@ -220,6 +222,8 @@ export class Shard implements Omit<ShardApi, 'connect'>, PeerHost {
       ownerOf: (topic, partition) => this.partitions.ownerOf(topic, partition),
       control: parts.control,
       group: settings.group,
+      transaction: settings.transaction,
+      links: parts.peers,
       partitions: settings.coordinatorPartitions,
       flush: () => this.flush(),
     });

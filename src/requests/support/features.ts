@@ -17,6 +17,8 @@ export interface Feature {
 export const features: readonly Feature[] = [
   // Kafka 4.4: what its tools and clients may expect of metadata. It has no other level here.
   { name: 'metadata.version', minVersion: 33, maxVersion: 33, defaultLevel: 33 },
+  // KIP-890: from 2 on clients let the broker add partitions, and go on with a higher epoch after each end.
+  { name: 'transaction.version', minVersion: 0, maxVersion: 2, defaultLevel: 2 },
 ];
 
 /** Level in force; what was told by a version that knows more is held to what this one can. */

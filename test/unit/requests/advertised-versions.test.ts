@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { KafkaConfigCatalog } from '../../../src/config/config-catalog.ts';
+import type { TransactionCoordinator } from '../../../src/coordinator/transaction/transaction-api.ts';
 import { silentLogger } from '../../../src/ports/logger.ts';
 import type { ApiCodec } from '../../../src/protocol/codec.ts';
 import { DescribeConfigsCodec } from '../../../src/protocol/generated/describe-configs.ts';
@@ -22,6 +23,7 @@ import { listOffsetsHandler } from '../../../src/requests/list-offsets.ts';
 import { metadataHandler } from '../../../src/requests/metadata.ts';
 import { offsetForLeaderEpochHandler } from '../../../src/requests/offset-for-leader-epoch.ts';
 import type { AnyRequestHandler } from '../../../src/requests/support/handler.ts';
+import { ProducerIds } from '../../../src/requests/support/producer-ids.ts';
 import { AutoTopics } from '../../../src/requests/support/topic-creation.ts';
 import { HandClock } from '../../support/store-fixtures.ts';
 import { call, endpoint, FakeControl, FakeTopics, nodeId } from './admin-fixtures.ts';
@@ -49,7 +51,7 @@ const handlers: AnyRequestHandler[] = [
   describeTopicPartitionsHandler({ topics, endpoint }),
   listOffsetsHandler(deps),
   offsetForLeaderEpochHandler(deps),
-  initProducerIdHandler(deps),
+  initProducerIdHandler({ ids: new ProducerIds(deps), coordinator: {} as TransactionCoordinator }),
 ];
 
 /** A request body that asks for something, by API key. */

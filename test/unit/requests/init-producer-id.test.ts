@@ -1,19 +1,25 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { TransactionCoordinator } from '../../../src/coordinator/transaction/transaction-api.ts';
 import { silentLogger } from '../../../src/ports/logger.ts';
 import { InitProducerIdCodec } from '../../../src/protocol/generated/init-producer-id.ts';
-import { initProducerIdHandler, ProducerIds } from '../../../src/requests/init-producer-id.ts';
+import { initProducerIdHandler } from '../../../src/requests/init-producer-id.ts';
+import { ProducerIds } from '../../../src/requests/support/producer-ids.ts';
 import { settle } from '../../support/store-fixtures.ts';
 import { call, ErrorCode, FakeControl } from './admin-fixtures.ts';
 
+/** These tests are about producers without transactions. */
+const noTransactions = {} as TransactionCoordinator;
+
 function rig() {
   const control = new FakeControl();
-  const warnings: string[] = [];
-  const logger = { ...silentLogger, warn: (message: string) => void warnings.push(message) };
-  const handler = initProducerIdHandler({ control, logger });
+  const handler = initProducerIdHandler({
+    ids: new ProducerIds({ control, logger: silentLogger }),
+    coordinator: noTransactions,
+  });
   const ask = (version: number, input = {}) =>
     call(handler, InitProducerIdCodec, version, { transactionalId: null, ...input });
-  return { control, warnings, ask };
+  return { control, ask };
 }
 
 test('every version gives a fresh id with epoch 0, also to who sends an old one', async () => {
@@ -27,19 +33,13 @@ test('every version gives a fresh id with epoch 0, also to who sends an old one'
   assert.equal(seen.size, 6);
 });
 
-test('refused: transactional ids, an empty one too, and an id without epoch', async () => {
-  const { ask, warnings, control } = rig();
+test('refused: an empty transactional id, and an id without epoch', async () => {
+  const { ask, control } = rig();
   const refusal = [ErrorCode.INVALID_REQUEST, -1, -1];
-  for (const input of [
-    { transactionalId: '' },
-    { transactionalId: 'tx' },
-    { producerId: 5 },
-    { producerEpoch: 5 },
-  ]) {
+  for (const input of [{ transactionalId: '' }, { producerId: 5 }, { producerEpoch: 5 }]) {
     const { errorCode, producerId, producerEpoch } = await ask(4, input);
     assert.deepEqual([errorCode, producerId, producerEpoch], refusal);
   }
-  assert.deepEqual(warnings, ['transactions are not served by this version']);
   assert.equal(control.idCalls, 0);
 });
 

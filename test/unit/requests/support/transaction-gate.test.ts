@@ -8,6 +8,7 @@ import { buildBatch } from '../../../../src/protocol/records/batch-builder.ts';
 import { baseSequenceOf } from '../../../../src/protocol/records/batch-header.ts';
 import { TransactionGate } from '../../../../src/requests/support/transaction-gate.ts';
 import { HeapArena } from '../../../support/heap-arena.ts';
+import { VirtualClock } from '../../../support/virtual-clock.ts';
 
 function rig(waitingMax = 8) {
   const arena = new HeapArena({ segmentBytes: 4096, segmentCount: 16 });
@@ -16,7 +17,10 @@ function rig(waitingMax = 8) {
   const questions: ((error: number) => void)[] = [];
   const asked: object[] = [];
   const outcomes: [index: number, error: number][] = [];
+  const clock = new VirtualClock();
   let open = false;
+  /** Markers that have come: each takes the guards that there are. */
+  let markers = 0;
   let remote: (() => void)[] | null = null;
   let flushes = 0;
   const partition = {
@@ -24,7 +28,7 @@ function rig(waitingMax = 8) {
     partition: 3,
     startOffset: 0,
     verify: (_id: number, _epoch: number, sequence: number, _bumps: boolean, answer: VerifyAnswer) => {
-      const run = () => answer(0, open ? 0 : 100 + sequence);
+      const run = () => answer(0, open ? 0 : 100 * (markers + 1) + sequence);
       if (remote === null) run();
       else remote.push(run);
     },
@@ -40,7 +44,7 @@ function rig(waitingMax = 8) {
       questions.push(done);
     },
   };
-  const gate = new TransactionGate(arena, verifier, () => flushes++, waitingMax);
+  const gate = new TransactionGate(arena, clock, verifier, () => flushes++, waitingMax);
   const waiter: AppendWaiter = { onAppended: (index, error) => outcomes.push([index, error]) };
   const send = (sequence: number, producerId = 7): void => {
     const records = [{ key: null, value: Buffer.from('v'), timestamp: 0 }];
@@ -59,7 +63,22 @@ function rig(waitingMax = 8) {
       for (const run of remote!.splice(0)) run();
     };
   };
-  return { arena, gate, send, appended, asked, questions, outcomes, elsewhere, flushes: () => flushes };
+  const marker = (): void => {
+    markers++;
+  };
+  return {
+    arena,
+    clock,
+    marker,
+    gate,
+    send,
+    appended,
+    asked,
+    questions,
+    outcomes,
+    elsewhere,
+    flushes: () => flushes,
+  };
 }
 
 test('batches wait for the answer, keep their order, and one question serves them all', () => {
@@ -104,8 +123,11 @@ test('producers do not wait for each other, and a partition elsewhere may answer
   letGo();
   assert.equal(on.questions.length, 2);
   on.questions[1]!(0);
+  assert.equal(on.appended.length, 0, 'the guard is looked at once more');
+  letGo();
   assert.deepEqual(on.appended, [[5, 105]]);
   on.questions[0]!(0);
+  letGo();
   letGo();
   assert.deepEqual(
     on.appended.map(([sequence]) => sequence),
@@ -124,4 +146,29 @@ test('beyond its bound batches are refused with an error that clients repeat', (
   assert.deepEqual([on.gate.waiting, on.arena.freeSegments()], [0, free]);
   on.send(3);
   assert.equal(on.appended.length, 2);
+});
+
+test('a transaction before it that is still ending is waited for, for a while', () => {
+  const on = rig();
+  on.send(0);
+  for (let tries = 1; tries <= 5; tries++) {
+    on.questions.pop()!(ErrorCode.CONCURRENT_TRANSACTIONS);
+    assert.deepEqual([on.questions.length, on.outcomes.length], [0, 0]);
+    on.clock.advance(20);
+    assert.equal(on.questions.length, 1);
+  }
+  on.questions.pop()!(ErrorCode.CONCURRENT_TRANSACTIONS);
+  assert.deepEqual(on.outcomes, [[0, ErrorCode.CONCURRENT_TRANSACTIONS]]);
+  assert.equal(on.gate.waiting, 0);
+});
+
+test('a marker that takes the guard before the coordinator has answered costs another question, no error', () => {
+  const on = rig();
+  on.send(0);
+  on.marker();
+  on.questions.pop()!(0);
+  assert.deepEqual([on.appended, on.questions.length], [[], 1]);
+  on.questions.pop()!(0);
+  assert.deepEqual(on.appended, [[0, 200]]);
+  assert.deepEqual(on.outcomes, [[0, 0]]);
 });

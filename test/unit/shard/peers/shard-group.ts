@@ -3,9 +3,11 @@
  * woken by its doorbell in a later turn of the clock, unless the test holds it back; clients are connections without
  * sockets.
  */
+
 import assert from 'node:assert/strict';
 import { defaultGroupSettings } from '../../../../src/coordinator/group/group-settings.ts';
 import { offsetsPlacement } from '../../../../src/coordinator/group/offsets-placement.ts';
+import { defaultTransactionSettings } from '../../../../src/coordinator/transaction/transaction-settings.ts';
 import { ImageBuilder } from '../../../../src/metadata/image-builder.ts';
 import { encodeImage } from '../../../../src/metadata/image-codec.ts';
 import type { MetadataChange } from '../../../../src/metadata/metadata-store.ts';
@@ -234,6 +236,7 @@ export class ShardGroup {
             idleTimeoutMs: 600_000,
           },
           connectionsMax: 1000,
+          transaction: defaultTransactionSettings,
           group: defaultGroupSettings,
           coordinatorPartitions: { group: groupPartitions, transaction: 2, share: 2 },
           endpoints: { PLAINTEXT: { host: 'here', port: 9092 } },

@@ -154,8 +154,7 @@ describe('what is due', () => {
     assert.equal(world.plan(new Set([plan.removed[3]!])), null);
     const topicId = topicIdOf(0);
     world.commit([
-      { type: 'open', topicId, partition: 0, leaderEpoch: 1, startOffset: 8, node: 3, wal: 'w' },
-      { type: 'close', topicId, partition: 0, leaderEpoch: 1, endOffset: 8, stateObject: plan.removed[0]! },
+      { type: 'close', topicId, partition: 0, leaderEpoch: 0, endOffset: 8, stateObject: plan.removed[0]! },
     ]);
     assert.equal(world.plan(), null);
   });
