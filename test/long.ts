@@ -19,6 +19,7 @@ import { manyPartitions } from './long/many-partitions.ts';
 import { matrix } from './long/matrix.ts';
 import { mechanical } from './long/mechanical.ts';
 import type { LongOutcome, LongScript } from './long/outcome.ts';
+import { ownershipScript } from './long/ownership.ts';
 import { refusals } from './long/refusals.ts';
 import { replay } from './long/replay.ts';
 import { s3Moves } from './long/s3-moves.ts';
@@ -40,6 +41,7 @@ const scripts: readonly LongScript[] = [
   matrix,
   s3Moves,
   refusals,
+  ownershipScript,
   tlsScript,
   slowMachine,
   ...simScripts,
@@ -53,6 +55,7 @@ const usage = `npm run test:long -- [options] NAME ...   (no name: what there is
   --list         print the names
   --gb X         10⁹ bytes to produce (replay, cold-readers, s3-moves, tls)
   --kills N      times to end a broker (kills)
+  --turns N      partitions to close and open, each way (ownership)
   --store NAME   one store only: file or s3 (cold-readers)
   --seeds N, --minutes M   how much to simulate (sim); seeds for each planted bug (mutants), generated cases (differential)
   --seed N       what is random begins here (abuse, kills); replay one seed with its trace (sim)
@@ -64,6 +67,7 @@ const usage = `npm run test:long -- [options] NAME ...   (no name: what there is
 const { values, positionals } = commandLine(usage, {
   seed: { type: 'string' },
   kills: { type: 'string' },
+  turns: { type: 'string' },
   gb: { type: 'string' },
   store: { type: 'string' },
   seeds: { type: 'string' },

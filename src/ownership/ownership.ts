@@ -47,6 +47,7 @@ type OwnedShard = Pick<ShardDoor, 'stagePartitions' | 'unstage' | 'beginClose' |
 export interface OwnershipUploads {
   upload(index: number): Promise<void>;
   close(index: number, closing: Closing): Promise<void>;
+  settled(index: number): Promise<void>;
   storeStates(
     streams: readonly StreamName[],
   ): Promise<{ readonly objects: ReadonlyMap<string, string>; readonly changes: MetadataChange[] }>;
@@ -144,6 +145,7 @@ export class Ownership {
       await this.#beginClose(streams);
       await uploads.close(index, this.#closing(index, streams, true));
       this.#emptied.add(index);
+      await uploads.settled(index);
     }
   }
 
@@ -300,8 +302,6 @@ export class Ownership {
         await uploads.close(index, closing);
         return;
       } catch (error) {
-        // The commit was made; what follows it in an upload is done again by the next.
-        if (!streams.some((stream) => this.#isOpen(stream))) return;
         const refusedBy = hasCode(error, 'METADATA_CONDITION');
         if (refusedBy && attempt < attemptsMax) continue;
         const fields = { volume: index, streams: streams.length, error: String(error) };
@@ -349,11 +349,6 @@ export class Ownership {
       },
     };
     return closing;
-  }
-
-  #isOpen({ topicId, partition }: StreamName): boolean {
-    const image = this.#deps.metadata.image.topicsById.get(topicId)?.partitions[partition];
-    return image?.state === 'open';
   }
 
   /** Streams that are open here on a volume. */

@@ -235,7 +235,8 @@ export class UploadCoordinator {
   /**
    * Uploads what is left of the volume with the states of the streams that are closing, and records in the same commit what
    * `closing` makes of them. No upload that holds a byte of them is under way then, nor begins. Nothing may be appended to
-   * them any more. Also after stop().
+   * them any more. Also after stop(). Resolves with the commit: whoever waits for the streams need not wait for the log's trim,
+   * which `settled` does.
    */
   async close(index: number, closing: Closing): Promise<void> {
     const state = this.states[index]!;
@@ -243,15 +244,23 @@ export class UploadCoordinator {
     this.closings++;
     this.setRate();
     try {
-      await this.begin(index, closing);
+      await new Promise<void>((resolve, reject) => {
+        this.begin(index, closing, resolve).then(resolve, reject);
+      });
     } finally {
       this.closings--;
     }
   }
 
-  private begin(index: number, closing: Closing | null): Promise<void> {
+  /** No upload of the volume is under way. */
+  async settled(index: number): Promise<void> {
     const state = this.states[index]!;
-    const run = this.run(index, closing).then(
+    while (state.busy !== null) await state.busy;
+  }
+
+  private begin(index: number, closing: Closing | null, committed: () => void = () => {}): Promise<void> {
+    const state = this.states[index]!;
+    const run = this.run(index, closing, committed).then(
       () => this.succeeded(state),
       (error: unknown) => this.failed(index, state, error),
     );
@@ -293,7 +302,7 @@ export class UploadCoordinator {
     throw error;
   }
 
-  private async run(index: number, closing: Closing | null): Promise<void> {
+  private async run(index: number, closing: Closing | null, committed: () => void): Promise<void> {
     const { clock, metadata, shards, logger } = this.deps;
     const volume = this.deps.volumes[index]!;
     const state = this.states[index]!;
@@ -316,6 +325,7 @@ export class UploadCoordinator {
       { type: 'upload', wal: volume.logId, freed: { ...cut }, timeMs: clock.now(), objects: stored.records },
       ...(closing?.changes(ends, stored.states, cut) ?? []),
     ]);
+    committed();
     state.freed = cut.sequence;
     await Promise.all(shards.map((shard, i) => shard.uploaded(index, collected[i]!.end)));
     await this.trim(volume, cut);

@@ -38,6 +38,8 @@ export interface SimulationResult {
   readonly events: number;
   readonly simulatedMs: number;
   readonly coverage: Coverage['counts'];
+  /** Partitions that were closed and opened while their broker served others. */
+  readonly turns: number;
 }
 
 /** Simulated time after which a run counts as hanging. */
@@ -130,6 +132,7 @@ export class Simulation {
       events: world.events,
       simulatedMs: Math.round(world.time),
       coverage: this.coverage.counts,
+      turns: this.clients.reduce((sum, client) => sum + (client instanceof Turner ? client.turns : 0), 0),
     };
   }
 

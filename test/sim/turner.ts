@@ -11,6 +11,9 @@ import type { SimBroker } from './sim-broker.ts';
 const overtaken = ['OWNERSHIP_UNKNOWN', 'OWNERSHIP_NOT_OPEN', 'OWNERSHIP_NOT_CLOSED', 'METADATA_CONDITION'];
 
 export class Turner extends Client {
+  /** Closes of one partition each that were followed by an open. */
+  turns = 0;
+
   protected override pauseMs(): number {
     return this.random.below(1_500);
   }
@@ -33,8 +36,10 @@ export class Turner extends Client {
       if (closed.length === 0 || this.#over(broker)) return;
       // Others may come first.
       const some = this.random.chance(0.3) ? closed.slice(0, 1 + this.random.below(closed.length)) : closed;
-      if (await this.#try(broker, 'open', some)) world.trace(`opened ${some.length} partitions`);
-      else await world.sleep(200);
+      if (await this.#try(broker, 'open', some)) {
+        world.trace(`opened ${some.length} partitions`);
+        this.turns += some.length;
+      } else await world.sleep(200);
     }
   }
 

@@ -51,6 +51,7 @@ function world(commit: (changes: readonly MetadataChange[]) => void = () => {}) 
         const ends: HeldEnd[] = closing.streams.map((name) => ({ ...name, endOffset: 5, heldEnd: 5 }));
         await metadata.commit(closing.changes(ends, new Map(), cut));
       },
+      settled: async () => {},
       storeStates: async () => ({ objects: new Map(), changes: [] }),
     },
     pins: new VolumePins([
