@@ -11,10 +11,13 @@ import { Coverage } from '../sim/coverage.ts';
 import { type Mutant, mutants } from '../sim/mutants.ts';
 import { type MutantBounds, type MutantOutcome, MutationBench } from '../sim/mutation-suite.ts';
 import { type SimulationResult, simulate } from '../sim/simulation.ts';
+import { runMechanical } from './mechanical.ts';
 import { type LongContext, type LongOutcome, type LongScript, outcome } from './outcome.ts';
 
 const seedsDefault = 10_000;
 const minutesDefault = 15;
+/** Mechanical mutants that are tried behind the planted bugs. */
+const mechanicalDefault = 50;
 const script = fileURLToPath(new URL('../sim/run-seeds.js', import.meta.url));
 
 type Line = SimulationResult & { readonly ms: number };
@@ -105,7 +108,8 @@ async function faultsOf(
   ];
 }
 
-async function mutation({ directory, option, say }: LongContext): Promise<LongOutcome> {
+async function mutation(context: LongContext): Promise<LongOutcome> {
+  const { directory, option, say } = context;
   const only = option('only') ?? '';
   const planted = mutants.filter(({ name }) => name.includes(only));
   if (planted.length === 0) return outcome([`no planted bug has "${only}" in its name`], [], {});
@@ -146,14 +150,25 @@ async function mutation({ directory, option, say }: LongContext): Promise<LongOu
   const simulated = caught.filter((each) => each.by === 'simulation').length;
   for (const each of outcomes) if (!each.caught) faults.push(`not caught: ${each.name} (${each.how})`);
   const minutes = (performance.now() - began) / 60_000;
+  const sample = Number(option('sample') ?? mechanicalDefault);
+  const mechanical = only === '' ? await runMechanical(context, sample) : null;
+  faults.push(...(mechanical?.faults ?? []));
   const summary = [
     `${caught.length} of ${outcomes.length} planted bugs caught in ${minutes.toFixed(1)} minutes on ${workers} cores: ${simulated} by the simulation, within ${bounds.seeds} seeds of ${bounds.operations} requests or ${bounds.seconds} s each, ${caught.length - simulated} by tests (asked ${bounds.judged}).`,
     ...outcomes.map(
       ({ name, by, seeds, how }) =>
         `${by === 'simulation' ? `seed ${String(seeds).padStart(3)}` : by === null ? 'NOT     ' : 'tests   '}  ${name}: ${how}`,
     ),
+    ...(mechanical?.summary ?? []),
   ];
-  return outcome(faults, summary, { score: caught.length, of: outcomes.length, bounds, minutes, outcomes });
+  return outcome(faults, summary, {
+    score: caught.length,
+    of: outcomes.length,
+    bounds,
+    minutes,
+    outcomes,
+    mechanical: mechanical?.data ?? null,
+  });
 }
 
 export const simScripts: readonly LongScript[] = [
@@ -162,5 +177,9 @@ export const simScripts: readonly LongScript[] = [
     what: 'seeds of the simulated storage engine, with faults of disk, store and processes',
     run: sim,
   },
-  { name: 'mutants', what: 'planted bugs that the simulation or a named test must find', run: mutation },
+  {
+    name: 'mutants',
+    what: 'planted bugs that the simulation or a named test must find, and a sample of mechanical mutants',
+    run: mutation,
+  },
 ];
