@@ -19,7 +19,10 @@ async function run({ option, say }: LongContext): Promise<LongOutcome> {
   const endLoops = (): void => {
     for (const loop of loops) endGroup(loop);
   };
+  const onSignal = (): never => process.exit(130);
   process.once('exit', endLoops);
+  process.once('SIGTERM', onSignal);
+  process.once('SIGINT', onSignal);
   const lines: string[] = [];
   try {
     const child = spawn(process.execPath, [runner, ...groups], { stdio: ['ignore', 'pipe', 'inherit'] });
@@ -43,6 +46,8 @@ async function run({ option, say }: LongContext): Promise<LongOutcome> {
     );
   } finally {
     process.off('exit', endLoops);
+    process.off('SIGTERM', onSignal);
+    process.off('SIGINT', onSignal);
     endLoops();
   }
 }

@@ -15,7 +15,33 @@ interface Equivalent {
   readonly reason: string;
 }
 
-const equivalents: readonly Equivalent[] = [];
+const equivalents: readonly Equivalent[] = [
+  {
+    file: 'net/frame-receiver.js',
+    operator: 'one',
+    line: 'Math.max(bytes, Math.min(segment, bytes * 2))',
+    reason: 'how much more room is taken than is needed now',
+  },
+  {
+    file: 'requests/fetch.js',
+    line: 'if (partition.handle?.live === true)',
+    replacement: 'false',
+    reason: 'a handle that lives is found again by the look-up behind it',
+  },
+  {
+    file: 'stream/wal/adaptive-linger.js',
+    operator: 'bound',
+    line: 'this.#group < 1.5',
+    replacement: '<=',
+    reason: 'an average is 1.5 to the last bit only by chance, and either answer is right then',
+  },
+  {
+    file: 'stream/wal/sign-of-life.js',
+    line: "after === '' ? { limit: listPage }",
+    replacement: 'false',
+    reason: 'listing after the empty key lists all',
+  },
+];
 
 /** Why the mutation changes nothing, null when it does. */
 export function equivalentReason(mutation: Mutation): string | null {

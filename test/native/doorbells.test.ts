@@ -27,9 +27,11 @@ test('many rings before a turn are one callback', async () => {
   let calls = 0;
   const watcher = native.watchEventFd(fd, () => calls++);
   for (let i = 0; i < 1000; i++) native.ringEventFd(fd);
+  while (calls === 0) await delay(1);
   await delay(20);
   assert.equal(calls, 1);
   native.ringEventFd(fd);
+  while (calls === 1) await delay(1);
   await delay(20);
   assert.equal(calls, 2);
   watcher.close();
