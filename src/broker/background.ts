@@ -61,7 +61,7 @@ function compactionService(deps: BackgroundDeps): Compaction {
     cancel: () => deployment.stopCompaction(),
     async busy() {
       const shards = await Promise.all(deployment.shards.map((shard) => shard.metrics()));
-      const delta = shards.reduce((sum, shard) => sum + (shard.deltaBytes ?? 0), 0);
+      const delta = shards.reduce((sum, shard) => sum + shard.deltaBytes, 0);
       return delta > config.logCacheBytes / 2;
     },
     identity: { clusterId: metadata.image.clusterId, node: config.nodeId, brokerEpoch },

@@ -1,13 +1,17 @@
 /** What a broker tells of all its threads, for the metrics page. */
 import type { MetricsSnapshot } from '../observe/metrics.ts';
+import type { ShardNumbers } from '../shard/shard-api.ts';
 import type { StoreStats } from '../store/store-stats.ts';
 import type { CompactionNumbers } from '../upkeep/compaction.ts';
 import type { OrphanSweep } from '../upkeep/orphan-sweep.ts';
 import type { HousekeepingNumbers } from './background.ts';
+import type { WalNumbers } from './deployment.ts';
+
+export type { ShardNumbers } from '../shard/shard-api.ts';
 
 export interface BrokerNumbers {
-  readonly shards: readonly Readonly<Record<string, number>>[];
-  readonly wals: readonly Readonly<Record<string, number>>[];
+  readonly shards: readonly ShardNumbers[];
+  readonly wals: readonly WalNumbers[];
   readonly snapshots: readonly MetricsSnapshot[];
   readonly walWriteBuckets: readonly Float64Array[];
   readonly uploads: {

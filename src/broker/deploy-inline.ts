@@ -16,7 +16,7 @@ import type { SharedArena } from '../threads/memory/arena.ts';
 import { isShared, volumePath } from '../volumes/shared-volume.ts';
 import type { Volume } from '../volumes/volume.ts';
 import { createArena, localDoor, objectSettings, seedOf, tlsListeners } from './deploy-parts.ts';
-import type { Deployment, DeployParts } from './deployment.ts';
+import type { Deployment, DeployParts, WalNumbers } from './deployment.ts';
 import { LateWal } from './late-wal.ts';
 
 export async function deployInline(parts: DeployParts): Promise<Deployment> {
@@ -38,7 +38,7 @@ export async function deployInline(parts: DeployParts): Promise<Deployment> {
   const controls: WalControl[] = [];
   let compacting = true;
   const compactionPace = new CompactionPace(clock, config.compaction, () => !compacting);
-  const usage: (() => { usedBytes: number; capacityBytes: number; commits: number; failed: number })[] = [];
+  const usage: (() => WalNumbers)[] = [];
   const deps = {
     crc32c: native.crc32c,
     staging: new StagingPool({ bytesMax: 8 << 20 }),
@@ -67,8 +67,11 @@ export async function deployInline(parts: DeployParts): Promise<Deployment> {
             : () => ({
                 usedBytes: wal.usedBytes,
                 capacityBytes: volume.config.capacityBytes,
-                commits: 0,
                 failed: 0,
+                commits: 0,
+                batches: 0,
+                bytes: 0,
+                commitMs: 0,
               }),
         );
       }

@@ -40,6 +40,20 @@ export interface DeployParts {
   readonly onDeath: (error: Error) => void;
 }
 
+/** What the writer of one volume counts. */
+export interface WalNumbers {
+  readonly usedBytes: number;
+  /** 0 until its thread has begun. */
+  readonly capacityBytes: number;
+  /** 1 once its epoch has ended. */
+  readonly failed: number;
+  readonly commits: number;
+  readonly batches: number;
+  readonly bytes: number;
+  /** Milliseconds in commit writes. */
+  readonly commitMs: number;
+}
+
 export interface Deployment {
   readonly arena: SharedArena;
   readonly shards: readonly ShardDoor[];
@@ -52,7 +66,7 @@ export interface Deployment {
   /** A WAL thread is inside a write that does not return: it cannot be ended, and its volume may still change. */
   stuck(): boolean;
   usedBytes(volume: number): number;
-  walMetrics(volume: number): Readonly<Record<string, number>>;
+  walMetrics(volume: number): WalNumbers;
   /** Commits by write time, powers of two of microseconds. */
   walWriteBuckets(volume: number): Float64Array;
   /** `share` = the object's part of the upload rate. */

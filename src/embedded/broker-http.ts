@@ -2,8 +2,9 @@
  * The broker's numbers and probes over HTTP: fills the metrics registry from what the threads report at each scrape.
  * Main thread.
  */
+
 import { type RunningBroker, storeErrorCodes, storeOperations } from '../broker/broker.ts';
-import type { BrokerNumbers } from '../broker/broker-numbers.ts';
+import type { BrokerNumbers, ShardNumbers } from '../broker/broker-numbers.ts';
 import { parseAddress, reachableText } from '../config/addresses.ts';
 import { collectLoopDelay, systemLoopDelay } from '../observe/event-loop-delay.ts';
 import { serveHttp as serveProbes } from '../observe/http.ts';
@@ -30,7 +31,7 @@ export async function serveHttp(
   if (address === '') return null;
   const metrics = new Metrics();
   const uploadTime = metrics.summary('millrace_upload_seconds');
-  broker.onUploaded = (ms) => uploadTime.record(ms * 1000);
+  broker.watchUploads((ms) => uploadTime.record(ms * 1000));
   collectLoopDelay(metrics, 'main', systemLoopDelay());
   let stopping = false;
   let failure: string | null = null;
@@ -66,7 +67,7 @@ async function collect(
   const numbers = await broker.metrics();
   const { shards, snapshots, wals, walWriteBuckets, uploads, compaction, orphans, housekeeping } = numbers;
   const { arena, store } = numbers;
-  const total = (name: string): number => shards.reduce((sum, shard) => sum + (shard[name] ?? 0), 0);
+  const total = (name: keyof ShardNumbers): number => shards.reduce((sum, shard) => sum + shard[name], 0);
   metrics.counter('kafka_server_brokertopicmetrics_messagesin_total').value = total('producedRecords');
   metrics.counter('kafka_server_brokertopicmetrics_bytesin_total').value = total('producedBytes');
   metrics.counter('kafka_server_brokertopicmetrics_bytesout_total').value = total('fetchedBytes');
@@ -80,15 +81,15 @@ async function collect(
   metrics.gauge('millrace_connections_starved').value = total('starvedConnections');
   for (const [volume, wal] of wals.entries()) {
     const label = String(volume);
-    metrics.counter('millrace_wal_commits_total', label).value = wal.commits ?? 0;
-    metrics.counter('millrace_wal_batches_total', label).value = wal.batches ?? 0;
-    metrics.counter('millrace_wal_payload_bytes_total', label).value = wal.bytes ?? 0;
+    metrics.counter('millrace_wal_commits_total', label).value = wal.commits;
+    metrics.counter('millrace_wal_batches_total', label).value = wal.batches;
+    metrics.counter('millrace_wal_payload_bytes_total', label).value = wal.bytes;
     const writes = metrics.histogram('millrace_wal_write_seconds', label);
     writes.buckets = walWriteBuckets[volume]!;
-    writes.sum = (wal.commitMs ?? 0) * 1000;
-    metrics.gauge('millrace_wal_used_bytes', label).value = wal.usedBytes ?? 0;
-    metrics.gauge('millrace_wal_capacity_bytes', label).value = wal.capacityBytes ?? 0;
-    metrics.gauge('millrace_wal_failed', label).value = wal.failed ?? 0;
+    writes.sum = wal.commitMs * 1000;
+    metrics.gauge('millrace_wal_used_bytes', label).value = wal.usedBytes;
+    metrics.gauge('millrace_wal_capacity_bytes', label).value = wal.capacityBytes;
+    metrics.gauge('millrace_wal_failed', label).value = wal.failed;
   }
   collectStore(metrics, store);
   metrics.counter('millrace_uploads_total').value = uploads.uploads;

@@ -32,6 +32,29 @@ export interface IncomingConnection {
   readonly listener: string;
 }
 
+/** What a shard counts: totals since its start, and what it holds now. */
+export interface ShardNumbers {
+  readonly requestBytes: number;
+  readonly failedRequests: number;
+  readonly producedBytes: number;
+  readonly producedRecords: number;
+  readonly producedBatches: number;
+  readonly refusedBatches: number;
+  readonly fetchedBytes: number;
+  readonly connections: number;
+  readonly connectionsOpened: number;
+  readonly starvedConnections: number;
+  readonly partitions: number;
+  readonly fetchSessions: number;
+  /** Durable bytes in no object yet, bytes on their way to the WALs, and all that the log cache holds. */
+  readonly deltaBytes: number;
+  readonly pendingBytes: number;
+  readonly logCacheBytes: number;
+  /** How near the fullest volume is to refusing appends, 0 to 1. */
+  readonly congestion: number;
+  readonly receiveChunkBytes: number;
+}
+
 export interface ShardApi {
   /** Makes streams ready that are about to be opened: they are served once the metadata say so. */
   stagePartitions(partitions: readonly OpenPartition[]): void;
@@ -58,7 +81,7 @@ export interface ShardApi {
   /** What producers have done in those of the streams that this shard owns, as of what is durable. */
   states(streams: readonly StreamName[]): StreamState[];
   /** A topic's or broker's settings changed: handled by applyChanges; metrics of this shard. */
-  metrics(): Readonly<Record<string, number>>;
+  metrics(): ShardNumbers;
   /** Series by request, for the metrics page. */
   snapshot(): MetricsSnapshot;
   /** Slow chores: forgets idle producers. */

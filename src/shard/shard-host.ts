@@ -17,7 +17,7 @@ import type { MetricsSnapshot } from '../observe/metrics.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { StreamState } from '../stream/objects/objects.ts';
 import type { Shard } from './shard.ts';
-import type { IncomingConnection, RestoredBatches, ShardApi, StreamEnd } from './shard-api.ts';
+import type { IncomingConnection, RestoredBatches, ShardApi, ShardNumbers, StreamEnd } from './shard-api.ts';
 
 const handshakeTimeoutMs = 10_000;
 
@@ -119,7 +119,7 @@ export class ShardHost implements ShardApi {
     return this.shard.states(streams);
   }
 
-  metrics(): Readonly<Record<string, number>> {
+  metrics(): ShardNumbers {
     return this.shard.metrics();
   }
 

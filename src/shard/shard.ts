@@ -40,7 +40,7 @@ import { ObjectColdPath } from './cold-path.ts';
 import type { CoordinatorPartitions } from './coordinator-topics.ts';
 import type { PeerHost } from './peers/peer-host.ts';
 import { describeProducersService, producersService } from './peers/producers-service.ts';
-import type { RestoredBatches, ShardApi, StreamEnd } from './shard-api.ts';
+import type { RestoredBatches, ShardApi, ShardNumbers, StreamEnd } from './shard-api.ts';
 import { ShardConnections } from './shard-connections.ts';
 import { ShardCoordinators } from './shard-coordinators.ts';
 import { ShardCounters } from './shard-counters.ts';
@@ -379,7 +379,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, PeerHost {
     return this.counters.metrics.snapshot(this.clock.monotonic());
   }
 
-  metrics(): Readonly<Record<string, number>> {
+  metrics(): ShardNumbers {
     let delta = 0;
     let pending = 0;
     let held = 0;

@@ -48,14 +48,17 @@ export class ShardThread {
     onDeath: (error: Error) => void,
   ) {
     this.worker = spawned.worker;
-    // One port for both: what the shard calls is looked for in the control plane first.
-    const served = new Proxy(control, {
-      get: (_target, method) => {
-        const owner = method in control ? control : helpers;
-        const fn = (owner as unknown as Record<string | symbol, unknown>)[method];
-        return typeof fn === 'function' ? fn.bind(owner) : undefined;
-      },
-    });
+    // One port for both; what is not listed here cannot be called.
+    const served: ControlPlane & ShardHelpers = {
+      createTopics: (topics) => control.createTopics(topics),
+      deleteTopics: (topicIds) => control.deleteTopics(topicIds),
+      createPartitions: (growth) => control.createPartitions(growth),
+      alterConfigs: (edits) => control.alterConfigs(edits),
+      moveLogStarts: (moves) => control.moveLogStarts(moves),
+      producerIds: (count) => control.producerIds(count),
+      readBlocks: (task) => helpers.readBlocks(task),
+      recordTask: (task) => helpers.recordTask(task),
+    };
     const rpc = new PortRpc<ShardApi>(this.worker, served);
     this.door = rpc.remote;
     let dead = false;

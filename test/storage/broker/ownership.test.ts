@@ -264,7 +264,7 @@ describe('partitions that are closed and opened', () => {
       [0, 1, 2, 3].map((p) => CountingProducer.create(connection, 'wide', p)),
     );
     for (const producer of producers) await producer.produce(connection, 4);
-    const { logIds } = bed.broker['pins'];
+    const logIds = bed.broker['volumes'].map(({ logId }) => logId);
     bed.devices[0]!.failing = new Error('the device is gone');
     const victim = producers.find(({ partition }) => log(partition) === logIds[0])!;
     assert.equal((await victim.send(connection, victim.next, 2))[0], ErrorCode.KAFKA_STORAGE_ERROR);

@@ -96,15 +96,15 @@ describe('an owner whose end cannot be proven', () => {
     await bed.crash();
     removeLocks(wal());
     // The start ends between recording the log empty and removing it.
-    const remove = bed.broker['files'].remove;
+    const remove = bed.broker['ground'].files.remove;
     assert.ok(remove);
-    Object.getPrototypeOf(bed.broker['files']).remove = () => {
+    Object.getPrototypeOf(bed.broker['ground'].files).remove = () => {
       throw new Error('not now');
     };
     try {
       await bed.start();
     } finally {
-      Object.getPrototypeOf(bed.broker['files']).remove = remove;
+      Object.getPrototypeOf(bed.broker['ground'].files).remove = remove;
     }
     assert.equal(existsSync(path), true);
     assert.equal(await bed.stop(), 'clean');

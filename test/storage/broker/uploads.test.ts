@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, describe, test } from 'node:test';
 import { ErrorCode } from '../../../src/protocol/generated/errors.ts';
+import type { ShardNumbers } from '../../../src/shard/shard-api.ts';
 import { BrokerBed, readAll, until } from '../../support/inline-broker.ts';
 import { patienceMs } from '../../support/patience.ts';
 import type { RawConnection } from '../../support/raw-client.ts';
@@ -29,8 +30,7 @@ describe('uploads', () => {
     await bed.start();
     connection = await bed.connect();
   };
-  const shard = async (): Promise<Readonly<Record<string, number>>> =>
-    (await bed.broker.metrics()).shards[0]!;
+  const shard = async (): Promise<ShardNumbers> => (await bed.broker.metrics()).shards[0]!;
   const walUsed = (): number => bed.broker['deployment'].usedBytes(0);
 
   test('object, then metadata, then trim', async () => {

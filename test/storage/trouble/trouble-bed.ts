@@ -2,8 +2,10 @@
  * An inline broker over a store that is in trouble as a test wants it, and what trouble tests ask of it. Time is the
  * system's with jumps: an hour passes in seconds, pauses and all.
  */
+
 import assert from 'node:assert/strict';
 import { ErrorCode } from '../../../src/protocol/generated/errors.ts';
+import type { ShardNumbers } from '../../../src/shard/shard-api.ts';
 import type {
   MultipartUpload,
   ObjectInfo,
@@ -164,7 +166,7 @@ export class TroubleBed extends BrokerBed {
     return this.broker['uploads'].uploads;
   }
 
-  async shard(): Promise<Readonly<Record<string, number>>> {
+  async shard(): Promise<ShardNumbers> {
     return (await this.broker.metrics()).shards[0]!;
   }
 

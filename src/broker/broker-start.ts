@@ -1,0 +1,367 @@
+/**
+ * The start of a broker as a sequence of values, each made of those before it, in the design's order (§4): lock → read metadata →
+ * find, lock and read WALs, refuse here → claim the metadata → fence and format WALs → record them → shards → recover and open
+ * every partition → new WAL epochs → serve. Main thread; what is taken is noted in the ends, for a start that fails.
+ */
+import { TopicAdmin } from '../cluster/topic-admin.ts';
+import { KafkaConfigCatalog } from '../config/config-catalog.ts';
+import { EmbeddedMetadataStore } from '../metadata/embedded-metadata-store.ts';
+import type { BrokerRegistration, MetadataClaim } from '../metadata/metadata-claim.ts';
+import { ObjectIds } from '../ownership/object-ids.ts';
+import { Ownership } from '../ownership/ownership.ts';
+import { recoverStreams } from '../ownership/recover-streams.ts';
+import { foldProducers } from '../ownership/stored-producers.ts';
+import { UploadCoordinator } from '../ownership/upload-coordinator.ts';
+import { VolumePins } from '../ownership/volume-pins.ts';
+import { AloneWatch } from '../shard/alone-watch.ts';
+import { makeDurableDirectory } from '../store/file-io.ts';
+import type { ObjectStore } from '../store/object-store.ts';
+import { ManifestCache } from '../stream/manifest/manifest-cache.ts';
+import { objectKey } from '../stream/objects/object-format.ts';
+import { ObjectReader } from '../stream/read/object-reader.ts';
+import { guardedStore } from '../threads/adapters/thread-store.ts';
+import type { BackgroundService } from '../upkeep/background-service.ts';
+import { SoleScope } from '../upkeep/scope.ts';
+import { tellAbandoned } from '../volumes/abandoned-offsets.ts';
+import { type Volume, type VolumeDeps, volumeEpoch } from '../volumes/volume.ts';
+import { retirePredecessors, walRecords } from '../volumes/wal-records.ts';
+import { claimVolumes, formatNew, openVolumes, recoverVolumes } from '../volumes/wal-volumes.ts';
+import { answerMs } from '../volumes/watched-files.ts';
+import { backgroundServices } from './background.ts';
+import type { BrokerEnds } from './broker-ends.ts';
+import type { BrokerGround } from './broker-ground.ts';
+import { lockDataDirectory } from './data-directory.ts';
+import { checkDeployment, deploy, spawn } from './deploy.ts';
+import type { Deployment } from './deployment.ts';
+import { MetadataDistributor } from './metadata-distributor.ts';
+import { shardLoad } from './shard-load.ts';
+import { readTlsMaterial } from './tls-material.ts';
+
+const housekeepingMs = 30_000;
+/** A write-ahead log's thread loads its code before it opens the log. */
+const threadStartMs = 30_000;
+
+/** A broker that serves. */
+export interface BrokerParts {
+  readonly metadata: MetadataDistributor;
+  readonly volumes: readonly Volume[];
+  readonly deployment: Deployment;
+  readonly uploads: UploadCoordinator;
+  readonly ownership: Ownership;
+  readonly background: readonly BackgroundService[];
+}
+
+/** The logs of the broker, claimed and ready to be written, and the metadata that say so. */
+interface ClaimedLogs {
+  readonly claim: MetadataClaim;
+  readonly volumes: readonly Volume[];
+  readonly deps: VolumeDeps;
+  readonly metadata: MetadataDistributor;
+  readonly brokerEpoch: number;
+}
+
+/** What partitions are opened and uploaded with. */
+interface Owning extends ClaimedLogs {
+  readonly ground: BrokerGround;
+  readonly store: ObjectStore;
+  readonly deployment: Deployment;
+  readonly pins: VolumePins;
+}
+
+/** @param uploaded told of each upload's time. */
+export async function startBroker(
+  ground: BrokerGround,
+  ends: BrokerEnds,
+  uploaded: (ms: number) => void,
+): Promise<BrokerParts> {
+  const { config, ports, watch, listeners, native } = ground;
+  checkDeployment(config);
+  const tls = readTlsMaterial(config.tls, ports.random);
+  await lockData(ground, ends);
+  const spawned = ends.spawned(await watch.step('threads', () => spawn(config, native)));
+  // Descriptors can be given to shard threads; else Node's own servers listen.
+  await listeners.bind(config.listeners, config.threads > 0 ? native.native : null);
+  const store = ends.store(await openOwnStore(ground));
+  const claim = await watch.step('reading the metadata', () => openMetadata(ground, store));
+  const logs = await claimLogs(ground, ends, store, claim);
+  const { metadata, volumes } = logs;
+  const pins = new VolumePins(volumes);
+  const alone = new AloneWatch(config.aloneMaxMs, () => claim.contactedAt, ports.clock, ports.logger);
+  ends.stop(() => alone.stop());
+  const deployment = ends.deployment(
+    await deploy({
+      alone: alone.memory,
+      config,
+      ports,
+      native,
+      store,
+      board: ground.board,
+      storeBoard: ground.storeBoard,
+      image: metadata.snapshot(),
+      clusterId: metadata.image.clusterId,
+      endpoints: listeners.endpoints(),
+      tls,
+      control: controlPlane(ground, metadata, pins),
+      logIds: pins.logIds,
+      files: ground.files,
+      spawned,
+      onDeath: ground.fail,
+    }),
+  );
+  const { shards } = deployment;
+  for (const shard of shards) metadata.addSink((revision, changes) => shard.applyChanges(revision, changes));
+  const owning: Owning = { ...logs, ground, store, deployment, pins };
+  const uploads = uploadCoordinator(owning, uploaded);
+  const ownership = ownershipOf(owning, uploads);
+  await watch.step('recovering', () => openAll(owning, uploads, ownership));
+  await watch.step('retiring former write-ahead logs', () =>
+    retirePredecessors(volumes, metadata, logs.deps),
+  );
+  await watch.call('a write-ahead log', answerMs(config.wals) + threadStartMs, () =>
+    deployment.startWals(volumes, volumes.map(volumeEpoch)),
+  );
+  alone.start();
+  for (const shard of shards) await shard.beginServing();
+  for (const started of [uploads, ownership]) {
+    started.start();
+    ends.service(started);
+  }
+  const background = backgroundServices({
+    config,
+    ports,
+    store,
+    openStore: logs.deps.openStore,
+    metadata,
+    scope: new SoleScope(claim.idFloor, ports.clock),
+    deployment,
+    crc32c: native.crc32c,
+    brokerEpoch: logs.brokerEpoch,
+  });
+  for (const service of background) {
+    service.start();
+    ends.service(service);
+  }
+  keepHouse(ground, ends, deployment);
+  listeners.serve(deployment);
+  return { metadata, volumes, deployment, uploads, ownership, background };
+}
+
+async function lockData({ config, watch, native }: BrokerGround, ends: BrokerEnds): Promise<void> {
+  const { dataDir } = config;
+  if (dataDir === null) return;
+  await watch.call(dataDir, answerMs(config.wals), () => makeDurableDirectory(dataDir));
+  ends.lock(lockDataDirectory(dataDir, native.native));
+}
+
+function openOwnStore({ config, ports, native, board, health, watch }: BrokerGround): Promise<ObjectStore> {
+  const { clock, random, storage } = ports;
+  return watch.step(`the store ${config.storeUrl}`, () =>
+    guardedStore(config.storeUrl, {
+      clock,
+      random,
+      crc32c: native.crc32c,
+      board,
+      observer: health,
+      layer: (opened) => storage?.store?.(opened) ?? opened,
+    }),
+  );
+}
+
+function openMetadata(ground: BrokerGround, store: ObjectStore): Promise<MetadataClaim> {
+  const { clock, random, logger, storage } = ground.ports;
+  const snapshotEntries = storage?.snapshotEntries;
+  return EmbeddedMetadataStore.open({
+    store,
+    clock,
+    random,
+    logger,
+    crc32c: ground.native.crc32c,
+    writer: ground.writer,
+    onFenced: ground.fail,
+    ...(snapshotEntries === undefined ? {} : { snapshotEntries }),
+  });
+}
+
+/** Finds, locks and reads the logs, refusing before anything is written; then claims metadata and logs, and records them. */
+async function claimLogs(
+  ground: BrokerGround,
+  ends: BrokerEnds,
+  store: ObjectStore,
+  claim: MetadataClaim,
+): Promise<ClaimedLogs> {
+  const { config, ports, watch } = ground;
+  const abandon = new Set(config.abandonWals);
+  const deps = volumeDeps(ground, store);
+  const before = claim.image.revision;
+  const opened = await watch.step('finding the write-ahead logs', () =>
+    openVolumes(config.wals, claim.image, abandon, deps),
+  );
+  const volumes = ends.volumes(opened);
+  await watch.step('reading the write-ahead logs', () =>
+    recoverVolumes(volumes, claim.image.clusterId, deps),
+  );
+  await watch.step('claiming the metadata', () => claim.claim(config.takeOver ? undefined : before));
+  const { image } = claim;
+  await watch.step('claiming the write-ahead logs', () => claimVolumes(volumes, image, deps));
+  await watch.step('formatting new write-ahead logs', () => formatNew(volumes, image.clusterId, deps));
+  for (const wal of image.wals.values()) {
+    if (wal.state === 'open' && abandon.has(wal.logId)) await tellAbandoned(wal, image, config.wals, deps);
+  }
+  // New WALs are recorded before anything can be written to them; opens are conditional on that.
+  const records = walRecords(image.wals.values(), volumes, abandon, config.nodeId, ports.logger);
+  const registered = await watch.step('recording the write-ahead logs', () =>
+    claim.register(registration(ground), records),
+  );
+  const metadata = ends.metadata(new MetadataDistributor(registered.store, ground.fail));
+  return { claim, volumes, deps, metadata, brokerEpoch: registered.epoch };
+}
+
+function volumeDeps(ground: BrokerGround, store: ObjectStore): VolumeDeps {
+  const { config, ports, native, board, files, writer } = ground;
+  const { clock, random, logger, storage } = ports;
+  const { crc32c } = native;
+  return {
+    writer,
+    store,
+    storeUrl: config.storeUrl,
+    openStore: (url) => guardedStore(url, { clock, random, crc32c, board }),
+    takeOver: config.takeOver,
+    salvage: new Set(config.salvageWals),
+    files,
+    crc32c,
+    clock,
+    random,
+    logger,
+    nodeId: config.nodeId,
+    initialBytes: storage?.walGrowth?.initial,
+  };
+}
+
+function registration({ config, listeners }: BrokerGround): BrokerRegistration {
+  const { nodeId, rack, interBrokerListener } = config;
+  const told = listeners.endpoints();
+  const endpoints = config.listeners.map(({ name, tls }) => ({ listener: name, tls, ...told[name]! }));
+  const first = endpoints.filter(({ listener }) => listener === interBrokerListener);
+  return {
+    node: nodeId,
+    endpoints: [...first, ...endpoints.filter((endpoint) => !first.includes(endpoint))],
+    rack,
+  };
+}
+
+function controlPlane(
+  { config, ports }: BrokerGround,
+  metadata: MetadataDistributor,
+  pins: VolumePins,
+): TopicAdmin {
+  const { clock, random, logger } = ports;
+  return new TopicAdmin({
+    metadata,
+    clock,
+    random,
+    logger,
+    nodeId: config.nodeId,
+    drops: { references: metadata.references, graceMs: config.objectGraceMs },
+    walFor: (topicId, partition) => pins.logFor(topicId, partition),
+  });
+}
+
+/** What uploads and drains have in common. */
+function uploading({ ground, store, metadata, brokerEpoch }: Owning) {
+  const { config, ports } = ground;
+  const { planLimits } = ports.storage ?? {};
+  return {
+    metadata,
+    ids: new ObjectIds(metadata),
+    discard: (objectIds: readonly string[]) => store.delete(objectIds.map(objectKey)),
+    clock: ports.clock,
+    logger: ports.logger,
+    identity: { clusterId: metadata.image.clusterId, node: config.nodeId, brokerEpoch },
+    ...(planLimits === undefined ? {} : { planLimits }),
+  };
+}
+
+function uploadCoordinator(owning: Owning, observe: (ms: number) => void): UploadCoordinator {
+  const { ground, deployment, volumes } = owning;
+  const { config, ports, board, health } = ground;
+  return new UploadCoordinator({
+    ...uploading(owning),
+    volumes: volumes.map((volume, i) => ({
+      index: i,
+      logId: volume.logId,
+      get control() {
+        return deployment.controls[i]!;
+      },
+      usedBytes: () => deployment.usedBytes(i),
+      capacityBytes: () => deployment.walMetrics(i).capacityBytes || volume.config.capacityBytes,
+    })),
+    shards: deployment.shards,
+    upload: (plan, share) => deployment.upload(plan, share),
+    flow: board,
+    observe,
+    load: () => shardLoad(deployment.shards),
+    health,
+    random: ports.random,
+    uploadBytes: config.uploadBytes,
+    logCacheBytes: config.logCacheBytes,
+    ageMs: config.uploadAgeMs,
+  });
+}
+
+function ownershipOf(
+  { ground, store, metadata, deployment, pins }: Owning,
+  uploads: UploadCoordinator,
+): Ownership {
+  const { config, ports, native } = ground;
+  const { crc32c } = native;
+  return new Ownership({
+    metadata,
+    shards: deployment.shards,
+    uploads,
+    pins,
+    failed: (index) => deployment.walMetrics(index).failed === 1,
+    fold: (partitions) => {
+      // Read anew each time: what was cached may be gone since.
+      const sizeOf = (id: string): number | undefined => metadata.image.objects.get(id)?.size;
+      const manifests = new ManifestCache({ store, crc32c, clusterId: () => metadata.image.clusterId });
+      return foldProducers(partitions, new ObjectReader({ store, crc32c, sizeOf }), manifests);
+    },
+    catalog: new KafkaConfigCatalog(config.staticConfigs),
+    nodeId: config.nodeId,
+    clock: ports.clock,
+    logger: ports.logger,
+  });
+}
+
+/** Opens every stream at its recovered end, under a higher leader epoch. */
+async function openAll(owning: Owning, uploads: UploadCoordinator, ownership: Ownership): Promise<void> {
+  const { ground, metadata, deployment, volumes } = owning;
+  const { config, native } = ground;
+  const streams = [...metadata.image.topicsById.values()].flatMap(({ partitions }) => partitions);
+  if (streams.length === 0) return;
+  const recovered = await recoverStreams({
+    ...uploading(owning),
+    volumes,
+    shards: deployment.shards,
+    fold: ownership.fold,
+    arena: deployment.arena,
+    crc32c: native.crc32c,
+    upload: (plan) => deployment.upload(plan, 1),
+    roomBytes: config.logCacheBytes * 0.75,
+    roomBatches: config.journalEntries / 2,
+    relieve: (index, sequence) => uploads.relieve(index, sequence),
+  });
+  await ownership.open(streams, recovered);
+}
+
+/** Slow chores of all threads: idle producers are forgotten, idle arena memory goes back to the system. */
+function keepHouse({ ports, native }: BrokerGround, ends: BrokerEnds, { shards, arena }: Deployment): void {
+  const look = () =>
+    ports.clock.after(housekeepingMs, () => {
+      for (const shard of shards) shard.maintain().catch(() => {});
+      if (native.native !== null) arena.giveBack(native.native);
+      next = look();
+    });
+  let next = look();
+  ends.stop(() => next.cancel());
+}
