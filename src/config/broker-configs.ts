@@ -54,6 +54,15 @@ const reasons: readonly (readonly [RegExp, string])[] = [
     'partitions are objects in the store, not files',
   ],
   [/^(transaction|add\.partitions)/, 'the transaction coordinator has limits of its own'],
+  [
+    /^group\.consumer\.(min|max)\./,
+    'its default bounds what a group may have of its own, and cannot be changed',
+  ],
+  [/^group\.consumer\.assignors/, 'the assignors are uniform and range'],
+  [
+    /^group\.coordinator\.rebalance/,
+    'the feature group.version says whether the consumer protocol is served',
+  ],
   [/^(group|share|errors)/, 'what it is for is not served yet'],
   [
     /(threads|queued|purgatory|buffer\.bytes|backlog)/,

@@ -139,6 +139,8 @@ export function brokerConfig(
       sessionTimeoutMsMax: settings['group.max.session.timeout.ms'],
       initialRebalanceDelayMs: settings['group.initial.rebalance.delay.ms'],
       groupSizeMax: settings['group.max.size'],
+      consumerSizeMax: settings['group.consumer.max.size'],
+      migration: settings['group.consumer.migration.policy'],
       offsetMetadataBytesMax: settings['offset.metadata.max.bytes'],
       offsetsRetentionMs: settings['offsets.retention.minutes'] * 60_000,
       offsetsRetentionCheckMs: settings['offsets.retention.check.interval.ms'],

@@ -15,12 +15,10 @@ import {
 } from '../protocol/generated/describe-groups.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
 import { inOrder, pick } from './routing.ts';
+import { groupOperations, operationsNotAsked } from './support/authorized-operations.ts';
 import type { RequestHandler } from './support/handler.ts';
 
 const notFoundVersion = 6;
-/** Bits READ 3, DELETE 6, DESCRIBE 8, DESCRIBE_CONFIGS 10, ALTER_CONFIGS 11: all that there are for a group. */
-const allGroupOperations = (1 << 3) | (1 << 6) | (1 << 8) | (1 << 10) | (1 << 11);
-const notAsked = -2_147_483_648;
 const nothingKnown = { state: groupStates.dead, protocolType: '', protocolName: '', members: [] } as const;
 
 export function describeGroupsHandler(
@@ -37,7 +35,7 @@ export function describeGroupsHandler(
       refused: (request, errorCode, version) => ({
         groups: request.groups.map((groupId) => ({
           ...describedGroup(groupId, { ...nothingKnown, errorCode }, version),
-          authorizedOperations: notAsked,
+          authorizedOperations: operationsNotAsked,
         })),
       }),
     },
@@ -49,7 +47,7 @@ export function describeGroupsHandler(
         services.coordinator.describe(groupId, (answer) => {
           const described = describedGroup(groupId, answer, context.apiVersion);
           const asked = request.includeAuthorizedOperations && described.errorCode === ErrorCode.NONE;
-          groups[i] = { ...described, authorizedOperations: asked ? allGroupOperations : notAsked };
+          groups[i] = { ...described, authorizedOperations: asked ? groupOperations : operationsNotAsked };
           waiting--;
           if (waiting === 0) respond({ groups });
         });

@@ -11,6 +11,7 @@ import {
   type GetTelemetrySubscriptionsResponseInput,
 } from '../protocol/generated/get-telemetry-subscriptions.ts';
 import { ZERO_UUID } from '../protocol/primitives.ts';
+import { randomUuid } from '../protocol/random-uuid.ts';
 import type { RequestContext, RequestHandler } from './support/handler.ts';
 import type { ClientSoftware, ClientTelemetry, TelemetryClient } from './support/telemetry.ts';
 import type { TopicDirectory } from './support/topic-directory.ts';
@@ -41,14 +42,6 @@ export function telemetryClient(
     softwareVersion: version,
     address: clientHost.replace(/^\//, ''),
   };
-}
-
-function randomUuid(random: Random): string {
-  const bytes = Buffer.alloc(16);
-  random.bytes(bytes);
-  bytes[6] = (bytes[6]! & 0x0f) | 0x40;
-  bytes[8] = (bytes[8]! & 0x3f) | 0x80;
-  return bytes.toString('base64url');
 }
 
 export function getTelemetrySubscriptionsHandler(

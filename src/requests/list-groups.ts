@@ -12,8 +12,6 @@ import {
 } from '../protocol/generated/list-groups.ts';
 import type { RequestHandler } from './support/handler.ts';
 
-const groupType = 'classic';
-
 export function listGroupsHandler(
   services: GroupServices,
 ): RequestHandler<ListGroupsRequest, ListGroupsResponseInput> {
@@ -33,13 +31,13 @@ export function listGroupsHandler(
       const states = lowerCased(request.statesFilter);
       const types = lowerCased(request.typesFilter);
       services.coordinator.list((errorCode, groups) => {
-        const shown =
-          errorCode === ErrorCode.NONE && (types.size === 0 || types.has(groupType)) ? groups : [];
+        const shown = errorCode === ErrorCode.NONE ? groups : [];
         respond({
           errorCode,
           groups: shown
+            .filter(({ groupType }) => types.size === 0 || types.has(groupType))
             .filter(({ state }) => states.size === 0 || states.has(state.toLowerCase()))
-            .map(({ groupId, protocolType, state }) => ({
+            .map(({ groupId, protocolType, state, groupType }) => ({
               groupId,
               protocolType,
               groupState: state,

@@ -2,7 +2,8 @@
  * OffsetCommit (key 8), versions 0-10; v0 and v1 store in the offsets topic like all others.
  * v2-4 retention of its own; v6 leader epoch; v7 static members; v9 GROUP_ID_NOT_FOUND for a generation of an unknown
  * group; v10 topic ids. Answered when the offsets are durable; a topic that does not exist costs only its own part.
- * Left out: the commit time of v1 (the broker's time counts), member epochs (no group of the consumer protocol here).
+ * In v9 and above the generation may be a member epoch (KIP-848); below, members of the consumer protocol are refused.
+ * Left out: the commit time of v1 (the broker's time counts).
  */
 import type { GroupServices } from '../coordinator/group/group-services.ts';
 import { coordinatorTopics } from '../coordinator/runtime/coordinator-place.ts';
@@ -39,6 +40,7 @@ export function offsetCommitHandler(
           instanceId: request.groupInstanceId,
           unknownGroupCode:
             context.apiVersion >= 9 ? ErrorCode.GROUP_ID_NOT_FOUND : ErrorCode.ILLEGAL_GENERATION,
+          generationOnly: context.apiVersion < 9,
           retentionMs: request.retentionTimeMs,
           offsets: asked.offsets,
         },

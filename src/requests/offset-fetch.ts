@@ -3,7 +3,7 @@
  * v0-1 errors per partition; v2 all topics (null) and a top-level error; v5 leader epoch; v8 many groups; v10 topic ids.
  * Durable offsets only; an unknown group or partition is offset -1 without error.
  * RequireStable (v7, KIP-447): UNSTABLE_OFFSET_COMMIT where an open transaction has committed an offset.
- * Left out: member id and epoch (v9) are not compared, as Kafka does for classic groups.
+ * Member id and epoch (v9) are compared in groups of the consumer protocol only, as Kafka does.
  */
 import type { CommittedOffset, FetchAnswer, TopicPartitions } from '../coordinator/group/group-api.ts';
 import type { GroupServices, TopicNames } from '../coordinator/group/group-services.ts';
@@ -65,7 +65,7 @@ export function offsetFetchHandler(
           waiting--;
           if (waiting === 0) respond({ groups });
         };
-        services.coordinator.fetch(group.groupId, topics, done, request.requireStable);
+        services.coordinator.fetch(group.groupId, topics, done, request.requireStable, group);
       }
     },
   };

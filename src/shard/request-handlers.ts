@@ -7,6 +7,8 @@ import { alterConfigsHandler } from '../requests/alter-configs.ts';
 import { alterPartitionReassignmentsHandler } from '../requests/alter-partition-reassignments.ts';
 import { alterReplicaLogDirsHandler } from '../requests/alter-replica-log-dirs.ts';
 import { apiVersionsHandler } from '../requests/api-versions.ts';
+import { consumerGroupDescribeHandler } from '../requests/consumer-group-describe.ts';
+import { consumerGroupHeartbeatHandler } from '../requests/consumer-group-heartbeat.ts';
 import { createPartitionsHandler } from '../requests/create-partitions.ts';
 import { createTopicsHandler } from '../requests/create-topics.ts';
 import { deleteGroupsHandler } from '../requests/delete-groups.ts';
@@ -43,7 +45,7 @@ import { offsetForLeaderEpochHandler } from '../requests/offset-for-leader-epoch
 import { produceHandler } from '../requests/produce.ts';
 import { pushTelemetryHandler } from '../requests/push-telemetry.ts';
 import type { ConfigCatalog } from '../requests/support/config-catalog.ts';
-import { features } from '../requests/support/features.ts';
+import { features, levelOf } from '../requests/support/features.ts';
 import type { AnyRequestHandler } from '../requests/support/handler.ts';
 import { withOutsideRecords } from '../requests/support/outside-records.ts';
 import { ClientSoftware, ClientTelemetry } from '../requests/support/telemetry.ts';
@@ -161,6 +163,8 @@ export function requestHandlers(
     offsetFetchHandler(groups),
     offsetDeleteHandler(groups),
     describeGroupsHandler(groups),
+    consumerGroupHeartbeatHandler({ ...groups, isOn: () => levelOf(topics.image, 'group.version') >= 1 }),
+    consumerGroupDescribeHandler(groups),
     listGroupsHandler(groups),
     deleteGroupsHandler(groups),
   ];

@@ -5,8 +5,12 @@
  * Another coordinator is added here: a runtime (coordinator/runtime) in `#hosts`, under its internal topic's name.
  */
 import { GroupCoordinatorShard } from '../coordinator/group/group-coordinator.ts';
-import type { TopicNames } from '../coordinator/group/group-services.ts';
-import type { GroupSettings } from '../coordinator/group/group-settings.ts';
+import type { GroupTopics } from '../coordinator/group/group-services.ts';
+import {
+  type ConsumerLimits,
+  defaultConsumerLimits,
+  type GroupSettings,
+} from '../coordinator/group/group-settings.ts';
 import {
   offsetsPlacement,
   type PlacementPorts,
@@ -23,13 +27,14 @@ import { TransactionCoordinatorShard } from '../coordinator/transaction/transact
 import type { TransactionSettings } from '../coordinator/transaction/transaction-settings.ts';
 import type { PartitionHandle } from '../log/partition-handle.ts';
 import { MarkerAppender } from '../log/transaction-seam.ts';
-import type { TopicImage } from '../metadata/metadata-store.ts';
+import type { MetadataChange, TopicImage } from '../metadata/metadata-store.ts';
 import { MillraceError } from '../ports/errors.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { Random } from '../ports/random.ts';
 import { errorName } from '../protocol/generated/errors.ts';
 import type { CoordinatorPlaces, ShardLinks } from '../requests/request-router.ts';
 import { ShardServicesTable } from '../requests/routing.ts';
+import { type ConfigCatalog, groupConfigValue } from '../requests/support/config-catalog.ts';
 import type { ControlPlane } from '../requests/support/control-plane.ts';
 import { ProducerIds } from '../requests/support/producer-ids.ts';
 import type { TopicDirectory } from '../requests/support/topic-directory.ts';
@@ -44,6 +49,8 @@ export interface ShardCoordinatorsDeps extends Omit<CoordinatorLogDeps, 'topic' 
   readonly random: Random;
   readonly logger: Logger;
   readonly topics: TopicDirectory;
+  readonly catalog: ConfigCatalog;
+  readonly nodeId: number;
   /** A partition of this shard. */
   readonly local: (topicId: string, partition: number) => PartitionHandle | undefined;
   readonly ownerOf: (topic: TopicImage, partition: number) => number;
@@ -55,6 +62,9 @@ export interface ShardCoordinatorsDeps extends Omit<CoordinatorLogDeps, 'topic' 
   readonly partitions: CoordinatorPartitions;
 }
 
+/** Groups whose configs are kept at hand. */
+const limitsMax = 10_000;
+
 export class ShardCoordinators implements CoordinatorPlaces {
   readonly groups: GroupCoordinatorShard;
   readonly transactions: TransactionCoordinatorShard;
@@ -63,7 +73,10 @@ export class ShardCoordinators implements CoordinatorPlaces {
   readonly ids: ProducerIds;
   /** What other shards may ask of this one (requests/routing.ts). */
   readonly services = new ShardServicesTable();
-  readonly topicNames: TopicNames;
+  readonly topicNames: GroupTopics;
+  #topicsVersion = 0;
+  /** Configs of groups that were asked for since the last change of any config. */
+  readonly #limits = new Map<string, ConsumerLimits>();
   readonly #deps: ShardCoordinatorsDeps;
   readonly #hosts: ReadonlyMap<string, PartitionHost>;
   #placing = false;
@@ -72,10 +85,16 @@ export class ShardCoordinators implements CoordinatorPlaces {
   constructor(deps: ShardCoordinatorsDeps) {
     this.#deps = deps;
     const { topics } = deps;
+    const version = () => this.#topicsVersion;
     this.topicNames = {
       idOf: (name) => topics.topicByName(name)?.topicId ?? null,
       nameOf: (topicId) => topics.topicById(topicId)?.name ?? null,
       partitionsOf: (name) => topics.topicByName(name)?.partitions.length ?? 0,
+      partitionCount: (topicId) => topics.topicById(topicId)?.partitions.length ?? 0,
+      names: () => topics.image.topicsByName.keys(),
+      get version() {
+        return version();
+      },
     };
     this.groups = new GroupCoordinatorShard({
       clock: deps.clock,
@@ -84,6 +103,7 @@ export class ShardCoordinators implements CoordinatorPlaces {
       settings: deps.group,
       log: this.#logOf('group', deps.local),
       topics: this.topicNames,
+      limitsOf: (groupId) => this.#limitsOf(groupId),
       partitions: () => this.partitionsOf('group'),
     });
     this.ids = new ProducerIds(deps);
@@ -116,6 +136,29 @@ export class ShardCoordinators implements CoordinatorPlaces {
       [coordinatorTopics.group, this.groups],
       [coordinatorTopics.transaction, this.transactions],
     ]);
+  }
+
+  #limitsOf(groupId: string): ConsumerLimits {
+    let limits = this.#limits.get(groupId);
+    if (limits === undefined) {
+      const { catalog, topics, nodeId } = this.#deps;
+      const read = (name: string, otherwise: number): number =>
+        Number(groupConfigValue(catalog, topics.image, nodeId, groupId, name) ?? otherwise);
+      limits = {
+        sessionTimeoutMs: read('consumer.session.timeout.ms', defaultConsumerLimits.sessionTimeoutMs),
+        heartbeatIntervalMs: read(
+          'consumer.heartbeat.interval.ms',
+          defaultConsumerLimits.heartbeatIntervalMs,
+        ),
+        assignmentIntervalMs: read(
+          'consumer.assignment.interval.ms',
+          defaultConsumerLimits.assignmentIntervalMs,
+        ),
+      };
+      if (this.#limits.size >= limitsMax) this.#limits.clear();
+      this.#limits.set(groupId, limits);
+    }
+    return limits;
   }
 
   #logOf(
@@ -186,6 +229,14 @@ export class ShardCoordinators implements CoordinatorPlaces {
     const host = this.#hosts.get(topicName);
     host?.endTransaction(partition, marker, done);
     return host !== undefined;
+  }
+
+  /** The image has taken the changes. */
+  imageChanged(changes: readonly MetadataChange[]): void {
+    for (const { type } of changes) {
+      if (type === 'topic' || type === 'topicDeleted' || type === 'partitions') this.#topicsVersion++;
+      else if (type === 'config') this.#limits.clear();
+    }
   }
 
   /** The image does not hold the topic any more. */

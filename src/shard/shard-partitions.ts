@@ -35,6 +35,8 @@ export interface PartitionHooks {
   /** It takes no appends soon: what is coordinated over it is gone when this returns. */
   closing(topicName: string, partition: number): void;
   topicDeleted(topicId: string, name: string): void;
+  /** The image has taken the changes. */
+  imageChanged(changes: readonly MetadataChange[]): void;
   /** A topic was made, or its configs were changed. */
   described(topicName: string): void;
 }
@@ -195,6 +197,7 @@ export class ShardPartitions implements TopicDirectory {
       }
     }
     this.#builder.apply(changes);
+    this.#deps.coordinators.imageChanged(changes);
     for (const { topicId, name } of deleted) this.#deps.coordinators.topicDeleted(topicId, name);
     for (const { topicId, partition, fresh } of turned.values()) this.#turn(topicId, partition, fresh);
     for (const change of changes) {

@@ -4,6 +4,7 @@
  * partition is unloaded (NOT_COORDINATOR).
  */
 import type { TransactionalProducer } from '../runtime/coordinator-log.ts';
+import type { TopicPartitionList } from './consumer/assignment.ts';
 import type { GroupState } from './group-state.ts';
 
 export interface MemberProtocol {
@@ -77,6 +78,61 @@ export interface HeartbeatQuery {
   readonly instanceId: string | null;
 }
 
+/** A heartbeat of the consumer protocol (KIP-848). null and −1 stand for unchanged. */
+export interface ConsumerHeartbeatQuery {
+  readonly groupId: string;
+  /** Empty only in v0: the coordinator makes one. */
+  readonly memberId: string;
+  /** 0 joins, −1 leaves, −2 leaves for a while (static members). */
+  readonly memberEpoch: number;
+  readonly instanceId: string | null;
+  readonly rackId: string | null;
+  readonly rebalanceTimeoutMs: number;
+  readonly topics: readonly string[] | null;
+  readonly regex: string | null;
+  readonly assignor: string | null;
+  /** What the client owns. */
+  readonly owned: readonly TopicPartitionList[] | null;
+  readonly clientId: string;
+  readonly clientHost: string;
+  readonly version: number;
+}
+
+export interface ConsumerHeartbeatAnswer {
+  readonly errorCode: number;
+  readonly errorMessage: string | null;
+  readonly memberId: string;
+  readonly memberEpoch: number;
+  readonly heartbeatIntervalMs: number;
+  /** null = unchanged. */
+  readonly assignment: readonly TopicPartitionList[] | null;
+}
+
+export interface DescribedConsumer {
+  readonly memberId: string;
+  readonly instanceId: string | null;
+  readonly rackId: string | null;
+  readonly memberEpoch: number;
+  readonly clientId: string;
+  readonly clientHost: string;
+  readonly topics: readonly string[];
+  readonly regex: string | null;
+  readonly assignment: readonly TopicPartitionList[];
+  readonly target: readonly TopicPartitionList[];
+  readonly classic: boolean;
+}
+
+export interface ConsumerDescribeAnswer {
+  /** GROUP_ID_NOT_FOUND when the group is unknown, or classic. */
+  readonly errorCode: number;
+  readonly errorMessage: string | null;
+  readonly state: string;
+  readonly epoch: number;
+  readonly assignmentEpoch: number;
+  readonly assignor: string;
+  readonly members: readonly DescribedConsumer[];
+}
+
 export interface LeavingMember {
   readonly memberId: string;
   readonly instanceId: string | null;
@@ -108,6 +164,8 @@ export interface CommitQuery extends HeartbeatQuery {
   readonly retentionMs: number;
   /** The offsets are part of its transaction (TxnOffsetCommit): they count when its marker commits them. */
   readonly producer?: TransactionalProducer;
+  /** OffsetCommit below v9, whose generation is no member epoch: members of the consumer protocol may not use it. */
+  readonly generationOnly?: boolean;
   readonly offsets: readonly OffsetToCommit[];
 }
 
@@ -133,6 +191,12 @@ export interface FetchAnswer {
   readonly offsets: readonly CommittedOffset[];
 }
 
+/** Member and epoch of an OffsetFetch; null and −1 for whoever is no member. */
+export interface OffsetReader {
+  readonly memberId: string | null;
+  readonly memberEpoch: number;
+}
+
 export interface DescribedMember {
   readonly memberId: string;
   readonly instanceId: string | null;
@@ -154,7 +218,9 @@ export interface DescribeAnswer {
 export interface ListedGroup {
   readonly groupId: string;
   readonly protocolType: string;
-  readonly state: GroupState;
+  readonly state: string;
+  /** As ListGroups names it. */
+  readonly groupType: 'classic' | 'consumer';
 }
 
 export interface OffsetDeleteAnswer {
@@ -179,7 +245,11 @@ export interface GroupCoordinator {
     topics: readonly TopicPartitions[] | null,
     done: (answer: FetchAnswer) => void,
     requireStable?: boolean,
+    /** OffsetFetch v9: a member that says who it is, is held to it. */
+    caller?: OffsetReader,
   ): void;
+  consumerHeartbeat(query: ConsumerHeartbeatQuery, done: (answer: ConsumerHeartbeatAnswer) => void): void;
+  consumerDescribe(groupId: string, done: (answer: ConsumerDescribeAnswer) => void): void;
   describe(groupId: string, done: (answer: DescribeAnswer) => void): void;
   list(done: (errorCode: number, groups: readonly ListedGroup[]) => void): void;
   deleteGroup(groupId: string, done: (errorCode: number) => void): void;

@@ -1,5 +1,5 @@
 /**
- * The group coordinator of one shard: the entry of every request about a classic group, over the runtime that loads and
+ * The group coordinator of one shard: the entry of every request about a group, over the runtime that loads and
  * stores the partitions of `__consumer_offsets` which this shard owns (coordinator/runtime). Owned by the shard;
  * single-threaded. Every `done` is called once.
  *
@@ -12,11 +12,20 @@ import { ErrorCode } from '../../protocol/generated/errors.ts';
 import type { CoordinatorLog, CoordinatorRecord, EndMarker } from '../runtime/coordinator-log.ts';
 import { coordinatorPartition, coordinatorTopics } from '../runtime/coordinator-place.ts';
 import { CoordinatorRuntime, type PartitionHost } from '../runtime/coordinator-runtime.ts';
+import {
+  commitProblem,
+  describeConsumerGroup,
+  describeError,
+  readProblem,
+} from './consumer/consumer-answers.ts';
 import { consumerProtocolType } from './consumer-subscription.ts';
 import { type Group, joinError, metadataOf, noBytes, syncError } from './group.ts';
 import type {
   CommitQuery,
   CommittedOffset,
+  ConsumerDescribeAnswer,
+  ConsumerHeartbeatAnswer,
+  ConsumerHeartbeatQuery,
   DescribeAnswer,
   FetchAnswer,
   GroupCoordinator,
@@ -27,6 +36,7 @@ import type {
   LeavingMember,
   ListedGroup,
   OffsetDeleteAnswer,
+  OffsetReader,
   SyncAnswer,
   SyncQuery,
   TopicPartitions,
@@ -34,8 +44,8 @@ import type {
 import type { OffsetEntry } from './group-offsets.ts';
 import { GroupPartition } from './group-partition.ts';
 import { offsetKey, offsetValue } from './group-records.ts';
-import type { TopicNames } from './group-services.ts';
-import type { GroupSettings } from './group-settings.ts';
+import type { GroupTopics } from './group-services.ts';
+import type { ConsumerLimits, GroupSettings } from './group-settings.ts';
 import { groupStates } from './group-state.ts';
 
 export interface CoordinatorPorts {
@@ -44,7 +54,9 @@ export interface CoordinatorPorts {
   readonly logger: Logger;
   readonly settings: GroupSettings;
   readonly log: CoordinatorLog;
-  readonly topics: TopicNames;
+  readonly topics: GroupTopics;
+  /** Configs in force for a group of the consumer protocol. */
+  readonly limitsOf: (groupId: string) => ConsumerLimits;
   /** Partitions of `__consumer_offsets`: those of the topic, or those that it will have. */
   readonly partitions: () => number;
 }
@@ -115,8 +127,25 @@ export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
       done(joinError(ErrorCode.COORDINATOR_NOT_AVAILABLE, query.memberId));
       return;
     }
-    at.membership.join(group, query, done);
+    this.#joinTo(at, group, query, done);
     at.dropIfVoid(group);
+  }
+
+  #joinTo(at: GroupPartition, group: Group, query: JoinQuery, done: (answer: JoinAnswer) => void): void {
+    if (group.consumer !== null && group.consumer.members.size > 0) {
+      at.classicMembers.join(group, query, done, (memberId) =>
+        at.membership.join(group, { ...query, memberId }, done),
+      );
+      return;
+    }
+    if (group.consumer !== null && group.state !== groupStates.dead) {
+      const refused = at.emptyToClassic(group);
+      if (refused !== ErrorCode.NONE) {
+        done(joinError(refused, query.memberId));
+        return;
+      }
+    }
+    at.membership.join(group, query, done);
   }
 
   #joinProblem(query: JoinQuery): number {
@@ -138,6 +167,7 @@ export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
     const group = typeof at === 'number' ? undefined : at.groups.get(query.groupId);
     if (typeof at === 'number') done(syncError(at));
     else if (group === undefined) done(syncError(ErrorCode.UNKNOWN_MEMBER_ID));
+    else if (group.consumer !== null) at.classicMembers.sync(group, query, done);
     else at.membership.sync(group, query, done);
   }
 
@@ -146,7 +176,44 @@ export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
     const group = typeof at === 'number' ? undefined : at.groups.get(query.groupId);
     if (typeof at === 'number') done(at);
     else if (group === undefined) done(ErrorCode.UNKNOWN_MEMBER_ID);
+    else if (group.consumer !== null) at.classicMembers.heartbeat(group, query, done);
     else done(at.membership.heartbeat(group, query));
+  }
+
+  consumerHeartbeat(query: ConsumerHeartbeatQuery, done: (answer: ConsumerHeartbeatAnswer) => void): void {
+    const at = this.#at(query.groupId);
+    if (typeof at !== 'number') {
+      at.heartbeats.beat(query, done);
+      return;
+    }
+    done({
+      errorCode: at,
+      errorMessage: null,
+      memberId: query.memberId,
+      memberEpoch: query.memberEpoch,
+      heartbeatIntervalMs: 0,
+      assignment: null,
+    });
+  }
+
+  consumerDescribe(groupId: string, done: (answer: ConsumerDescribeAnswer) => void): void {
+    const at = this.#at(groupId);
+    if (typeof at === 'number') {
+      done(describeError(at, null));
+      return;
+    }
+    const group = at.groups.get(groupId);
+    const consumer = group?.state === groupStates.dead ? null : (group?.consumer ?? null);
+    const answer =
+      consumer === null
+        ? describeError(
+            ErrorCode.GROUP_ID_NOT_FOUND,
+            group === undefined ? `Group ${groupId} not found.` : `Group ${groupId} is not a consumer group.`,
+          )
+        : describeConsumerGroup(consumer);
+    at.context.read((errorCode) =>
+      done(errorCode === ErrorCode.NONE ? answer : describeError(errorCode, null)),
+    );
   }
 
   leave(groupId: string, members: readonly LeavingMember[], done: (answer: LeaveAnswer) => void): void {
@@ -159,6 +226,13 @@ export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
     if (group === undefined) {
       const errorCode = ErrorCode.UNKNOWN_MEMBER_ID;
       done({ errorCode: ErrorCode.NONE, members: members.map((member) => ({ ...member, errorCode })) });
+    } else if (group.consumer !== null) {
+      at.classicMembers.leave(
+        group,
+        members,
+        done,
+        (one) => at.membership.leave(group, [one]).members[0]!.errorCode,
+      );
     } else {
       done(at.membership.leave(group, members));
     }
@@ -167,8 +241,16 @@ export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
   commit(query: CommitQuery, done: (codes: readonly number[]) => void): void {
     const at = this.#at(query.groupId);
     const group = typeof at === 'number' ? at : this.#committingGroup(at, query);
-    if (typeof at === 'number' || typeof group === 'number') {
-      done(query.offsets.map(() => group as number));
+    if (typeof at === 'number') {
+      done(query.offsets.map(() => at));
+      return;
+    }
+    if (typeof group === 'number') {
+      const refuse = (failed: number): void =>
+        done(query.offsets.map(() => (failed === ErrorCode.NONE ? group : failed)));
+      // Epochs of the consumer protocol run ahead of the log.
+      if (at.groups.get(query.groupId)?.consumer == null) refuse(ErrorCode.NONE);
+      else at.context.read(refuse);
       return;
     }
     this.#commitTo(at, group, query, done);
@@ -180,7 +262,10 @@ export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
     if (!at.hasRoom()) return ErrorCode.COORDINATOR_LOAD_IN_PROGRESS;
     const group = at.groupFor(query.groupId);
     if (group === null) return ErrorCode.COORDINATOR_NOT_AVAILABLE;
-    const refused = at.membership.admitCommit(group, query);
+    const refused =
+      group.consumer !== null && group.state !== groupStates.dead
+        ? commitProblem(group.consumer, query, at.topics)
+        : at.membership.admitCommit(group, query);
     return refused === ErrorCode.NONE ? group : refused;
   }
 
@@ -253,13 +338,22 @@ export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
     topics: readonly TopicPartitions[] | null,
     done: (answer: FetchAnswer) => void,
     requireStable = false,
+    caller: OffsetReader | null = null,
   ): void {
     const at = this.#at(groupId);
     if (typeof at === 'number') {
       done({ errorCode: at, offsets: [] });
       return;
     }
-    const offsets = at.groups.get(groupId)?.offsets;
+    const group = at.groups.get(groupId);
+    const refused = group?.consumer != null && caller !== null ? readProblem(group.consumer, caller) : 0;
+    if (refused !== ErrorCode.NONE) {
+      at.context.read((failed) =>
+        done({ errorCode: failed === ErrorCode.NONE ? refused : failed, offsets: [] }),
+      );
+      return;
+    }
+    const offsets = group?.offsets;
     const found: CommittedOffset[] = [];
     const tell = (topic: string, partition: number): void => {
       if (requireStable && at.transactions.isUnstable(groupId, topic, partition)) {
@@ -283,7 +377,7 @@ export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
   describe(groupId: string, done: (answer: DescribeAnswer) => void): void {
     const at = this.#at(groupId);
     const group = typeof at === 'number' ? undefined : at.groups.get(groupId);
-    if (group === undefined || group.state === groupStates.dead) {
+    if (group === undefined || group.consumer !== null || group.state === groupStates.dead) {
       const errorCode = typeof at === 'number' ? at : ErrorCode.GROUP_ID_NOT_FOUND;
       done({ errorCode, state: groupStates.dead, protocolType: '', protocolName: '', members: [] });
       return;
@@ -312,11 +406,24 @@ export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
       return;
     }
     const listed: ListedGroup[] = [];
-    for (const { groups } of all) {
-      for (const { id, protocolType, state } of groups.values())
-        listed.push({ groupId: id, protocolType: protocolType ?? '', state });
+    let waiting = 1;
+    let failed: number = ErrorCode.NONE;
+    const durable = (errorCode: number): void => {
+      if (errorCode !== ErrorCode.NONE) failed = errorCode;
+      waiting--;
+      if (waiting === 0) done(failed, failed === ErrorCode.NONE ? listed : []);
+    };
+    for (const { groups, context } of all) {
+      let ahead = false;
+      for (const group of groups.values()) {
+        listed.push(listedGroup(group));
+        ahead ||= group.consumer !== null;
+      }
+      if (!ahead) continue;
+      waiting++;
+      context.read(durable);
     }
-    done(ErrorCode.NONE, listed);
+    durable(ErrorCode.NONE);
   }
 
   deleteGroup(groupId: string, done: (errorCode: number) => void): void {
@@ -327,7 +434,7 @@ export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
     }
     const group = at.groups.get(groupId);
     if (group === undefined || group.state === groupStates.dead) done(ErrorCode.GROUP_ID_NOT_FOUND);
-    else if (group.state !== groupStates.empty) done(ErrorCode.NON_EMPTY_GROUP);
+    else if (!group.hasNoMembers()) done(ErrorCode.NON_EMPTY_GROUP);
     else if (!at.hasRoom()) done(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS);
     else {
       const refused = at.deleteGroup(
@@ -357,7 +464,7 @@ export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
     }
     const doomed: { topic: string; partition: number }[] = [];
     const answers = topics.map(({ topic, partitions }) => {
-      const subscribed = group.state !== groupStates.empty && group.isSubscribed(topic);
+      const subscribed = !group.hasNoMembers() && group.isSubscribed(topic);
       const errorCode = subscribed ? ErrorCode.GROUP_SUBSCRIBED_TO_TOPIC : ErrorCode.NONE;
       for (const partition of partitions) {
         const there =
@@ -378,6 +485,12 @@ export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
     });
     if (code !== ErrorCode.NONE) failed(code);
   }
+}
+
+function listedGroup({ id: groupId, protocolType, state, consumer }: Group): ListedGroup {
+  if (consumer === null || state === groupStates.dead)
+    return { groupId, protocolType: protocolType ?? '', state, groupType: 'classic' };
+  return { groupId, protocolType: consumerProtocolType, state: consumer.state, groupType: 'consumer' };
 }
 
 function unstableOffset(topic: string, partition: number): CommittedOffset {

@@ -1,10 +1,11 @@
 /**
- * What the records of one `__consumer_offsets` partition amount to: its classic groups, their members and offsets. The
- * runtime (coordinator/runtime) loads, appends and unloads; other kinds of groups of the same partition join here, by the
- * type of their records. Shard thread.
+ * What the records of one `__consumer_offsets` partition amount to: its groups, their members and offsets. The runtime
+ * (coordinator/runtime) loads, appends and unloads. Groups of the consumer protocol join here, by the type of their records
+ * (consumer/); a group keeps its offsets when it changes between the protocols. Shard thread.
  *
  *     groups     what members see: rebalances run ahead of the log, answers that hand out a generation's parts do not
  *     offsets    what fetches see: durable only
+ *     consumer   members of the consumer protocol: as soon as the log has taken their records; answers wait
  *
  * Offsets belong to a topic by its id: those of a topic that is gone are hidden at once and get tombstones, when the topic
  * is deleted, when a commit that was on its way becomes durable, after a load, and again with every expiry until the log
@@ -23,6 +24,26 @@ import {
   type Replayed,
   replayed,
 } from '../runtime/coordinator-state.ts';
+import { ClassicMembers } from './consumer/classic-members.ts';
+import { ConsumerGroup } from './consumer/consumer-group.ts';
+import { ConsumerGroups } from './consumer/consumer-groups.ts';
+import { ConsumerHeartbeats, type HeartbeatHost } from './consumer/consumer-heartbeat.ts';
+import {
+  type ConsumerRecordKey,
+  consumerRecordTypes,
+  groupTombstones,
+  recordsOf,
+  replayConsumerRecord,
+} from './consumer/consumer-records.ts';
+import {
+  adoptProtocols,
+  classicTombstones,
+  downgradeOf,
+  mayDowngrade,
+  type Refusal,
+  upgradeRecords,
+} from './consumer/migration.ts';
+import { RegexResolver } from './consumer/regex-resolver.ts';
 import { Group } from './group.ts';
 import type { OffsetEntry } from './group-offsets.ts';
 import {
@@ -36,8 +57,8 @@ import {
   restoreGroup,
   storedGroup,
 } from './group-records.ts';
-import type { TopicNames } from './group-services.ts';
-import type { GroupSettings } from './group-settings.ts';
+import type { GroupTopics } from './group-services.ts';
+import type { ConsumerLimits, GroupSettings } from './group-settings.ts';
 import { groupStates } from './group-state.ts';
 import { Membership } from './membership.ts';
 import type { GroupHost } from './rebalance.ts';
@@ -45,7 +66,9 @@ import { TransactionalOffsets } from './transactional-offsets.ts';
 
 export interface GroupPartitionPorts {
   readonly settings: GroupSettings;
-  readonly topics: TopicNames;
+  readonly topics: GroupTopics;
+  /** Configs in force for a group of the consumer protocol. */
+  readonly limitsOf: (groupId: string) => ConsumerLimits;
   /** Partitions of `__consumer_offsets`. */
   readonly partitions: () => number;
 }
@@ -66,14 +89,21 @@ const tombstonesPerTurn = 500;
 /** Bytes of a tombstone's record around its key, rounded up. */
 const tombstoneOverheadBytes = 16;
 
-export class GroupPartition implements CoordinatorState, GroupHost {
+export class GroupPartition implements CoordinatorState, GroupHost, HeartbeatHost {
   readonly context: PartitionContext;
   readonly settings: GroupSettings;
   readonly groups = new Map<string, Group>();
   readonly membership: Membership;
   readonly transactions = new TransactionalOffsets();
-  readonly #topics: TopicNames;
+  readonly topics: GroupTopics;
+  readonly consumers: ConsumerGroups;
+  readonly heartbeats: ConsumerHeartbeats;
+  /** Members of the classic protocol in groups of the other. */
+  readonly classicMembers: ClassicMembers;
+  readonly #limitsOf: (groupId: string) => ConsumerLimits;
   readonly #partitions: () => number;
+  /** Loaded: what is replayed now was decided here. */
+  #live = false;
   /** Newest value of each group's record while the partition is loading. */
   readonly #groupValues = new Map<string, Buffer>();
   /** Groups that are still to be looked at for offsets of topics that are gone. */
@@ -83,9 +113,13 @@ export class GroupPartition implements CoordinatorState, GroupHost {
   constructor(context: PartitionContext, ports: GroupPartitionPorts) {
     this.context = context;
     this.settings = ports.settings;
-    this.#topics = ports.topics;
+    this.topics = ports.topics;
+    this.#limitsOf = ports.limitsOf;
     this.#partitions = ports.partitions;
     this.membership = new Membership(this);
+    this.consumers = new ConsumerGroups(this);
+    this.heartbeats = new ConsumerHeartbeats(this, this.consumers, new RegexResolver(this.consumers));
+    this.classicMembers = new ClassicMembers(this.consumers);
   }
 
   get clock(): Clock {
@@ -98,6 +132,14 @@ export class GroupPartition implements CoordinatorState, GroupHost {
 
   get logger(): Logger {
     return this.context.logger;
+  }
+
+  limitsOf(groupId: string): ConsumerLimits {
+    return this.#limitsOf(groupId);
+  }
+
+  group(id: string): Group | undefined {
+    return this.groups.get(id);
   }
 
   /** The group, made if there is room; null at the limit. */
@@ -147,12 +189,36 @@ export class GroupPartition implements CoordinatorState, GroupHost {
     if (coordinatorPartition(read.group, this.#partitions()) !== this.context.partition)
       return replayed.misplaced;
     if (read.kind === 'offset') this.#replayOffset(read, value, producer);
+    else if (read.kind === 'consumer') this.#replayConsumer(read.key, value);
     else if (value === null) this.#groupValues.delete(read.group);
+    else if (this.#live) restoreGroup(this.#groupOf(read.group), value);
     else {
       storedGroup(value);
       this.#groupValues.set(read.group, Buffer.from(value));
     }
     return replayed.applied;
+  }
+
+  #replayConsumer(key: ConsumerRecordKey, value: Buffer | null): void {
+    const known = this.groups.get(key.group);
+    if (value !== null) {
+      const consumer = known?.consumer ?? new ConsumerGroup(key.group);
+      replayConsumerRecord(consumer, key, value);
+      // Also where other records of the group are still to come.
+      if (known?.consumer == null) this.#toConsumer(this.#groupOf(key.group), consumer);
+      return;
+    }
+    if (known?.consumer == null) return;
+    replayConsumerRecord(known.consumer, key, null);
+    if (key.type !== consumerRecordTypes.group) return;
+    known.consumer.stopTimers();
+    known.consumer = null;
+    known.lives++;
+  }
+
+  #toConsumer(group: Group, consumer: ConsumerGroup): void {
+    this.membership.rebalance.abandon(group, ErrorCode.REBALANCE_IN_PROGRESS);
+    group.becomeConsumer(consumer);
   }
 
   #replayOffset(
@@ -179,6 +245,7 @@ export class GroupPartition implements CoordinatorState, GroupHost {
       // Tombstones of several batches count when the last of them is durable: until then they are only pending here.
       if (group.state === groupStates.dead) continue;
       if (group.storedValue !== null) yield { key: groupKey(group.id), value: group.storedValue };
+      if (group.consumer !== null) yield* recordsOf(group.consumer);
       for (const entry of group.offsets.entries()) {
         if (group.offsets.isPending(entry.topic, entry.partition)) continue;
         yield { key: offsetKey(group.id, entry.topic, entry.partition), value: offsetValue(entry) };
@@ -188,11 +255,21 @@ export class GroupPartition implements CoordinatorState, GroupHost {
 
   /** A new owner cannot know how long a member has been silent: each gets a full session time-out. */
   started(): void {
-    for (const [id, value] of this.#groupValues) restoreGroup(this.#groupOf(id), value);
+    this.#live = true;
+    for (const group of this.groups.values()) {
+      group.consumer?.settle();
+      // Records of members whose group is deleted, in a log that was cut between them.
+      if (group.consumer?.epoch === -1) group.consumer = null;
+    }
+    for (const [id, value] of this.#groupValues) {
+      const group = this.#groupOf(id);
+      if (group.consumer === null) restoreGroup(group, value);
+    }
     this.#groupValues.clear();
     const { rebalance } = this.membership;
     for (const group of [...this.groups.values()]) {
       this.dropIfVoid(group);
+      this.consumers.started(group);
       for (const member of [...group.members.values()]) rebalance.watch(group, member);
       if (group.members.size > this.settings.groupSizeMax) rebalance.prepare(group, 'group is over its size');
     }
@@ -203,6 +280,7 @@ export class GroupPartition implements CoordinatorState, GroupHost {
   close(): void {
     for (const group of this.groups.values()) {
       this.membership.rebalance.abandon(group, ErrorCode.NOT_COORDINATOR);
+      group.consumer?.stopTimers();
     }
     this.groups.clear();
   }
@@ -215,10 +293,11 @@ export class GroupPartition implements CoordinatorState, GroupHost {
     lost: () => void,
   ): number {
     const value = groupValue(group, assignments);
+    const { lives } = group;
     const refused = this.context.append([{ key: groupKey(group.id), value }], {
       durable: () => {
         group.pendingStores--;
-        group.storedValue = value;
+        if (group.lives === lives) group.storedValue = value;
         durable();
       },
       lost,
@@ -226,6 +305,40 @@ export class GroupPartition implements CoordinatorState, GroupHost {
     group.storeDue = refused !== ErrorCode.NONE;
     if (refused === ErrorCode.NONE) group.pendingStores++;
     return refused;
+  }
+
+  // ── Between the protocols ───────────────────────────────────────────────────────────────────────────────────────
+
+  upgrade(group: Group): readonly CoordinatorRecord[] | Refusal {
+    // Whoever was given a member id and has not come joins as anybody does.
+    if (group.state === groupStates.empty) return classicTombstones(group);
+    const { migration, consumerSizeMax } = this.settings;
+    const records = upgradeRecords(group, migration, consumerSizeMax, this.topics);
+    if ('errorCode' in records) return records;
+    const errorCode = this.consumers.write(records);
+    if (errorCode !== ErrorCode.NONE) return { errorCode, errorMessage: null };
+    this.logger.info('a classic group goes on by the consumer protocol', { group: group.id });
+    this.consumers.started(group);
+    return [];
+  }
+
+  downgradeWithout(group: Group, memberId: string): boolean {
+    const consumer = group.consumer!;
+    const { migration, groupSizeMax } = this.settings;
+    if (!mayDowngrade(migration) || consumer.members.size - 1 > groupSizeMax) return false;
+    const { records, classic } = downgradeOf(consumer, memberId, this.topics, this.clock.now());
+    if (this.consumers.write(records) !== ErrorCode.NONE) return false;
+    this.logger.info('a consumer group goes on by the classic protocol', { group: group.id });
+    adoptProtocols(group, classic);
+    const { rebalance } = this.membership;
+    for (const member of group.members.values()) rebalance.watch(group, member);
+    rebalance.prepare(group, 'the group was one of the consumer protocol');
+    return true;
+  }
+
+  /** A consumer group without members becomes a classic one. 0, or why the log did not take it. */
+  emptyToClassic(group: Group): number {
+    return this.consumers.write(groupTombstones(group.consumer!));
   }
 
   // ── Deletion ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -236,6 +349,7 @@ export class GroupPartition implements CoordinatorState, GroupHost {
     if (group.storedValue !== null || group.pendingStores > 0) {
       last.push({ key: groupKey(group.id), value: null });
     }
+    if (group.consumer !== null) last.push(...groupTombstones(group.consumer));
     const gone = () => {
       this.groups.delete(group.id);
       durable();
@@ -302,7 +416,7 @@ export class GroupPartition implements CoordinatorState, GroupHost {
 
   /** Whether the topic that the offset was committed for exists no more; of old records only its name is known. */
   isGone({ topic, topicId }: Pick<OffsetEntry, 'topic' | 'topicId'>): boolean {
-    const current = this.#topics.idOf(topic);
+    const current = this.topics.idOf(topic);
     return topicId === null ? current === null : current !== topicId;
   }
 
@@ -354,8 +468,7 @@ export class GroupPartition implements CoordinatorState, GroupHost {
       );
       let total = 0;
       for (const _ of group.offsets.entries()) total++;
-      const idle =
-        group.state === groupStates.empty && group.pendingIds.size === 0 && !group.offsets.hasPending;
+      const idle = group.hasNoMembers() && group.pendingIds.size === 0 && !group.offsets.hasPending;
       if (idle && expired.length === total) {
         if (this.deleteGroup(group, ignore, ignore) === ErrorCode.NONE)
           this.logger.info('group removed: nothing left in it', { group: group.id, offsets: total });
@@ -364,14 +477,14 @@ export class GroupPartition implements CoordinatorState, GroupHost {
       if (expired.length > 0) this.deleteOffsets(group, expired, ignored);
       // In the other states a record follows anyhow.
       const settled = group.state === groupStates.empty || group.state === groupStates.stable;
-      if (group.storeDue && settled) this.store(group, null, ignore, ignore);
+      if (group.consumer === null && group.storeDue && settled) this.store(group, null, ignore, ignore);
     }
   }
 }
 
 /**
- * Wall-clock time at which an offset may go (KIP-211): of an empty group, counted from when it emptied; of a group that
- * consumes, only what it does not subscribe to, from its commit; without the group protocol, from its commit.
+ * Wall-clock time at which an offset may go (KIP-211): of an empty classic group, counted from when it emptied; of a group
+ * that consumes, only what it does not subscribe to, from its commit; of others from its commit.
  */
 function expiryOf(
   group: Group,
@@ -379,6 +492,7 @@ function expiryOf(
   retentionMs: number,
 ): number {
   let base: number;
+  if (group.consumer?.isSubscribed(entry.topic) === true) return Number.POSITIVE_INFINITY;
   if (group.protocolType === null) base = entry.commitTimestamp;
   else if (group.state === groupStates.empty) base = Math.max(group.stateTimestamp, entry.commitTimestamp);
   else if (group.state === groupStates.stable && !group.isSubscribed(entry.topic))

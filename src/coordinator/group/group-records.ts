@@ -1,6 +1,6 @@
 /**
- * Records of `__consumer_offsets` that a classic group writes and reads: offsets (type 1) and group metadata (type 2);
- * type 0 offsets of old logs are read too. Layouts come from the generated codecs:
+ * Records of `__consumer_offsets` that any group writes and reads: offsets (type 1), and a classic one: group metadata
+ * (type 2); type 0 offsets of old logs are read too. Those of the consumer protocol: consumer/consumer-records.ts. Layouts come from the generated codecs:
  *
  *     key    | int16 record type   | key fields             |
  *     value  | int16 value version | fields of that version |      null = tombstone
@@ -23,6 +23,7 @@ import {
 import { ZERO_UUID } from '../../protocol/primitives.ts';
 import { Reader } from '../../protocol/reader.ts';
 import { Writer } from '../../protocol/writer.ts';
+import { type ConsumerRecordKey, readConsumerKey } from './consumer/consumer-records.ts';
 import { type Group, metadataOf, newMember } from './group.ts';
 import type { OffsetEntry } from './group-offsets.ts';
 import { groupStates } from './group-state.ts';
@@ -111,6 +112,7 @@ export function groupValue(group: Group, assignments: ReadonlyMap<string, Buffer
 export type GroupRecordKey =
   | { readonly kind: 'offset'; readonly legacy: boolean; group: string; topic: string; partition: number }
   | { readonly kind: 'group'; readonly group: string }
+  | { readonly kind: 'consumer'; readonly group: string; readonly key: ConsumerRecordKey }
   /** A type that belongs to another kind of group. */
   | { readonly kind: 'other'; readonly type: number };
 
@@ -124,8 +126,11 @@ export function readKey(key: Buffer): GroupRecordKey {
       return { kind: 'offset', legacy: false, ...OffsetCommitKeyCodec.decode(reader, 0) };
     case groupType:
       return { kind: 'group', group: GroupMetadataKeyCodec.decode(reader, 0).group };
-    default:
-      return { kind: 'other', type };
+    default: {
+      const consumer = readConsumerKey(key);
+      if (consumer === null) return { kind: 'other', type };
+      return { kind: 'consumer', group: consumer.group, key: consumer };
+    }
   }
 }
 

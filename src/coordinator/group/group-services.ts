@@ -21,6 +21,15 @@ export interface TopicNames {
   partitionsOf(name: string): number;
 }
 
+/** Topics as groups subscribe to them. */
+export interface GroupTopics extends TopicNames {
+  /** Grows when a topic comes, goes or grows. */
+  readonly version: number;
+  /** By id; 0 when there is no such topic. */
+  partitionCount(topicId: string): number;
+  names(): Iterable<string>;
+}
+
 export interface GroupServices {
   readonly topics: TopicNames;
   /** Of this shard: answers NOT_COORDINATOR for a group whose partition it does not lead. */

@@ -25,7 +25,34 @@ export interface GroupSettings {
   readonly snapshotRecordsMin: number;
   /** Pause before a load that failed is tried again. */
   readonly reloadDelayMs: number;
+  /** `group.consumer.max.size`: members of one group of the consumer protocol. */
+  readonly consumerSizeMax: number;
+  /** `group.consumer.migration.policy`. */
+  readonly migration: MigrationPolicy;
+  /** Different regexes that the members of one group may subscribe with. */
+  readonly regexesMax: number;
+  /** Pause before regexes are resolved again because topics came or went. */
+  readonly regexRefreshMs: number;
 }
+
+/** Whether groups with members may change between the classic and the consumer protocol, and in which direction. */
+export type MigrationPolicy = 'bidirectional' | 'upgrade' | 'downgrade' | 'disabled';
+
+/** Configs of one group of the consumer protocol: its own, else the broker's. */
+export interface ConsumerLimits {
+  /** `consumer.session.timeout.ms`. */
+  readonly sessionTimeoutMs: number;
+  /** `consumer.heartbeat.interval.ms`. */
+  readonly heartbeatIntervalMs: number;
+  /** `consumer.assignment.interval.ms`. */
+  readonly assignmentIntervalMs: number;
+}
+
+export const defaultConsumerLimits: ConsumerLimits = {
+  sessionTimeoutMs: 45_000,
+  heartbeatIntervalMs: 5_000,
+  assignmentIntervalMs: 1_000,
+};
 
 /** A member that has a session keeps its first, parked join this long: the client behind it may be gone. */
 export const newMemberJoinTimeoutMs = 300_000;
@@ -47,4 +74,8 @@ export const defaultGroupSettings: GroupSettings = {
   // A load of 50 such partitions reads half a million records, some 50 MB: under two seconds.
   snapshotRecordsMin: 10_000,
   reloadDelayMs: 1_000,
+  consumerSizeMax: 2_147_483_647,
+  migration: 'bidirectional',
+  regexesMax: 100,
+  regexRefreshMs: 10_000,
 };

@@ -1,6 +1,7 @@
 /**
- * One classic group: its members, votes and state, without time, records or requests. Owned by the shard that leads
- * the group's `__consumer_offsets` partition; changed only by Membership and Rebalance and by replay.
+ * One group: its offsets, and of a classic one its members, votes and state, without time, records or requests. A group
+ * of the consumer protocol has its members in `consumer`, and is an empty classic one beside that. Owned by the shard that
+ * leads the group's `__consumer_offsets` partition; changed only by Membership and Rebalance and by replay.
  *
  * Invariants: `staticIds` names exactly the members with an instance id; `votersOf` counts, per protocol name, the
  * members listing it; `parkedJoins` counts the members with a parked join; a member id is never both in `members` and
@@ -8,6 +9,7 @@
  */
 import type { Timer } from '../../ports/clock.ts';
 import { ErrorCode } from '../../protocol/generated/errors.ts';
+import type { ConsumerGroup } from './consumer/consumer-group.ts';
 import { addSubscribedTopics, consumerProtocolType } from './consumer-subscription.ts';
 import type { JoinAnswer, JoinedMember, MemberProtocol, OfferedProtocol, SyncAnswer } from './group-api.ts';
 import { GroupOffsets } from './group-offsets.ts';
@@ -80,6 +82,10 @@ export class Group {
   /** Member ids given out with MEMBER_ID_REQUIRED and not used yet, each with the timer that forgets it. */
   readonly pendingIds = new Map<string, Timer>();
   readonly offsets = new GroupOffsets();
+  /** Set while the group is one of the consumer protocol (KIP-848). */
+  consumer: ConsumerGroup | null = null;
+  /** Counts the changes between the protocols: what an earlier life of the group waited for is none of the next. */
+  lives = 0;
   /** Members that have the generation but have not sent their SyncGroup. */
   readonly unsynced = new Set<string>();
   state: GroupState = groupStates.empty;
@@ -120,6 +126,31 @@ export class Group {
     }
     this.state = to;
     this.stateTimestamp = now;
+  }
+
+  /** Forgets the classic group, whose timers and parked calls are ended: the consumer protocol takes over. */
+  becomeConsumer(consumer: ConsumerGroup): void {
+    for (const member of [...this.members.values()]) this.remove(member);
+    this.pendingIds.clear();
+    this.unsynced.clear();
+    this.consumer = consumer;
+    this.lives++;
+    this.state = groupStates.empty;
+    this.generation = 0;
+    this.protocolType = null;
+    this.protocolName = null;
+    this.leaderId = null;
+    this.subscribedTopics = null;
+    this.newMemberAdded = false;
+    this.initialDelay = false;
+    this.storing = false;
+    this.storedValue = null;
+    this.storeDue = false;
+  }
+
+  /** Without members: none of the classic protocol, none of the other. */
+  hasNoMembers(): boolean {
+    return this.state === groupStates.empty && (this.consumer === null || this.consumer.members.size === 0);
   }
 
   add(member: Member): void {
@@ -243,6 +274,7 @@ export class Group {
 
   /** An unknown subscription counts as one to every topic. */
   isSubscribed(topic: string): boolean {
+    if (this.consumer !== null) return this.consumer.isSubscribed(topic);
     return this.subscribedTopics?.has(topic) ?? true;
   }
 
@@ -281,6 +313,7 @@ export class Group {
   isVoid(): boolean {
     return (
       this.state === groupStates.empty &&
+      this.consumer === null &&
       this.members.size === 0 &&
       this.pendingIds.size === 0 &&
       this.storedValue === null &&

@@ -19,6 +19,8 @@ export const features: readonly Feature[] = [
   { name: 'metadata.version', minVersion: 33, maxVersion: 33, defaultLevel: 33 },
   // KIP-890: from 2 on clients let the broker add partitions, and go on with a higher epoch after each end.
   { name: 'transaction.version', minVersion: 0, maxVersion: 2, defaultLevel: 2 },
+  // 1: the consumer protocol (KIP-848).
+  { name: 'group.version', minVersion: 0, maxVersion: 1, defaultLevel: 1 },
 ];
 
 /** Level in force; what was told by a version that knows more is held to what this one can. */

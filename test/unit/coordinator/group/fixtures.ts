@@ -13,8 +13,10 @@ import type {
   SyncQuery,
 } from '../../../../src/coordinator/group/group-api.ts';
 import { GroupCoordinatorShard } from '../../../../src/coordinator/group/group-coordinator.ts';
-import type { TopicNames } from '../../../../src/coordinator/group/group-services.ts';
+import type { GroupTopics } from '../../../../src/coordinator/group/group-services.ts';
 import {
+  type ConsumerLimits,
+  defaultConsumerLimits,
   defaultGroupSettings,
   type GroupSettings,
 } from '../../../../src/coordinator/group/group-settings.ts';
@@ -54,6 +56,9 @@ export interface Rig {
   readonly settings: GroupSettings;
   /** Ids by name; a test deletes a topic by changing them and telling the shard. */
   readonly topics: Map<string, string>;
+  readonly metadata: TestTopics;
+  /** Configs of all groups of the consumer protocol; a test may change them. */
+  limits: ConsumerLimits;
   join(query?: Partial<JoinQuery>): Answer<JoinAnswer>;
   sync(query: Partial<SyncQuery>): Answer<SyncAnswer>;
   heartbeat(memberId: string, generation: number, instanceId?: string | null): number;
@@ -88,12 +93,49 @@ export function subscription(...topics: string[]): Buffer {
   return Buffer.concat([head, ...names, Buffer.from([255, 255, 255, 255])]);
 }
 
-export function topicNames(topics: ReadonlyMap<string, string>): TopicNames {
-  return {
-    idOf: (name) => topics.get(name) ?? (name.startsWith('gone') ? null : topicIds.t!),
-    nameOf: (topicId) => [...topics].find(([, id]) => id === topicId)?.[0] ?? null,
-    partitionsOf: () => 10,
-  };
+/** Partitions of topics by id; those that are not named have one. */
+export class TestTopics implements GroupTopics {
+  version = 0;
+  readonly partitions = new Map<string, number>();
+  readonly ids: Map<string, string>;
+
+  constructor(ids: Map<string, string>) {
+    this.ids = ids;
+  }
+
+  idOf(name: string): string | null {
+    return this.ids.get(name) ?? (name.startsWith('gone') ? null : topicIds.t!);
+  }
+
+  nameOf(topicId: string): string | null {
+    return [...this.ids].find(([, id]) => id === topicId)?.[0] ?? null;
+  }
+
+  /** For commits to whatever partition. */
+  partitionsOf(): number {
+    return 10;
+  }
+
+  partitionCount(topicId: string): number {
+    if (this.nameOf(topicId) === null) return 0;
+    return this.partitions.get(topicId) ?? 1;
+  }
+
+  names(): Iterable<string> {
+    return this.ids.keys();
+  }
+
+  /** Makes a topic, or gives it more partitions. */
+  grow(name: string, id: string, partitions: number): void {
+    this.ids.set(name, id);
+    this.partitions.set(id, partitions);
+    this.version++;
+  }
+
+  drop(name: string): void {
+    this.ids.delete(name);
+    this.version++;
+  }
 }
 
 export async function rig(
@@ -108,13 +150,16 @@ export async function rig(
   const { offsetsPartitions = 4, ...changed } = overrides;
   const settings: GroupSettings = { ...defaultGroupSettings, initialRebalanceDelayMs: 0, ...changed };
   const topics = new Map(Object.entries(topicIds));
+  const metadata = new TestTopics(topics);
+  const given = { limits: defaultConsumerLimits };
   const shard = new GroupCoordinatorShard({
     clock,
     random: new SeededRandom(seed),
     logger: silentLogger,
     settings,
     log,
-    topics: topicNames(topics),
+    topics: metadata,
+    limitsOf: () => given.limits,
     partitions: () => offsetsPartitions,
   });
   for (let partition = 0; partition < offsetsPartitions; partition++) await shard.load(partition);
@@ -124,6 +169,13 @@ export async function rig(
     shard,
     settings,
     topics,
+    metadata,
+    get limits() {
+      return given.limits;
+    },
+    set limits(limits) {
+      given.limits = limits;
+    },
     join(query = {}) {
       const answer = new Answer<JoinAnswer>();
       shard.join(

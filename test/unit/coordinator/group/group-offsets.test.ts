@@ -187,8 +187,8 @@ describe('delete and list', () => {
       assert.deepEqual(
         [...groups].sort((x, y) => x.groupId.localeCompare(y.groupId)),
         [
-          { groupId: group, protocolType: 'consumer', state: 'Stable' },
-          { groupId: 'simple', protocolType: '', state: 'Empty' },
+          { groupId: group, protocolType: 'consumer', state: 'Stable', groupType: 'classic' },
+          { groupId: 'simple', protocolType: '', state: 'Empty', groupType: 'classic' },
         ],
       );
     });

@@ -11,7 +11,7 @@ import {
 import { silentLogger } from '../../../../src/ports/logger.ts';
 import { ErrorCode } from '../../../../src/protocol/generated/errors.ts';
 import { SeededRandom } from '../../../support/seeded-random.ts';
-import { Answer, group, offsetOf, type Rig, rig, stableGroup, topicNames } from './fixtures.ts';
+import { Answer, group, offsetOf, type Rig, rig, stableGroup } from './fixtures.ts';
 
 const minute = 60_000;
 const partitionOf = (on: Rig) => on.shard.partitionOf(group);
@@ -41,7 +41,7 @@ describe('records of the offsets topic', () => {
   });
 
   it('of other kinds of groups are recognised and left alone', () => {
-    assert.deepEqual(readKey(Buffer.from('00030001670000', 'hex')), { kind: 'other', type: 3 });
+    assert.deepEqual(readKey(Buffer.from('000a0001670000', 'hex')), { kind: 'other', type: 10 });
     const legacy = readKey(Buffer.from('000000016700017400000002', 'hex'));
     assert.deepEqual(legacy, { kind: 'offset', legacy: true, group: 'g', topic: 't', partition: 2 });
   });
@@ -60,7 +60,8 @@ describe('load and unload', () => {
       logger: silentLogger,
       settings,
       log,
-      topics: topicNames(before.topics),
+      topics: before.metadata,
+      limitsOf: () => before.limits,
       partitions: () => 4,
     });
     const codes: number[] = [];
