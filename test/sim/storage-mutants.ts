@@ -303,7 +303,7 @@ export const storageMutants: readonly Mutant[] = [
     file: 'ownership/volume-pins.js',
     find: 'return pinned === undefined || this.#failed.has(pinned) ?',
     replace: 'return pinned === undefined ?',
-    judge: 'test/storage/broker/ownership.test.ts',
+    judge: 'test/unit/ownership/ownership.test.ts',
   },
   // ── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
   {
