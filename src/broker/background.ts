@@ -6,8 +6,11 @@ import { KafkaConfigCatalog } from '../config/config-catalog.ts';
 import type { MetadataStore } from '../metadata/metadata-store.ts';
 import { ObjectIds } from '../ownership/object-ids.ts';
 import type { Crc32c } from '../protocol/records/crc32c.ts';
-import { topicConfigValue } from '../requests/support/config-catalog.ts';
+import { brokerConfigValue, topicConfigValue } from '../requests/support/config-catalog.ts';
+import { decompressedBytesMax } from '../shard/placement.ts';
 import type { ObjectStore } from '../store/object-store.ts';
+import { cleanRules } from '../stream/clean/clean-policy.ts';
+import { cleanLimits } from '../stream/clean/clean-task.ts';
 import { compactionDefaults } from '../stream/compaction/compaction-policy.ts';
 import { ManifestCache } from '../stream/manifest/manifest-cache.ts';
 import { ManifestWriter } from '../stream/manifest/manifest-writer.ts';
@@ -15,6 +18,7 @@ import { objectKey } from '../stream/objects/object-format.ts';
 import { ObjectReader } from '../stream/read/object-reader.ts';
 import type { BackgroundService } from '../upkeep/background-service.ts';
 import { Compaction } from '../upkeep/compaction.ts';
+import { LogCleaner } from '../upkeep/log-cleaner.ts';
 import { ManifestKeeper } from '../upkeep/manifest-keeper.ts';
 import { ObjectSweep } from '../upkeep/object-sweep.ts';
 import { OrphanSweep } from '../upkeep/orphan-sweep.ts';
@@ -30,6 +34,9 @@ import type { Deployment } from './deployment.ts';
 
 /** Objects handed to a manifest at once, at least: a step writes the whole file, 48 bytes an object. */
 const manifestBatchMin = 8;
+
+/** One typed array of V8 holds more, and no log that one broker cleans needs it. */
+const mapBytesMax = 2 ** 32;
 
 /** DeleteRecords needs a state now and then, retention one after each pass that moved log starts. */
 const uploadsPerState = 5;
@@ -59,15 +66,55 @@ function compactionService(deps: BackgroundDeps): Compaction {
     logger: ports.logger,
     compact: (task) => deployment.compact(task),
     cancel: () => deployment.stopCompaction(),
-    async busy() {
-      const shards = await Promise.all(deployment.shards.map((shard) => shard.metrics()));
-      const delta = shards.reduce((sum, shard) => sum + shard.deltaBytes, 0);
-      return delta > config.logCacheBytes / 2;
-    },
+    busy: () => uploadsNeedTheWire(deps),
     identity: { clusterId: metadata.image.clusterId, node: config.nodeId, brokerEpoch },
     policy: ports.storage?.compaction?.policy ?? compactionDefaults,
     intervalMs: config.compaction.intervalMs,
     graceMs: config.objectGraceMs,
+  });
+}
+
+async function uploadsNeedTheWire({ config, deployment }: BackgroundDeps): Promise<boolean> {
+  const shards = await Promise.all(deployment.shards.map((shard) => shard.metrics()));
+  const delta = shards.reduce((sum, shard) => sum + shard.deltaBytes, 0);
+  return delta > config.logCacheBytes / 2;
+}
+
+function logCleaner(deps: BackgroundDeps, manifests: ManifestCache, writer: ManifestWriter): LogCleaner {
+  const { config, ports, store, metadata, scope, deployment, brokerEpoch, crc32c } = deps;
+  const { image } = metadata;
+  const catalog = new KafkaConfigCatalog(config.staticConfigs);
+  const setting = (name: string): number =>
+    Number(brokerConfigValue(catalog, metadata.image, config.nodeId, name));
+  return new LogCleaner({
+    metadata,
+    scope,
+    ids: new ObjectIds(metadata),
+    store,
+    manifests,
+    writer,
+    reader: new ObjectReader({
+      store,
+      crc32c,
+      indexBytesMax: 4 << 20,
+      sizeOf: (objectId) => metadata.image.objects.get(objectId)?.size ?? manifests.sizeOf(objectId),
+    }),
+    clock: ports.clock,
+    logger: ports.logger,
+    clean: (task) => deployment.clean(task),
+    cancel: () => deployment.stopCompaction(),
+    busy: () => uploadsNeedTheWire(deps),
+    rules: (topic) =>
+      cleanRules((name) => topicConfigValue(catalog, metadata.image, config.nodeId, topic.configs, name)),
+    settings: () => ({
+      backoffMs: setting('log.cleaner.backoff.ms'),
+      mapBytes: Math.min(mapBytesMax, setting('log.cleaner.dedupe.buffer.size')),
+      loadFactor: setting('log.cleaner.io.buffer.load.factor'),
+      bytesPerSecond: setting('log.cleaner.io.max.bytes.per.second'),
+    }),
+    identity: { clusterId: image.clusterId, node: config.nodeId, brokerEpoch },
+    limits: ports.storage?.clean ?? cleanLimits,
+    decompressedBytesMax,
   });
 }
 
@@ -205,6 +252,7 @@ export function backgroundServices(deps: BackgroundDeps): BackgroundService[] {
   return [
     ...(config.compaction.enabled ? [compactionService(deps)] : []),
     ...(config.compaction.enabled ? [manifestKeeper(deps, writer)] : []),
+    ...(config.logCleaner ? [logCleaner(deps, manifests, writer)] : []),
     retentionService(deps, manifests, writer, states),
     states,
     orphanSweep(deps),

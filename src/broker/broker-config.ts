@@ -57,6 +57,8 @@ export interface BrokerConfig {
   readonly uploadBytes: number;
   readonly uploadAgeMs: number;
   readonly compaction: CompactionConfig;
+  /** log.cleaner.enable */
+  readonly logCleaner: boolean;
   /** Search for leftovers of former lives. */
   readonly orphanSweep: { readonly intervalMs: number; readonly graceMs: number };
   /** Bytes per second to and from the object store, all threads together; Infinity = no limit. */

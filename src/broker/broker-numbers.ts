@@ -3,6 +3,7 @@ import type { MetricsSnapshot } from '../observe/metrics.ts';
 import type { ShardNumbers } from '../shard/shard-api.ts';
 import type { StoreStats } from '../store/store-stats.ts';
 import type { CompactionNumbers } from '../upkeep/compaction.ts';
+import type { CleanerNumbers } from '../upkeep/log-cleaner.ts';
 import type { OrphanSweep } from '../upkeep/orphan-sweep.ts';
 import type { HousekeepingNumbers } from './background.ts';
 import type { WalNumbers } from './deployment.ts';
@@ -22,6 +23,7 @@ export interface BrokerNumbers {
   };
   /** Null where it is switched off. */
   readonly compaction: CompactionNumbers | null;
+  readonly cleaner: CleanerNumbers | null;
   readonly orphans: OrphanSweep;
   readonly housekeeping: HousekeepingNumbers;
   readonly arena: { readonly bytes: number; readonly freeBytes: number };

@@ -3,6 +3,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { Random } from '../ports/random.ts';
 import type { ObjectStore } from '../store/object-store.ts';
+import type { CleanLimits } from '../stream/clean/clean-task.ts';
 import type { CompactionPolicy } from '../stream/compaction/compaction-policy.ts';
 import type { CompactionLimits } from '../stream/compaction/compaction-task.ts';
 import type { PlanLimits } from '../stream/upload/plan-objects.ts';
@@ -36,4 +37,6 @@ export interface StorageLayers {
   readonly planLimits?: PlanLimits;
   /** When objects are compacted, and the sizes that the work goes by. */
   readonly compaction?: { readonly policy: CompactionPolicy; readonly limits: CompactionLimits };
+  /** Sizes that log compaction goes by. */
+  readonly clean?: CleanLimits;
 }

@@ -10,6 +10,7 @@ import { keepAlive } from '../threads/adapters/keep-alive.ts';
 import { storeStats } from '../threads/adapters/thread-store.ts';
 import type { BackgroundService } from '../upkeep/background-service.ts';
 import { Compaction } from '../upkeep/compaction.ts';
+import { LogCleaner } from '../upkeep/log-cleaner.ts';
 import { OrphanSweep } from '../upkeep/orphan-sweep.ts';
 import type { Volume } from '../volumes/volume.ts';
 import { housekeepingNumbers } from './background.ts';
@@ -195,6 +196,7 @@ export class RunningBroker {
         failures: this.uploads.failures,
       },
       compaction: this.background.find((service) => service instanceof Compaction)?.numbers ?? null,
+      cleaner: this.background.find((service) => service instanceof LogCleaner)?.numbers ?? null,
       orphans: this.background.find((service) => service instanceof OrphanSweep)!,
       housekeeping: housekeepingNumbers(this.background),
       arena: {

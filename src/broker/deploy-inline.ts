@@ -1,7 +1,9 @@
 /** Everything in the caller's thread: shard, WALs, uploads and compaction. */
 
+import { createCodecs } from '../protocol/compression/codecs.ts';
 import { composeShard } from '../shard/compose-shard.ts';
 import { ShardHost } from '../shard/shard-host.ts';
+import { runClean } from '../stream/clean/clean-log.ts';
 import { runCompaction } from '../stream/compaction/compact-objects.ts';
 import { CompactionPace } from '../stream/compaction/compaction-pace.ts';
 import { compactionLimits } from '../stream/compaction/compaction-task.ts';
@@ -12,6 +14,7 @@ import { InlineWal } from '../stream/wal/inline-wal.ts';
 import { MemoryWal } from '../stream/wal/memory-wal.ts';
 import type { WalControl } from '../stream/wal/wal.ts';
 import { histogramBuckets } from '../stream/wal/wal-stats.ts';
+import { keyHash } from '../threads/adapters/key-hash.ts';
 import type { SharedArena } from '../threads/memory/arena.ts';
 import { isShared, volumePath } from '../volumes/shared-volume.ts';
 import type { Volume } from '../volumes/volume.ts';
@@ -36,6 +39,7 @@ export async function deployInline(parts: DeployParts): Promise<Deployment> {
   });
   const host = new ShardHost(shard, parts.tls, tlsListeners(config), ports.logger);
   const controls: WalControl[] = [];
+  const codecs = createCodecs();
   let compacting = true;
   const compactionPace = new CompactionPace(clock, config.compaction, () => !compacting);
   const usage: (() => WalNumbers)[] = [];
@@ -90,6 +94,15 @@ export async function deployInline(parts: DeployParts): Promise<Deployment> {
         crc32c: native.crc32c,
         pace: compactionPace.wait,
         limits: ports.storage?.compaction?.limits ?? compactionLimits,
+      }),
+    clean: (task) =>
+      runClean(task, {
+        store,
+        crc32c: native.crc32c,
+        codecs,
+        hash: keyHash,
+        pace: compactionPace.wait,
+        clock,
       }),
     stopCompaction: () => {
       compacting = false;

@@ -78,6 +78,7 @@ export async function deployThreads(parts: DeployParts): Promise<Deployment> {
     walWriteBuckets: (volume) => wals.threads[volume]!.writeBuckets(),
     upload: (plan, share) => pool.upload(plan, share),
     compact: (task) => pool.compact(task),
+    clean: (task) => pool.clean(task),
     stopCompaction: () => pool.stopCompaction(),
     async close(clean) {
       // Sockets of a thread end with it, but this one lives on.

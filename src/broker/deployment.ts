@@ -6,6 +6,7 @@ import type { ShardSeed } from '../shard/compose-shard.ts';
 import type { ShardDoor } from '../shard/shard-api.ts';
 import type { ShardHost } from '../shard/shard-host.ts';
 import type { ObjectStore } from '../store/object-store.ts';
+import type { CleanResult, CleanTask } from '../stream/clean/clean-task.ts';
 import type { CompactionResult, CompactionTask } from '../stream/compaction/compaction-task.ts';
 import type { UploadPlan, UploadResult } from '../stream/objects/objects.ts';
 import type { WalControl } from '../stream/wal/wal.ts';
@@ -73,7 +74,9 @@ export interface Deployment {
   upload(plan: UploadPlan, share: number): Promise<UploadResult>;
   /** Makes one object of others; never rejects but for the pool's own end. */
   compact(task: CompactionTask): Promise<CompactionResult>;
-  /** Compactions under way end with their next request, and none begins any more. */
+  /** Makes one pass of log compaction; never rejects but for the pool's own end. */
+  clean(task: CleanTask): Promise<CleanResult>;
+  /** Compactions of either kind under way end with their next request, and none begins any more. */
   stopCompaction(): void;
   close(clean: boolean): Promise<void>;
 }

@@ -35,6 +35,15 @@ const facts: Readonly<Record<string, { readonly value: string; readonly why: str
   'process.roles': { value: 'broker,controller', why: 'a broker keeps its metadata itself' },
 };
 
+/** Read whenever they are needed: a change acts at once. Those that are settings have their doc there. */
+const whileRunning: Readonly<Record<string, string>> = {
+  'log.cleaner.backoff.ms': '',
+  'log.cleaner.dedupe.buffer.size': '',
+  'log.cleaner.io.buffer.load.factor': 'Share of the slots of the key map of log compaction that are filled.',
+  'log.cleaner.io.max.bytes.per.second':
+    'Bytes per second that log compaction reads and writes together, within what compaction.bandwidth leaves.',
+};
+
 /** Why configs that begin like this do nothing; the first that fits. */
 const reasons: readonly (readonly [RegExp, string])[] = [
   [/^(replica|follower|unclean|leader\.|min\.insync|auto\.leader|num\.replica|replication)/, noReplicas],
@@ -93,13 +102,14 @@ function buildRows(): ReadonlyMap<string, BrokerConfigRow> {
     if (topic !== undefined) {
       const doc = `What topics inherit as ${topic.name}. ${topic.doc}`;
       built.set(name, { ...base, rule: { ...topic, name }, default: topic.default, doc, acts: true });
-    } else built.set(name, base);
+    } else if (name in whileRunning) built.set(name, { ...base, doc: whileRunning[name]!, acts: true });
+    else built.set(name, base);
     if (key === undefined) continue;
     const { default: value, doc } = settingSpec(key);
     built.set(name, {
       ...built.get(name)!,
       default: typeof value === 'function' ? null : plainText(value),
-      mode: topic === undefined ? 'ro' : config.mode,
+      mode: topic === undefined && !(name in whileRunning) ? 'ro' : config.mode,
       doc,
       acts: true,
     });

@@ -4,6 +4,7 @@
  * Order matters: a default may look at settings further up.
  */
 import { resolve } from 'node:path';
+import { cleanerSettings } from './cleaner-settings.ts';
 import {
   arenaBytesMax,
   arenaBytesMin,
@@ -317,6 +318,7 @@ export const settingTable = {
     kafka: 'list',
     doc: 'What happens to old records, as topics inherit it.',
   }),
+  ...cleanerSettings,
   'log.retention.ms': duration({
     group: 'Topics',
     default: 7 * day,

@@ -65,7 +65,8 @@ async function collect(
   startedAtMs: number | undefined,
 ): Promise<readonly MetricsSnapshot[]> {
   const numbers = await broker.metrics();
-  const { shards, snapshots, wals, walWriteBuckets, uploads, compaction, orphans, housekeeping } = numbers;
+  const { shards, snapshots, wals, walWriteBuckets, uploads, compaction, cleaner, orphans, housekeeping } =
+    numbers;
   const { arena, store } = numbers;
   const total = (name: keyof ShardNumbers): number => shards.reduce((sum, shard) => sum + shard[name], 0);
   metrics.counter('kafka_server_brokertopicmetrics_messagesin_total').value = total('producedRecords');
@@ -107,6 +108,7 @@ async function collect(
   metrics.counter('millrace_manifest_objects_total', 'dropped').value = housekeeping.objectsDropped;
   metrics.counter('millrace_objects_deleted_total').value = housekeeping.deleted;
   if (compaction !== null) collectCompaction(metrics, compaction);
+  if (cleaner !== null) collectCleaner(metrics, cleaner);
   metrics.gauge('millrace_arena_bytes').value = arena.bytes;
   metrics.gauge('millrace_arena_free_bytes').value = arena.freeBytes;
   metrics.gauge('millrace_native').value = broker.native ? 1 : 0;
@@ -131,6 +133,19 @@ function collectCompaction(
   metrics.counter('millrace_compaction_bytes_total', 'read').value = traffic.bytesIn;
   metrics.counter('millrace_compaction_bytes_total', 'written').value = traffic.bytesOut;
   metrics.counter('millrace_compaction_bytes_total', 'copied').value = traffic.bytesCopied;
+}
+
+function collectCleaner(metrics: Metrics, cleaner: NonNullable<BrokerNumbers['cleaner']>): void {
+  metrics.counter('millrace_log_cleaner_passes_total').value = cleaner.passes;
+  metrics.counter('millrace_log_cleaner_failures_total').value = cleaner.failures;
+  metrics.counter('millrace_log_cleaner_bytes_total', 'cleaned').value = cleaner.bytesCleaned;
+  metrics.counter('millrace_log_cleaner_bytes_total', 'read').value = cleaner.bytesRead;
+  metrics.counter('millrace_log_cleaner_bytes_total', 'written').value = cleaner.bytesWritten;
+  metrics.counter('millrace_log_cleaner_records_total', 'read').value = cleaner.recordsRead;
+  metrics.counter('millrace_log_cleaner_records_total', 'kept').value = cleaner.recordsKept;
+  metrics.gauge('millrace_log_cleaner_last_pass_seconds').value = cleaner.lastPassMs / 1000;
+  metrics.gauge('millrace_log_cleaner_dirty_ratio_max').value = cleaner.dirtyRatioMax;
+  metrics.gauge('millrace_log_cleaner_uncleanable_partitions').value = cleaner.uncleanable;
 }
 
 function collectStore(metrics: Metrics, store: BrokerNumbers['store']): void {

@@ -109,6 +109,7 @@ export function brokerConfig(
       bytesPerSecond: unlimited(settings['compaction.bandwidth']),
       requestsPerSecond: unlimited(settings['compaction.requests']),
     },
+    logCleaner: settings['log.cleaner.enable'],
     storeBandwidth: unlimited(settings['store.bandwidth']),
     listeners: listeners(settings).map((listener) =>
       listener.advertisedHost === '' ? { ...listener, advertisedHost: machine.hostname } : listener,

@@ -299,6 +299,43 @@ export const metricTable = {
     labels: ['way'],
     doc: 'Bytes that compaction read and wrote, and those that the store copied for it.',
   },
+  millrace_log_cleaner_passes_total: {
+    kind: 'counter',
+    labels: [],
+    doc: 'Passes of log compaction over a partition that were committed.',
+  },
+  millrace_log_cleaner_failures_total: {
+    kind: 'counter',
+    labels: [],
+    doc: 'Passes of log compaction that failed; they are tried again.',
+  },
+  millrace_log_cleaner_bytes_total: {
+    kind: 'counter',
+    labels: ['way'],
+    doc: 'Bytes of partitions that log compaction went over (cleaned), and what it read and wrote for that.',
+  },
+  millrace_log_cleaner_records_total: {
+    kind: 'counter',
+    labels: ['what'],
+    doc: 'Records that log compaction read where it may remove them, and those it kept.',
+  },
+  millrace_log_cleaner_last_pass_seconds: {
+    kind: 'gauge',
+    labels: [],
+    merge: 'max',
+    doc: 'When log compaction last committed a pass, seconds since 1970; 0 = not since the start.',
+  },
+  millrace_log_cleaner_dirty_ratio_max: {
+    kind: 'gauge',
+    labels: [],
+    merge: 'max',
+    doc: 'Largest share of bytes not compacted yet in a compacted partition, at the last look.',
+  },
+  millrace_log_cleaner_uncleanable_partitions: {
+    kind: 'gauge',
+    labels: [],
+    doc: 'Partitions that log compaction leaves alone for an hour because it failed for good.',
+  },
   millrace_arena_bytes: { kind: 'gauge', labels: [], doc: 'Size of the arena.' },
   millrace_arena_free_bytes: { kind: 'gauge', labels: [], doc: 'Bytes of free arena segments.' },
   millrace_native: {

@@ -2,6 +2,7 @@
  * Bugs to plant, one at a time, in a copy of the compiled product: each is a change of text in one file. The text must be
  * there exactly once, or the suite fails: whoever changes the code that a mutant changes, adapts the mutant.
  */
+import { cleanMutants } from './clean-mutants.ts';
 import { coordinatorMutants } from './coordinator-mutants.ts';
 import { recordMutants } from './record-mutants.ts';
 import { requestMutants } from './request-mutants.ts';
@@ -26,4 +27,5 @@ export const mutants: readonly Mutant[] = [
   ...requestMutants,
   ...recordMutants,
   ...transactionMutants,
+  ...cleanMutants,
 ];

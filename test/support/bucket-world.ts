@@ -161,6 +161,8 @@ export class BucketWorld {
       epochs: [{ epoch: 0, startOffset: 0 }],
       producers: [],
       lastStableOffset: endOffset,
+      cleanedTo: 0,
+      horizonMs: -1,
     };
     const file = encodeManifest(manifest, clusterId ?? this.metadata.image.clusterId, crc32c);
     await this.store.put(manifestKey(this.topicId, partition, 1), [file]);

@@ -53,6 +53,9 @@ export class RecordCursor {
   valuePosition = 0;
   valueLength = -1;
   headerCount = 0;
+  /** Where the record begins in `bytes`, its length in front, and where it ends. */
+  recordPosition = 0;
+  recordEnd = 0;
   /** The plain records: the batch's own bytes, or a decompressed copy. */
   bytes: Buffer = Buffer.alloc(0);
 
@@ -60,7 +63,6 @@ export class RecordCursor {
   #end = 0;
   #left = 0;
   #headersPosition = 0;
-  #recordEnd = 0;
   #baseOffset = 0;
   #baseTimestamp = 0;
   #appendTime = 0;
@@ -107,10 +109,11 @@ export class RecordCursor {
       if (this.#at !== this.#end) throw broken('bytes behind the last record');
       return false;
     }
-    this.#recordEnd = this.#end;
+    this.recordPosition = this.#at;
+    this.recordEnd = this.#end;
     const size = this.#varint();
     if (size < 0 || size > this.#end - this.#at) throw broken('a record is cut off');
-    this.#recordEnd = this.#at + size;
+    this.recordEnd = this.#at + size;
     if (size < 1) throw broken('an empty record');
     this.#at++; // attributes: unused
     const timestampDelta = this.#varlong();
@@ -123,14 +126,14 @@ export class RecordCursor {
     this.valuePosition = this.#at;
     this.#skip(this.valueLength);
     this.headerCount = this.#varint();
-    if (this.headerCount < 0 || this.headerCount * 2 > this.#recordEnd - this.#at)
+    if (this.headerCount < 0 || this.headerCount * 2 > this.recordEnd - this.#at)
       throw broken('a header count');
     this.#headersPosition = this.#at;
     for (let i = 0; i < this.headerCount; i++) {
       this.#skip(this.#length(0));
       this.#skip(this.#length(-1));
     }
-    if (this.#at !== this.#recordEnd) throw broken('bytes behind the last header of a record');
+    if (this.#at !== this.recordEnd) throw broken('bytes behind the last header of a record');
     this.#left--;
     return true;
   }
@@ -171,14 +174,14 @@ export class RecordCursor {
 
   #length(least: number): number {
     const length = this.#varint();
-    if (length < least || length > this.#recordEnd - this.#at) throw broken('a field is cut off');
+    if (length < least || length > this.recordEnd - this.#at) throw broken('a field is cut off');
     return length;
   }
 
   #varint(): number {
     let raw = 0;
     for (let shift = 0; shift <= 28; shift += 7) {
-      if (this.#at >= this.#recordEnd) throw broken('a varint is cut off');
+      if (this.#at >= this.recordEnd) throw broken('a varint is cut off');
       const byte = this.bytes[this.#at++]!;
       raw |= (byte & 0x7f) << shift;
       if (byte < 0x80) return (raw >>> 1) ^ -(raw & 1);
@@ -191,7 +194,7 @@ export class RecordCursor {
     let raw = 0;
     let scale = 1;
     for (let i = 0; i < 10; i++) {
-      if (this.#at >= this.#recordEnd) throw broken('a varlong is cut off');
+      if (this.#at >= this.recordEnd) throw broken('a varlong is cut off');
       const byte = this.bytes[this.#at++]!;
       raw += (byte & 0x7f) * scale;
       if (byte < 0x80) return raw % 2 === 0 ? raw / 2 : -(raw + 1) / 2;

@@ -102,8 +102,8 @@ export function tailBytes(layout: MergeLayout, sections: ReadonlyMap<SectionName
 
 /** All of it, once every block has its CRC. */
 export function encodeTail(
-  task: CompactionTask,
-  layout: MergeLayout,
+  task: Pick<CompactionTask, 'objectId'>,
+  layout: Pick<MergeLayout, 'copiedBytes' | 'writtenBytes' | 'streams' | 'blocks'>,
   sections: ReadonlyMap<SectionName, Buffer>,
   crc32c: Crc32c,
 ): Buffer {

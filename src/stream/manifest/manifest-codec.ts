@@ -6,7 +6,8 @@
  *  16  topic id 16 B │ partition u32 │ cluster id length u16 │ 0 u16
  *  40  version i64 │ start i64 │ end i64 │ last stable i64
  *  72  objects u32 │ epochs u32 │ bytes of producers u32 │ bytes of aborted u32
- *  88  cluster id │ objects 48 B each │ epochs 12 B each │ producers │ aborted (version 1 only) │ CRC u32
+ *  88  cleaned to i64 │ delete horizon i64 (both since version 3)
+ * 104  cluster id │ objects 48 B each │ epochs 12 B each │ producers │ aborted (version 1 only) │ CRC u32
  */
 import { MillraceError } from '../../ports/errors.ts';
 import type { Crc32c } from '../../protocol/records/crc32c.ts';
@@ -15,10 +16,15 @@ import { topicIdBytes } from '../objects/object-index.ts';
 import { decodeProducers, encodeProducers } from '../objects/object-sections.ts';
 import type { Manifest, ManifestEpoch, ManifestObject } from './manifest.ts';
 
-/** 2: producers in form 2 of their section (object-sections.ts), aborted transactions in the objects only. */
-export const manifestFormatVersion = 2;
+/**
+ * 2: producers in form 2 of their section (object-sections.ts), aborted transactions in the objects only.
+ * 3: how far log compaction has come.
+ */
+export const manifestFormatVersion = 3;
 const magic = Buffer.from('MRLMAN\r\n', 'latin1');
-const headerBytes = 88;
+const headerBytes = 104;
+/** Up to version 2. */
+const firstHeaderBytes = 88;
 const objectBytes = 48;
 const epochBytes = 12;
 const crcBytes = 4;
@@ -60,6 +66,8 @@ export function encodeManifest(manifest: Manifest, clusterId: string, crc32c: Cr
   view.setUint32(72, objects.length, true);
   view.setUint32(76, epochs.length, true);
   view.setUint32(80, producers.length, true);
+  putInt64(view, 88, manifest.cleanedTo);
+  putInt64(view, 96, manifest.horizonMs);
   name.copy(bytes, headerBytes);
   let at = headerBytes + name.length;
   for (const object of objects) {
@@ -86,7 +94,7 @@ export function decodeManifest(
   bytes: Buffer,
   crc32c: Crc32c,
 ): { readonly manifest: Manifest; readonly clusterId: string } {
-  if (bytes.length < headerBytes + crcBytes || magic.compare(bytes, 0, 8) !== 0)
+  if (bytes.length < firstHeaderBytes + crcBytes || magic.compare(bytes, 0, 8) !== 0)
     throw manifestCorrupt('no magic at its start');
   const view = viewOf(bytes);
   if (view.getUint32(12, true) !== bytes.length)
@@ -94,17 +102,19 @@ export function decodeManifest(
   if (view.getUint32(bytes.length - crcBytes, true) !== crc32c(bytes, 0, bytes.length - crcBytes))
     throw manifestCorrupt('its CRC');
   const found = view.getUint16(8, true);
-  if (found !== 1 && found !== 2) {
+  if (found !== 1 && found !== 2 && found !== 3) {
     const message = `a manifest has format version ${found}; this release reads versions 1 to ${manifestFormatVersion}`;
     throw new MillraceError('invalid', 'MANIFEST_VERSION', message);
   }
-  if (view.getUint16(10, true) !== headerBytes) throw manifestCorrupt('the length of its header');
+  const headBytes = found < 3 ? firstHeaderBytes : headerBytes;
+  if (view.getUint16(10, true) !== headBytes || bytes.length < headBytes + crcBytes)
+    throw manifestCorrupt('the length of its header');
   const nameBytes = view.getUint16(36, true);
   const objectCount = view.getUint32(72, true);
   const epochCount = view.getUint32(76, true);
   const producerBytes = view.getUint32(80, true);
   const abortedBytes = view.getUint32(84, true);
-  const objectsAt = headerBytes + nameBytes;
+  const objectsAt = headBytes + nameBytes;
   const epochsAt = objectsAt + objectCount * objectBytes;
   const producersAt = epochsAt + epochCount * epochBytes;
   const abortedAt = producersAt + producerBytes;
@@ -148,10 +158,12 @@ export function decodeManifest(
     endOffset,
     objects,
     epochs,
-    producers: inside(() => decodeProducers(producers, label, 1, found)[0]?.producers ?? []),
+    producers: inside(() => decodeProducers(producers, label, 1, found === 1 ? 1 : 2)[0]?.producers ?? []),
     lastStableOffset: number(64),
+    cleanedTo: found < 3 ? 0 : number(88),
+    horizonMs: found < 3 ? -1 : number(96),
   };
-  return { manifest, clusterId: bytes.toString('utf8', headerBytes, objectsAt) };
+  return { manifest, clusterId: bytes.toString('utf8', headBytes, objectsAt) };
 }
 
 /** The sections are an object's; what is wrong in them here is the manifest's. */

@@ -60,6 +60,14 @@ export interface ManifestStep {
   readonly also?: readonly MetadataChange[];
   /** Log start that `also` moves to; default: the view's. */
   readonly startOffset?: number;
+  /** How far log compaction has come with it; default: as far as before. */
+  readonly cleaned?: { readonly to: number; readonly horizonMs: number };
+}
+
+/** A stream's producers at some offset, and its last stable offset then. */
+export interface ProducersAt {
+  readonly producers: readonly ProducerEntry[];
+  readonly lastStableOffset: number;
 }
 
 export interface ManifestWriterOptions {
@@ -118,27 +126,14 @@ export class ManifestWriter {
     const { metadata, cache, clock, graceMs } = this.#options;
     let refusal: unknown;
     for (let attempt = 0; attempt < attemptsMax; attempt++) {
-      const image = metadata.image.topicsById.get(topicId)?.partitions[partition];
-      if (image === undefined) return null;
-      const seen = copyOf(image);
-      let present: Manifest;
-      try {
-        present =
-          seen.manifest === null
-            ? emptyManifest(topicId, partition)
-            : await cache.get(topicId, partition, seen.manifest.version);
-      } catch (error) {
-        if (!hasCode(error, 'MANIFEST_GONE')) throw error;
-        refusal = error;
+      const looked = await this.#see(topicId, partition);
+      if (looked === null) return null;
+      if (looked instanceof MillraceError) {
+        refusal = looked;
         continue;
       }
-      const view: StreamView = {
-        topicId,
-        partition,
-        startOffset: seen.startOffset,
-        manifest: present,
-        ranges: seen.objects,
-      };
+      const { seen, view } = looked;
+      const present = view.manifest;
       const step = await plan(view);
       if (step === null) return null;
       const built = await this.#build(seen, view, step);
@@ -175,6 +170,42 @@ export class ManifestWriter {
     );
   }
 
+  /**
+   * The stream as it is, and its producers at any offset from the manifest's end on that one of its ranges ends at. Null when it
+   * is gone, or was replaced while it was looked at.
+   */
+  async look(
+    topicId: string,
+    partition: number,
+  ): Promise<{ readonly view: StreamView; producersAt(endOffset: number): Promise<ProducersAt> } | null> {
+    const looked = await this.#see(topicId, partition);
+    if (looked === null || looked instanceof MillraceError) return null;
+    const { seen, view } = looked;
+    return { view, producersAt: (endOffset) => this.#fold(seen, view, endOffset) };
+  }
+
+  /** An error says that a newer manifest took the place of the one that the image named. */
+  async #see(
+    topicId: string,
+    partition: number,
+  ): Promise<{ readonly seen: Seen; readonly view: StreamView } | MillraceError | null> {
+    const { metadata, cache } = this.#options;
+    const image = metadata.image.topicsById.get(topicId)?.partitions[partition];
+    if (image === undefined) return null;
+    const seen = copyOf(image);
+    const { startOffset, objects: ranges } = seen;
+    try {
+      const manifest =
+        seen.manifest === null
+          ? emptyManifest(topicId, partition)
+          : await cache.get(topicId, partition, seen.manifest.version);
+      return { seen, view: { topicId, partition, startOffset, manifest, ranges } };
+    } catch (error) {
+      if (error instanceof MillraceError && error.code === 'MANIFEST_GONE') return error;
+      throw error;
+    }
+  }
+
   async #build(seen: Seen, view: StreamView, step: ManifestStep): Promise<Omit<Manifest, 'version'>> {
     const { topicId, partition } = view;
     const { endOffset } = step;
@@ -189,6 +220,8 @@ export class ManifestWriter {
       epochs: epochsOf(seen.epochs, startOffset, endOffset),
       producers: state.producers,
       lastStableOffset: state.lastStableOffset,
+      cleanedTo: step.cleaned?.to ?? view.manifest.cleanedTo,
+      horizonMs: step.cleaned?.horizonMs ?? view.manifest.horizonMs,
     };
   }
 

@@ -43,6 +43,10 @@ export interface Manifest {
   readonly producers: readonly ProducerEntry[];
   /** First offset of the oldest transaction open at endOffset, else endOffset. */
   readonly lastStableOffset: number;
+  /** Log compaction has cleaned up to here; 0 = it never has. */
+  readonly cleanedTo: number;
+  /** From then on a pass may take what waits for its delete horizon, ms since 1970; −1 = nothing waits. */
+  readonly horizonMs: number;
 }
 
 /** What stands before a stream's first manifest; version 0 is in no store. */
@@ -57,6 +61,8 @@ export function emptyManifest(topicId: string, partition: number): Manifest {
     epochs: [],
     producers: [],
     lastStableOffset: 0,
+    cleanedTo: 0,
+    horizonMs: -1,
   };
 }
 

@@ -5,6 +5,7 @@
  *   upload       UploadPlan                     → UploadResult     (arena ranges are referenced by whoever sends the task)
  *   readBlocks   object, entries, arena position → requests sent    (the memory belongs to whoever sends the task)
  *   compact      CompactionTask                 → CompactionResult (reads and writes through memory of its own)
+ *   clean        CleanTask                      → CleanResult      (likewise)
  *
  * A plan's typed arrays may be transferred (transferablesOf) when the sender does not need them again.
  */
@@ -12,6 +13,8 @@ import type { Arena } from '../../ports/arena.ts';
 import { errorFromWire, errorToWire, type WireError } from '../../ports/errors.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
 import type { BlockLoader } from '../cache/block-cache.ts';
+import { type CleanDeps, runClean } from '../clean/clean-log.ts';
+import type { CleanResult, CleanTask } from '../clean/clean-task.ts';
 import { type CompactionDeps, runCompaction } from '../compaction/compact-objects.ts';
 import type { CompactionResult, CompactionTask } from '../compaction/compaction-task.ts';
 import type { IndexEntry, UploadPlan, UploadResult } from '../objects/objects.ts';
@@ -34,12 +37,14 @@ export interface BlocksRead {
 export type ObjectTask =
   | { readonly kind: 'upload'; readonly plan: UploadPlan; readonly share?: number }
   | ReadBlocksTask
-  | { readonly kind: 'compact'; readonly task: CompactionTask };
+  | { readonly kind: 'compact'; readonly task: CompactionTask }
+  | { readonly kind: 'clean'; readonly task: CleanTask };
 
 export type ObjectTaskResult =
   | { readonly kind: 'upload'; readonly result: UploadResult }
   | BlocksRead
-  | { readonly kind: 'compact'; readonly result: CompactionResult };
+  | { readonly kind: 'compact'; readonly result: CompactionResult }
+  | { readonly kind: 'clean'; readonly result: CleanResult };
 
 export interface ObjectTaskContext {
   readonly arena: Arena;
@@ -47,6 +52,7 @@ export interface ObjectTaskContext {
   readonly reader: ObjectReader;
   readonly upload: UploadDeps;
   readonly compaction: CompactionDeps;
+  readonly cleaning: CleanDeps;
 }
 
 /** Like uploadObject, but a failure is a value: the result without ranges, with `error`. */
@@ -74,6 +80,7 @@ export async function runObjectTask(task: ObjectTask, context: ObjectTaskContext
   }
   if (task.kind === 'compact')
     return { kind: 'compact', result: await runCompaction(task.task, context.compaction) };
+  if (task.kind === 'clean') return { kind: 'clean', result: await runClean(task.task, context.cleaning) };
   try {
     const { objectId, entries, position } = task;
     const requests = await context.reader.readBlocks(objectId, entries, context.arena.buffer, position);

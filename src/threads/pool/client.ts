@@ -6,6 +6,7 @@
  */
 import type { Piscina } from 'piscina';
 import type { RecordTask, RecordTaskResult } from '../../protocol/records/record-tasks.ts';
+import type { CleanResult, CleanTask } from '../../stream/clean/clean-task.ts';
 import type { CompactionResult, CompactionTask } from '../../stream/compaction/compaction-task.ts';
 import type { UploadPlan, UploadResult } from '../../stream/objects/objects.ts';
 import type {
@@ -77,6 +78,12 @@ export class ObjectPool {
   async compact(task: CompactionTask): Promise<CompactionResult> {
     const outcome = await this.pool.run({ kind: 'compact', task });
     if (outcome.kind !== 'compact') throw new TypeError('the pool answered another task');
+    return outcome.result;
+  }
+
+  async clean(task: CleanTask): Promise<CleanResult> {
+    const outcome = await this.pool.run({ kind: 'clean', task });
+    if (outcome.kind !== 'clean') throw new TypeError('the pool answered another task');
     return outcome.result;
   }
 

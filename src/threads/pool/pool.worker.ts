@@ -1,9 +1,11 @@
 /** Entry of an object pool worker (piscina): one context for its life, one function for its tasks. */
 import { workerData } from 'node:worker_threads';
+import { createCodecs } from '../../protocol/compression/codecs.ts';
 import { CompactionPace } from '../../stream/compaction/compaction-pace.ts';
 import { ObjectReader } from '../../stream/read/object-reader.ts';
 import { type ObjectTask, type ObjectTaskResult, runObjectTask } from '../../stream/upload/object-pool.ts';
 import { StagingPool } from '../../stream/upload/staging-pool.ts';
+import { keyHash } from '../adapters/key-hash.ts';
 import { SystemClock } from '../adapters/system-clock.ts';
 import { SystemRandom } from '../adapters/system-random.ts';
 import { nameThread } from '../adapters/thread-name.ts';
@@ -28,6 +30,7 @@ const context = {
   reader: new ObjectReader({ store, crc32c }),
   upload: { crc32c, staging: new StagingPool({ bytesMax: data.stagingBytes }), clock, flow: board },
   compaction: { store, crc32c, pace: pace.wait },
+  cleaning: { store, crc32c, codecs: createCodecs(), hash: keyHash, pace: pace.wait, clock },
 };
 
 export default function run(task: ObjectTask): Promise<ObjectTaskResult> {

@@ -69,8 +69,7 @@ describe('configs of a broker', () => {
       if (isSensitive) assert.equal(value, null, name);
     }
     assert.deepEqual(await described('broker', ''), []);
-    // Kafka's 37, and records.validation.
-    assert.equal((await described('topic', t)).length, 38);
+    assert.equal((await described('topic', t)).length, 37);
     assert.equal((await described('group', 'g')).length, 21);
     assert.equal((await described('subscription', 's')).length, 3);
   });

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { test } from 'node:test';
 import type { AppendWaiter } from '../../../src/log/append-journal.ts';
 import type { PartitionHandle } from '../../../src/log/partition-handle.ts';
 import type { RecordWork } from '../../../src/log/record-work.ts';
@@ -12,20 +12,15 @@ import {
   buildBatch,
 } from '../../../src/protocol/records/batch-builder.ts';
 import {
-  attributesOf,
   baseSequenceOf,
-  batchBytesOf,
   batchHeaderBytes,
-  codecOf,
   crcOf,
   crcStart,
   headerField,
   maxTimestampOf,
   patchCrc,
-  recordCountOf,
   writeInt64,
 } from '../../../src/protocol/records/batch-header.ts';
-import { RecordCursor } from '../../../src/protocol/records/batch-reader.ts';
 import { javascriptCrc32c } from '../../../src/protocol/records/crc32c.ts';
 import {
   type RecordTask,
@@ -50,7 +45,6 @@ interface Options {
   readonly maxMessageBytes?: number;
   readonly logAppendTime?: boolean;
   readonly trustCompressed?: boolean;
-  readonly recode?: { readonly codec: number; readonly level: number | null };
   /** Judges compressed records; by default at once. */
   readonly recordWork?: Pick<RecordWork, 'run'>;
   readonly append?: () => never;
@@ -72,7 +66,6 @@ function setup(options: Options = {}) {
       logAppendTime: options.logAppendTime ?? false,
       compacted: options.compacted ?? false,
       trustCompressed: options.trustCompressed ?? false,
-      ...(options.recode === undefined ? {} : { recode: options.recode }),
       decompressedBytesMax: 1 << 20,
       timestampBeforeMaxMs: Number.POSITIVE_INFINITY,
       timestampAfterMaxMs: 3_600_000,
@@ -96,10 +89,6 @@ function setup(options: Options = {}) {
     crc32c: javascriptCrc32c,
     walk: portableRecordWalk,
     recordWork: (options.recordWork as RecordWork | undefined) ?? loopRecordWork(arena, clock),
-    allocate: (bytes) => {
-      const run = arena.acquireRun(Math.ceil(bytes / arena.segmentBytes));
-      return run < 0 ? -1 : run * arena.segmentBytes;
-    },
     appended: () => counts.flushed++,
     ...(options.transactions === undefined ? {} : { transactions: options.transactions as TransactionGate }),
     appendFailed: (error) => failures.push(error),
@@ -508,82 +497,4 @@ test('a log without offsets left says so', () => {
   const { only } = produce(keyed);
   appended[0]!.waiter.onAppended(appended[0]!.index, ErrorCode.INVALID_RECORD, -1, -1, 0);
   assert.match(only().errorMessage!, /no offsets left/);
-});
-
-describe('a topic that compresses what it stores (compression.type)', () => {
-  const fields = { producerId: 9, producerEpoch: 2, baseSequence: 40 };
-  const offsets = (batch: Buffer): [number, string][] => {
-    const cursor = new RecordCursor();
-    cursor.open(batch, 0, batch.length, codecs, 1 << 20);
-    const read: [number, string][] = [];
-    while (cursor.next()) read.push([cursor.timestamp, String(cursor.key())]);
-    return read;
-  };
-
-  test('takes records of every codec, and keeps all but their compression', () => {
-    const free = setup().arena.freeSegments();
-    for (const from of [0, 1, 2, 3, 4]) {
-      for (const to of [0, 1, 2, 3, 4]) {
-        for (const trustCompressed of [false, true]) {
-          const { produce, appended, arena } = setup({ recode: { codec: to, level: null }, trustCompressed });
-          produce(ten, { fields: { ...fields, codec: from } });
-          const { batch } = appended[0]!;
-          const view = viewOf(batch);
-          assert.equal(codecOf(attributesOf(view, 0)), to, `from ${from} to ${to}`);
-          assert.equal(batchBytesOf(view, 0), batch.length);
-          assert.equal(crcOf(view, 0), javascriptCrc32c(batch, crcStart, batch.length - crcStart));
-          assert.deepEqual(
-            offsets(batch),
-            ten.map(({ timestamp, key }) => [timestamp, String(key)]),
-          );
-          assert.deepEqual(
-            [baseSequenceOf(view, 0), recordCountOf(view, 0), maxTimestampOf(view, 0)],
-            [40, 10, 1_700_000_009_000],
-          );
-          appended[0]!.waiter.onAppended(0, 0, 0, -1, 0);
-          assert.equal(arena.freeSegments(), free, 'nothing is left behind');
-        }
-      }
-    }
-  });
-
-  test('keeps the order of a partition while records are compressed elsewhere', () => {
-    const work = handWork();
-    const { produce, appended, arena } = setup({ recode: { codec: 4, level: 1 }, recordWork: work });
-    const context = recordTaskContext({ arena, codecs, walk: portableRecordWalk });
-    const finish = (i: number): void => work.tasks[i]!.done(runRecordTask(work.tasks[i]!.task, context));
-    const sequenced = (baseSequence: number, codec: number) =>
-      produce(keyed, { fields: { ...fields, baseSequence, codec } });
-    sequenced(0, 0);
-    sequenced(1, 4);
-    sequenced(2, 0);
-    // A batch in the topic's codec is judged like any other.
-    assert.deepEqual(
-      work.tasks.map(({ task }) => task.kind),
-      ['recode', 'judge', 'recode'],
-    );
-    finish(2);
-    finish(1);
-    assert.equal(appended.length, 0);
-    finish(0);
-    assert.deepEqual(
-      appended.map(({ batch }) => baseSequenceOf(viewOf(batch), 0)),
-      [0, 1, 2],
-    );
-  });
-
-  test('refuses what is too large as it compresses it, and what it cannot do now', () => {
-    const compressible = [{ ...keyed[0]!, value: Buffer.alloc(4_000) }];
-    const plain = setup({ recode: { codec: 0, level: null }, maxMessageBytes: 1_000 });
-    assert.equal(
-      plain.produce(compressible, { fields: { codec: 1 } }).only().errorCode,
-      ErrorCode.MESSAGE_TOO_LARGE,
-    );
-    assert.equal(plain.appended.length, 0);
-    const work = handWork();
-    const busy = setup({ recode: { codec: 1, level: 9 }, recordWork: work });
-    const { only } = busy.produce(keyed);
-    work.tasks[0]!.done(null);
-    assert.equal(only().errorCode, ErrorCode.NOT_ENOUGH_REPLICAS);
-  });
 });

@@ -15,11 +15,12 @@ import { coded } from '../../../support/stream-objects.ts';
 import { id } from '../../metadata/fixtures.ts';
 import { clusterId, producer, sample } from './manifests.ts';
 
-const golden = 'test/fixtures/manifests/manifest-v2.bin';
+const golden = 'test/fixtures/manifests/manifest-v3.bin';
+const goldenOfVersion2 = 'test/fixtures/manifests/manifest-v2.bin';
 const goldenOfVersion1 = 'test/fixtures/manifests/manifest-v1.bin';
 
 describe('manifest format', () => {
-  it('is written as in the golden file of version 2, which is read', () => {
+  it('is written as in the golden file of version 3, which is read', () => {
     const bytes = encodeManifest(sample, clusterId, crc32c);
     const stored = readFileSync(golden);
     assert.equal(bytes.toString('hex'), stored.toString('hex'));
@@ -29,7 +30,12 @@ describe('manifest format', () => {
   it('is read from the golden file of version 1, which knew no markers and no activity', () => {
     const producers = sample.producers.map((each) => ({ ...each, activeMs: -1 }));
     const { manifest } = decodeManifest(readFileSync(goldenOfVersion1), crc32c);
-    assert.deepEqual(manifest, { ...sample, producers });
+    assert.deepEqual(manifest, { ...sample, producers, cleanedTo: 0, horizonMs: -1 });
+  });
+
+  it('is read from the golden file of version 2, which knew no log compaction', () => {
+    const { manifest } = decodeManifest(readFileSync(goldenOfVersion2), crc32c);
+    assert.deepEqual(manifest, { ...sample, cleanedTo: 0, horizonMs: -1 });
   });
 
   it('gives back an empty one, and one with 10,000 producers', () => {
@@ -57,8 +63,8 @@ describe('manifest format', () => {
       return bytes;
     };
     const newer = Buffer.from(encodeManifest(sample, clusterId, crc32c));
-    newer.writeUInt16LE(3, 8);
-    assert.throws(() => decodeManifest(resealed(newer), crc32c), /format version 3; this release reads/);
+    newer.writeUInt16LE(4, 8);
+    assert.throws(() => decodeManifest(resealed(newer), crc32c), /format version 4; this release reads/);
     const random = seededRandom(3);
     for (let round = 0; round < 3_000; round++) {
       const bytes = Buffer.from(encodeManifest(sample, clusterId, crc32c));

@@ -51,6 +51,8 @@ describe('manifest writer', () => {
       ],
       producers: [producerOf(7, [9, 19], { txnFirstOffset: 15 }), producer(8, 4)],
       lastStableOffset: 15,
+      cleanedTo: 0,
+      horizonMs: -1,
     });
     const { image } = made.metadata;
     assert.deepEqual(made.partition(1).manifest, {

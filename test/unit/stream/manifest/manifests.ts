@@ -74,6 +74,8 @@ export const sample: Manifest = {
   ],
   producers: [producer(3, 9), producer(4_294_967_299, 20, { txnFirstOffset: 14, coordinatorEpoch: 2 })],
   lastStableOffset: 14,
+  cleanedTo: 2 ** 34,
+  horizonMs: 1_700_000_086_400,
 };
 
 export interface UploadPart {

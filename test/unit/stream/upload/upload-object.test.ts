@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { MillraceError } from '../../../../src/ports/errors.ts';
+import { createCodecs } from '../../../../src/protocol/compression/codecs.ts';
 import { MemoryStore } from '../../../../src/store/memory-store.ts';
 import type { MultipartUpload } from '../../../../src/store/object-store.ts';
 import { objectKey } from '../../../../src/stream/objects/object-format.ts';
@@ -12,6 +13,7 @@ import { runObjectTask, transferablesOf } from '../../../../src/stream/upload/ob
 import { planObjects } from '../../../../src/stream/upload/plan-objects.ts';
 import { StagingPool, stagingChunkBytes } from '../../../../src/stream/upload/staging-pool.ts';
 import { partBytesFor, uploadObject } from '../../../../src/stream/upload/upload-object.ts';
+import { keyHash } from '../../../../src/threads/adapters/key-hash.ts';
 import { crc32c, topicIdOf } from '../../../support/stream-deltas.ts';
 import { coded, ObjectWorld, planOf, turns } from '../../../support/stream-objects.ts';
 import { VirtualClock } from '../../../support/virtual-clock.ts';
@@ -275,6 +277,14 @@ test('a pool task survives the crossing, and its failure is a value', async () =
     reader,
     upload: { crc32c, staging: world.staging },
     compaction: { store: world.store, crc32c, pace: async () => {} },
+    cleaning: {
+      store: world.store,
+      crc32c,
+      codecs: createCodecs(),
+      hash: keyHash,
+      pace: async () => {},
+      clock: world.clock,
+    },
   };
   assert.equal(transferablesOf(plan).length, 2);
   const task = structuredClone({ kind: 'upload' as const, plan }, { transfer: transferablesOf(plan) });
