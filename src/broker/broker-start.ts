@@ -349,7 +349,7 @@ async function openAll(owning: Owning, uploads: UploadCoordinator, ownership: Ow
     upload: (plan) => deployment.upload(plan, 1),
     roomBytes: config.logCacheBytes * 0.75,
     roomBatches: config.journalEntries / 2,
-    relieve: (index, sequence) => uploads.relieve(index, sequence),
+    relieve: (index) => uploads.relieve(index),
   });
   await ownership.open(streams, recovered);
 }

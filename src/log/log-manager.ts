@@ -409,6 +409,11 @@ export class LogManager {
     }
   }
 
+  /** Evicts every uploaded batch. */
+  evictUploaded(): void {
+    for (const journal of this.journals) while (journal.evictOldest());
+  }
+
   /**
    * Frees at least `segments` segments by evicting uploaded batches, oldest first, while there are any. Returns
    * whether the arena now has that many free.

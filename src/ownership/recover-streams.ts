@@ -10,7 +10,7 @@ import { type DrainDeps, drain, drainWindowBytes, planOf, tellGaps } from '../vo
 import { foldHeaders } from '../volumes/fold-headers.ts';
 import type { Volume } from '../volumes/volume.ts';
 import type { FoldedStates, OwnershipDeps, RecoveredStreams } from './ownership.ts';
-import { restoreVolume } from './restore-volume.ts';
+import { restoreVolumes } from './restore-volume.ts';
 
 export interface RecoverDeps extends Omit<DrainDeps, 'allocate' | 'windowBytes' | 'metadata'> {
   readonly metadata: Pick<MetadataStore, 'image' | 'commit'>;
@@ -21,8 +21,8 @@ export interface RecoverDeps extends Omit<DrainDeps, 'allocate' | 'windowBytes' 
   /** Bytes and batches that memory takes before some must leave for objects. */
   readonly roomBytes: number;
   readonly roomBatches: number;
-  /** Uploads what was loaded of a volume so far, up to a commit, and lets the shards evict it. */
-  readonly relieve: (index: number, sequence: number) => Promise<void>;
+  /** Uploads what was loaded of a volume so far, and lets the shards evict it. */
+  readonly relieve: (index: number) => Promise<void>;
 }
 
 export async function recoverStreams(deps: RecoverDeps): Promise<RecoveredStreams> {
@@ -44,15 +44,21 @@ export async function recoverStreams(deps: RecoverDeps): Promise<RecoveredStream
   }
   const load = async (): Promise<void> => {
     const { arena, shards, roomBytes, roomBatches, relieve } = deps;
-    const limits = {
+    const restored = volumes.flatMap((volume) => {
+      const fates = plan.fates[logs.indexOf(volume)];
+      return fates === undefined ? [] : [{ volume, fates }];
+    });
+    await restoreVolumes(restored, {
+      arena,
+      crc32c,
+      logger,
+      shards,
       roomBytes,
       roomBatches,
-      relieve: (at: Volume, commit: number) => relieve(at.index, commit),
-    };
-    for (const volume of volumes) {
-      const at = logs.indexOf(volume);
-      if (at >= 0) await restoreVolume(volume, plan.fates[at]!, { arena, crc32c, logger, shards, ...limits });
-    }
+      relieve: async () => {
+        for (const { index } of volumes) await relieve(index);
+      },
+    });
   };
   return { producers, load };
 }
@@ -63,7 +69,11 @@ async function drainAll(
   deps: RecoverDeps,
 ): Promise<void> {
   const { arena, metadata } = deps;
-  const slab = new Slab(arena, () => false);
+  const slab: Slab = new Slab(arena, () => {
+    // Its own segment may lie in the middle of the run that is wanted.
+    slab.close();
+    return true;
+  });
   try {
     const { closes } = await drain(logs, producers, {
       ...deps,

@@ -2,6 +2,9 @@
  * Loads what recovery found in one of a starting broker's own volumes into the arena and hands it to the shards, in log order:
  * the volume goes on behind it, and tail reads are served from memory at once. Main thread; nothing is served yet. Logs that
  * nobody goes on with are drained instead (volumes/drain.ts).
+ *
+ * The logs may hold more than this broker's arena, which may have been larger when they were written: what was restored, of
+ * all volumes, then leaves for objects. Bounds: `roomBytes` of all volumes together, `roomBatches` of each.
  */
 import { Slab } from '../net/slab.ts';
 import type { Arena } from '../ports/arena.ts';
@@ -70,16 +73,24 @@ export interface RestoreDeps {
   readonly crc32c: Crc32c;
   readonly logger: Logger;
   readonly shards: readonly ShardDoor[];
-  /** Bytes that may be loaded before `relieve` must move them into objects. */
+  /** Bytes that may be loaded, of all volumes, before `relieve` must move them into objects. */
   readonly roomBytes: number;
+  /** Batches of one volume. */
   readonly roomBatches: number;
-  /** Uploads what was restored so far, up to a commit sequence, and lets the shards evict it. */
-  readonly relieve: (volume: Volume, sequence: number) => Promise<void>;
+  /** Uploads what was restored so far, of every volume, and lets the shards evict it. */
+  readonly relieve: () => Promise<void>;
 }
 
-/** @param fates of the volume's batches (volumes/recovery-plan.ts): all that is taken is taken in the first round. */
-export async function restoreVolume(volume: Volume, fates: Uint16Array, deps: RestoreDeps): Promise<void> {
-  if (fates.length > 0) await new VolumeRestore(volume, fates, deps).run();
+export interface RestoredVolume {
+  readonly volume: Volume;
+  /** Of the volume's batches (volumes/recovery-plan.ts): all that is taken is taken in the first round. */
+  readonly fates: Uint16Array;
+}
+
+export async function restoreVolumes(volumes: readonly RestoredVolume[], deps: RestoreDeps): Promise<void> {
+  const loaded = { bytes: 0 };
+  for (const { volume, fates } of volumes)
+    if (fates.length > 0) await new VolumeRestore(volume, fates, deps, loaded).run();
 }
 
 class VolumeRestore {
@@ -89,10 +100,12 @@ class VolumeRestore {
   readonly #payload: PayloadReader;
   readonly #slab: Slab;
   readonly #outgoing: readonly Outgoing[];
-  #loadedBytes = 0;
+  /** Of this volume and those before it, since they were relieved. */
+  readonly #loaded: { bytes: number };
   #loadedBatches = 0;
 
-  constructor(volume: Volume, fates: Uint16Array, deps: RestoreDeps) {
+  constructor(volume: Volume, fates: Uint16Array, deps: RestoreDeps, loaded: { bytes: number }) {
+    this.#loaded = loaded;
     this.#volume = volume;
     this.#fates = fates;
     this.#deps = deps;
@@ -110,7 +123,7 @@ class VolumeRestore {
       const topicId = batches.topicId(i);
       const partition = batches.partitions[i]!;
       const length = batches.lengths[i]!;
-      const position = await this.#allocate(length, i);
+      const position = await this.#allocate(length);
       try {
         await this.#payload.read(batches, i, arena.buffer, position);
       } catch (error) {
@@ -129,25 +142,33 @@ class VolumeRestore {
     logger.info('write-ahead log restored', { log: this.#volume.logId, restored, dropped });
   }
 
-  /** @param i the batch that it is for: what is before it may have to leave first. */
-  async #allocate(length: number, i: number): Promise<number> {
-    const { roomBytes, roomBatches, relieve } = this.#deps;
-    if (this.#loadedBytes + length > roomBytes || this.#loadedBatches >= roomBatches) {
-      await this.#sendAll();
-      await relieve(this.#volume, this.#volume.recovered!.batches.sequences[i]!);
-      this.#loadedBytes = 0;
-      this.#loadedBatches = 0;
+  async #allocate(length: number): Promise<number> {
+    const { roomBytes, roomBatches } = this.#deps;
+    if (this.#loaded.bytes + length > roomBytes || this.#loadedBatches >= roomBatches) await this.#relieve();
+    let position = this.#slab.allocate(length);
+    for (const shard of this.#deps.shards) {
+      if (position >= 0) break;
+      // The rest of the cache stands in the way: uploaded batches, or pieces of them where a long run is wanted.
+      if (this.#loaded.bytes > 0) await this.#relieve();
+      await shard.evictUploaded();
+      position = this.#slab.allocate(length);
     }
-    const position = this.#slab.allocate(length);
-    if (position < 0)
-      throw new MillraceError(
-        'exhausted',
-        'ARENA_FULL',
-        'the arena has no room for what the write-ahead log holds; raise arena.bytes',
-      );
-    this.#loadedBytes += length;
+    if (position < 0) {
+      const { arena } = this.#deps;
+      const what = `a recovered batch of ${length} bytes has no room in an arena of ${arena.buffer.length}; raise arena.bytes`;
+      throw new MillraceError('exhausted', 'ARENA_FULL', what);
+    }
+    this.#loaded.bytes += length;
     this.#loadedBatches++;
     return position;
+  }
+
+  async #relieve(): Promise<void> {
+    await this.#sendAll();
+    this.#slab.close();
+    await this.#deps.relieve();
+    this.#loaded.bytes = 0;
+    this.#loadedBatches = 0;
   }
 
   async #send(shard: number): Promise<void> {

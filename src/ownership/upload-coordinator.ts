@@ -410,13 +410,16 @@ export class UploadCoordinator {
     for (const objectId of objectIds) if (this.leftovers.length < leftoversMax) this.leftovers.push(objectId);
   }
 
-  /** Recovery only: makes room by uploading what was restored so far; the ring is freed by a later upload. */
-  async relieve(index: number, sequence: number): Promise<void> {
+  /** Recovery only: makes room by uploading what was restored of a volume so far; the ring is freed by a later upload. */
+  async relieve(index: number): Promise<void> {
     const { clock, metadata, shards } = this.deps;
     const { logId } = this.deps.volumes[index]!;
     const { freed } = metadata.image.wals.get(logId)!;
-    const collected = await Promise.all(shards.map((shard) => shard.collect(index, sequence, [])));
+    const collected = await Promise.all(
+      shards.map((shard) => shard.collect(index, Number.MAX_SAFE_INTEGER, [])),
+    );
     const { records } = await this.store(collected);
+    if (records.length === 0) return;
     await metadata.commit([
       { type: 'upload', wal: logId, freed: { ...freed }, timeMs: clock.now(), objects: records },
     ]);

@@ -78,6 +78,8 @@ export interface ShardApi {
   connect(connection: IncomingConnection): void;
   collect(volume: number, commit: number, named: readonly StreamName[]): CollectedDelta;
   uploaded(volume: number, end: number): void;
+  /** Lets go of all batches that are in objects. */
+  evictUploaded(): void;
   /** What producers have done in those of the streams that this shard owns, as of what is durable. */
   states(streams: readonly StreamName[]): StreamState[];
   /** A topic's or broker's settings changed: handled by applyChanges; metrics of this shard. */

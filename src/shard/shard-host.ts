@@ -115,6 +115,10 @@ export class ShardHost implements ShardApi {
     this.shard.uploaded(volume, end);
   }
 
+  evictUploaded(): void {
+    this.shard.evictUploaded();
+  }
+
   states(streams: readonly StreamName[]): StreamState[] {
     return this.shard.states(streams);
   }

@@ -374,6 +374,10 @@ export class Shard implements Omit<ShardApi, 'connect'>, PeerHost {
     this.connections.feed();
   }
 
+  evictUploaded(): void {
+    this.logs.evictUploaded();
+  }
+
   states(streams: readonly StreamName[]): StreamState[] {
     return this.logs.states(streams);
   }

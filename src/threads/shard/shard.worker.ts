@@ -64,6 +64,7 @@ const served: Readonly<Record<keyof ShardApi, true>> = {
   connect: true,
   collect: true,
   uploaded: true,
+  evictUploaded: true,
   states: true,
   metrics: true,
   maintain: true,
