@@ -124,7 +124,7 @@ export class EmbeddedMetadataStore implements MetadataClaim, AuthorityStore {
         await this.#log.seal(({ kind }) => {
           if (due !== undefined && kind === 'data') throw anotherAtWork();
         });
-        await this.#catchUp();
+        while (this.#readNext < this.#log.next) await this.#catchUp();
         break;
       } catch (error) {
         if (!hasCode(error, 'SEQUENCED_LOG_STALE') || attempt >= rereadsMax) throw error;

@@ -35,6 +35,7 @@ import {
 } from './sequenced-object.ts';
 import { LogTrimmer } from './sequenced-trim.ts';
 import { hasCode } from './store-errors.ts';
+import { TakeOverContest, takerOf } from './take-over-wish.ts';
 
 export interface ObjectSequencedLogOptions {
   readonly store: ObjectStore;
@@ -55,6 +56,8 @@ const readAhead = 8;
 /** Seal and initialise run at start, where an operator waits for the reason: they give up after this many answers. */
 const startAttemptsMax = 6;
 const noPayload = Buffer.alloc(0);
+/** Entries read one by one behind what was listed: whoever reads does not run after an owner that stores faster. */
+const behindListedMax = 64;
 
 export class ObjectSequencedLog implements SequencedLog {
   readonly #options: ObjectSequencedLogOptions;
@@ -63,6 +66,8 @@ export class ObjectSequencedLog implements SequencedLog {
   #epoch = 0;
   /** First number this log has not seen taken. */
   #next = 0;
+  /** What that was at the last look for a taker. */
+  #lookedAt = 0;
   /** Seals seen, ascending; with the snapshot's, they give the least valid epoch at any number read from. */
   readonly #seals: { readonly number: number; readonly epoch: number }[] = [];
   #ended: MillraceError | null = null;
@@ -117,10 +122,28 @@ export class ObjectSequencedLog implements SequencedLog {
    */
   async seal(onEntry: (entry: SequencedEntry) => void = ignore): Promise<number> {
     this.#checkOpen();
+    const contest = new TakeOverContest(this.#entries, this.#options.clock);
+    let again = false;
+    try {
+      return await this.#seal(onEntry, contest);
+    } catch (error) {
+      again = hasCode(error, 'SEQUENCED_LOG_STALE');
+      throw error;
+    } finally {
+      await contest.end(again);
+    }
+  }
+
+  async #seal(onEntry: (entry: SequencedEntry) => void, contest: TakeOverContest): Promise<number> {
     const nonce = this.#entries.nonce();
+    const note = (entry: SequencedEntry): void => {
+      onEntry(entry);
+      if (entry.kind === 'data') contest.lost(entry);
+    };
     for (let attempt = 1; ; ) {
-      this.#next = await this.#scan(this.#next, onEntry);
+      this.#next = await this.#scan(this.#next, note);
       this.#checkOpen();
+      await contest.attend();
       const number = this.#next;
       const epoch = this.#leastEpoch(number) + 1;
       const outcome = await this.#put('seal', number, epoch, nonce, noPayload);
@@ -191,10 +214,21 @@ export class ObjectSequencedLog implements SequencedLog {
     return null;
   }
 
-  /** Looks at the next number for a taker's seal; true (and ended) when this writer was fenced. */
+  /**
+   * Looks at the next number for a taker's seal, and where entries were stored since the last look for a taker that came
+   * too late for every number; true (and ended) when this writer was fenced.
+   */
   async lookAhead(): Promise<boolean> {
     if (this.#ended !== null) return this.#ended.kind === 'fenced';
     if (this.#epoch === 0) return false;
+    if (this.#next !== this.#lookedAt) {
+      this.#lookedAt = this.#next;
+      const taker = await takerOf(this.#entries, this.#epoch);
+      if (taker !== null) {
+        this.#ended ??= new MillraceError('fenced', 'METADATA_FENCED', `${taker} wants to take over`);
+        return true;
+      }
+    }
     while (!this.#appending) {
       const number = this.#next;
       const found = await this.#entries.header(number);
@@ -248,7 +282,10 @@ export class ObjectSequencedLog implements SequencedLog {
     return number;
   }
 
-  /** Calls back for every valid entry from `from`; resolves with the first missing number. */
+  /**
+   * Calls back for every valid entry from `from`; resolves with the first missing number, or, where an owner stores entries
+   * meanwhile, maybe with one that is there by now.
+   */
   async #scan(from: number, onEntry: (entry: SequencedEntry) => void): Promise<number> {
     let least = this.#leastEpoch(from);
     const visit = (object: SequencedObject): void => {
@@ -282,12 +319,12 @@ export class ObjectSequencedLog implements SequencedLog {
       }
       if (page < listPage) break;
     }
-    for (;;) {
+    for (const end = at + behindListedMax; at < end; at++) {
       const object = (await this.#entries.object(at)) ?? (await this.#objectBelowListed(at));
-      if (object === null) return at;
+      if (object === null) break;
       visit(object);
-      at++;
     }
+    return at;
   }
 
   /** How many numbers in a row from `from` the store lists, at most a page. */

@@ -1,7 +1,8 @@
 /**
  * Reads a pipelined log from a known number on: entry by entry, and from a seal to the first number behind it. The
  * first number that a get does not find ends the walk; lists only say what may be fetched at once. Several walks one
- * after the other go on where the last one ended.
+ * after the other go on where the last one ended. A walk does not run after an owner that stores faster than it reads:
+ * it then stops before the end, at a number that is there.
  *
  *   from ─► data ─► data ─► SEAL (epoch rises) ═ window ═► data ─► missing: the end
  */
@@ -13,6 +14,8 @@ import { corrupt, decodeSequencedHeader, type SequencedHeader } from './sequence
 const listPage = 1000;
 /** Objects fetched at once. */
 const readAhead = 8;
+/** Pages from the first short one on: behind it comes only what a seal or a stale list hid, or what is new. */
+const roundsBehindMax = 4;
 
 export interface WalkedEntry {
   readonly header: SequencedHeader;
@@ -36,8 +39,9 @@ export class SequencedWalk {
 
   /** Calls back for every data entry from `next` on, in order, and waits for it. */
   async run(onEntry: (entry: WalkedEntry) => Promise<void> | void): Promise<void> {
-    for (;;) {
+    for (let rounds = 0; rounds < roundsBehindMax; ) {
       const run = Math.max(1, await this.#listedRun());
+      if (rounds > 0 || run < listPage) rounds++;
       for (let left = run; left > 0; ) {
         const count = Math.min(left, readAhead);
         const from = this.next;

@@ -17,6 +17,7 @@ import type { SequencedEntries } from '../../store/sequenced-entries.ts';
 import { type SequencedHeader, sequencedHeaderBytes } from '../../store/sequenced-object.ts';
 import { SequencedWalk, type WalkedEntry } from '../../store/sequenced-walk.ts';
 import { hasCode } from '../../store/store-errors.ts';
+import { TakeOverContest } from '../../store/take-over-wish.ts';
 import { lostOffsets, type SequenceRange } from './lost-offsets.ts';
 import { ObjectWalBytes } from './object-wal-bytes.ts';
 import { RecoveredBatches } from './recovered-batches.ts';
@@ -123,6 +124,8 @@ export class ObjectWalRecovery {
   readonly #missing: SequenceRange[] = [];
   readonly #header = emptyCommitHeader();
   #next: WalCut;
+  /** While it claims: what it reads then may be new. */
+  #contest: TakeOverContest | null = null;
   /** Behind damage the next commit is taken as it says of itself. */
   #resync = false;
   /** The latest epoch before what is damaged. */
@@ -148,7 +151,7 @@ export class ObjectWalRecovery {
     this.#bytes = new ObjectWalBytes(identity.entries);
   }
 
-  /** Reads on to the first missing number. */
+  /** Reads on to the first missing number; behind an owner that stores faster it stops before that. */
   async read(): Promise<void> {
     for (;;) {
       try {
@@ -217,9 +220,26 @@ export class ObjectWalRecovery {
    * @param salvage seal a damaged log, too, behind the last number that is there; else damage is only reported.
    */
   async claim(clock: Clock, epochRecorded: number, salvage = false): Promise<RecoveredObjectWal> {
+    const contest = new TakeOverContest(this.#identity.entries, clock);
+    this.#contest = contest;
+    try {
+      return await this.#claim(clock, epochRecorded, salvage, contest);
+    } finally {
+      this.#contest = null;
+      await contest.end();
+    }
+  }
+
+  async #claim(
+    clock: Clock,
+    epochRecorded: number,
+    salvage: boolean,
+    contest: TakeOverContest,
+  ): Promise<RecoveredObjectWal> {
     for (;;) {
       await this.read();
       await this.lookBehind();
+      await contest.attend();
       if (this.#reasons.length > 0 && !salvage) return this.result();
       const number = this.#walk.next;
       const epoch = Math.max(this.#walk.epoch, epochRecorded) + 1;
@@ -269,6 +289,8 @@ export class ObjectWalRecovery {
 
   async #take({ header, bytes }: WalkedEntry): Promise<void> {
     const { number, payloadBytes } = header;
+    this.#contest?.lost(header);
+    await this.#contest?.attend();
     const head = await this.#wholeHead(number, bytes);
     const commit = this.#header;
     const at = sequencedHeaderBytes;

@@ -21,6 +21,7 @@ import type { Crc32c } from '../../protocol/records/crc32c.ts';
 import { PipelinedLog } from '../../store/pipelined-log.ts';
 import { type SequencedEntries, sleep } from '../../store/sequenced-entries.ts';
 import { SequencedSweep } from '../../store/sequenced-sweep.ts';
+import { takerOf } from '../../store/take-over-wish.ts';
 import { grown } from '../columns.ts';
 import { ObjectCommit, objectBytesAlone } from './object-commit.ts';
 import type { RecoveredObjectWal } from './object-wal-recovery.ts';
@@ -109,6 +110,9 @@ export class ObjectWalWriter implements WalPump {
   #putMs = 0;
   #heardAt: number;
   #signing = false;
+  /** When it is due to look for a taker; never while nothing was stored since the last look. */
+  #lookAt = Number.POSITIVE_INFINITY;
+  #lookedAt: number;
   #error: Error | null = null;
   #closed = false;
   #close: { clean: boolean; done: (error: Error | null) => void } | null = null;
@@ -131,6 +135,7 @@ export class ObjectWalWriter implements WalPump {
     this.#trimmed = recovered.trim;
     // Its first sign is due at once.
     this.#heardAt = now - signOfLifeMs;
+    this.#lookedAt = now;
     this.#sweep = new SequencedSweep(entries, logger, recovered.first);
     this.#log = new PipelinedLog({
       entries,
@@ -234,6 +239,8 @@ export class ObjectWalWriter implements WalPump {
     const signAt = this.#heardAt + signOfLifeMs;
     if (now < signAt) this.wakeAt = Math.min(this.wakeAt, signAt);
     else if (!this.#signing) void this.#sign();
+    if (now < this.#lookAt) this.wakeAt = Math.min(this.wakeAt, this.#lookAt);
+    else void this.#lookForTaker(now);
     return false;
   }
 
@@ -300,6 +307,7 @@ export class ObjectWalWriter implements WalPump {
     this.#cut = cut;
     this.#putMs += (waitedMs - this.#putMs) / 8;
     this.#heardAt = this.#options.clock.monotonic();
+    this.#lookAt = this.#lookedAt + signOfLifeMs;
     this.stats.commit(commit.count, commit.payloadBytes, waitedMs);
     this.stats.writtenBytes += commit.length;
     for (let s = 0; s < this.sources.length; s++) {
@@ -340,6 +348,19 @@ export class ObjectWalWriter implements WalPump {
     this.#signing = false;
     this.#heardAt = this.#options.clock.monotonic();
     this.#options.wake?.();
+  }
+
+  /** One that comes too late for every number has nothing else to end this owner with. */
+  async #lookForTaker(now: number): Promise<void> {
+    this.#lookedAt = now;
+    this.#lookAt = Number.POSITIVE_INFINITY;
+    try {
+      const taker = await takerOf(this.#options.entries, this.epoch);
+      if (taker !== null)
+        this.#fail(new MillraceError('fenced', 'WAL_FENCED', `${taker} wants to take over`));
+    } catch {
+      // The store is away: commits say so, louder.
+    }
   }
 
   #finishClose(close: { clean: boolean; done: (error: Error | null) => void }, busy: boolean): void {
