@@ -196,11 +196,14 @@ export class SimWorld {
     }
   }
 
-  #run(event: { readonly fn: () => void; readonly life: Life | null }): void {
+  #run(event: { readonly fn: () => void; readonly life: Life | null; readonly cancelled?: boolean }): void {
     const { life, fn } = event;
     if (life?.dead === true) return;
     if (life?.paused === true) {
-      life.hold(fn);
+      // Whoever wakes first may cancel what was due after it.
+      life.hold(() => {
+        if (event.cancelled !== true) fn();
+      });
       return;
     }
     try {
