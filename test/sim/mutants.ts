@@ -4,6 +4,7 @@
  */
 import { cleanMutants } from './clean-mutants.ts';
 import { coordinatorMutants } from './coordinator-mutants.ts';
+import { groupMutants } from './group-mutants.ts';
 import { recordMutants } from './record-mutants.ts';
 import { requestMutants } from './request-mutants.ts';
 import { storageMutants } from './storage-mutants.ts';
@@ -24,6 +25,7 @@ export const mutants: readonly Mutant[] = [
   ...walMutants,
   ...storageMutants,
   ...coordinatorMutants,
+  ...groupMutants,
   ...requestMutants,
   ...recordMutants,
   ...transactionMutants,

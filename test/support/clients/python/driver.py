@@ -84,15 +84,16 @@ def produce(job):
     return {"records": sent}
 
 
-def consumer_of(group):
+def consumer_of(job):
+    # The consumer protocol takes its times from the broker.
+    times = {"session.timeout.ms": 30000, "heartbeat.interval.ms": 500}
     return Consumer(
         {
             **connection,
-            "group.id": group,
+            "group.id": job["group"],
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
-            "session.timeout.ms": 30000,
-            "heartbeat.interval.ms": 500,
+            **({"group.protocol": job["protocol"]} if "protocol" in job else times),
         }
     )
 
@@ -105,7 +106,7 @@ def checked(message):
 
 def consume(job):
     count = int(job["count"])
-    consumer = consumer_of(job["group"])
+    consumer = consumer_of(job)
     consumer.subscribe([job["topic"]])
     messages = []
     deadline = time.monotonic() + 200
@@ -139,7 +140,7 @@ def rebalance(job):
                 raise
 
     def member():
-        consumer = consumer_of(job["group"])
+        consumer = consumer_of(job)
         consumer.subscribe([job["topic"]], on_revoke=commit_and_leave)
         return consumer
 

@@ -86,6 +86,8 @@ class Life {
       const topicId = random.pick(all);
       this.counts.set(topicId, this.counts.get(topicId)! + random.below(4));
     }
+    // Whoever comes first has no right to more.
+    if (random.chance(0.5)) this.members.reverse();
     this.members = this.members.map(({ id, topicIds }) => ({
       id,
       topicIds: !this.#equal && random.chance(0.2) ? all.filter(() => random.chance(0.6)) : topicIds,
