@@ -217,7 +217,7 @@ describe('uploads', () => {
     for (let i = 0; i < 200 && refusal === 0; i++) {
       const answer = await Promise.race([
         producer.send(connection, producer.next, 4),
-        new Promise<[number, number]>((resolve) => setTimeout(() => resolve([-2, -1]), patienceMs)),
+        new Promise<[number, number]>((resolve) => setTimeout(() => resolve([-2, -1]), patienceMs).unref()),
       ]);
       if (answer[0] === 0) {
         assert.equal(answer[1], producer.next);
