@@ -359,6 +359,7 @@ export class Chaos {
       if (this.#random.chance(0.5)) await this.#mustBeRefused(this.#sim.machine, ['WAL_MISSING']);
     }
     for (const group of model.groups) group.giveUp();
+    model.transactionsLost = true;
     await this.#bringUp(false, logs);
   }
 }

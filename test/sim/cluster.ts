@@ -16,6 +16,7 @@ import type { GroupModel } from './group-model.ts';
 import type { Model, PartitionModel, SentBatch, TopicModel } from './model.ts';
 import type { SimBroker } from './sim-broker.ts';
 import { ConnectionLost, SimConnection } from './sim-network.ts';
+import { committedBatches } from './transaction-model.ts';
 import type { SimWorld } from './world.ts';
 
 const versions = {
@@ -31,6 +32,8 @@ export const coordinatorAway: readonly number[] = [
   ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
   ErrorCode.COORDINATOR_NOT_AVAILABLE,
   ErrorCode.NOT_COORDINATOR,
+  // A transaction with offsets is not over yet.
+  ErrorCode.UNSTABLE_OFFSET_COMMIT,
 ];
 /** A partition that cannot be read for so long, while nothing is broken, is lost. */
 const readPatienceMs = 120_000;
@@ -66,6 +69,15 @@ export class Cluster {
 
   connect(broker: SimBroker): SimConnection {
     return new SimConnection(this.world, broker.life, broker.listeners, this.random);
+  }
+
+  /** Every transaction is over: readers of committed records see all of the log but what was aborted. */
+  async verifyCommitted(broker: SimBroker): Promise<void> {
+    const connection = this.connect(broker);
+    for (const topic of this.model.topics.values())
+      for (const [index, log] of topic.partitions.entries())
+        await new CommittedReader(this, connection, topic, index, log).run();
+    connection.close();
   }
 
   /** Everything the model knows, against what this broker shows. Returns false when the broker died over it. */
@@ -208,6 +220,62 @@ class Verifier {
   }
 }
 
+/** Reads one partition as a reader of committed records, when no transaction is open any more. */
+class CommittedReader {
+  readonly #cluster: Cluster;
+  readonly #connection: SimConnection;
+  readonly #topic: TopicModel;
+  readonly #index: number;
+  readonly #log: PartitionModel;
+
+  constructor(
+    cluster: Cluster,
+    connection: SimConnection,
+    topic: TopicModel,
+    index: number,
+    log: PartitionModel,
+  ) {
+    this.#cluster = cluster;
+    this.#connection = connection;
+    this.#topic = topic;
+    this.#index = index;
+    this.#log = log;
+  }
+
+  async run(): Promise<void> {
+    const { world } = this.#cluster;
+    const { name } = this.#topic;
+    const log = this.#log;
+    let offset = await listOffset(this.#connection, name, this.#index, -2);
+    const start = offset;
+    const end = await listOffset(this.#connection, name, this.#index, -1);
+    const visible = new Set<number>();
+    const deadline = world.time + readPatienceMs;
+    while (offset < end && world.violation === null) {
+      const answer = await fetch(this.#connection, name, this.#index, offset, 256 * 1024, 500, 1);
+      if (answer.errorCode === ErrorCode.OFFSET_OUT_OF_RANGE) return;
+      const { records, lastStableOffset } = answer;
+      if (answer.errorCode !== 0 || records === null || records.byteLength === 0) {
+        if (world.time > deadline)
+          world.fail(`${log.name}: ${offset} of ${end} is never stable, only up to ${lastStableOffset}`);
+        await world.sleep(200);
+        continue;
+      }
+      const bytes = bufferOf(records);
+      for (const id of committedBatches(log, bytes, answer.abortedTransactions ?? [])) visible.add(id);
+      const next = log.observe(bytes, offset);
+      if (next <= offset) return;
+      offset = next;
+    }
+    for (const batch of log.placed.values()) {
+      const { transaction } = batch;
+      if (transaction === null || batch.baseOffset < Math.max(start, log.start, log.startAsked)) continue;
+      if (transaction.outcome === 'committed' && !visible.has(batch.id))
+        world.fail(`${log.name}: batch ${batch.id} of ${transaction.name} was committed and is not seen`);
+    }
+  }
+}
+
 export function bufferOf(bytes: { readonly byteLength: number }): Buffer {
   return bytes as Buffer;
 }
@@ -233,6 +301,7 @@ export async function fetch(
   fetchOffset: number,
   maxBytes: number,
   maxWaitMs = 2_000,
+  isolationLevel = 0,
 ) {
   const answer = await connection.request(FetchCodec, versions.fetch, {
     maxWaitMs,
@@ -240,6 +309,7 @@ export async function fetch(
     maxBytes,
     sessionId: 0,
     sessionEpoch: -1,
+    isolationLevel,
     topics: [{ topic, partitions: [{ partition, fetchOffset, partitionMaxBytes: maxBytes }] }],
   });
   return answer.responses[0]!.partitions[0]!;
@@ -278,6 +348,7 @@ export async function readOffsets(connection: SimConnection, group: GroupModel):
   const commits = group.commits;
   if (commits.length === 0) return 0;
   const answer = await connection.request(OffsetFetchCodec, versions.offsetFetch, {
+    requireStable: group.transactional,
     groups: [
       {
         groupId: group.id,

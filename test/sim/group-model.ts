@@ -29,12 +29,15 @@ export class GroupModel {
   readonly #world: SimWorld;
   /** How often the WAL was given up, and with it whatever of the group only it held. */
   losses = 0;
+  /** Its offsets come with transactions: one that is told may show a little later, so only stable ones are looked at. */
+  readonly transactional: boolean;
   #commits: CommittedModel[] = [];
   #number = 0;
 
-  constructor(world: SimWorld, id: string) {
+  constructor(world: SimWorld, id: string, transactional = false) {
     this.#world = world;
     this.id = id;
+    this.transactional = transactional;
   }
 
   /** Of topics that are there. */

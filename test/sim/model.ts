@@ -7,14 +7,17 @@
 import { createCodecs } from '../../src/protocol/compression/codecs.ts';
 import { type BatchRecord, buildBatch } from '../../src/protocol/records/batch-builder.ts';
 import {
+  attributesOf,
   baseOffsetOf,
   batchBytesOf,
+  isControl,
   lastOffsetDeltaOf,
   leaderEpochOf,
 } from '../../src/protocol/records/batch-header.ts';
 import { RecordCursor } from '../../src/protocol/records/batch-reader.ts';
 import { crc32c } from '../support/load/batches.ts';
 import type { GroupModel } from './group-model.ts';
+import type { TransactionModel } from './transaction-model.ts';
 import type { SimWorld } from './world.ts';
 
 const codecs = createCodecs();
@@ -31,6 +34,7 @@ export interface BatchOptions {
   readonly producerId?: number;
   readonly producerEpoch?: number;
   readonly baseSequence?: number;
+  readonly transaction?: TransactionModel;
 }
 
 export class SentBatch {
@@ -45,9 +49,11 @@ export class SentBatch {
   forbidden = false;
   /** Was in a WAL that is given up: must not come back unless it is sent again. */
   givenUp = false;
+  readonly transaction: TransactionModel | null;
 
   constructor(id: number, options: BatchOptions) {
     this.id = id;
+    this.transaction = options.transaction ?? null;
     this.records = options.records;
     this.timestamp = options.timestamp;
     const key = Buffer.alloc(4);
@@ -58,7 +64,8 @@ export class SentBatch {
       records.push({ key, value, timestamp: options.timestamp });
     }
     const { producerId = -1, producerEpoch = -1, baseSequence = -1 } = options;
-    this.bytes = buildBatch(records, { producerId, producerEpoch, baseSequence }, crc32c);
+    const transactional = this.transaction !== null;
+    this.bytes = buildBatch(records, { producerId, producerEpoch, baseSequence, transactional }, crc32c);
   }
 
   get endOffset(): number {
@@ -89,6 +96,8 @@ export class PartitionModel {
   /** Infinity = records stay until somebody deletes them. */
   retentionMs = Number.POSITIVE_INFINITY;
   retentionBytes = Number.POSITIVE_INFINITY;
+  /** Bytes of markers that were seen, by offset. */
+  readonly #markers = new Map<number, number>();
   readonly #cursor = new RecordCursor();
 
   constructor(
@@ -158,7 +167,8 @@ export class PartitionModel {
         this.world.fail(`${this.name}: ${baseOffset} follows ${expected} in one answer`);
         return expected;
       }
-      this.#observeBatch(bytes.subarray(at, at + length), view, at, baseOffset);
+      if (isControl(attributesOf(view, at))) this.#markers.set(baseOffset, length);
+      else this.#observeBatch(bytes.subarray(at, at + length), view, at, baseOffset);
       expected = baseOffset + lastOffsetDeltaOf(view, at) + 1;
       if (at === 0 && (baseOffset > fetchOffset || expected <= fetchOffset))
         this.world.fail(`${this.name}: asked for ${fetchOffset}, got ${baseOffset}–${expected - 1}`);
@@ -229,6 +239,7 @@ export class PartitionModel {
       if (batch.endOffset > startOffset) bytesLeft += batch.bytes.length;
       else if (batch.endOffset > this.start) youngest = Math.max(youngest, batch.timestamp);
     }
+    for (const [offset, bytes] of this.#markers) if (offset >= startOffset) bytesLeft += bytes;
     const aged = youngest + this.retentionMs <= this.world.wall() + clockErrorMs;
     const crowded = bytesLeft + bytesErrorMax >= this.retentionBytes;
     if (!aged && !crowded)
@@ -268,6 +279,8 @@ export class Model {
   readonly batches = new Map<number, SentBatch>();
   readonly producerIds = new Set<number>();
   readonly groups: GroupModel[] = [];
+  /** A log was given up: what its coordinators knew of transactions may be lost, and nothing is expected of them any more. */
+  transactionsLost = false;
   /** Leader epoch of a partition as the bucket has it. */
   recordedEpoch: (topic: string, partition: number) => number = () => -1;
   #batchId = 0;

@@ -115,6 +115,7 @@ export function configOf(shape: Shape, options: StartOptions = {}): BrokerConfig
       { name: 'store.url', value: 'memory:', origin: 'simulation' },
       { name: 'wal.url', value: ['memory:'], origin: 'simulation' },
       { name: 'offsets.topic.num.partitions', value: 1, origin: 'simulation' },
+      { name: 'transaction.state.log.num.partitions', value: 2, origin: 'simulation' },
     ],
   });
   const config = brokerConfig(settings, { hostname: 'simulated' }, { abandonWals, takeOver });

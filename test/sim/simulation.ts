@@ -18,6 +18,7 @@ import { ShadowMetadata } from './shadow-metadata.ts';
 import { drawShape, drawWal, type Shape, SimBroker, type StartOptions } from './sim-broker.ts';
 import { SimDisk } from './sim-disk.ts';
 import { SimBucket } from './sim-store.ts';
+import { CommittedConsumer, TransactionClient } from './transaction-client.ts';
 import { Turner } from './turner.ts';
 import { SimWorld, Violation } from './world.ts';
 
@@ -40,6 +41,8 @@ export interface SimulationResult {
   readonly coverage: Coverage['counts'];
   /** Partitions that were closed and opened while their broker served others. */
   readonly turns: number;
+  /** Transactions whose producers were told that they are committed. */
+  readonly committed: number;
 }
 
 /** Simulated time after which a run counts as hanging. */
@@ -59,6 +62,7 @@ const concerns = {
   chaos: 5,
   wal: 6,
   turner: 7,
+  transactions: 50,
   clients: 100,
   lives: 10_000,
 } as const;
@@ -132,6 +136,10 @@ export class Simulation {
       events: world.events,
       simulatedMs: Math.round(world.time),
       coverage: this.coverage.counts,
+      committed: this.clients.reduce(
+        (sum, client) => sum + (client instanceof TransactionClient ? client.committed : 0),
+        0,
+      ),
       turns: this.clients.reduce((sum, client) => sum + (client instanceof Turner ? client.turns : 0), 0),
     };
   }
@@ -166,6 +174,13 @@ export class Simulation {
       this.model.groups.push(group);
       this.clients.push(new GroupClient(cluster, random(), group, this.random.chance(0.5)));
     }
+    for (let i = 0; i < 3; i++) {
+      const group = new GroupModel(world, `tx-group-${i}`, true);
+      this.model.groups.push(group);
+      const own = world.random(concerns.transactions + i);
+      this.clients.push(new TransactionClient(cluster, own, `tx-${i}`, group));
+    }
+    this.clients.push(new CommittedConsumer(cluster, world.random(concerns.transactions + 9)));
     const turning = world.random(concerns.turner);
     if (turning.chance(0.6)) this.clients.push(new Turner(cluster, turning));
   }
@@ -314,6 +329,9 @@ export class Simulation {
     if (shadow.unreferenced.size > 0)
       world.fail(`objects without use are kept: ${[...shadow.unreferenced].join(', ')}`);
     if (!(await this.#verifyCalmly())) return;
+    // By now every transaction has ended, by its producer or by its time-out.
+    if (!this.model.transactionsLost) await cluster.verifyCommitted(cluster.current!);
+    if (world.violation !== null) return;
     cluster.close();
     const last = await cluster.current!.stop();
     if (last !== 'clean') world.fail(`the stop after the quiet time was ${last}`);

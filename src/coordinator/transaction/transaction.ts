@@ -258,17 +258,14 @@ export function endStep(
   const bumps = version >= bumpingVersion;
   const { producerId, producerEpoch } = producer;
   const isReplaced =
-    !pending &&
-    value.previousProducerId === producerId &&
-    value.producerEpoch === 0 &&
-    isExhausted(producerEpoch);
+    value.previousProducerId === producerId && value.producerEpoch === 0 && isExhausted(producerEpoch);
   // Past the last epoch there is only who replaced the id by an end of its own, and who was fenced.
   const mayBeRetry = value.producerEpoch <= lastEpoch || value.nextProducerId !== -1;
-  const isBumped =
-    mayBeRetry && !pending && value.producerId === producerId && value.producerEpoch === producerEpoch + 1;
+  const isBumped = mayBeRetry && value.producerId === producerId && value.producerEpoch === producerEpoch + 1;
   const isRetry = bumps && (isBumped || isReplaced);
   if (producerId !== value.producerId && !isRetry) return endRefused(ErrorCode.INVALID_PRODUCER_ID_MAPPING);
   if (producerEpoch !== value.producerEpoch && !isRetry) return endRefused(ErrorCode.PRODUCER_FENCED);
+  // Also a repeated end while its last record is on its way: it is told what came of it a little later.
   if (pending) return endRefused(ErrorCode.CONCURRENT_TRANSACTIONS);
   const wanted = committed ? prepareCommit : prepareAbort;
   switch (value.state) {
@@ -291,8 +288,9 @@ export function endStep(
     default:
       break;
   }
-  // Nothing was added: an abort is welcome and takes the epoch on, a commit would promise what there is not.
-  if (committed || !bumps) return endRefused(ErrorCode.INVALID_TXN_STATE);
+  // Nothing was added: an abort is welcome and takes the epoch on, a commit would promise what there is not. An epoch behind the
+  // present one is that of an older instance then: a newer one has begun, and ended nothing yet.
+  if (committed || !bumps || isRetry) return endRefused(ErrorCode.INVALID_TXN_STATE);
   return prepareStep(
     { ...value, partitions: noPartitions, startedMs: nowMs },
     prepareAbort,

@@ -11,9 +11,12 @@
  * | consume   | topic, count, group, output             | reads count records as a group's member, commits just those |
  * | rebalance | topic, partitions, count, group, output | a member alone, then two, then one again; all is read       |
  * | admin     | topic                                   | a topic's life through the admin client                     |
+ * | transact  | topic, partitions, id, script           | transactions one after another, a letter each (see Job)     |
+ * | copy      | topic, to, group, id, count, drops      | from topic to topic, offsets in the same transactions       |
  *
  * Records' form: ../real-records.ts. No value holds a tab or a line end.
  */
+import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -37,6 +40,8 @@ export type Job =
       readonly count: number;
       readonly group: string;
       readonly protocol?: 'consumer';
+      /** Only what is committed is read; default: all. */
+      readonly isolation?: 'committed';
     }
   | {
       readonly op: 'rebalance';
@@ -46,7 +51,31 @@ export type Job =
       readonly group: string;
       readonly protocol?: 'consumer';
     }
-  | { readonly op: 'admin'; readonly topic: string };
+  | { readonly op: 'admin'; readonly topic: string }
+  | {
+      readonly op: 'transact';
+      readonly topic: string;
+      readonly partitions: number;
+      /** Transactional id. */
+      readonly id: string;
+      /**
+       * c commit; a abort when all is sent; i abort at once, while records are being sent; e abort of nothing; z a newer producer
+       * begins meanwhile and the older one must be refused; t open until the broker has ended it, and then refused.
+       * A value is `id round keep|drop partition number`, two for each partition in each transaction that sends at all.
+       */
+      readonly script: string;
+    }
+  | {
+      readonly op: 'copy';
+      readonly topic: string;
+      readonly to: string;
+      readonly group: string;
+      readonly id: string;
+      /** Ends when the group has committed so much in all. */
+      readonly count: number;
+      /** Every so manieth transaction is aborted; its records are those of value `dropped`. */
+      readonly drops: number;
+    };
 
 /** `error` is null when the job was done; `records` are what a consumer read, also when it failed. */
 export interface Answer {
@@ -62,6 +91,8 @@ export interface Client {
   sendable(record: ClientRecord): ClientRecord;
   /** Runs jobs one after another; an answer each, in order. Never rejects. */
   run(bootstrap: string, jobs: readonly Job[]): Promise<Answer[]>;
+  /** Starts one job whose file lies in `directory`, for whoever ends it himself; what it says goes to `output`'s descriptor. */
+  start?(bootstrap: string, job: Job, directory: string, output: number): ChildProcess;
 }
 
 /** A client whose program speaks the jobs' form itself. `command` gets bootstrap and the file of jobs appended. */
@@ -88,6 +119,18 @@ export function driverClient(
       } finally {
         rmSync(directory, { recursive: true, force: true });
       }
+    },
+    start(bootstrap, job, directory, output) {
+      const file = join(directory, 'job');
+      writeFileSync(file, jobLine(job, directory, 0));
+      const child = spawn(command[0], [...command.slice(1), bootstrap, file], {
+        stdio: ['ignore', output, output],
+        env: { ...process.env, ...able.env },
+      });
+      const endWithUs = (): void => void child.kill('SIGKILL');
+      process.once('exit', endWithUs);
+      child.once('close', () => process.off('exit', endWithUs));
+      return child;
     },
   };
 }

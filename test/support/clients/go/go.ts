@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { installed, sources, step } from '../../installed.ts';
 import { type Client, codecs, driverClient } from '../jobs.ts';
 
-const files = ['go.mod', 'go.sum', 'main.go'];
+const files = ['go.mod', 'go.sum', 'main.go', 'transactions.go'];
 
 export async function openFranzGo(): Promise<Client> {
   const recipe = files.map((file) => readFileSync(join(sources, 'go', file), 'utf8')).join('\0');
@@ -15,5 +15,8 @@ export async function openFranzGo(): Promise<Client> {
       env: { GOTOOLCHAIN: 'local' },
     });
   });
-  return driverClient([join(home, 'franz')], { operations: ['produce', 'consume', 'rebalance'], codecs });
+  return driverClient([join(home, 'franz')], {
+    operations: ['produce', 'consume', 'rebalance', 'transact', 'copy'],
+    codecs,
+  });
 }

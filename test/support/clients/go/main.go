@@ -151,7 +151,11 @@ func consumerOptions(job map[string]string) []kgo.Opt {
 
 func consume(job map[string]string) (string, error) {
 	count, _ := strconv.Atoi(job["count"])
-	client, err := kgo.NewClient(consumerOptions(job)...)
+	options := consumerOptions(job)
+	if job["isolation"] == "committed" {
+		options = append(options, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+	}
+	client, err := kgo.NewClient(options...)
 	if err != nil {
 		return "", err
 	}
@@ -341,7 +345,7 @@ func rebalance(job map[string]string) (string, error) {
 
 func main() {
 	bootstrap = os.Args[1]
-	operations := map[string]func(map[string]string) (string, error){"produce": produce, "consume": consume, "rebalance": rebalance}
+	operations := map[string]func(map[string]string) (string, error){"produce": produce, "consume": consume, "rebalance": rebalance, "transact": transact, "copy": copyAll}
 	for _, line := range readLines(os.Args[2]) {
 		job := map[string]string{}
 		for _, part := range strings.Split(line, "\t") {

@@ -32,6 +32,8 @@ public class Driver {
                     case "consume" -> consume(job);
                     case "rebalance" -> rebalance(job);
                     case "admin" -> admin(job);
+                    case "transact" -> new Transactions(job).transact();
+                    case "copy" -> new Transactions(job).copy();
                     default -> throw new IllegalArgumentException("no such job: " + job.get("op"));
                 };
                 StringBuilder said = new StringBuilder("ok");
@@ -117,6 +119,8 @@ public class Driver {
         settings.put("enable.auto.commit", "false");
         settings.put("max.poll.records", "500");
         settings.put("group.protocol", job.getOrDefault("protocol", "classic"));
+        settings.put("isolation.level", "read_" + job.getOrDefault("isolation", "uncommitted"));
+        if (job.containsKey("instance")) settings.put("group.instance.id", job.get("instance"));
         if (!job.containsKey("protocol")) {
             settings.put("session.timeout.ms", "30000");
             settings.put("heartbeat.interval.ms", "500");

@@ -32,11 +32,15 @@ export async function jars(pom: 'clients' | 'tools' | 'broker'): Promise<string>
 
 export async function openJava(): Promise<Client> {
   const path = await jars('clients');
-  const source = join(sources, 'java', 'Driver.java');
-  const classes = await installed('java-driver', readFileSync(source, 'utf8') + path, async (aside) => {
-    cpSync(source, join(aside, 'Driver.java'));
-    await step('javac', ['-cp', path, '-d', aside, join(aside, 'Driver.java')]);
+  const files = ['Driver.java', 'Transactions.java'];
+  const recipe = files.map((file) => readFileSync(join(sources, 'java', file), 'utf8')).join('\0');
+  const classes = await installed('java-driver', recipe + path, async (aside) => {
+    for (const file of files) cpSync(join(sources, 'java', file), join(aside, file));
+    await step('javac', ['-cp', path, '-d', aside, ...files.map((file) => join(aside, file))]);
   });
   const command = ['java', ...javaFlags, '-cp', `${classes}:${path}`, 'Driver'] as const;
-  return driverClient(command, { operations: ['produce', 'consume', 'rebalance', 'admin'], codecs });
+  return driverClient(command, {
+    operations: ['produce', 'consume', 'rebalance', 'admin', 'transact', 'copy'],
+    codecs,
+  });
 }

@@ -114,12 +114,15 @@ function recordOf({ partition, message }: KafkaJs.EachMessagePayload): ClientRec
 
 /** The records' lines with where they lay. */
 function save(path: string, records: readonly ClientRecord[]): void {
-  const lines = records.map((one) => `${formatRecords([one]).trimEnd()}\t${one.partition}\t${one.offset}\n`);
+  const lines = records.map(
+    (one) => `${formatRecords([one]).replace(/\n$/, '')}\t${one.partition}\t${one.offset}\n`,
+  );
   writeFileSync(path, lines.join(''));
 }
 
-function consumerOf(group: string, autoCommit: boolean): KafkaJs.Consumer {
-  const common = { groupId: group, sessionTimeout: 30_000, heartbeatInterval: 500, rebalanceTimeout: 30_000 };
+function consumerOf(group: string, autoCommit: boolean, committed = false): KafkaJs.Consumer {
+  const times = { sessionTimeout: 30_000, heartbeatInterval: 500, rebalanceTimeout: 30_000 };
+  const common = { groupId: group, ...times, readUncommitted: !committed };
   return kafka.consumer(
     settings(
       isConfluent ? { ...common, fromBeginning: true, autoCommit } : { ...common, maxWaitTimeInMs: 500 },
@@ -150,7 +153,7 @@ async function until(what: string, timeoutMs: number, condition: () => boolean):
 async function consume(job: Job): Promise<Result> {
   const count = Number(job.count);
   const found: ClientRecord[] = [];
-  const consumer = consumerOf(job.group!, false);
+  const consumer = consumerOf(job.group!, false, job.isolation === 'committed');
   try {
     await start(consumer, job.topic!, false, (payload) => {
       if (found.length < count) found.push(recordOf(payload));
@@ -288,11 +291,131 @@ async function admin(job: Job): Promise<Result> {
   }
 }
 
+/** Of kafkajs: version 1 of transactions, where partitions and offsets are added by requests of their own. */
+function transactional(job: Job, transactionTimeout = 60_000): KafkaJs.Producer {
+  return kafka.producer({
+    transactionalId: job.id!,
+    transactionTimeout,
+    idempotent: true,
+    maxInFlightRequests: 1,
+    retry: { retries: 20 },
+  });
+}
+
+async function begunBy(job: Job, timeoutMs?: number): Promise<KafkaJs.Producer> {
+  const producer = transactional(job, timeoutMs);
+  await producer.connect();
+  return producer;
+}
+
+function messagesOf(job: Job, round: number, verdict: string): KafkaJs.Message[] {
+  return [0, 1].flatMap((number) =>
+    Array.from({ length: Number(job.partitions) }, (_, partition) => ({
+      partition,
+      value: `${job.id} ${round} ${verdict} ${partition} ${number}`,
+    })),
+  );
+}
+
+async function mustBeRefused(call: () => Promise<unknown>): Promise<void> {
+  const refused = await call().then(
+    () => false,
+    () => true,
+  );
+  if (!refused) throw new Error('a producer that is fenced has committed');
+}
+
+async function transact(job: Job): Promise<Result> {
+  const { topic } = job as { topic: string };
+  let producer = await begunBy(job);
+  for (const [round, letter] of [...job.script!].entries()) {
+    if (letter === 't') {
+      await producer.disconnect();
+      producer = await begunBy(job, 1_000);
+    }
+    const transaction = await producer.transaction();
+    const verdict = letter === 'c' ? 'keep' : 'drop';
+    await transaction.send({ topic, messages: messagesOf(job, round, verdict), acks: -1 });
+    if (letter === 'c') await transaction.commit();
+    else if (letter === 'a') await transaction.abort();
+    else if (letter === 'z' || letter === 't') {
+      let next: KafkaJs.Producer | null = null;
+      if (letter === 'z') {
+        next = await begunBy(job);
+        await (await next.transaction()).abort().catch(() => undefined);
+      } else {
+        const late = [{ partition: 0, value: 'late drop' }];
+        const send = () => transaction.send({ topic, messages: late, acks: -1 });
+        for (let ended = false; !ended; ) {
+          await new Promise((resolve) => setTimeout(resolve, 200));
+          ended = await send().then(
+            () => false,
+            () => true,
+          );
+        }
+      }
+      await mustBeRefused(() => transaction.commit());
+      await producer.disconnect();
+      producer = next ?? (await begunBy(job));
+    } else throw new Error(`kafkajs has no round ${letter}`);
+  }
+  await producer.disconnect();
+  return {};
+}
+
+async function copy(job: Job): Promise<Result> {
+  const { topic, to, group, id } = job as { topic: string; to: string; group: string; id: string };
+  const producer = await begunBy({ id });
+  const consumer = consumerOf(group, false, true);
+  const positions = new Map<number, number>();
+  let round = 0;
+  await consumer.connect();
+  await consumer.subscribe({ topic, fromBeginning: true });
+  await consumer.run({
+    autoCommit: false,
+    partitionsConsumedConcurrently: 1,
+    eachBatchAutoResolve: false,
+    eachBatch: async ({ batch, resolveOffset, isRunning, isStale }) => {
+      if (!isRunning() || isStale()) return;
+      const drops = ++round % Number(job.drops) === 0;
+      const transaction = await producer.transaction();
+      const { partition } = batch;
+      const messages = batch.messages.map(({ key, value }) => ({
+        partition,
+        key,
+        value: drops ? 'dropped' : value,
+      }));
+      if (messages.length > 0) await transaction.send({ topic: to, messages, acks: -1 });
+      const after = Number(batch.lastOffset()) + 1;
+      const offsets = { topics: [{ topic, partitions: [{ partition, offset: String(after) }] }] };
+      await transaction.sendOffsets({ consumerGroupId: group, ...offsets });
+      if (drops) {
+        await transaction.abort();
+        consumer.seek({ topic, partition, offset: batch.firstOffset() ?? '0' });
+        return;
+      }
+      await transaction.commit();
+      resolveOffset(batch.lastOffset());
+      positions.set(partition, after);
+    },
+  });
+  await until('all is copied', 200_000, () => {
+    let sum = 0;
+    for (const position of positions.values()) sum += position;
+    return sum >= Number(job.count);
+  });
+  await consumer.disconnect();
+  await producer.disconnect();
+  return {};
+}
+
 const operations: Readonly<Record<string, (job: Job) => Promise<Result>>> = {
   produce,
   consume,
   rebalance,
   admin,
+  transact,
+  copy,
 };
 for (const line of readFileSync(jobsFile, 'utf8').trimEnd().split('\n')) {
   const job = Object.fromEntries(line.split('\t').map((part) => part.split(/=(.*)/s, 2))) as Job;

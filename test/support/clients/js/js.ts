@@ -14,7 +14,7 @@ export async function openKafkaJs(): Promise<Client> {
   const home = join(process.cwd(), 'package.json');
   const command = [process.execPath, driver, 'kafkajs', home] as const;
   return driverClient(command, {
-    operations: ['produce', 'consume', 'rebalance', 'admin'],
+    operations: ['produce', 'consume', 'rebalance', 'admin', 'transact', 'copy'],
     codecs,
     env: { KAFKAJS_NO_PARTITIONER_WARNING: '1' },
   });

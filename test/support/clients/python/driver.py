@@ -90,6 +90,8 @@ def consumer_of(job):
     return Consumer(
         {
             **connection,
+            "isolation.level": "read_" + job.get("isolation", "uncommitted"),
+            **({"group.instance.id": job["instance"]} if "instance" in job else {}),
             "group.id": job["group"],
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
@@ -181,6 +183,122 @@ def rebalance(job):
     return {"first": shared[0], "second": shared[1]}
 
 
+def begun(job, timeout_ms=60000):
+    producer = Producer(
+        {
+            **connection,
+            "transactional.id": job["id"],
+            "transaction.timeout.ms": timeout_ms,
+            "message.timeout.ms": timeout_ms,
+            "linger.ms": 0,
+        }
+    )
+    producer.init_transactions(120)
+    return producer
+
+
+def send(producer, job, at, verdict):
+    for number in range(2):
+        for partition in range(int(job["partitions"])):
+            value = f"{job['id']} {at} {verdict} {partition} {number}"
+            producer.produce(job["topic"], value=value.encode(), partition=partition)
+
+
+def refused(commit):
+    try:
+        commit()
+    except KafkaException:
+        return
+    raise RuntimeError("a producer that is fenced has committed")
+
+
+def until_ended(producer, job):
+    ended = False
+
+    def delivered(error, _message):
+        nonlocal ended
+        ended = ended or error is not None
+
+    deadline = time.monotonic() + 200
+    while not ended and time.monotonic() < deadline:
+        time.sleep(0.2)
+        try:
+            producer.produce(job["topic"], value=b"late drop", partition=0, on_delivery=delivered)
+            producer.flush(20)
+        except (KafkaException, SystemError):
+            ended = True
+    if not ended:
+        raise RuntimeError("the broker never ended the transaction")
+
+
+def transact(job):
+    producer = begun(job)
+    for at, letter in enumerate(job["script"]):
+        if letter == "t":
+            producer = begun(job, 1000)
+        producer.begin_transaction()
+        if letter == "c":
+            send(producer, job, at, "keep")
+            producer.commit_transaction(120)
+            continue
+        if letter != "e":
+            send(producer, job, at, "drop")
+        if letter in "azt":
+            producer.flush(60)
+        if letter in "aie":
+            producer.abort_transaction(120)
+            continue
+        if letter == "z":
+            newer = begun(job)
+        else:
+            until_ended(producer, job)
+        refused(lambda: producer.commit_transaction(120))
+        producer = newer if letter == "z" else begun(job)
+    return {}
+
+
+def copy(job):
+    at = 0
+    while True:
+        consumer = consumer_of({**job, "isolation": "committed", "instance": job["id"]})
+        try:
+            producer = begun(job)
+            consumer.subscribe([job["topic"]])
+            while not is_done(consumer, job):
+                messages = [checked(message) for message in consumer.consume(100, 0.2)]
+                if messages:
+                    at += 1
+                    move(producer, consumer, messages, job, at % int(job["drops"]) == 0)
+            return {}
+        except KafkaException as error:
+            # Whatever became of the transaction: the next producer ends it, and the group's offsets say where to go on.
+            print(error, file=sys.stderr, flush=True)
+        finally:
+            consumer.close()
+
+
+def is_done(consumer, job):
+    held = consumer.assignment()
+    return bool(held) and sum(max(place.offset, 0) for place in consumer.committed(held, 60)) >= int(job["count"])
+
+
+def move(producer, consumer, messages, job, drops):
+    producer.begin_transaction()
+    after = {}
+    for message in messages:
+        value = b"dropped" if drops else message.value()
+        producer.produce(job["to"], value=value, key=message.key(), partition=message.partition())
+        after[message.partition()] = message.offset() + 1
+    offsets = [TopicPartition(job["topic"], partition, offset) for partition, offset in after.items()]
+    producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), 120)
+    if not drops:
+        producer.commit_transaction(120)
+        return
+    producer.abort_transaction(120)
+    for place in consumer.committed(consumer.assignment(), 60):
+        consumer.seek(TopicPartition(job["topic"], place.partition, max(place.offset, 0)))
+
+
 def admin(job):
     topic = job["topic"]
     client = AdminClient(connection)
@@ -234,7 +352,14 @@ def admin(job):
     }
 
 
-operations = {"produce": produce, "consume": consume, "rebalance": rebalance, "admin": admin}
+operations = {
+    "produce": produce,
+    "consume": consume,
+    "rebalance": rebalance,
+    "admin": admin,
+    "transact": transact,
+    "copy": copy,
+}
 with open(sys.argv[2], encoding="utf8") as jobs:
     for line in jobs:
         described = dict(part.split("=", 1) for part in line.rstrip("\n").split("\t"))

@@ -18,5 +18,8 @@ export async function openPython(): Promise<Client> {
     ]);
   });
   const command = [join(home, 'bin', 'python'), join(sources, 'python', 'driver.py')] as const;
-  return driverClient(command, { operations: ['produce', 'consume', 'rebalance', 'admin'], codecs });
+  return driverClient(command, {
+    operations: ['produce', 'consume', 'rebalance', 'admin', 'transact', 'copy'],
+    codecs,
+  });
 }

@@ -71,6 +71,21 @@ describe('transactions of version 2 (KIP-890)', () => {
     assert.equal((await tx.end(first, true)).error, ErrorCode.PRODUCER_FENCED);
   });
 
+  it('may be ended again while the record that completes them is on its way', async () => {
+    const tx = await rig();
+    const first = await tx.init();
+    await tx.add(first, { t: [0] });
+    const next = await tx.end(first, true);
+    tx.log.hold = true;
+    tx.answer();
+    await tx.clock.settle();
+    assert.equal((await tx.end(first, true)).error, ErrorCode.CONCURRENT_TRANSACTIONS);
+    assert.equal((await tx.end(first, false)).error, ErrorCode.CONCURRENT_TRANSACTIONS);
+    tx.log.release();
+    await tx.clock.settle();
+    assert.deepEqual(await tx.end(first, true), next);
+  });
+
   it('take another producer id when epochs are used up, and say so again to who missed it', async () => {
     const tx = await rig();
     const value = { ...newTransaction(77, 60_000, 0), producerEpoch: 32_766 };
@@ -130,6 +145,16 @@ describe('a newer instance', () => {
       await tx.add({ producerId: 5, producerEpoch: 2 }, { t: [0] }),
       ErrorCode.INVALID_PRODUCER_ID_MAPPING,
     );
+  });
+
+  it('fences an older one that had nothing open, too', async () => {
+    const tx = await rig();
+    const old = await tx.init();
+    const next = await tx.init();
+    for (const committed of [true, false])
+      assert.equal((await tx.end(old, committed)).error, ErrorCode.INVALID_TXN_STATE);
+    assert.equal(tx.state, 'Empty');
+    assert.equal(await tx.add(next, { t: [0] }), 0);
   });
 
   it('fences one whose epochs are used up, for good', async () => {
