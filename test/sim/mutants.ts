@@ -8,6 +8,7 @@ import { groupMutants } from './group-mutants.ts';
 import { recordMutants } from './record-mutants.ts';
 import { requestMutants } from './request-mutants.ts';
 import { storageMutants } from './storage-mutants.ts';
+import { transactionCoordinatorMutants } from './transaction-coordinator-mutants.ts';
 import { transactionMutants } from './transaction-mutants.ts';
 import { walMutants } from './wal-mutants.ts';
 
@@ -30,4 +31,5 @@ export const mutants: readonly Mutant[] = [
   ...recordMutants,
   ...transactionMutants,
   ...cleanMutants,
+  ...transactionCoordinatorMutants,
 ];
