@@ -71,6 +71,27 @@ describe('transactions of version 2 (KIP-890)', () => {
     assert.equal((await tx.end(first, true)).error, ErrorCode.PRODUCER_FENCED);
   });
 
+  it('take one step at a time: whoever asks for the next while its record is on its way asks again', async () => {
+    const tx = await rig();
+    const first = await tx.init();
+    tx.log.hold = true;
+    const query = { ...first, transactionalId: 'tx', version: 2 };
+    const added: number[] = [];
+    const partitions = new Map([['t', [0]]]);
+    tx.coordinator.add({ ...query, partitions }, (error) => added.push(error));
+    await tx.clock.settle();
+    assert.equal(await tx.add(first, { t: [1] }), ErrorCode.CONCURRENT_TRANSACTIONS);
+    assert.equal((await tx.end(first, true)).error, ErrorCode.CONCURRENT_TRANSACTIONS);
+    assert.equal((await tx.init()).error, ErrorCode.CONCURRENT_TRANSACTIONS);
+    assert.deepEqual(added, []);
+    tx.log.release();
+    await tx.clock.settle();
+    assert.deepEqual(added, [0]);
+    tx.log.hold = false;
+    assert.equal(await tx.add(first, { t: [1] }), 0);
+    assert.deepEqual([...tx.coordinator.describe('tx').partitions], [['t', [0, 1]]]);
+  });
+
   it('may be ended again while the record that completes them is on its way', async () => {
     const tx = await rig();
     const first = await tx.init();
