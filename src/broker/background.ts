@@ -11,7 +11,7 @@ import { decompressedBytesMax } from '../shard/placement.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { cleanRules } from '../stream/clean/clean-policy.ts';
 import { cleanLimits } from '../stream/clean/clean-task.ts';
-import { compactionDefaults } from '../stream/compaction/compaction-policy.ts';
+import { type CompactionPolicy, compactionPolicyOf } from '../stream/compaction/compaction-policy.ts';
 import { ManifestCache } from '../stream/manifest/manifest-cache.ts';
 import { ManifestWriter } from '../stream/manifest/manifest-writer.ts';
 import { objectKey } from '../stream/objects/object-format.ts';
@@ -68,10 +68,15 @@ function compactionService(deps: BackgroundDeps): Compaction {
     cancel: () => deployment.stopCompaction(),
     busy: () => uploadsNeedTheWire(deps),
     identity: { clusterId: metadata.image.clusterId, node: config.nodeId, brokerEpoch },
-    policy: ports.storage?.compaction?.policy ?? compactionDefaults,
+    policy: policyOf(deps),
     intervalMs: config.compaction.intervalMs,
     graceMs: config.objectGraceMs,
   });
+}
+
+/** The same for all that merges and all that goes by what is merged. */
+function policyOf({ ports, store }: BackgroundDeps): CompactionPolicy {
+  return ports.storage?.compaction?.policy ?? compactionPolicyOf(store.copyCost ?? 'free');
 }
 
 async function uploadsNeedTheWire({ config, deployment }: BackgroundDeps): Promise<boolean> {
@@ -156,7 +161,7 @@ function manifestWriter(deps: BackgroundDeps, manifests: ManifestCache): Manifes
 
 function manifestKeeper(deps: BackgroundDeps, writer: ManifestWriter): ManifestKeeper {
   const { config, ports, metadata, scope } = deps;
-  const { objectBytesMax } = ports.storage?.compaction?.policy ?? compactionDefaults;
+  const { objectBytesMax } = policyOf(deps);
   return new ManifestKeeper({
     metadata,
     scope,

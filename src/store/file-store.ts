@@ -58,6 +58,7 @@ export interface FileStoreOptions {
 }
 
 export class FileStore implements ObjectStore {
+  readonly copyCost = 'bytes';
   readonly url: string;
   readonly root: string;
   readonly #random: Random;

@@ -44,8 +44,16 @@ export interface UnfinishedUpload {
 export const partRules = ['any', 'equal', 'written'] as const;
 export type PartRule = (typeof partRules)[number];
 
+/**
+ * What a copy inside the store costs its owner: 'free' = nothing but a request (S3); 'bytes' = every byte is read and
+ * written by this machine (files). A store of the second kind bills no requests, so its objects are merged only while small.
+ */
+export type CopyCost = 'free' | 'bytes';
+
 export interface ObjectStore {
   readonly url: string;
+  /** Not said = free. */
+  readonly copyCost?: CopyCost;
   /** Whoever makes a multipart upload keeps to it; not said = any. */
   readonly partRule?: PartRule;
   put(key: string, body: readonly Uint8Array[], options?: PutOptions): Promise<void>;

@@ -278,6 +278,7 @@ function decorated(store: ObjectStore, around: Around, onClose: () => void = () 
   return {
     url: store.url,
     ...(store.partRule === undefined ? {} : { partRule: store.partRule }),
+    ...(store.copyCost === undefined ? {} : { copyCost: store.copyCost }),
     put: (key, body, options) =>
       around(
         options?.ifAbsent === true ? 'put-if-absent' : 'put',

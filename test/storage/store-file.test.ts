@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { FileStore } from '../../src/store/file-store.ts';
+import { guardStore } from '../../src/store/guard-store.ts';
+import { StoreStats, storeStatDoubles } from '../../src/store/store-stats.ts';
 import { HandClock, seededRandom } from '../support/store-fixtures.ts';
 import { code, storeContract } from './store-contract.ts';
 
@@ -19,6 +21,18 @@ storeContract('file', async () => {
 });
 
 describe('file store', () => {
+  it('says, through every decorator, that this machine pays for copies', async () => {
+    const root = await temporaryRoot();
+    const store = await FileStore.open(root, { clock, random: seededRandom(2) });
+    const guarded = guardStore(store, {
+      clock,
+      random: seededRandom(3),
+      stats: new StoreStats(new Float64Array(storeStatDoubles)),
+    });
+    assert.equal(guarded.copyCost, 'bytes');
+    await rm(root, { recursive: true });
+  });
+
   it('keeps the tree of a bucket and leaves no temporaries', async () => {
     const root = await temporaryRoot();
     const store = await FileStore.open(root, { clock, random: seededRandom(2) });

@@ -9,6 +9,7 @@
  * HeldStore: every put waits until the test lets it go, so that a test can walk through all interleavings.
  */
 import type {
+  CopyCost,
   MultipartUpload,
   ObjectInfo,
   ObjectStore,
@@ -25,6 +26,9 @@ export class PassingStore implements ObjectStore {
   readonly inner: ObjectStore;
   get url(): string {
     return this.inner.url;
+  }
+  get copyCost(): CopyCost {
+    return this.inner.copyCost ?? 'free';
   }
   get partRule(): PartRule {
     return this.inner.partRule ?? 'any';

@@ -2,6 +2,7 @@
  * Numbers of the compaction planner, with the arithmetic behind them. Money: a PUT-class request (copies are such) costs
  * 5 µ$, a GET 0.4 µ$; bytes between a broker and a store of its region cost nothing but the wire.
  */
+import type { CopyCost } from '../../store/object-store.ts';
 import { compactionLimits } from './compaction-task.ts';
 
 export interface CompactionPolicy {
@@ -57,6 +58,29 @@ export const compactionDefaults: CompactionPolicy = {
   // Some milliseconds of main's loop each time.
   liveRangesPerPlan: 10_000,
 };
+
+/**
+ * Where a copied byte is read and written by this very machine and requests cost nothing. What merging still buys is fewer
+ * objects and ranges to remember, so it ends where those are few: at 16 MiB an object (half of the most that is made), or
+ * half a MiB a stream. 1 TB is then 64,000 objects or 2 million ranges at most. A busy broker's uploads are larger than that
+ * from the start and are never touched again; of a byte that came in a small object one copy is made for each tier below.
+ */
+export const compactionOfFiles: CompactionPolicy = {
+  ...compactionDefaults,
+  // A seek costs a disk less than a copy: shorter runs may stay.
+  runBytesMin: 16 * KiB,
+  objectBytesMax: 32 * MiB,
+  bytesPerStreamMax: MiB,
+};
+
+export function compactionPolicyOf(copyCost: CopyCost): CompactionPolicy {
+  switch (copyCost) {
+    case 'free':
+      return compactionDefaults;
+    case 'bytes':
+      return compactionOfFiles;
+  }
+}
 
 /** Tier of a size: −2 and −1 below what a store can copy, then one more for each factor of `fanIn`. */
 export function tierOf(size: number, policy: CompactionPolicy): number {

@@ -47,6 +47,7 @@ export class HeldObjects {
     return {
       url: store.url,
       ...(store.partRule === undefined ? {} : { partRule: store.partRule }),
+      ...(store.copyCost === undefined ? {} : { copyCost: store.copyCost }),
       get: async (key, range) => {
         const held = byKey.get(key);
         return held === undefined
