@@ -11,6 +11,10 @@ const replicaList = (name: string) => ({
   otherwise: `${name} must be the literal '*' or a list of replicas in the following format: [partitionId]:[brokerId],[partitionId]:[brokerId],...`,
 });
 const noFiles = 'No effect: partitions are objects in the store, not segment files.';
+const segmentBytesDoc =
+  'A compacted topic is worth a pass from this much on that is not compacted yet (4 MiB at most); also the most of a compacted object (256 MiB at most).';
+const segmentMsDoc =
+  'A compacted topic is worth a pass once its oldest records not compacted yet have this age.';
 const noReplicas = 'No effect: the object store replicates, brokers do not.';
 const noTiers = 'No effect: everything is in the object store anyway.';
 const notWritten = 'No effect: batches are stored as they were sent.';
@@ -188,10 +192,10 @@ export const topicConfigs: readonly KafkaConfig[] = [
       min: -1,
     },
   ),
-  row('segment.bytes', 'int', '1073741824', 'log.segment.bytes', noFiles, { min: 1_048_576 }),
+  row('segment.bytes', 'int', '1073741824', 'log.segment.bytes', segmentBytesDoc, { min: 1_048_576 }),
   row('segment.index.bytes', 'int', '10485760', 'log.index.size.max.bytes', noFiles, { min: 4 }),
   row('segment.jitter.ms', 'long', '0', 'log.roll.jitter.ms', noFiles, { min: 0 }),
-  row('segment.ms', 'long', '604800000', 'log.roll.ms', noFiles, { min: 1 }),
+  row('segment.ms', 'long', '604800000', 'log.roll.ms', segmentMsDoc, { min: 1 }),
   row('unclean.leader.election.enable', 'boolean', 'false', 'unclean.leader.election.enable', noReplicas),
 ];
 

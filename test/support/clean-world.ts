@@ -36,7 +36,7 @@ import { ObjectReader } from '../../src/stream/read/object-reader.ts';
 import { StagingPool } from '../../src/stream/upload/staging-pool.ts';
 import { uploadObject } from '../../src/stream/upload/upload-object.ts';
 import { keyHash } from '../../src/threads/adapters/key-hash.ts';
-import { LogCleaner } from '../../src/upkeep/log-cleaner.ts';
+import { LogCleaner, type LogCleanerDeps } from '../../src/upkeep/log-cleaner.ts';
 import { SoleScope } from '../../src/upkeep/scope.ts';
 import { HeapArena } from './heap-arena.ts';
 import type { SeededRandom } from './seeded-random.ts';
@@ -205,7 +205,7 @@ export class CleanWorld {
     return this.cache.get(this.topicId, this.partition, this.image.manifest!.version);
   }
 
-  cleaner(): LogCleaner {
+  cleaner(more: Partial<LogCleanerDeps> = {}): LogCleaner {
     const { metadata, writer, cache: manifests, reader, clock, store } = this;
     return new LogCleaner({
       metadata,
@@ -244,6 +244,7 @@ export class CleanWorld {
       identity: { clusterId: metadata.image.clusterId, node: 0, brokerEpoch: 1 },
       limits: this.limits,
       decompressedBytesMax: unpackedMax,
+      ...more,
     });
   }
 

@@ -49,7 +49,7 @@ export interface CleanDeps {
 }
 
 /** Some milliseconds of unpacking, hashing and packing. */
-const bytesPerTurn = 256 << 10;
+const bytesPerTurn = 64 << 10;
 
 /** Never rejects. */
 export async function runClean(task: CleanTask, deps: CleanDeps): Promise<CleanResult> {
