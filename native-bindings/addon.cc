@@ -16,7 +16,8 @@ NAPI_MODULE_INIT() {
   millrace::defineMemory(env, exports, environment);
   millrace::defineSockets(env, exports, environment);
   millrace::defineDoorbells(env, exports, environment);
+  millrace::defineSocketLoop(env, exports, environment);
   // Raised whenever a signature changes, so that a binary of another build is refused instead of crashing.
-  millrace::must(napi_set_named_property(env, exports, "version", millrace::number(env, 2)), "cannot export");
+  millrace::must(napi_set_named_property(env, exports, "version", millrace::number(env, 3)), "cannot export");
   return exports;
 }

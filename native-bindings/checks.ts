@@ -35,6 +35,11 @@ export function systemError(syscall: string, answer: number, subject = ''): Erro
   return Object.assign(error, { code, errno: answer, syscall });
 }
 
+/** ECONNRESET for 104, where the system has that number. */
+export function errorCodeOf(errno: number): string {
+  return getSystemErrorName(-errno);
+}
+
 /** The answer itself unless it is -errno, which throws. */
 export function checked(syscall: string, answer: number, subject = ''): number {
   if (answer < 0) throw systemError(syscall, answer, subject);

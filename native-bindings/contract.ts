@@ -84,6 +84,69 @@ export type OnConnection = (fd: number, remoteAddress: string, remotePort: numbe
  */
 export type OnShortage = (code: string, dropped: number) => void;
 
+/** Words of a row in a socket loop's table: slot, flags, position, bytes of whole frames, bytes as they are, errno. */
+export const SOCKET_ROW_WORDS = 6;
+/** Rows that the table must have: sockets that are served in one turn. */
+export const SOCKET_ROWS = 128;
+/** Flags of a row. */
+export const socketFlags = {
+  /** Bytes came: whole small frames (size and body) from the position on, then bytes as they are. */
+  bytes: 1,
+  /** The bytes as they are lie at the target that was aimed at. */
+  target: 2,
+  /** The peer sends nothing more. */
+  end: 4,
+  /** The connection is of no use any more, for the reason in errno. */
+  failed: 8,
+  /** The kernel took some of what was queued. */
+  taken: 16,
+  /** Bytes wait, and there is no slice to read them into. */
+  starved: 32,
+  /** The beginning of a small frame has arrived and is kept. */
+  partial: 64,
+} as const;
+/** Larger frames are not cut by the loop. */
+export const CUT_FRAME_BYTES_MAX = 16 * 1024;
+export const SLICE_BYTES_MIN = 32 * 1024;
+
+/** How a socket's bytes are received: cut into small frames, as they are, or once into one piece of the arena. */
+export const socketModes = { cut: 0, raw: 1, target: 2 } as const;
+
+/** Words of an entry to send: slot, source (socketSources), position, length. */
+export const SEND_ENTRY_WORDS = 4;
+/** In the arena, in the staging buffer, or from here on in the outside buffers by number. */
+export const socketSources = { arena: 0, staging: 1, outside: 2 } as const;
+/** What became of a connection's entries; stands in word 1 of the first, and errno in word 2. */
+export const sendOutcomes = { taken: 0, queued: 1, failed: 2, badEntry: 3 } as const;
+
+/**
+ * Plain sockets of this thread (native-bindings/socket-loop.h draws modes and bounds). Connections are named by slots; a slot
+ * that names none is answered with nothing. `onTurn` runs once for all sockets that were ready: rows of the table are set,
+ * and where it wants a slice the one it had is used up.
+ */
+export interface SocketLoop {
+  /** Takes a connected, non-blocking descriptor. It receives in cut mode. Throws with `code`; the descriptor is then still the caller's. */
+  open(fd: number): number;
+  /** Closes the descriptor; what was queued is forgotten, and the arena's bytes in it may be given up. */
+  close(slot: number): void;
+  pause(slot: number, paused: boolean): void;
+  /** The mode from the next read on. A target serves one read, then bytes come as they are. */
+  aim(slot: number, mode: number, position: number, length: number): void;
+  /** Arena memory to read into, SLICE_BYTES_MIN or more; length 0 takes the last one away. */
+  giveSlice(position: number, length: number): void;
+  /** Bytes of the connection that the kernel has taken. */
+  taken(slot: number): number;
+  /**
+   * Sends `count` entries; those of one connection must stand together. What the kernel does not take at once is queued:
+   * bytes in the arena must stay as they are until they are taken, all others have been copied on return.
+   */
+  send(entries: Uint32Array, count: number, staging: Uint8Array, outside: readonly Uint8Array[]): void;
+  /** Ends the loop with all its connections. */
+  end(): void;
+  ref(): void;
+  unref(): void;
+}
+
 export interface NativeBindings extends FileCalls, ChecksumCalls {
   /**
    * Judges the plain records of one version 2 batch. Flags, answers and report (walkReport places or more) are those of
@@ -109,6 +172,12 @@ export interface NativeBindings extends FileCalls, ChecksumCalls {
   ringEventFd(fd: number): void;
   /** Calls back in this thread's loop, once for any number of rings. Does not own the descriptor. */
   watchEventFd(fd: number, callback: () => void): EventFdWatcher;
+  /** Plain sockets in this thread's loop. `table`: SOCKET_ROWS rows, which every turn sets anew. */
+  createSocketLoop(
+    arena: number,
+    table: Uint32Array,
+    onTurn: (rows: number, wantsSlice: boolean) => void,
+  ): SocketLoop;
   /** Asks for huge pages; false when the kernel has none to give. */
   madviseHuge(buffer: Uint8Array): boolean;
   /** Gives the whole pages inside a range back to the system; they read as zeros afterwards. Returns their bytes. */

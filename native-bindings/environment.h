@@ -110,5 +110,6 @@ void defineFiles(napi_env env, napi_value exports, Environment* environment);
 void defineMemory(napi_env env, napi_value exports, Environment* environment);
 void defineSockets(napi_env env, napi_value exports, Environment* environment);
 void defineDoorbells(napi_env env, napi_value exports, Environment* environment);
+void defineSocketLoop(napi_env env, napi_value exports, Environment* environment);
 
 }  // namespace millrace

@@ -22,15 +22,17 @@ import {
   type OnConnection,
   type OnShortage,
   type OpenDirectOptions,
+  type SocketLoop,
   VECTORS_MAX,
 } from './contract.ts';
+import { NativeSocketLoop, type SocketLoopAddon } from './socket-loop.ts';
 
 export type * from './contract.ts';
 
 /** The addon as it exports itself; a binary of any other version is not used. */
-const ADDON_VERSION = 2;
+const ADDON_VERSION = 3;
 
-interface Addon {
+interface Addon extends SocketLoopAddon {
   readonly version: number;
   crc32c(buffer: Uint8Array, position: number, length: number, seed: number): number;
   crc32cAt(handle: number, position: number, length: number, seed: number): number;
@@ -260,6 +262,15 @@ class CheckedBindings implements NativeBindings {
       else onShortage(systemErrorCode(fd), last);
     });
     return new NativeWatcher(this.#addon, checked('poll', id));
+  }
+
+  createSocketLoop(
+    arena: number,
+    table: Uint32Array,
+    onTurn: (rows: number, wantsSlice: boolean) => void,
+  ): SocketLoop {
+    checkRange(this.#arenaBytes[arena] ?? -1, 0, 0);
+    return new NativeSocketLoop(this.#addon, arena, table, onTurn);
   }
 
   createEventFd(): number {

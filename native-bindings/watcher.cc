@@ -15,6 +15,7 @@ void onPoll(uv_poll_t* poll, int status, int) {
 
 void onClosed(uv_handle_t* handle) {
   auto* watcher = static_cast<Watcher*>(handle->data);
+  if (watcher->onFreed != nullptr) watcher->onFreed(watcher);
   // The environment outlives its hooks, so the reference can still be dropped.
   napi_delete_reference(watcher->env, watcher->callback);
   napi_remove_async_cleanup_hook(watcher->hook);

@@ -25,7 +25,9 @@ struct Watcher {
   napi_async_cleanup_hook_handle hook = nullptr;
   void (*onReadable)(Watcher*) = nullptr;
   void (*onClose)(Watcher*) = nullptr;  // runs once, when no more events can come
+  void (*onFreed)(Watcher*) = nullptr;  // runs once, when libuv has let go of the handle
   int reserveFd = -1;                   // acceptors only
+  void* data = nullptr;                 // socket loops only
   bool closing = false;
   bool paused = false;
 };

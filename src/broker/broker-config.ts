@@ -47,6 +47,7 @@ export interface BrokerConfig {
   /** 0 = inline in the caller's thread, else the number of shards. */
   readonly threads: number;
   readonly native: boolean;
+  readonly nativeSockets: boolean;
   readonly arena: { readonly segmentBytes: number; readonly segmentCount: number };
   readonly logCacheBytes: number;
   readonly blockCacheBytes: number;

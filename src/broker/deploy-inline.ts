@@ -37,7 +37,13 @@ export async function deployInline(parts: DeployParts): Promise<Deployment> {
     control: parts.control,
     peers: null,
   });
-  const host = new ShardHost(shard, parts.tls, tlsListeners(config), ports.logger);
+  const host = new ShardHost(
+    shard,
+    parts.tls,
+    tlsListeners(config),
+    ports.logger,
+    config.nativeSockets ? native.native : null,
+  );
   const controls: WalControl[] = [];
   const codecs = createCodecs();
   let compacting = true;

@@ -40,6 +40,7 @@ export function seedOf(parts: DeployParts, index: number, shards: number): Shard
       storeUrl: config.storeUrl,
     },
     image: parts.image,
+    nativeSockets: config.nativeSockets,
     blockCacheBytes: Math.floor(config.blockCacheBytes / shards),
     coldReads: {
       requestsPerSecond: config.coldReads.requestsPerSecond / shards,

@@ -269,6 +269,11 @@ export const settingTable = {
     default: 'auto',
     doc: 'Use the native addon where it loads (auto), or always the portable path (off).',
   }),
+  'native.sockets': choice(['auto', 'off'], {
+    group: 'Memory and threads',
+    default: 'auto',
+    doc: "Receive and answer connections without TLS through the native addon's socket loop where it loads (auto), or always through Node's sockets (off).",
+  }),
   ...networkSettings,
   'auto.create.topics.enable': bool({
     group: 'Topics',

@@ -79,6 +79,7 @@ async function collect(
   metrics.counter('millrace_produce_refused_total').value = total('refusedBatches');
   metrics.gauge('millrace_delta_bytes').value = total('deltaBytes');
   metrics.gauge('millrace_log_cache_bytes').value = total('logCacheBytes');
+  metrics.gauge('millrace_connections_loop').value = total('loopConnections');
   metrics.gauge('millrace_connections_starved').value = total('starvedConnections');
   for (const [volume, wal] of wals.entries()) {
     const label = String(volume);

@@ -88,6 +88,7 @@ export function brokerConfig(
     })),
     threads: settings.threads,
     native: settings.native === 'auto',
+    nativeSockets: settings['native.sockets'] === 'auto',
     arena: { segmentBytes: settings['arena.segment.bytes'], segmentCount: limits.segments },
     logCacheBytes: settings['log.cache.bytes'],
     blockCacheBytes: settings['block.cache.bytes'],

@@ -158,6 +158,7 @@ export class Connection implements FrameSink {
   private sendSince = -1;
   private sendMark = 0;
   private delivering = false;
+  private progressing = false;
   private leaving = false;
   private readonly timer: { current: Timer };
 
@@ -191,16 +192,35 @@ export class Connection implements FrameSink {
     this.delivered();
   }
 
+  /** Bytes arrived in a socket loop's slice of the arena; see FrameReceiver.arrived. */
+  onArrived(position: number, frames: number, raw: number, stashed: boolean): void {
+    if (this.closed) return;
+    this.delivering = true;
+    this.receiver.arrived(position, frames, raw, stashed);
+    this.delivered();
+  }
+
+  /** Bytes wait in the socket, and there is no memory to read them into. */
+  onNoMemory(): void {
+    if (this.closed) return;
+    this.onStarved();
+    this.steer();
+  }
+
   private delivered(): void {
     this.delivering = false;
     this.owner.onDelivered();
     if (this.closed) return;
     const now = this.owner.clock.monotonic();
     this.lastActivity = now;
+    this.timeFrame(now);
+    this.flush();
+    this.progress();
+  }
+
+  private timeFrame(now: number): void {
     if (!this.receiver.partial) this.frameSince = -1;
     else if (this.frameSince < 0) this.frameSince = now;
-    this.flush();
-    this.steer();
   }
 
   /** The peer sent FIN: answers under way still go out, then the connection ends. */
@@ -311,24 +331,26 @@ export class Connection implements FrameSink {
 
   /** Goes on with requests that were held back. */
   private progress(): void {
-    if (this.closed || this.saturated() || this.starved) {
-      this.steer();
-      return;
-    }
-    if (this.paused) {
+    // Answering what was held back ends here again.
+    if (this.progressing) return;
+    this.progressing = true;
+    while (this.receiver.holding && !this.starved && !this.saturated()) {
       this.delivering = true;
-      const free = this.receiver.resume();
+      this.receiver.resume();
       this.delivering = false;
       this.owner.onDelivered();
-      if (free && !this.saturated()) this.steer();
+      if (this.closed) break;
+      this.timeFrame(this.owner.clock.monotonic());
       this.flush();
     }
+    this.progressing = false;
+    this.steer();
   }
 
   /** Reads while there is room, pauses while there is none. */
   private steer(): void {
     if (this.closed) return;
-    const stop = this.saturated() || this.starved;
+    const stop = this.saturated() || this.starved || this.receiver.holding;
     if (stop === this.paused) return;
     this.paused = stop;
     if (stop) this.transport.pause();

@@ -12,12 +12,13 @@
  * `frameBytesMax`; landing chunks only while `chunks` (shared by the shard) is below its limit, else the scratch serves;
  * frames outside of the arena only while the shard's sum of them is below its limit, which is one of the largest size.
  */
+import { CUT_FRAME_BYTES_MAX, socketModes } from '../../native-bindings/contract.ts';
 import type { Arena } from '../ports/arena.ts';
 import type { Slab } from './slab.ts';
 
 export const scratchBytes = 64 * 1024;
 /** Frames above this land contiguously in the arena; smaller ones are copied (they cost less than a pinned slice). */
-export const landingBytesMin = 16 * 1024;
+export const landingBytesMin = CUT_FRAME_BYTES_MAX;
 const produceKey = 0;
 
 /** Receive memory of one shard. */
@@ -71,6 +72,11 @@ export class FrameReceiver {
   private returned = 0;
   private lastSize = 0;
   private small = 0;
+  /** The socket loop keeps the beginning of a small frame, which goes in front of what it reads next. */
+  private stashed = false;
+  /** The target of aim(). */
+  targetPosition = 0;
+  targetLength = 0;
   /** Bytes received while saturated or starved, still to be parsed. */
   private held: Buffer | null = null;
   closed = false;
@@ -88,7 +94,12 @@ export class FrameReceiver {
 
   /** True while part of a frame has arrived. */
   get partial(): boolean {
-    return this.size >= 0 || this.headFilled > 0;
+    return this.size >= 0 || this.headFilled > 0 || this.stashed;
+  }
+
+  /** Bytes wait here until the connection may start requests again. */
+  get holding(): boolean {
+    return this.held !== null;
   }
 
   /** Size of the frame under way, or 0. */
@@ -136,6 +147,52 @@ export class FrameReceiver {
       default:
         this.ingest(buffer as Buffer, 0, n);
     }
+  }
+
+  /**
+   * How a socket loop is to receive what comes next (socketModes): whole small frames where one may begin, else what buffer()
+   * would name, as a position.
+   */
+  aim(): number {
+    if (this.stashed) return socketModes.cut;
+    if (this.held !== null) return socketModes.raw;
+    const { size, headFilled } = this;
+    if (this.place >= 0) {
+      this.returned = 1;
+      this.targetPosition = this.place + this.filled;
+      this.targetLength = size - this.filled;
+      return socketModes.target;
+    }
+    if (size >= 0 || headFilled > 0) return socketModes.raw;
+    if (this.lastSize <= landingBytesMin || !this.chunkFits(this.lastSize + 4)) return socketModes.cut;
+    this.returned = 2;
+    this.targetPosition = this.chunkNext;
+    this.targetLength = this.lastSize + 4;
+    return socketModes.target;
+  }
+
+  /**
+   * A socket loop put bytes into its slice of the arena: `frames` bytes of whole small frames, then `raw` bytes as they are.
+   * @param stashed it keeps the beginning of a frame that follows them.
+   */
+  arrived(position: number, frames: number, raw: number, stashed: boolean): void {
+    this.stashed = stashed;
+    const { buffer, view } = this.pool.arena;
+    const end = position + frames;
+    let p = position;
+    while (p < end && this.held === null && !this.closed && !this.sink.saturated()) {
+      const size = view.getInt32(p, false);
+      if (size > this.frameBytesMax) {
+        this.sink.onBadSize(size);
+        return;
+      }
+      const at = p + 4;
+      p = at + size;
+      if (++this.small > 8) this.lastSize = 0;
+      if (view.getInt16(at, false) === produceKey) this.sink.onFrame(buffer, at, size, true);
+      else this.sink.onFrame(Buffer.from(buffer.subarray(at, p)), 0, size, false);
+    }
+    if (p < end + raw) this.ingest(buffer, p, end + raw);
   }
 
   /** Takes bytes from a buffer that is not ours (TLS, portable sockets): copied once. */

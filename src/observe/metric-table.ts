@@ -127,6 +127,11 @@ export const metricTable = {
     labels: [],
     doc: 'Bytes of batches held in memory, delta included.',
   },
+  millrace_connections_loop: {
+    kind: 'gauge',
+    labels: [],
+    doc: 'Connections that the native socket loop serves; all others are sockets of Node.',
+  },
   millrace_connections_starved: {
     kind: 'gauge',
     labels: [],

@@ -34,6 +34,8 @@ export interface ShardSeed {
   readonly settings: ShardSettings;
   readonly handlers: HandlerSettings;
   readonly image: Buffer;
+  /** Plain connections go to the addon's socket loop, where the addon is. */
+  readonly nativeSockets: boolean;
   readonly blockCacheBytes: number;
   /** This shard's share. */
   readonly coldReads: ReadBudgetLimits;

@@ -44,6 +44,8 @@ export interface ShardNumbers {
   readonly connections: number;
   readonly connectionsOpened: number;
   readonly starvedConnections: number;
+  /** Of the connections, those that the native socket loop serves. */
+  readonly loopConnections: number;
   readonly partitions: number;
   readonly fetchSessions: number;
   /** Durable bytes in no object yet, bytes on their way to the WALs, and all that the log cache holds. */

@@ -5,6 +5,7 @@ import type net from 'node:net';
 import type { CollectedDelta, OpenPartition, StreamName } from '../log/log-manager.ts';
 import type { MetadataChange } from '../metadata/metadata-store.ts';
 import { anonymous, type Connection, type Peer, type Transport } from '../net/connection.ts';
+import { LoopSockets, type SocketCalls } from '../net/loop-sockets.ts';
 import { openAccepted, openPlain, rawSocket } from '../net/socket-transport.ts';
 import {
   type Handshake,
@@ -29,10 +30,20 @@ export class ShardHost implements ShardApi {
   /** Sockets on their way to be connections. */
   private readonly handshakes = new Set<Handshake>();
   private leaving = false;
+  /** Where plain connections by descriptor go; null: to Node's sockets. */
+  private readonly sockets: LoopSockets | null;
 
-  constructor(shard: Shard, material: TlsMaterial | null, tlsListeners: readonly string[], logger: Logger) {
+  /** @param native has plain connections received and answered by the addon's socket loop; null: by Node's sockets. */
+  constructor(
+    shard: Shard,
+    material: TlsMaterial | null,
+    tlsListeners: readonly string[],
+    logger: Logger,
+    native: SocketCalls | null,
+  ) {
     this.shard = shard;
     this.logger = logger;
+    this.sockets = native === null ? null : this.openLoop(native);
     this.tlsListeners = new Set(tlsListeners);
     this.tls =
       material === null
@@ -48,7 +59,33 @@ export class ShardHost implements ShardApi {
   connect({ fd, host, listener }: IncomingConnection): void {
     if (this.leaving) rawSocket(fd).destroy();
     else if (this.tlsListeners.has(listener)) this.secure(rawSocket(fd), host, listener);
-    else openPlain(fd, { host, listener, principal: anonymous }, this.accept);
+    else this.openPlain(fd, { host, listener, principal: anonymous });
+  }
+
+  /** Without the loop the shard works all the same. */
+  private openLoop(native: SocketCalls): LoopSockets | null {
+    try {
+      const { pool, clock } = this.shard;
+      return new LoopSockets(native, pool, clock);
+    } catch (error) {
+      this.logger.warn('plain connections are served without the native socket loop', {
+        error: String(error),
+      });
+      return null;
+    }
+  }
+
+  private openPlain(fd: number, peer: Peer): void {
+    if (this.sockets === null) {
+      openPlain(fd, peer, this.accept);
+      return;
+    }
+    try {
+      this.sockets.open(fd, peer, this.accept);
+    } catch (error) {
+      this.logger.warn('a connection could not be taken', { host: peer.host, error: String(error) });
+      rawSocket(fd).destroy();
+    }
   }
 
   /** A socket that a JavaScript server accepted in this thread. */
@@ -124,7 +161,7 @@ export class ShardHost implements ShardApi {
   }
 
   metrics(): ShardNumbers {
-    return this.shard.metrics();
+    return { ...this.shard.metrics(), loopConnections: this.sockets?.connectionCount ?? 0 };
   }
 
   snapshot(): MetricsSnapshot {
@@ -135,10 +172,11 @@ export class ShardHost implements ShardApi {
     this.shard.maintain();
   }
 
-  drain(timeoutMs: number): Promise<void> {
+  async drain(timeoutMs: number): Promise<void> {
     this.leaving = true;
     for (const handshake of [...this.handshakes]) handshake.abort();
-    return this.shard.drain(timeoutMs);
+    await this.shard.drain(timeoutMs);
+    this.sockets?.end();
   }
 
   quiesce(): Promise<void> {

@@ -406,6 +406,8 @@ export class Shard implements Omit<ShardApi, 'connect'>, PeerHost {
       connections: this.connections.count,
       connectionsOpened: this.counters.connectionsOpened,
       starvedConnections: this.connections.starvedCount,
+      // The host's sockets are counted there.
+      loopConnections: 0,
       partitions: this.logs.count,
       fetchSessions: this.sessions.size,
       deltaBytes: delta,

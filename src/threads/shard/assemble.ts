@@ -56,7 +56,13 @@ export function assembleShard(parts: AssembleParts): { host: ShardHost; waiter: 
     ? null
     : new LinkPeers(data.seed.settings.index, links, pump, arena);
   const shard = composeShard(data.seed, { ...parts, alone: data.alone, wals, peers });
-  const host = new ShardHost(shard, data.tls, data.tlsListeners, parts.logger);
+  const host = new ShardHost(
+    shard,
+    data.tls,
+    data.tlsListeners,
+    parts.logger,
+    data.seed.nativeSockets ? native.native : null,
+  );
   const waiter = new LoopWaiter(
     wakeSource(data.bell, clock, eventFdNative(native.native)),
     {

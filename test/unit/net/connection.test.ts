@@ -361,3 +361,35 @@ test('closing with requests pending releases what their answers hold, also when 
   frames[0]!.reply.send([Buffer.from('a')], 1, () => released++);
   assert.equal(released, 2);
 });
+
+test('requests that are answered at once go on behind their own share, however many came in one read', () => {
+  for (const reads of [1, 2]) {
+    const { connection, frames, transport } = setup();
+    const { onFrame } = (connection as unknown as { owner: ConnectionOwner }).owner.handler;
+    let answered = 0;
+    (connection as unknown as { owner: ConnectionOwner }).owner.handler.onFrame = (...args) => {
+      onFrame(...args);
+      frames.at(-1)!.reply.send([Buffer.from([answered++])], 1, null);
+    };
+    const all = Buffer.concat(Array.from({ length: 5 * requestsMax + 3 }, () => frame(1, Buffer.alloc(30))));
+    const half = Math.floor(all.length / reads);
+    connection.onData(all.subarray(0, half));
+    if (reads === 2) connection.onData(all.subarray(half));
+    assert.equal(frames.length, 5 * requestsMax + 3);
+    assert.deepEqual(
+      [...Buffer.concat(transport.written)],
+      frames.map((_, i) => i),
+    );
+    assert.equal(transport.paused, false);
+  }
+});
+
+test('the beginning of a frame that was held back has its time too', () => {
+  const { connection, frames, clock, closed } = setup();
+  const requests = Array.from({ length: requestsMax }, () => frame(1, Buffer.alloc(30)));
+  connection.onData(Buffer.concat([...requests, frame(1, Buffer.alloc(30)).subarray(0, 9)]));
+  assert.equal(frames.length, requestsMax);
+  answerAll(frames);
+  clock.advance(1600);
+  assert.deepEqual(closed, ['a frame did not arrive whole within 1000 ms']);
+});

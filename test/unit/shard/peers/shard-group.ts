@@ -243,6 +243,7 @@ export class ShardGroup {
         },
         handlers: { autoCreateTopics: false, defaultPartitions: 1, deleteTopics: true, storeUrl: 'memory:' },
         image,
+        nativeSockets: true,
         blockCacheBytes: 1 << 20,
         coldReads: { requestsPerSecond: 0, bytesPerSecond: 0 },
         staticConfigs: {},
