@@ -37,6 +37,7 @@ const facts: Readonly<Record<string, { readonly value: string; readonly why: str
 
 /** Read whenever they are needed: a change acts at once. Those that are settings have their doc there. */
 const whileRunning: Readonly<Record<string, string>> = {
+  'group.consumer.assignment.interval.ms': '',
   'log.cleaner.backoff.ms': '',
   'log.cleaner.dedupe.buffer.size': '',
   'log.cleaner.io.buffer.load.factor': 'Share of the slots of the key map of log compaction that are filled.',
@@ -63,10 +64,6 @@ const reasons: readonly (readonly [RegExp, string])[] = [
     'partitions are objects in the store, not files',
   ],
   [/^(transaction|add\.partitions)/, 'the transaction coordinator has limits of its own'],
-  [
-    /^group\.consumer\.(min|max)\./,
-    'its default bounds what a group may have of its own, and cannot be changed',
-  ],
   [/^group\.consumer\.assignors/, 'the assignors are uniform and range'],
   [
     /^group\.coordinator\.rebalance/,

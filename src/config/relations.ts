@@ -25,6 +25,7 @@ export function relationProblems(settings: Settings): RelationProblem[] {
   if (settings['group.min.session.timeout.ms'] > max) {
     wrong('group.min.session.timeout.ms', `at most group.max.session.timeout.ms, ${durationText(max, 'ms')}`);
   }
+  consumerGroupRelations(settings, wrong);
   if (settings['s3.kms.key.id'] !== '' && settings['s3.encryption'] !== 'aws:kms') {
     wrong('s3.encryption', 'aws:kms, since s3.kms.key.id names a key');
   }
@@ -50,6 +51,28 @@ export function relationProblems(settings: Settings): RelationProblem[] {
 }
 
 type Wrong = (setting: SettingKey, expected: string) => void;
+
+/** As Kafka checks them at its start. */
+function consumerGroupRelations(settings: Settings, wrong: Wrong): void {
+  for (const what of ['session.timeout.ms', 'heartbeat.interval.ms', 'assignment.interval.ms'] as const) {
+    const [min, max] = [settings[`group.consumer.min.${what}`], settings[`group.consumer.max.${what}`]];
+    const value = settings[`group.consumer.${what}`];
+    if (min > max)
+      wrong(`group.consumer.min.${what}`, `at most group.consumer.max.${what}, ${durationText(max, 'ms')}`);
+    else if (value < min || value > max) {
+      const range = `${durationText(min, 'ms')} to ${durationText(max, 'ms')}`;
+      wrong(
+        `group.consumer.${what}`,
+        `${range}, by group.consumer.min.${what} and group.consumer.max.${what}`,
+      );
+    }
+  }
+  const session = settings['group.consumer.session.timeout.ms'];
+  if (settings['group.consumer.heartbeat.interval.ms'] >= session) {
+    const text = durationText(session, 'ms');
+    wrong('group.consumer.heartbeat.interval.ms', `below group.consumer.session.timeout.ms, ${text}`);
+  }
+}
 
 function memoryRelations(settings: Settings, wrong: Wrong): void {
   const arena = settings['arena.bytes'];

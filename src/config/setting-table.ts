@@ -40,6 +40,10 @@ const TiB = 2 ** 40;
 const int32Max = 2 ** 31 - 1;
 const day = 86_400_000;
 
+/** A time of groups of the consumer protocol, in milliseconds. */
+const groupTime = (byDefault: number, min: 0 | 1, doc: string) =>
+  duration({ group: 'Consumer groups', default: byDefault, min, max: int32Max, kafka: 'int', doc });
+
 const num = (context: DefaultContext, key: string): number => context.get(key) as number;
 export const settingTable = {
   profile: choice(profiles, {
@@ -432,30 +436,51 @@ export const settingTable = {
     kafka: 'int',
     doc: 'Members of one group.',
   }),
-  'group.consumer.session.timeout.ms': duration({
-    group: 'Consumer groups',
-    default: 45_000,
-    min: 1,
-    max: int32Max,
-    kafka: 'int',
-    doc: 'How long a member of the consumer protocol may be silent; groups may have their own.',
-  }),
-  'group.consumer.heartbeat.interval.ms': duration({
-    group: 'Consumer groups',
-    default: 5_000,
-    min: 1,
-    max: int32Max,
-    kafka: 'int',
-    doc: 'How often members of the consumer protocol are told to send heartbeats; groups may have their own.',
-  }),
-  'group.consumer.assignment.interval.ms': duration({
-    group: 'Consumer groups',
-    default: 1_000,
-    min: 0,
-    max: int32Max,
-    kafka: 'int',
-    doc: 'How often the targets of a group of the consumer protocol are made anew at most; groups may have their own.',
-  }),
+  'group.consumer.session.timeout.ms': groupTime(
+    45_000,
+    1,
+    'How long a member of the consumer protocol may be silent; groups may have their own.',
+  ),
+  'group.consumer.heartbeat.interval.ms': groupTime(
+    5_000,
+    1,
+    'How often members of the consumer protocol are told to send heartbeats; groups may have their own.',
+  ),
+  'group.consumer.assignment.interval.ms': groupTime(
+    1_000,
+    0,
+    'How often the targets of a group of the consumer protocol are made anew at most; groups may have their own.',
+  ),
+  'group.consumer.min.session.timeout.ms': groupTime(
+    45_000,
+    1,
+    'Shortest session that a group may have of its own.',
+  ),
+  'group.consumer.max.session.timeout.ms': groupTime(
+    60_000,
+    1,
+    'Longest session that a group may have of its own.',
+  ),
+  'group.consumer.min.heartbeat.interval.ms': groupTime(
+    5_000,
+    1,
+    'Shortest heartbeat interval that a group may have of its own.',
+  ),
+  'group.consumer.max.heartbeat.interval.ms': groupTime(
+    15_000,
+    1,
+    'Longest heartbeat interval that a group may have of its own.',
+  ),
+  'group.consumer.min.assignment.interval.ms': groupTime(
+    0,
+    0,
+    'Shortest assignment interval that a group may have of its own.',
+  ),
+  'group.consumer.max.assignment.interval.ms': groupTime(
+    15_000,
+    0,
+    'Longest assignment interval that a group may have of its own.',
+  ),
   'group.consumer.max.size': int({
     group: 'Consumer groups',
     default: int32Max,

@@ -21,6 +21,7 @@ let broker: BrokerProcess;
 before(async () => {
   broker = await BrokerProcess.start({
     settings: {
+      'group.consumer.min.heartbeat.interval.ms': '300ms',
       'group.consumer.heartbeat.interval.ms': '300ms',
       'group.consumer.assignment.interval.ms': '100ms',
     },
@@ -60,6 +61,15 @@ for (const family of newMembers) {
   test(`${family}: two members share a group of the consumer protocol`, (t) =>
     rebalance(t, family, 'consumer'));
 }
+
+test('python: a member subscribes with a regex, which the broker resolves', async (t) => {
+  const client = await openFamily('python', { slow: false });
+  if (typeof client === 'string') return t.skip(client);
+  const job = { op: 'consume', topic: '^fl[a-z]+s$', count: records.length, group: 'by-regex' } as const;
+  const [answer] = await client.run(broker.bootstrap, [{ ...job, protocol: 'consumer' }]);
+  assert.equal(answer!.error, null);
+  assert.equal(difference(records, answer!.records), null);
+});
 
 test('kafka-consumer-groups lists and describes groups of both protocols, and moves their offsets', async (t) => {
   const programs = await openConsole().catch((error: Error) => error);

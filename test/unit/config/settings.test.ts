@@ -218,6 +218,21 @@ test('relations between settings are checked', () => {
     [{ 'message.max.bytes': '200MiB' }, /^message\.max\.bytes: at most socket\.request\.max\.bytes/],
     [{ 'message.max.bytes': '20MiB', 'wal.capacity': '64MiB' }, /^message\.max\.bytes: at most a quarter/],
     [{ 'group.min.session.timeout.ms': '1h' }, /^group\.min\.session\.timeout\.ms: at most/],
+    [
+      { 'group.consumer.min.session.timeout.ms': '2m' },
+      /^group\.consumer\.min\.session\.timeout\.ms: at most group\.consumer\.max/,
+    ],
+    [
+      { 'group.consumer.heartbeat.interval.ms': '1s' },
+      /^group\.consumer\.heartbeat\.interval\.ms: 5 s to 15 s/,
+    ],
+    [
+      {
+        'group.consumer.min.session.timeout.ms': '5s',
+        'group.consumer.session.timeout.ms': '5s',
+      },
+      /^group\.consumer\.heartbeat\.interval\.ms: below/,
+    ],
     [{ listeners: '' }, /^listeners: at least one/],
     [{ listeners: 'plain://:1,PLAINTEXT://:2' }, /^listeners: each name once/],
     [

@@ -115,9 +115,9 @@ def consume(job):
     try:
         while len(messages) < count and time.monotonic() < deadline:
             messages += map(checked, consumer.consume(min(500, count - len(messages)), 0.5))
-        after = {message.partition(): message.offset() + 1 for message in messages}
+        after = {(message.topic(), message.partition()): message.offset() + 1 for message in messages}
         if after:
-            offsets = [TopicPartition(job["topic"], partition, offset) for partition, offset in after.items()]
+            offsets = [TopicPartition(*place, offset) for place, offset in after.items()]
             for answer in consumer.commit(offsets=offsets, asynchronous=False):
                 if answer.error is not None:
                     raise KafkaException(answer.error)
