@@ -5,8 +5,9 @@
  * Limit: 10,000 parts, as in S3.
  */
 import { type FileHandle, open, unlink } from 'node:fs/promises';
-import { fileMode, fromSystem, readAll, writeAll } from './file-io.ts';
+import { fileMode, fromSystem, readAll } from './file-io.ts';
 import type { MultipartUpload } from './object-store.ts';
+import type { PacedFiles } from './paced-file.ts';
 import { bodyLength, checkKey, checkRange, misuse } from './store-errors.ts';
 
 const partsMax = 10_000;
@@ -21,6 +22,7 @@ interface Part {
 
 /** What an upload needs of the store that it ends in. */
 export interface MultipartHome {
+  readonly paced: PacedFiles;
   temporaryPath(key: string): string;
   /** Reads an object that must not change meanwhile. */
   withObject<T>(key: string, use: (file: FileHandle) => Promise<T>): Promise<T>;
@@ -50,7 +52,7 @@ export class FileMultipart implements MultipartUpload {
 
   async uploadPart(number: number, body: readonly Uint8Array[]): Promise<void> {
     await this.#part(number, bodyLength(body), async (file, position) => {
-      await writeAll(file, body, position);
+      await this.#store.paced.writeDurably(file, body, position);
     });
   }
 
@@ -59,7 +61,7 @@ export class FileMultipart implements MultipartUpload {
     checkRange({ start, end });
     await this.#part(number, end - start, (file, position) =>
       this.#store.withObject(sourceKey, async (source) => {
-        const copied = await copyRange(source, start, end - start, file, position);
+        const copied = await copyRange(source, start, end - start, file, position, this.#store.paced);
         if (copied !== end - start) throw misuse(`range ${start}..${end} is not all in ${sourceKey}`);
       }),
     );
@@ -133,7 +135,7 @@ export class FileMultipart implements MultipartUpload {
   async #moveIn(file: FileHandle, part: Part, position: number): Promise<void> {
     const source = await open(part.aside!, 'r');
     try {
-      await copyRange(source, 0, part.length, file, position);
+      await copyRange(source, 0, part.length, file, position, this.#store.paced);
     } finally {
       await source.close();
     }
@@ -163,6 +165,7 @@ async function copyRange(
   length: number,
   target: FileHandle,
   position: number,
+  paced: PacedFiles,
 ): Promise<number> {
   const buffer = Buffer.allocUnsafeSlow(Math.min(copyBytes, length));
   let done = 0;
@@ -173,7 +176,7 @@ async function copyRange(
       buffer.subarray(0, Math.min(buffer.length, length - done)),
     );
     if (got === 0) break;
-    await writeAll(target, [buffer.subarray(0, got)], position + done);
+    await paced.writeDurably(target, [buffer.subarray(0, got)], position + done);
     done += got;
   }
   return done;

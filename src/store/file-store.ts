@@ -8,7 +8,8 @@
  * Invariants: an object appears whole or not at all (written and fsynced under a temporary name, then renamed, or
  * linked when it must not exist yet); put and complete return after fsync of the file and of every directory on its
  * path, and nothing is told of a key while that is open. Deletes are not fsynced: a crash may bring a deleted object back, which every user of a store must bear
- * anyway. Runs on the caller's thread, the work on libuv's pool.
+ * anyway. Large bodies are written piece by piece (paced-file.ts), so that they never hold the disk for long. Runs on the caller's
+ * thread, the work on libuv's pool.
  */
 import { constants } from 'node:fs';
 import { type FileHandle, link, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises';
@@ -24,7 +25,6 @@ import {
   makeDurableDirectory,
   readAll,
   syncDirectory,
-  writeAll,
 } from './file-io.ts';
 import { listTree } from './file-listing.ts';
 import { FileMultipart } from './file-multipart.ts';
@@ -36,6 +36,7 @@ import type {
   PutOptions,
   UnfinishedUpload,
 } from './object-store.ts';
+import { PacedFiles } from './paced-file.ts';
 import { alreadyExists, checkKey, checkRange, misuse } from './store-errors.ts';
 
 /** Temporaries untouched for this long belong to nobody; a day, since several brokers may share the tree. */
@@ -61,6 +62,8 @@ export class FileStore implements ObjectStore {
   readonly copyCost = 'bytes';
   readonly url: string;
   readonly root: string;
+  /** For the multipart half, too: one piece of large bodies at a time. */
+  readonly paced = new PacedFiles();
   readonly #random: Random;
   readonly #sync: (directory: string) => Promise<void>;
   readonly #durableDirectories = new Set<string>();
@@ -100,7 +103,7 @@ export class FileStore implements ObjectStore {
     try {
       const file = await open(temporary, 'wx', fileMode);
       try {
-        await writeAll(file, body, 0);
+        await this.paced.write(file, body);
         await file.sync();
         await this.publish(file, temporary, key, options?.ifAbsent === true);
       } finally {
