@@ -138,6 +138,13 @@ export const cleanMutants: readonly Mutant[] = [
     judge: rules,
   },
   {
+    name: 'a gap of log compaction is told as lost offsets',
+    file: 'stream/clean/clean-log.js',
+    find: 'if (output.afterLost || output.isFar(last))',
+    replace: 'if (output.isFar(last))',
+    judge: rules,
+  },
+  {
     name: 'min.compaction.lag.ms is not heeded',
     file: 'stream/clean/clean-log.js',
     find: 'if (maxTimestampOf(view, at) > youngFrom)',

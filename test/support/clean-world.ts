@@ -21,6 +21,7 @@ import {
 } from '../../src/protocol/records/batch-header.ts';
 import { readBatch } from '../../src/protocol/records/batch-reader.ts';
 import { buildControlMarker, markerType } from '../../src/protocol/records/control-marker.ts';
+import { lostBatchBytes, writeLost } from '../../src/protocol/records/lost-batch.ts';
 import { MemoryStore } from '../../src/store/memory-store.ts';
 import type { ObjectStore } from '../../src/store/object-store.ts';
 import { runClean } from '../../src/stream/clean/clean-log.ts';
@@ -315,6 +316,16 @@ export class CleanWorld {
       crc32c,
     );
     this.#add(marker, 1);
+  }
+
+  /** Offsets whose records a salvage has lost. */
+  lose(offsets: number): void {
+    const header = Buffer.alloc(lostBatchBytes);
+    const view = new DataView(header.buffer, header.byteOffset, header.length);
+    const lastOffset = this.end + offsets - 1;
+    const lost = { baseOffset: this.end, lastOffset, leaderEpoch: this.leaderEpoch, maxTimestamp: -1 };
+    writeLost(header, view, 0, lost, true, crc32c);
+    this.#add(header, offsets);
   }
 
   #add(batch: Buffer, offsets: number): void {

@@ -4,11 +4,13 @@
  */
 import assert from 'node:assert/strict';
 import { afterEach, describe, test } from 'node:test';
+import { inspectStore } from '../../../src/inspect/inspect.ts';
 import { createCodecs } from '../../../src/protocol/compression/codecs.ts';
 import { ListOffsetsCodec } from '../../../src/protocol/generated/list-offsets.ts';
 import { buildBatch } from '../../../src/protocol/records/batch-builder.ts';
 import { batchBytesOf, lastOffsetOf } from '../../../src/protocol/records/batch-header.ts';
 import { RecordCursor } from '../../../src/protocol/records/batch-reader.ts';
+import { SystemRandom } from '../../../src/threads/adapters/system-random.ts';
 import { LogCleaner } from '../../../src/upkeep/log-cleaner.ts';
 import { ObjectSweep } from '../../../src/upkeep/object-sweep.ts';
 import { Retention } from '../../../src/upkeep/retention.ts';
@@ -162,6 +164,9 @@ describe('a compacted topic of an inline broker', () => {
     assert.equal(service(LogCleaner).numbers.passes, 1);
     await again();
     assert.deepEqual(await readLog(connection), newestOf(written));
+    const ports = { crc32c, clock: bed.clock, random: new SystemRandom() };
+    const report = await inspectStore(await bed.openStore(), ports, { verify: true, topic: null });
+    assert.deepEqual(report.problems, [], 'gaps of log compaction are no holes');
     // The tombstone goes when its time is over, by the checkpoint that survived.
     await bed.jump(11 * minute);
     await clean();

@@ -1,8 +1,9 @@
 /** Log compaction over real objects, manifests and metadata: random keyed workloads, and each rule by itself. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { MillraceError } from '../../../../src/ports/errors.ts';
 import { assertSound } from '../../../support/clean-checks.ts';
-import { CleanWorld, type StoredBatch } from '../../../support/clean-world.ts';
+import { CleanWorld, codecs, type StoredBatch } from '../../../support/clean-world.ts';
 import { SeededRandom } from '../../../support/seeded-random.ts';
 
 const day = 86_400_000;
@@ -300,6 +301,55 @@ describe('what must stay', () => {
       ],
     );
     assert.equal(batches.at(-1)!.lastOffset, 10);
+  });
+
+  it('is what says that offsets are lost, in a block of its own without a gap', async () => {
+    const world = await new CleanWorld().start();
+    for (let i = 0; i < 2; i++) world.append([['a', `${i}`]]);
+    world.lose(3);
+    for (let i = 0; i < 3; i++) world.append([['a', `${i}`]]);
+    const batches = await cleaned(world);
+    assert.deepEqual(
+      batches.map(({ baseOffset, lastOffset, records }) => [baseOffset, lastOffset, records.length]),
+      [
+        [1, 1, 0],
+        [2, 4, 0],
+        [5, 5, 0],
+        [7, 7, 1],
+      ],
+    );
+    const [object] = (await world.manifest()).objects;
+    const opened = await world.reader.open(object!.objectId);
+    const entries = world.reader.findBlocks(opened, world.topicId, 0, 0, Number.POSITIVE_INFINITY);
+    assert.deepEqual(
+      entries.map(({ baseOffset, lastOffset, size }) => [baseOffset, lastOffset, size === 61]),
+      [
+        [0, 1, true],
+        [2, 4, true],
+        [5, 7, false],
+      ],
+    );
+  });
+
+  it('is a batch whose records cannot be read here, and what it would replace', async () => {
+    const world = await new CleanWorld().start();
+    world.append([['a', '1']]);
+    world.append([['a', '2']], { codec: 1, timestamp: 5 });
+    world.append([['b', '1']]);
+    world.append([['b', '2']]);
+    await world.upload();
+    const unpack = codecs.decompress;
+    codecs.decompress = (id, ...rest) => {
+      if (id === 1) throw new MillraceError('invalid', 'UNSUPPORTED_COMPRESSION_TYPE', 'not here');
+      return unpack(id, ...rest);
+    };
+    try {
+      await world.cleaner().pass();
+    } finally {
+      codecs.decompress = unpack;
+    }
+    assert.deepEqual(offsetsOf(await world.stored()), [0, 1, 3]);
+    assert.equal(world.results[0]!.numbers.batchesLeft, 1);
   });
 
   it('is the end of the log, where its last record has gone', async () => {
