@@ -77,6 +77,36 @@ for (const path of paths) {
     }
   });
 
+  test(`${path}: a Produce frame that is kept stays as it is, whatever arrives later`, async (t) => {
+    const kept: { position: number; bytes: Buffer }[] = [];
+    const w = world(t, path, {
+      onFrame: (arrived) => {
+        if (arrived.inArena) {
+          w.arena.retainRange(arrived.position, arrived.bytes.length);
+          kept.push(arrived);
+        }
+        answer(arrived);
+      },
+    });
+    const free = w.arena.freeSegments();
+    const { client } = await w.dial();
+    const answers = collect(client);
+    const total = 200;
+    for (let i = 0; i < total; i++) {
+      // Turns with kept frames, without any, and with both.
+      client.write(frame(i % 3 === 0 ? 0 : 3, Buffer.alloc(100 + i, i)));
+      if (i % 5 > 1) await until(() => answers.length() === (i + 1) * 8);
+    }
+    await until(() => answers.length() === total * 8);
+    assert.equal(kept.length, Math.ceil(total / 3));
+    for (const { position, bytes } of kept) {
+      assert.ok(w.arena.buffer.subarray(position, position + bytes.length).equals(bytes));
+      w.arena.releaseRange(position, bytes.length);
+    }
+    w.end();
+    assert.equal(w.arena.freeSegments(), free);
+  });
+
   test(`${path}: a cut at every byte changes nothing`, async (t) => {
     const w = world(t, path);
     const { client, connection } = await w.dial();

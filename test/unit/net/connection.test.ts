@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { socketModes } from '../../../native-bindings/contract.ts';
 import {
   answerBytesMax,
   Connection,
@@ -392,4 +393,16 @@ test('the beginning of a frame that was held back has its time too', () => {
   answerAll(frames);
   clock.advance(1600);
   assert.deepEqual(closed, ['a frame did not arrive whole within 1000 ms']);
+});
+
+test('while the socket loop keeps the beginning of a frame, it goes on cutting', () => {
+  const { connection, frames } = setup();
+  feed(connection, frame(0, Buffer.alloc(60_000)), () => 1 << 20, { current: null });
+  assert.equal(frames.length, 1);
+  assert.equal(connection.receiver.aim(), socketModes.target, 'another as large is expected');
+  connection.onArrived(0, 0, 0, true);
+  assert.equal(connection.receiver.aim(), socketModes.cut);
+  assert.equal(connection.receiver.partial, true);
+  connection.onArrived(0, 0, 0, false);
+  assert.equal(connection.receiver.aim(), socketModes.target);
 });
