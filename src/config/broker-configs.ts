@@ -4,6 +4,7 @@
  * nothing; each says why. What is a setting here needs a restart, also where Kafka could change it while running: a
  * change that is accepted and does not act would be worse than a refusal.
  */
+import { groupConfigs } from './group-configs.ts';
 import { type BrokerMode, type KafkaBrokerConfig, kafkaBrokerConfigs } from './kafka-table.ts';
 import type { KafkaRule } from './kafka-value.ts';
 import { type SettingKey, type Settings, settingKeys, settingSpec } from './setting-keys.ts';
@@ -78,6 +79,27 @@ const reasons: readonly (readonly [RegExp, string])[] = [
   [/(class|policy|plugin|providers)/, 'there are no classes to load'],
 ];
 
+/** Read by share groups, beside what each group inherits; at their defaults, since they are no settings of Millrace. */
+const shareDocs: Readonly<Record<string, string>> = {
+  'group.share.max.size': 'How many members a share group may have.',
+  'group.share.max.share.sessions': 'How many share sessions a shard keeps.',
+  'share.coordinator.snapshot.update.records.per.snapshot':
+    'After so many updates the state of a share partition is written whole.',
+  'share.coordinator.write.timeout.ms':
+    'How long a write to the share coordinator is tried again before the share partition is read anew.',
+};
+const shareBound = /^group\.share\.(min|max)\.(.*)$/;
+
+/** What a broker config is for that share groups read; null for all others. */
+function shareDoc(name: string): string | null {
+  const group = groupConfigs.find(({ broker }) => broker === name);
+  if (group?.name.startsWith('share.')) return `What share groups inherit as ${group.name}. ${group.doc}`;
+  const [, which, what] = shareBound.exec(name) ?? [];
+  if (shareDocs[name] !== undefined) return shareDocs[name];
+  if (what === undefined) return null;
+  return `The ${which === 'min' ? 'least' : 'most'} that a group may set as share.${what}.`;
+}
+
 let rows: ReadonlyMap<string, BrokerConfigRow> | null = null;
 
 /** By name, in the order of names; made when first asked. */
@@ -100,7 +122,10 @@ function buildRows(): ReadonlyMap<string, BrokerConfigRow> {
       const doc = `What topics inherit as ${topic.name}. ${topic.doc}`;
       built.set(name, { ...base, rule: { ...topic, name }, default: topic.default, doc, acts: true });
     } else if (name in whileRunning) built.set(name, { ...base, doc: whileRunning[name]!, acts: true });
-    else built.set(name, base);
+    else {
+      const doc = shareDoc(name);
+      built.set(name, doc === null ? base : { ...base, doc, acts: true });
+    }
     if (key === undefined) continue;
     const { default: value, doc } = settingSpec(key);
     built.set(name, {

@@ -5,7 +5,7 @@
 
 import { KafkaConfigCatalog } from '../config/config-catalog.ts';
 import type { CoordinatorPlace, GroupServices } from '../coordinator/group/group-services.ts';
-import { type CoordinatorKind, coordinatorTopics } from '../coordinator/runtime/coordinator-place.ts';
+import { coordinatorTopics } from '../coordinator/runtime/coordinator-place.ts';
 import type { Arena } from '../ports/arena.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Logger } from '../ports/logger.ts';
@@ -26,7 +26,6 @@ import { type BlocksRead, PooledBlockLoader, type ReadBlocksTask } from '../stre
 import type { Wal } from '../stream/wal/wal.ts';
 import type { ThreadNative } from '../threads/adapters/thread-native.ts';
 import { type AloneMemory, mayAcknowledge } from './alone-watch.ts';
-import { coordinatorTopicSpec } from './coordinator-topics.ts';
 import { type HandlerSettings, requestHandlers } from './request-handlers.ts';
 import { Shard, type ShardPeers, type ShardServices, type ShardSettings } from './shard.ts';
 
@@ -126,18 +125,7 @@ export function composeShard(seed: ShardSeed, thread: ShardThread): Shard {
 
 /** The group handlers' view of the shard: an internal topic is made when the first client asks for its coordinator. */
 function groupServices(services: ShardServices): GroupServices {
-  const { topics, control, coordinators, settings, logger } = services;
-  const making = new Set<CoordinatorKind>();
-  const makeTopic = (kind: CoordinatorKind): void => {
-    if (making.has(kind)) return;
-    making.add(kind);
-    control
-      .createTopics([coordinatorTopicSpec(kind, settings.coordinatorPartitions)])
-      .catch((error: unknown) =>
-        logger.warn('an internal topic could not be made', { kind, error: String(error) }),
-      )
-      .finally(() => making.delete(kind));
-  };
+  const { topics, coordinators } = services;
   return {
     topics: coordinators.topicNames,
     coordinator: coordinators.groups,
@@ -146,7 +134,7 @@ function groupServices(services: ShardServices): GroupServices {
       const place = (errorCode: number): CoordinatorPlace =>
         errorCode === 0 ? { errorCode, nodeId, host, port } : { errorCode, nodeId: -1, host: '', port: -1 };
       const topic = topics.topicByName(coordinatorTopics[kind]);
-      if (topic === undefined) makeTopic(kind);
+      if (topic === undefined) coordinators.makeTopic(kind);
       const open = topic?.partitions[coordinators.partitionOf(kind, key)]?.state === 'open';
       done(place(open ? ErrorCode.NONE : ErrorCode.COORDINATOR_NOT_AVAILABLE));
     },

@@ -6,6 +6,7 @@ import { addPartitionsToTxnHandler } from '../requests/add-partitions-to-txn.ts'
 import { alterConfigsHandler } from '../requests/alter-configs.ts';
 import { alterPartitionReassignmentsHandler } from '../requests/alter-partition-reassignments.ts';
 import { alterReplicaLogDirsHandler } from '../requests/alter-replica-log-dirs.ts';
+import { alterShareGroupOffsetsHandler } from '../requests/alter-share-group-offsets.ts';
 import { apiVersionsHandler } from '../requests/api-versions.ts';
 import { consumerGroupDescribeHandler } from '../requests/consumer-group-describe.ts';
 import { consumerGroupHeartbeatHandler } from '../requests/consumer-group-heartbeat.ts';
@@ -13,6 +14,7 @@ import { createPartitionsHandler } from '../requests/create-partitions.ts';
 import { createTopicsHandler } from '../requests/create-topics.ts';
 import { deleteGroupsHandler } from '../requests/delete-groups.ts';
 import { deleteRecordsHandler } from '../requests/delete-records.ts';
+import { deleteShareGroupOffsetsHandler } from '../requests/delete-share-group-offsets.ts';
 import { deleteTopicsHandler } from '../requests/delete-topics.ts';
 import { describeClusterHandler } from '../requests/describe-cluster.ts';
 import { describeConfigsHandler } from '../requests/describe-configs.ts';
@@ -20,6 +22,7 @@ import { describeGroupsHandler } from '../requests/describe-groups.ts';
 import { describeLogDirsHandler } from '../requests/describe-log-dirs.ts';
 import { describeProducersHandler } from '../requests/describe-producers.ts';
 import { describeQuorumHandler } from '../requests/describe-quorum.ts';
+import { describeShareGroupOffsetsHandler } from '../requests/describe-share-group-offsets.ts';
 import { describeTopicPartitionsHandler } from '../requests/describe-topic-partitions.ts';
 import { describeTransactionsHandler } from '../requests/describe-transactions.ts';
 import { electLeadersHandler } from '../requests/elect-leaders.ts';
@@ -44,10 +47,16 @@ import { offsetFetchHandler } from '../requests/offset-fetch.ts';
 import { offsetForLeaderEpochHandler } from '../requests/offset-for-leader-epoch.ts';
 import { produceHandler } from '../requests/produce.ts';
 import { pushTelemetryHandler } from '../requests/push-telemetry.ts';
+import { shareAcknowledgeHandler } from '../requests/share-acknowledge.ts';
+import { shareFetchHandler } from '../requests/share-fetch.ts';
+import { shareGroupDescribeHandler } from '../requests/share-group-describe.ts';
+import { shareGroupHeartbeatHandler } from '../requests/share-group-heartbeat.ts';
+import { shareGroupStateHandlers } from '../requests/share-group-state.ts';
 import type { ConfigCatalog } from '../requests/support/config-catalog.ts';
 import { features, levelOf } from '../requests/support/features.ts';
 import type { AnyRequestHandler } from '../requests/support/handler.ts';
 import { withOutsideRecords } from '../requests/support/outside-records.ts';
+import { whenShared } from '../requests/support/share-feature.ts';
 import { ClientSoftware, ClientTelemetry } from '../requests/support/telemetry.ts';
 import { AutoTopics } from '../requests/support/topic-creation.ts';
 import { TransactionGate } from '../requests/support/transaction-gate.ts';
@@ -98,6 +107,8 @@ export function requestHandlers(
     random: services.random,
     observe,
   };
+  const { shares } = services.coordinators;
+  const share = { topics, shares: shares.partitions, shareSessions: shares.sessions, endpoint };
   const handlers: AnyRequestHandler[] = [
     apiVersionsHandler({ handlers: () => handlers, features, software, topics, nodeId }),
     metadataHandler({ topics, autoTopics, endpoint }),
@@ -167,6 +178,14 @@ export function requestHandlers(
     consumerGroupDescribeHandler(groups),
     listGroupsHandler(groups),
     deleteGroupsHandler(groups),
+    whenShared(topics, shareGroupHeartbeatHandler(groups)),
+    shareGroupDescribeHandler(groups),
+    whenShared(topics, shareFetchHandler({ ...share, arena, clock, fetchBytesMax, observe })),
+    whenShared(topics, shareAcknowledgeHandler(share)),
+    describeShareGroupOffsetsHandler({ groups, states: shares.states, topics }),
+    alterShareGroupOffsetsHandler({ groups, topics }),
+    deleteShareGroupOffsetsHandler(groups),
+    ...shareGroupStateHandlers(shares.states),
   ];
   return handlers;
 }

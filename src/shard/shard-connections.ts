@@ -16,6 +16,8 @@ export interface ShardConnectionsDeps
   readonly counters: ShardCounters;
   /** A turn of a socket has brought what it had. */
   readonly delivered: () => void;
+  /** A connection has ended. */
+  readonly closed: (connectionId: number) => void;
   /** Frees so many segments of the arena, if it can. */
   readonly reclaim: (segments: number) => void;
 }
@@ -69,6 +71,7 @@ export class ShardConnections {
   #onClosed(connection: Connection, reason: string, notable: boolean): void {
     this.#connections.delete(connection.id);
     this.#starved.delete(connection);
+    this.#deps.closed(connection.id);
     this.#deps.counters.connectionsClosed++;
     const { host, listener, principal } = connection.peer;
     const fields = { connection: connection.id, host, listener, principal, reason };

@@ -38,8 +38,10 @@ import { type ConfigCatalog, groupConfigValue } from '../requests/support/config
 import type { ControlPlane } from '../requests/support/control-plane.ts';
 import { ProducerIds } from '../requests/support/producer-ids.ts';
 import type { TopicDirectory } from '../requests/support/topic-directory.ts';
-import type { CoordinatorPartitions } from './coordinator-topics.ts';
+import { type CoordinatorPartitions, coordinatorTopicSpec } from './coordinator-topics.ts';
 import { type CoordinatorLogDeps, PartitionCoordinatorLog } from './partition-coordinator-log.ts';
+import { ShardShares } from './share/shard-shares.ts';
+import type { ShareConfigs } from './share/share-settings.ts';
 import { TransactionLinks } from './transaction-links.ts';
 
 export interface ShardCoordinatorsDeps extends Omit<CoordinatorLogDeps, 'topic' | 'partition' | 'moveStart'> {
@@ -57,6 +59,7 @@ export interface ShardCoordinatorsDeps extends Omit<CoordinatorLogDeps, 'topic' 
   readonly control: ControlPlane;
   readonly group: GroupSettings;
   readonly transaction: TransactionSettings;
+  readonly shareConfigs: ShareConfigs;
   /** Null where this shard is alone. */
   readonly links: ShardLinks | null;
   readonly partitions: CoordinatorPartitions;
@@ -71,6 +74,7 @@ export class ShardCoordinators implements CoordinatorPlaces {
   /** Markers to partitions and questions to transaction coordinators, wherever they are. */
   readonly transactionLinks: TransactionLinks;
   readonly ids: ProducerIds;
+  readonly shares: ShardShares;
   /** What other shards may ask of this one (requests/routing.ts). */
   readonly services = new ShardServicesTable();
   readonly topicNames: GroupTopics;
@@ -79,6 +83,7 @@ export class ShardCoordinators implements CoordinatorPlaces {
   readonly #limits = new Map<string, ConsumerLimits>();
   readonly #deps: ShardCoordinatorsDeps;
   readonly #hosts: ReadonlyMap<string, PartitionHost>;
+  readonly #making = new Set<CoordinatorKind>();
   #placing = false;
   #closed = false;
 
@@ -96,6 +101,15 @@ export class ShardCoordinators implements CoordinatorPlaces {
         return version();
       },
     };
+    this.shares = new ShardShares({
+      ...deps,
+      places: this,
+      services: this.services,
+      configs: deps.shareConfigs,
+      log: this.#logOf('share', deps.local),
+      partitions: () => this.partitionsOf('share'),
+      makeTopic: () => this.makeTopic('share'),
+    });
     this.groups = new GroupCoordinatorShard({
       clock: deps.clock,
       random: deps.random,
@@ -105,6 +119,7 @@ export class ShardCoordinators implements CoordinatorPlaces {
       topics: this.topicNames,
       limitsOf: (groupId) => this.#limitsOf(groupId),
       partitions: () => this.partitionsOf('group'),
+      share: this.shares.groupPorts,
     });
     this.ids = new ProducerIds(deps);
     this.transactionLinks = new TransactionLinks({
@@ -135,6 +150,7 @@ export class ShardCoordinators implements CoordinatorPlaces {
     this.#hosts = new Map<string, PartitionHost>([
       [coordinatorTopics.group, this.groups],
       [coordinatorTopics.transaction, this.transactions],
+      [coordinatorTopics.share, this.shares.coordinator],
     ]);
   }
 
@@ -159,6 +175,19 @@ export class ShardCoordinators implements CoordinatorPlaces {
       this.#limits.set(groupId, limits);
     }
     return limits;
+  }
+
+  /** Makes an internal topic on its first use, some time. */
+  makeTopic(kind: CoordinatorKind): void {
+    const { control, partitions, logger } = this.#deps;
+    if (this.#making.has(kind)) return;
+    this.#making.add(kind);
+    control
+      .createTopics([coordinatorTopicSpec(kind, partitions)])
+      .catch((error: unknown) =>
+        logger.warn('an internal topic could not be made', { kind, error: String(error) }),
+      )
+      .finally(() => this.#making.delete(kind));
   }
 
   #logOf(
@@ -259,6 +288,7 @@ export class ShardCoordinators implements CoordinatorPlaces {
 
   close(): void {
     this.#closed = true;
+    this.shares.close();
     for (const host of this.#hosts.values()) host.close();
   }
 

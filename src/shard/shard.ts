@@ -27,7 +27,11 @@ import { Dispatcher } from '../requests/dispatcher.ts';
 import { RequestRouter, type ShardLinks } from '../requests/request-router.ts';
 import type { ShardServicesTable } from '../requests/routing.ts';
 import { allowAll } from '../requests/support/authorizer.ts';
-import type { ConfigCatalog } from '../requests/support/config-catalog.ts';
+import {
+  brokerConfigValue,
+  type ConfigCatalog,
+  groupConfigValue,
+} from '../requests/support/config-catalog.ts';
 import type { ControlPlane } from '../requests/support/control-plane.ts';
 import { FetchSessionCache } from '../requests/support/fetch-session.ts';
 import type { AnyRequestHandler } from '../requests/support/handler.ts';
@@ -226,6 +230,10 @@ export class Shard implements Omit<ShardApi, 'connect'>, PeerHost {
       control: parts.control,
       group: settings.group,
       transaction: settings.transaction,
+      shareConfigs: {
+        group: (groupId, name) => groupConfigValue(parts.catalog, this.image, settings.nodeId, groupId, name),
+        broker: (name) => brokerConfigValue(parts.catalog, this.image, settings.nodeId, name),
+      },
       links: parts.peers,
       partitions: settings.coordinatorPartitions,
       flush: () => this.flush(),
@@ -273,6 +281,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, PeerHost {
       logger,
       counters: this.counters,
       delivered: () => this.flushSoon(),
+      closed: (connectionId) => this.coordinators.shares.sessions.connectionClosed(connectionId),
       reclaim: (segments) => this.logs.reclaim(segments),
     });
     this.services.register(producersService, describeProducersService(this.logs));

@@ -6,6 +6,7 @@
 import type { TransactionalProducer } from '../runtime/coordinator-log.ts';
 import type { TopicPartitionList } from './consumer/assignment.ts';
 import type { GroupState } from './group-state.ts';
+import type { ShareGroups } from './share/share-groups.ts';
 
 export interface MemberProtocol {
   readonly name: string;
@@ -220,7 +221,7 @@ export interface ListedGroup {
   readonly protocolType: string;
   readonly state: string;
   /** As ListGroups names it. */
-  readonly groupType: 'classic' | 'consumer';
+  readonly groupType: 'classic' | 'consumer' | 'share';
 }
 
 export interface OffsetDeleteAnswer {
@@ -233,6 +234,10 @@ export interface OffsetDeleteAnswer {
 }
 
 export interface GroupCoordinator {
+  /** The share groups of the group's partition, or the wire error that says why not here and now. */
+  shareGroups(groupId: string): ShareGroups | number;
+  /** Whether a group of another kind than share has the id; undefined while nobody can tell. */
+  isOtherKind(groupId: string): boolean | undefined;
   join(query: JoinQuery, done: (answer: JoinAnswer) => void): void;
   sync(query: SyncQuery, done: (answer: SyncAnswer) => void): void;
   heartbeat(query: HeartbeatQuery, done: (errorCode: number) => void): void;

@@ -18,8 +18,8 @@ import {
   describeError,
   readProblem,
 } from './consumer/consumer-answers.ts';
-import { consumerProtocolType } from './consumer-subscription.ts';
 import { type Group, joinError, metadataOf, noBytes, syncError } from './group.ts';
+import { listedGroup, offsetDeleteProblem, unstableOffset } from './group-answers.ts';
 import type {
   CommitQuery,
   CommittedOffset,
@@ -47,6 +47,8 @@ import { offsetKey, offsetValue } from './group-records.ts';
 import type { GroupTopics } from './group-services.ts';
 import type { ConsumerLimits, GroupSettings } from './group-settings.ts';
 import { groupStates } from './group-state.ts';
+import type { ShareGroupPorts } from './share/share-group-api.ts';
+import type { ShareGroups } from './share/share-groups.ts';
 
 export interface CoordinatorPorts {
   readonly clock: Clock;
@@ -59,6 +61,7 @@ export interface CoordinatorPorts {
   readonly limitsOf: (groupId: string) => ConsumerLimits;
   /** Partitions of `__consumer_offsets`: those of the topic, or those that it will have. */
   readonly partitions: () => number;
+  readonly share: ShareGroupPorts;
 }
 
 /** Bytes of a record around its key and value, rounded up. */
@@ -110,11 +113,27 @@ export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
     return this.#runtime.at(this.partitionOf(groupId));
   }
 
+  /** The share groups of a group's partition, or the code that says why not here and now. */
+  shareGroups(groupId: string): ShareGroups | number {
+    const at = this.#at(groupId);
+    return typeof at === 'number' ? at : at.share;
+  }
+
+  /** Whether a group of another kind has the id; undefined while nobody can tell. */
+  isOtherKind(groupId: string): boolean | undefined {
+    const at = this.#at(groupId);
+    return typeof at === 'number' ? undefined : at.groups.has(groupId);
+  }
+
   join(query: JoinQuery, done: (answer: JoinAnswer) => void): void {
     const refused = this.#joinProblem(query);
     const at = refused === ErrorCode.NONE ? this.#at(query.groupId) : refused;
     if (typeof at === 'number') {
       done(joinError(at, query.memberId));
+      return;
+    }
+    if (at.share.groups.has(query.groupId)) {
+      done(joinError(ErrorCode.INCONSISTENT_GROUP_PROTOCOL, query.memberId));
       return;
     }
     const known = at.groups.get(query.groupId);
@@ -182,13 +201,14 @@ export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
 
   consumerHeartbeat(query: ConsumerHeartbeatQuery, done: (answer: ConsumerHeartbeatAnswer) => void): void {
     const at = this.#at(query.groupId);
-    if (typeof at !== 'number') {
+    const shared = typeof at !== 'number' && at.share.groups.has(query.groupId);
+    if (typeof at !== 'number' && !shared) {
       at.heartbeats.beat(query, done);
       return;
     }
     done({
-      errorCode: at,
-      errorMessage: null,
+      errorCode: typeof at === 'number' ? at : ErrorCode.GROUP_ID_NOT_FOUND,
+      errorMessage: shared ? `Group ${query.groupId} is not a consumer group.` : null,
       memberId: query.memberId,
       memberEpoch: query.memberEpoch,
       heartbeatIntervalMs: 0,
@@ -259,6 +279,7 @@ export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
 
   #committingGroup(at: GroupPartition, query: CommitQuery): Group | number {
     if (!at.groups.has(query.groupId) && query.generation >= 0) return query.unknownGroupCode;
+    if (at.share.groups.has(query.groupId)) return query.unknownGroupCode;
     if (!at.hasRoom()) return ErrorCode.COORDINATOR_LOAD_IN_PROGRESS;
     const group = at.groupFor(query.groupId);
     if (group === null) return ErrorCode.COORDINATOR_NOT_AVAILABLE;
@@ -413,8 +434,10 @@ export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
       waiting--;
       if (waiting === 0) done(failed, failed === ErrorCode.NONE ? listed : []);
     };
-    for (const { groups, context } of all) {
-      let ahead = false;
+    for (const { groups, share, context } of all) {
+      let ahead = share.groups.size > 0;
+      for (const { id: groupId, state } of share.groups.values())
+        listed.push({ groupId, protocolType: 'share', state, groupType: 'share' });
       for (const group of groups.values()) {
         listed.push(listedGroup(group));
         ahead ||= group.consumer !== null;
@@ -433,7 +456,8 @@ export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
       return;
     }
     const group = at.groups.get(groupId);
-    if (group === undefined || group.state === groupStates.dead) done(ErrorCode.GROUP_ID_NOT_FOUND);
+    if (at.share.groups.has(groupId)) at.share.admin.delete(groupId, done);
+    else if (group === undefined || group.state === groupStates.dead) done(ErrorCode.GROUP_ID_NOT_FOUND);
     else if (!group.hasNoMembers()) done(ErrorCode.NON_EMPTY_GROUP);
     else if (!at.hasRoom()) done(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS);
     else {
@@ -485,21 +509,4 @@ export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
     });
     if (code !== ErrorCode.NONE) failed(code);
   }
-}
-
-function listedGroup({ id: groupId, protocolType, state, consumer }: Group): ListedGroup {
-  if (consumer === null || state === groupStates.dead)
-    return { groupId, protocolType: protocolType ?? '', state, groupType: 'classic' };
-  return { groupId, protocolType: consumerProtocolType, state: consumer.state, groupType: 'consumer' };
-}
-
-function unstableOffset(topic: string, partition: number): CommittedOffset {
-  return { topic, topicId: null, partition, offset: -1, leaderEpoch: -1, metadata: '', unstable: true };
-}
-
-/** Offsets of a group with members go only per topic, which only consumers' subscriptions tell. */
-function offsetDeleteProblem(group: Group | undefined): number {
-  if (group === undefined || group.state === groupStates.dead) return ErrorCode.GROUP_ID_NOT_FOUND;
-  if (group.state === groupStates.empty || group.protocolType === consumerProtocolType) return ErrorCode.NONE;
-  return ErrorCode.NON_EMPTY_GROUP;
 }

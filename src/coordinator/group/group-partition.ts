@@ -1,7 +1,7 @@
 /**
  * What the records of one `__consumer_offsets` partition amount to: its groups, their members and offsets. The runtime
  * (coordinator/runtime) loads, appends and unloads. Groups of the consumer protocol join here, by the type of their records
- * (consumer/); a group keeps its offsets when it changes between the protocols. Shard thread.
+ * (consumer/), and so do share groups (share/); a group keeps its offsets when it changes between the protocols. Shard thread.
  *
  *     groups     what members see: rebalances run ahead of the log, answers that hand out a generation's parts do not
  *     offsets    what fetches see: durable only
@@ -61,7 +61,11 @@ import type { GroupTopics } from './group-services.ts';
 import type { ConsumerLimits, GroupSettings } from './group-settings.ts';
 import { groupStates } from './group-state.ts';
 import { Membership } from './membership.ts';
+import { expiryOf } from './offset-expiry.ts';
 import type { GroupHost } from './rebalance.ts';
+import type { ShareGroupPorts } from './share/share-group-api.ts';
+import { readShareRecord } from './share/share-group-records.ts';
+import { ShareGroups } from './share/share-groups.ts';
 import { TransactionalOffsets } from './transactional-offsets.ts';
 
 export interface GroupPartitionPorts {
@@ -71,6 +75,7 @@ export interface GroupPartitionPorts {
   readonly limitsOf: (groupId: string) => ConsumerLimits;
   /** Partitions of `__consumer_offsets`. */
   readonly partitions: () => number;
+  readonly share: ShareGroupPorts;
 }
 
 interface OffsetName {
@@ -94,6 +99,7 @@ export class GroupPartition implements CoordinatorState, GroupHost, HeartbeatHos
   readonly settings: GroupSettings;
   readonly groups = new Map<string, Group>();
   readonly membership: Membership;
+  readonly share: ShareGroups;
   readonly transactions = new TransactionalOffsets();
   readonly topics: GroupTopics;
   readonly consumers: ConsumerGroups;
@@ -120,6 +126,7 @@ export class GroupPartition implements CoordinatorState, GroupHost, HeartbeatHos
     this.consumers = new ConsumerGroups(this);
     this.heartbeats = new ConsumerHeartbeats(this, this.consumers, new RegexResolver(this.consumers));
     this.classicMembers = new ClassicMembers(this.consumers);
+    this.share = new ShareGroups(context, ports.share);
   }
 
   get clock(): Clock {
@@ -185,7 +192,7 @@ export class GroupPartition implements CoordinatorState, GroupHost, HeartbeatHos
     producer: TransactionalProducer | null,
   ): Replayed {
     const read = readKey(key);
-    if (read.kind === 'other') return replayed.foreign;
+    if (read.kind === 'other') return this.#replayShare(key, value);
     if (coordinatorPartition(read.group, this.#partitions()) !== this.context.partition)
       return replayed.misplaced;
     if (read.kind === 'offset') this.#replayOffset(read, value, producer);
@@ -221,6 +228,15 @@ export class GroupPartition implements CoordinatorState, GroupHost, HeartbeatHos
     group.becomeConsumer(consumer);
   }
 
+  #replayShare(key: Buffer, value: Buffer | null): Replayed {
+    const record = readShareRecord(key, value);
+    if (record === null) return replayed.foreign;
+    if (coordinatorPartition(record.groupId, this.#partitions()) !== this.context.partition)
+      return replayed.misplaced;
+    this.share.replay(record);
+    return replayed.applied;
+  }
+
   #replayOffset(
     { group, topic, partition, legacy }: GroupRecordKey & { kind: 'offset' },
     value: Buffer | null,
@@ -251,6 +267,7 @@ export class GroupPartition implements CoordinatorState, GroupHost, HeartbeatHos
         yield { key: offsetKey(group.id, entry.topic, entry.partition), value: offsetValue(entry) };
       }
     }
+    yield* this.share.liveRecords();
   }
 
   /** A new owner cannot know how long a member has been silent: each gets a full session time-out. */
@@ -274,6 +291,7 @@ export class GroupPartition implements CoordinatorState, GroupHost, HeartbeatHos
       if (group.members.size > this.settings.groupSizeMax) rebalance.prepare(group, 'group is over its size');
     }
     this.buryGone();
+    this.share.started();
   }
 
   /** Ends all groups: parked calls are answered NOT_COORDINATOR. */
@@ -283,6 +301,7 @@ export class GroupPartition implements CoordinatorState, GroupHost, HeartbeatHos
       group.consumer?.stopTimers();
     }
     this.groups.clear();
+    this.share.close();
   }
 
   /** 0, or why the log did not take the group's record: then nothing has changed. */
@@ -424,6 +443,7 @@ export class GroupPartition implements CoordinatorState, GroupHost, HeartbeatHos
     // From here on a record without an id is known to be of this topic, however long its tombstone takes.
     for (const group of this.groups.values()) group.offsets.adopt(name, topicId);
     this.buryGone();
+    this.share.topicDeleted(topicId);
   }
 
   /**
@@ -480,25 +500,6 @@ export class GroupPartition implements CoordinatorState, GroupHost, HeartbeatHos
       if (group.consumer === null && group.storeDue && settled) this.store(group, null, ignore, ignore);
     }
   }
-}
-
-/**
- * Wall-clock time at which an offset may go (KIP-211): of an empty classic group, counted from when it emptied; of a group
- * that consumes, only what it does not subscribe to, from its commit; of others from its commit.
- */
-function expiryOf(
-  group: Group,
-  entry: { readonly topic: string; readonly commitTimestamp: number; readonly expireTimestamp: number },
-  retentionMs: number,
-): number {
-  let base: number;
-  if (group.consumer?.isSubscribed(entry.topic) === true) return Number.POSITIVE_INFINITY;
-  if (group.protocolType === null) base = entry.commitTimestamp;
-  else if (group.state === groupStates.empty) base = Math.max(group.stateTimestamp, entry.commitTimestamp);
-  else if (group.state === groupStates.stable && !group.isSubscribed(entry.topic))
-    base = entry.commitTimestamp;
-  else return Number.POSITIVE_INFINITY;
-  return entry.expireTimestamp === -1 ? base + retentionMs : entry.expireTimestamp;
 }
 
 function ofGroup(group: Group, offsets: readonly OffsetName[]): DoomedOffset[] {

@@ -21,6 +21,8 @@ export const features: readonly Feature[] = [
   { name: 'transaction.version', minVersion: 0, maxVersion: 2, defaultLevel: 2 },
   // 1: the consumer protocol (KIP-848).
   { name: 'group.version', minVersion: 0, maxVersion: 1, defaultLevel: 1 },
+  // KIP-932: consumers may share partitions.
+  { name: 'share.version', minVersion: 0, maxVersion: 1, defaultLevel: 1 },
 ];
 
 /** Level in force; what was told by a version that knows more is held to what this one can. */

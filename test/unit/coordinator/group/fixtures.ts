@@ -24,6 +24,7 @@ import { silentLogger } from '../../../../src/ports/logger.ts';
 import { MemoryCoordinatorLog } from '../../../support/coordinator-log.ts';
 import { SeededRandom } from '../../../support/seeded-random.ts';
 import { VirtualClock } from '../../../support/virtual-clock.ts';
+import { noShareGroups } from './share-ports.ts';
 
 /** Topics that are there for good under these ids; every other name is one of them, too. */
 export const topicIds: Readonly<Record<string, string>> = {
@@ -161,6 +162,7 @@ export async function rig(
     topics: metadata,
     limitsOf: () => given.limits,
     partitions: () => offsetsPartitions,
+    share: noShareGroups,
   });
   for (let partition = 0; partition < offsetsPartitions; partition++) await shard.load(partition);
   return {

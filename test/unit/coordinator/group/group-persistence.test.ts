@@ -12,6 +12,7 @@ import { silentLogger } from '../../../../src/ports/logger.ts';
 import { ErrorCode } from '../../../../src/protocol/generated/errors.ts';
 import { SeededRandom } from '../../../support/seeded-random.ts';
 import { Answer, group, offsetOf, type Rig, rig, stableGroup } from './fixtures.ts';
+import { noShareGroups } from './share-ports.ts';
 
 const minute = 60_000;
 const partitionOf = (on: Rig) => on.shard.partitionOf(group);
@@ -63,6 +64,7 @@ describe('load and unload', () => {
       topics: before.metadata,
       limitsOf: () => before.limits,
       partitions: () => 4,
+      share: noShareGroups,
     });
     const codes: number[] = [];
     const beat = () =>

@@ -1,0 +1,151 @@
+/**
+ * What an operator changes of share groups that nobody is in: start offsets moved or forgotten, a group deleted. While a change is
+ * under way the group takes no member. States of share partitions change first, then the group's records: what a crash cuts
+ * off is asked again. Shard thread; owned by ShareGroups.
+ */
+import { ErrorCode } from '../../../protocol/generated/errors.ts';
+import type { PartitionContext } from '../../runtime/coordinator-state.ts';
+import type { ShareGroup } from './share-group.ts';
+import type { ShareGroupPorts, ShareTopic } from './share-group-api.ts';
+import { groupRecord, statePartitionsRecord, targetEpochRecord } from './share-group-records.ts';
+import { allOf, merged } from './share-topics.ts';
+
+export class ShareGroupAdmin {
+  readonly #groups: ReadonlyMap<string, ShareGroup>;
+  readonly #context: PartitionContext;
+  readonly #ports: ShareGroupPorts;
+
+  constructor(groups: ReadonlyMap<string, ShareGroup>, context: PartitionContext, ports: ShareGroupPorts) {
+    this.#groups = groups;
+    this.#context = context;
+    this.#ports = ports;
+  }
+
+  /** The group if nobody is in it and nothing else changes it, else a wire error. `free` ends the change. */
+  #lock(groupId: string): { readonly group: ShareGroup; readonly free: () => void } | number {
+    const group = this.#groups.get(groupId);
+    if (group === undefined) return ErrorCode.GROUP_ID_NOT_FOUND;
+    if (group.members.size > 0) return ErrorCode.NON_EMPTY_GROUP;
+    if (group.locked || group.initializing) return ErrorCode.COORDINATOR_NOT_AVAILABLE;
+    group.locked = true;
+    return {
+      group,
+      free: () => {
+        group.locked = false;
+        this.#ports.forget(groupId);
+      },
+    };
+  }
+
+  /** Moves start offsets: each share partition begins anew under a higher state epoch. `done` gets an error per partition. */
+  alter(
+    groupId: string,
+    topics: readonly { readonly topic: ShareTopic; readonly startOffsets: readonly number[] }[],
+    done: (error: number, errors: readonly (readonly number[])[]) => void,
+  ): void {
+    const lock = this.#lock(groupId);
+    if (typeof lock === 'number') {
+      done(lock, []);
+      return;
+    }
+    const { group, free } = lock;
+    const epoch = group.epoch + 1;
+    const { metadataHash } = group;
+    const finish = (error: number, errors: readonly (readonly number[])[] = []): void => {
+      free();
+      done(error, errors);
+    };
+    const errors = topics.map(() => [] as number[]);
+    this.#context.write([groupRecord(groupId, { epoch, metadataHash })], (refused) => {
+      if (refused !== ErrorCode.NONE) {
+        finish(refused);
+        return;
+      }
+      const calls = topics.flatMap(({ topic, startOffsets }, t) =>
+        topic.partitions.map((partition, p) => (answered: () => void) => {
+          const key = { groupId, topicId: topic.topicId, partition };
+          this.#ports.initialize(key, epoch, startOffsets[p]!, (error) => {
+            errors[t]![p] = error;
+            answered();
+          });
+        }),
+      );
+      allOf(calls, () => {
+        const done = topics.map(({ topic }, t) => ({
+          ...topic,
+          partitions: topic.partitions.filter((_, p) => errors[t]![p] === ErrorCode.NONE),
+        }));
+        const all = [...merged(group.topics, done).values()].filter(
+          ({ partitions }) => partitions.length > 0,
+        );
+        this.#context.write([statePartitionsRecord(groupId, group.topicsValue(all))], (error) =>
+          finish(error, errors),
+        );
+      });
+    });
+  }
+
+  /** Forgets the offsets of topics. `done` gets an error per topic. */
+  deleteOffsets(
+    groupId: string,
+    topicIds: readonly string[],
+    done: (error: number, errors: readonly number[]) => void,
+  ): void {
+    const lock = this.#lock(groupId);
+    if (typeof lock === 'number') {
+      done(lock, []);
+      return;
+    }
+    const { group, free } = lock;
+    const errors = topicIds.map(() => 0);
+    this.#deleteStates(group, topicIds, errors, () => {
+      const gone = new Set(topicIds.filter((_, i) => errors[i] === ErrorCode.NONE));
+      const left = [...group.topics.values()].filter(({ topicId }) => !gone.has(topicId));
+      this.#context.write([statePartitionsRecord(groupId, group.topicsValue(left))], (error) => {
+        free();
+        done(error, errors);
+      });
+    });
+  }
+
+  #deleteStates(group: ShareGroup, topicIds: readonly string[], errors: number[], done: () => void): void {
+    const calls = topicIds.flatMap((topicId, i) =>
+      (group.topics.get(topicId)?.partitions ?? []).map((partition) => (answered: () => void) => {
+        this.#ports.delete({ groupId: group.id, topicId, partition }, (error) => {
+          if (error !== ErrorCode.NONE) errors[i] = error;
+          answered();
+        });
+      }),
+    );
+    allOf(calls, done);
+  }
+
+  /** The group and the states of its share partitions, those first: a crash in between leaves a group to delete again. */
+  delete(groupId: string, done: (error: number) => void): void {
+    const lock = this.#lock(groupId);
+    if (typeof lock === 'number') {
+      done(lock);
+      return;
+    }
+    const { group, free } = lock;
+    const topicIds = [...group.topics.keys()];
+    const errors = topicIds.map(() => 0);
+    this.#deleteStates(group, topicIds, errors, () => {
+      const failed = errors.find((error) => error !== ErrorCode.NONE);
+      if (failed !== undefined) {
+        free();
+        done(failed);
+        return;
+      }
+      const records = [
+        statePartitionsRecord(groupId, null),
+        targetEpochRecord(groupId, null),
+        groupRecord(groupId, null),
+      ];
+      this.#context.write(records, (error) => {
+        free();
+        done(error);
+      });
+    });
+  }
+}

@@ -1,0 +1,95 @@
+/**
+ * Share groups of one shard, put together (KIP-932): the share coordinator over `__share_group_state`, the share partitions of
+ * the shard's own partitions, ways to those of other shards, and the sessions of the shard's connections. Shard thread.
+ */
+import type { ShareGroupPorts } from '../../coordinator/group/share/share-group-api.ts';
+import type { CoordinatorLog } from '../../coordinator/runtime/coordinator-log.ts';
+import {
+  defaultShareStateSettings,
+  ShareStateCoordinatorShard,
+} from '../../coordinator/share/share-state-coordinator.ts';
+import type { PartitionHandle } from '../../log/partition-handle.ts';
+import type { TopicImage } from '../../metadata/metadata-store.ts';
+import type { Arena } from '../../ports/arena.ts';
+import type { Clock } from '../../ports/clock.ts';
+import type { Logger } from '../../ports/logger.ts';
+import type { Random } from '../../ports/random.ts';
+import type { CoordinatorPlaces, ShardLinks } from '../../requests/request-router.ts';
+import type { ShardServicesTable } from '../../requests/routing.ts';
+import { ShareSessions } from '../../requests/support/share-session.ts';
+import type { TopicDirectory } from '../../requests/support/topic-directory.ts';
+import { LocalSharePartitions } from './local-share-partitions.ts';
+import { ShareLinks } from './share-links.ts';
+import { type ShareConfigs, shareGroupSettings, shareSettings } from './share-settings.ts';
+import { ShareStateLinks } from './share-state-links.ts';
+
+export interface ShardSharesDeps {
+  readonly self: number;
+  readonly shards: number;
+  readonly arena: Arena;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly topics: TopicDirectory;
+  readonly local: (topicId: string, partition: number) => PartitionHandle | undefined;
+  readonly ownerOf: (topic: TopicImage, partition: number) => number;
+  /** Null where this shard is alone. */
+  readonly links: ShardLinks | null;
+  readonly places: CoordinatorPlaces;
+  readonly services: ShardServicesTable;
+  readonly configs: ShareConfigs;
+  /** Of `__share_group_state`. */
+  readonly log: CoordinatorLog;
+  readonly partitions: () => number;
+  readonly makeTopic: () => void;
+}
+
+export class ShardShares {
+  /** The share coordinator of this shard. */
+  readonly coordinator: ShareStateCoordinatorShard;
+  /** The share coordinator and the share partitions, on whatever shard of this broker. */
+  readonly states: ShareStateLinks;
+  readonly partitions: ShareLinks;
+  readonly sessions: ShareSessions;
+  readonly groupPorts: ShareGroupPorts;
+  readonly #local: LocalSharePartitions;
+
+  constructor(deps: ShardSharesDeps) {
+    const { configs, topics } = deps;
+    const number = (name: string): number => Number(configs.broker(name));
+    this.coordinator = new ShareStateCoordinatorShard({
+      ...deps,
+      settings: {
+        ...defaultShareStateSettings,
+        updatesPerSnapshot: number('share.coordinator.snapshot.update.records.per.snapshot'),
+      },
+    });
+    this.states = new ShareStateLinks({ ...deps, coordinator: () => this.coordinator });
+    this.states.serve(deps.services);
+    const settings = (groupId: string) => shareSettings(configs, groupId);
+    this.#local = new LocalSharePartitions({
+      ...deps,
+      persister: (key) => this.states.persister(key),
+      settings,
+      writeTimeoutMs: number('share.coordinator.write.timeout.ms'),
+    });
+    this.partitions = new ShareLinks({ ...deps, local: this.#local, settings });
+    this.partitions.serve(deps.services);
+    this.sessions = new ShareSessions(this.partitions, number('group.share.max.share.sessions'));
+    this.groupPorts = {
+      settings: (groupId) => shareGroupSettings(configs, groupId),
+      topic: (name) => {
+        const topic = topics.topicByName(name);
+        return topic === undefined ? null : { topicId: topic.topicId, partitions: topic.partitions.length };
+      },
+      initialize: (key, stateEpoch, startOffset, done) =>
+        this.states.initialize(key, stateEpoch, startOffset, done),
+      delete: (key, done) => this.states.delete(key, done),
+      forget: (groupId) => this.partitions.forget(groupId),
+    };
+  }
+
+  close(): void {
+    this.#local.close();
+  }
+}
