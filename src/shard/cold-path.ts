@@ -54,7 +54,6 @@ interface Found {
 
 interface Lookup {
   readonly log: PartitionLog;
-  readonly time: number;
   /** Monotonic ms. */
   readonly deadline: number;
   unpackedBytes: number;
@@ -172,7 +171,8 @@ export class ObjectColdPath implements ColdPath {
   }
 
   lookup(log: PartitionLog, kind: number, argument: number, answer: OffsetAnswer): void {
-    const search = kind === offsetQuery.byTime ? this.byTime(log, argument) : this.byMaxTimestamp(log);
+    const lookup = { log, deadline: this.deps.monotonic() + lookupMs, unpackedBytes: 0 };
+    const search = kind === offsetQuery.byTime ? this.byTime(lookup, argument) : this.byMaxTimestamp(lookup);
     search.then(
       (found) => {
         if (found === null) answer(0, -1, -1, -1);
@@ -184,14 +184,14 @@ export class ObjectColdPath implements ColdPath {
   }
 
   /** First record whose timestamp is at least `time`. */
-  private async byTime(log: PartitionLog, time: number): Promise<Found | null> {
-    const lookup: Lookup = { log, time, deadline: this.deps.monotonic() + lookupMs, unpackedBytes: 0 };
+  private async byTime(lookup: Lookup, time: number): Promise<Found | null> {
+    const { log } = lookup;
     let searched = log.startOffset;
     for (;;) {
       // While batches are unpacked others may leave memory: what left meanwhile is searched in the objects.
       while (searched < log.tailStart) {
         const end = log.tailStart;
-        const found = await this.inObjects(lookup, searched, end);
+        const found = await this.inObjects(lookup, time, searched, end);
         if (found !== null) return found;
         searched = end;
       }
@@ -200,14 +200,14 @@ export class ObjectColdPath implements ColdPath {
       const { journal } = log;
       const slot = journal.slot(entry);
       const behind = journal.lastOffset[slot]! + 1;
-      const found = await this.firstAtLeast(lookup, journal.position[slot]!, journal.length[slot]!);
+      const found = await this.firstAtLeast(lookup, time, journal.position[slot]!, journal.length[slot]!);
       if (found !== null) return found;
       searched = behind;
     }
   }
 
-  private async inObjects(lookup: Lookup, from: number, end: number): Promise<Found | null> {
-    const { log, time, deadline } = lookup;
+  private async inObjects(lookup: Lookup, time: number, from: number, end: number): Promise<Found | null> {
+    const { log, deadline } = lookup;
     let offset = from;
     while (offset < end) {
       let behind = end;
@@ -236,7 +236,7 @@ export class ObjectColdPath implements ColdPath {
       try {
         const range = batch.ranges[0];
         if (range === undefined) return null;
-        const found = await this.firstAtLeast(lookup, range.position, range.length);
+        const found = await this.firstAtLeast(lookup, time, range.position, range.length);
         if (found !== null) return found;
         // Only the header promised so late a timestamp.
         offset = batch.nextOffset;
@@ -247,7 +247,8 @@ export class ObjectColdPath implements ColdPath {
     return null;
   }
 
-  private async byMaxTimestamp(log: PartitionLog): Promise<Found | null> {
+  private async byMaxTimestamp(lookup: Lookup): Promise<Found | null> {
+    const { log } = lookup;
     let best = -1;
     const covered = this.imageOf(log)?.manifest?.endOffset ?? 0;
     const old = covered === 0 ? [] : (await twiceIfStale(() => this.listAt(log, covered - 1))).objects;
@@ -258,12 +259,35 @@ export class ObjectColdPath implements ColdPath {
     for (let i = 0; i < tail.count && tail.at(i) < journal.durable; i++) {
       best = Math.max(best, journal.maxTimestamp[journal.slot(tail.at(i))]!);
     }
-    return best < 0 ? null : this.byTime(log, best);
+    if (best < 0) return null;
+    return (await this.byTime(lookup, best)) ?? this.largestBelow(lookup, best);
+  }
+
+  /**
+   * The record with the largest timestamp where no record has the one that headers and lists promise: it lies below the log start.
+   * Halves the times between, some fifty lookups at most: there is no list of the records in a batch.
+   */
+  private async largestBelow(lookup: Lookup, promised: number): Promise<Found | null> {
+    let found = await this.byTime(lookup, 0);
+    if (found === null) return null;
+    let missing = promised;
+    while (missing - found.timestamp > 1) {
+      const middle = found.timestamp + Math.ceil((missing - found.timestamp) / 2);
+      const later = await this.byTime(lookup, middle);
+      if (later === null) missing = middle;
+      else found = later;
+    }
+    return found;
   }
 
   /** Has one batch opened and finds its first record at or above the time and the log start. */
-  private async firstAtLeast(lookup: Lookup, position: number, length: number): Promise<Found | null> {
-    const { log, time } = lookup;
+  private async firstAtLeast(
+    lookup: Lookup,
+    time: number,
+    position: number,
+    length: number,
+  ): Promise<Found | null> {
+    const { log } = lookup;
     const { records, monotonic } = this.deps;
     if (monotonic() > lookup.deadline || lookup.unpackedBytes > lookupUnpackedMax)
       throw new MillraceError('exhausted', 'LOOKUP_LIMIT', 'a lookup by time had to open too many batches');

@@ -49,6 +49,8 @@ function rig() {
   arena.acquireRun(8);
   /** What the next searches by time find; nothing = no batch. */
   const batches: Buffer[] = [];
+  /** What every search by time below offset 6 finds; nothing = no batch. */
+  const world: { batch?: Buffer } = {};
   /** What happens during the next searches by time. */
   const whileSearching: (() => void)[] = [];
   const names = ({ objects }: ColdRequest): string => objects.map(({ objectId }) => objectId).join();
@@ -63,7 +65,7 @@ function rig() {
     async findSince(request: ColdRequest, time: number) {
       asked.push(`${request.offset}@${time}: ${names(request)}`);
       whileSearching.shift()?.();
-      const batch = batches.shift();
+      const batch = batches.shift() ?? (request.offset < 6 ? world.batch : undefined);
       if (batch === undefined) return null;
       batch.copy(arena.buffer);
       passed.ms += passed.perBatch;
@@ -131,6 +133,7 @@ function rig() {
     log,
     batches,
     whileSearching,
+    world,
     turns,
     passed,
   };
@@ -227,6 +230,26 @@ describe('reads of older data', () => {
     partition.objects = [part('o4', 30, 40, 12)];
     asked.length = 0;
     await lookup(1, 0);
-    assert.deepEqual(asked, ['0@12: n1', '30@12: o4']);
+    assert.deepEqual(asked.slice(0, 2), ['0@12: n1', '30@12: o4']);
+  });
+
+  it('by the newest timestamp name the largest that is left when the newest lies below the log start', async () => {
+    const { lookup, log, world, partition } = rig();
+    partition.objects = [part('o3', 20, 40, 90)];
+    const times = [90, 10, 40, 70, 20, 70];
+    world.batch = buildBatch(
+      times.map((timestamp) => ({ timestamp, key: null, value: Buffer.from('x') })),
+      { baseOffset: 0 },
+      crc32c,
+    );
+    for (const [startOffset, found] of [
+      [0, [0, 0, 90, 3]],
+      [1, [0, 3, 70, 3]],
+      [4, [0, 5, 70, 3]],
+      [6, [0, -1, -1, -1]],
+    ] as const) {
+      Object.assign(log, { startOffset });
+      assert.deepEqual(await lookup(1, 0), found, `log start ${startOffset}`);
+    }
   });
 });
