@@ -32,6 +32,7 @@ import {
   listedFaults,
   recordFaults,
   settleMaxTimestamp,
+  settleTimestampType,
   timeMaxOf,
   timeMinOf,
   validateBatch,
@@ -253,6 +254,7 @@ export function produceHandler(deps: ProduceDeps): RequestHandler<ProduceRequest
         return;
       }
     }
+    settleTimestampType(view, buffer, position, length, deps.crc32c);
     if (codecOf(attributes) !== codecId.none && !settings.trustCompressed) {
       judge(batch);
       return;

@@ -20,6 +20,7 @@ import {
   crcStart,
   currentMagic,
   headerField,
+  isLogAppendTime,
   lastOffsetDeltaOf,
   magicOf,
   maxTimestampOf,
@@ -97,7 +98,7 @@ export const verdictTable: readonly VerdictEntry[] = [
     error: ErrorCode.INVALID_RECORD,
     message: 'The producer id is outside the range of ids this cluster gives out.',
   },
-  { error: ErrorCode.INVALID_TIMESTAMP, message: 'Producers cannot set the timestamp type LogAppendTime.' },
+  { error: ErrorCode.INVALID_TIMESTAMP, message: 'Only the broker gives records the time of their append.' },
   { error: ErrorCode.INVALID_TIMESTAMP, message: 'Records are refused for their timestamps.' },
   { error: ErrorCode.INVALID_RECORD, message: 'A record is malformed.' },
   { error: ErrorCode.INVALID_RECORD, message: 'The offset deltas of the records are not consecutive.' },
@@ -199,7 +200,8 @@ export function validateBatch(
     if (baseSequenceOf(view, position) <= noSequence) return batchVerdict.missingSequence;
   }
 
-  if ((attributes & attributeBits.logAppendTime) !== 0) return batchVerdict.logAppendTime;
+  if (isLogAppendTime(attributes) && (!options.judgeTimes || maxTimestampOf(view, position) === noTimestamp))
+    return batchVerdict.logAppendTime;
   if (codec === codecId.none)
     return judgeRecords(view, position, buffer, position + batchHeaderBytes, recordsBytes, options);
   if (!options.trustCompressed) return batchVerdict.ok;
@@ -264,6 +266,23 @@ function anyTimeFault(report: Float64Array): boolean {
   const end = walkReport.entries + listedFaults(report);
   for (let i = walkReport.entries; i < end; i++) if (report[i]! % 2 === 1) return true;
   return false;
+}
+
+/**
+ * Takes the mark of append times from a batch whose times are its producer's: readers would take the largest for that of every
+ * record. Kafka's rule, which refuses it only where nobody has judged the times: in a topic of LogAppendTime, or without any.
+ */
+export function settleTimestampType(
+  view: DataView,
+  buffer: Uint8Array,
+  position: number,
+  length: number,
+  crc32c: Crc32c,
+): void {
+  const attributes = attributesOf(view, position);
+  if (!isLogAppendTime(attributes)) return;
+  view.setInt16(position + headerField.attributes, attributes & ~attributeBits.logAppendTime);
+  patchCrc(view, position, crc32c(buffer, position + crcStart, length - crcStart));
 }
 
 /**

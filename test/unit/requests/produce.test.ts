@@ -12,15 +12,19 @@ import {
   buildBatch,
 } from '../../../src/protocol/records/batch-builder.ts';
 import {
+  attributesOf,
   baseSequenceOf,
   batchHeaderBytes,
   crcOf,
   crcStart,
   headerField,
+  isLogAppendTime,
   maxTimestampOf,
   patchCrc,
+  setLogAppendTime,
   writeInt64,
 } from '../../../src/protocol/records/batch-header.ts';
+import { readBatch } from '../../../src/protocol/records/batch-reader.ts';
 import { javascriptCrc32c } from '../../../src/protocol/records/crc32c.ts';
 import {
   type RecordTask,
@@ -343,6 +347,22 @@ test('the header of what is appended states the largest timestamp of its records
     const { batch } = appended[0]!;
     assert.equal(maxTimestampOf(viewOf(batch), 0), 1_700_000_009_000, `codec ${codec}`);
     assert.equal(crcOf(viewOf(batch), 0), javascriptCrc32c(batch, crcStart, batch.length - crcStart));
+  }
+});
+
+test("the mark of append times is taken from a batch whose times are its producer's", () => {
+  for (const codec of [0, 4]) {
+    const { produce, appended, clock } = setup();
+    const marked = under((_batch, view) => setLogAppendTime(view, 0, maxTimestampOf(view, 0)));
+    produce(ten, { fields: { codec }, spoil: marked });
+    clock.runSoon();
+    const { batch } = appended[0]!;
+    assert.equal(isLogAppendTime(attributesOf(viewOf(batch), 0)), false);
+    assert.equal(crcOf(viewOf(batch), 0), javascriptCrc32c(batch, crcStart, batch.length - crcStart));
+    assert.deepEqual(
+      readBatch(batch, 0, batch.length, codecs, 1 << 20).map(({ timestamp }) => timestamp),
+      ten.map(({ timestamp }) => timestamp),
+    );
   }
 });
 

@@ -136,13 +136,17 @@ test('header rules', () => {
     [batchVerdict.countMismatch, (view) => view.setInt32(headerField.lastOffsetDelta, 3)],
     [batchVerdict.missingSequence, (view) => view.setBigInt64(headerField.producerId, 4n)],
     [batchVerdict.producerId, (view) => view.setBigInt64(headerField.producerId, 2n ** 53n)],
-    [batchVerdict.logAppendTime, (view) => setLogAppendTime(view, 0, now)],
+    [batchVerdict.ok, (view) => setLogAppendTime(view, 0, now)],
+    [batchVerdict.logAppendTime, (view) => setLogAppendTime(view, 0, -1)],
     [batchVerdict.ok, (view) => view.setBigInt64(headerField.maxTimestamp, 2n ** 62n)],
     [batchVerdict.timestamp, (view) => view.setBigInt64(headerField.baseTimestamp, -(2n ** 62n))],
     // Bits without a meaning are ignored and kept.
     [batchVerdict.ok, (view) => view.setInt16(headerField.attributes, 0x7f80)],
   ];
   for (const [verdict, change] of cases) assert.equal(judged(altered(change)), verdict);
+  // Where nobody judges times there is none that the producer might have meant.
+  const marked = altered((view) => setLogAppendTime(view, 0, now));
+  assert.equal(judged(marked, { judgeTimes: false }), batchVerdict.logAppendTime);
   const million = altered((view) => {
     view.setInt32(headerField.recordCount, 1_000_000);
     view.setInt32(headerField.lastOffsetDelta, 999_999);
