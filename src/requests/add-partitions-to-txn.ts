@@ -51,19 +51,23 @@ export function addPartitionsToTxnHandler({
   const exists = (topic: string, partition: number): boolean =>
     topics.topicByName(topic)?.partitions[partition] !== undefined;
 
+  /** One that does not exist makes the others not attempted; null where all of them do. */
+  function missingOf(asked: readonly AddPartitionsToTxnTopic[]): Results | null {
+    if (asked.every(({ name, partitions }) => partitions.every((each) => exists(name, each)))) return null;
+    return resultsOf(asked, (topic, partition) =>
+      exists(topic, partition) ? ErrorCode.OPERATION_NOT_ATTEMPTED : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+    );
+  }
+
   function addOne(
     transaction: Omit<AddPartitionsToTxnTransaction, 'verifyOnly'>,
     version: number,
     done: (results: Results) => void,
   ): void {
     const { transactionalId, producerId, producerEpoch, topics: asked } = transaction;
-    const missing = asked.some(({ name, partitions }) => partitions.some((each) => !exists(name, each)));
-    if (missing) {
-      done(
-        resultsOf(asked, (topic, partition) =>
-          exists(topic, partition) ? ErrorCode.OPERATION_NOT_ATTEMPTED : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
-        ),
-      );
+    const missing = missingOf(asked);
+    if (missing !== null) {
+      done(missing);
       return;
     }
     const query = { transactionalId, producerId, producerEpoch, partitions: byName(asked), version };
@@ -72,6 +76,8 @@ export function addPartitionsToTxnHandler({
 
   function verifyOne(transaction: AddPartitionsToTxnTransaction): Results {
     const { topics: asked } = transaction;
+    const missing = missingOf(asked);
+    if (missing !== null) return missing;
     const named = asked.flatMap(({ name, partitions }) =>
       partitions.map((partition) => ({ topic: name, partition })),
     );
