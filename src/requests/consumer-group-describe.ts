@@ -80,7 +80,7 @@ function described(
       clientId: member.clientId,
       clientHost: member.clientHost,
       subscribedTopicNames: member.topics,
-      subscribedTopicRegex: member.regex,
+      subscribedTopicRegex: member.regex ?? '',
       assignment: named(member.assignment, topics),
       targetAssignment: named(member.target, topics),
       memberType: member.classic ? memberType.classic : memberType.consumer,

@@ -54,7 +54,7 @@ export function consumerGroupHeartbeatHandler(
           respond({
             errorCode: answer.errorCode,
             errorMessage: answer.errorMessage,
-            memberId: answer.memberId,
+            memberId: answer.errorCode === ErrorCode.NONE ? answer.memberId : null,
             memberEpoch: answer.memberEpoch,
             heartbeatIntervalMs: answer.heartbeatIntervalMs,
             assignment: answer.assignment === null ? null : { topicPartitions: answer.assignment },

@@ -270,10 +270,10 @@ function heartbeatProblem(query: ConsumerHeartbeatQuery): Refusal | null {
     if (query.rebalanceTimeoutMs === -1) return invalid('RebalanceTimeoutMs must be provided when joining.');
     if (query.owned === null || query.owned.length > 0)
       return invalid('TopicPartitions must be empty when joining.');
-    if ((topics === null || topics.length === 0) && (regex === null || regex === ''))
+    if (topics === null && regex === null)
       return invalid('SubscribedTopicNames or SubscribedTopicRegex must be provided when joining.');
   }
-  if (query.assignor !== null && query.assignor !== '' && !assignors.has(query.assignor)) {
+  if (query.assignor !== null && !assignors.has(query.assignor)) {
     return {
       errorCode: ErrorCode.UNSUPPORTED_ASSIGNOR,
       errorMessage: `ServerAssignor ${query.assignor} is not supported. Supported assignors: ${[...assignors.keys()].join(', ')}.`,
@@ -349,7 +349,7 @@ function updated(known: Subscription | null, query: ConsumerHeartbeatQuery): Sub
     topics: query.topics === null ? (known?.topics ?? []) : sameList(known?.topics, query.topics),
     regex,
     rebalanceTimeoutMs: rebalanceTimeoutMs === -1 ? (known?.rebalanceTimeoutMs ?? -1) : rebalanceTimeoutMs,
-    assignor: query.assignor === '' ? null : (query.assignor ?? known?.assignor ?? null),
+    assignor: query.assignor ?? known?.assignor ?? null,
     classic: null,
   };
   return known !== null && sameSubscription(known, next) ? known : next;

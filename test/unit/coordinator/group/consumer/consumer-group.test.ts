@@ -58,7 +58,6 @@ describe('joining', () => {
       { owned: null },
       { owned: lists(1) },
       { topics: null },
-      { topics: [] },
       { instanceId: '' },
       { rackId: '' },
       { memberEpoch: -3 },
@@ -69,8 +68,18 @@ describe('joining', () => {
       assert.equal(errorCode, ErrorCode.INVALID_REQUEST, JSON.stringify(query));
       assert.ok(errorMessage !== null && errorMessage.length > 10);
     }
-    assert.equal(done(on, join(on, 'b', { assignor: 'best' })).errorCode, ErrorCode.UNSUPPORTED_ASSIGNOR);
+    for (const assignor of ['best', ''])
+      assert.equal(done(on, join(on, 'b', { assignor })).errorCode, ErrorCode.UNSUPPORTED_ASSIGNOR);
     assert.equal(done(on, join(on, 'b', { regex: '(' })).errorCode, ErrorCode.INVALID_REGULAR_EXPRESSION);
+    // Who subscribes to nothing yet is a member all the same.
+    for (const [id, nothing] of [
+      ['c', { topics: [] }],
+      ['d', { topics: null, regex: '' }],
+    ] as const) {
+      const { errorCode, assignment } = done(on, join(on, id, nothing));
+      assert.deepEqual([errorCode, assignment], [0, []]);
+      assert.equal(done(on, beat(on, { memberId: id, memberEpoch: -1 })).errorCode, 0);
+    }
     // v0: the broker makes the id.
     const made = done(on, join(on, '', { version: 0 }));
     assert.equal(made.errorCode, 0);
