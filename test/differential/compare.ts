@@ -10,12 +10,13 @@ export interface Difference {
   readonly reason: string | null;
 }
 
-/** Where the answers to the first step that differs do so: what follows, follows from it. Allowed differences end nothing. */
+/** Where the answers to the first step that differs do so: what follows, follows from it. An allowed one ends only what its allowance says. */
 export function differences(name: string, kafka: readonly Step[], millrace: readonly Step[]): Difference[] {
   const found: Difference[] = [];
+  let ended = false;
   for (let at = 0; at < Math.max(kafka.length, millrace.length); at++) {
     const label = kafka[at]?.label ?? millrace[at]!.label;
-    if (found.some(({ reason }) => reason === null)) break;
+    if (ended) break;
     const [left, right] = [flat(kafka[at]), flat(millrace[at])];
     // Another step altogether, or no answer on one side: its fields tell nothing more.
     const all = [...new Set([...left.keys(), ...right.keys()])].filter(
@@ -36,6 +37,7 @@ export function differences(name: string, kafka: readonly Step[], millrace: read
           (each.millrace === undefined || each.millrace === b),
       );
       found.push({ place, kafka: a, millrace: b, reason: allowed?.reason ?? null });
+      ended ||= allowed === undefined || allowed.ends === true;
     }
   }
   return found;

@@ -8,6 +8,7 @@ import { createCodecs } from '../../src/protocol/compression/codecs.ts';
 import {
   attributesOf,
   batchBytesOf,
+  isControl,
   isLogAppendTime,
   leaderEpochOf,
   producerIdOf,
@@ -46,6 +47,8 @@ const chosen = new Set([
   'controllerId',
   'coordinatorId',
 ]);
+/** Of members and groups of the consumer protocol. */
+const epochs = new Set(['memberEpoch', 'groupEpoch', 'assignmentEpoch']);
 const chosenLists = new Set(['replicaNodes', 'isrNodes', 'offlineReplicas']);
 /** Told or not told, whatever the words. */
 const words = new Set([
@@ -57,7 +60,9 @@ const words = new Set([
 ]);
 /** Of the moment. */
 const ignored = new Set(['throttleTimeMs']);
-const times = new Set(['logAppendTimeMs']);
+const times = new Set(['logAppendTimeMs', 'transactionStartTimeMs']);
+/** Times that are the records' own, of the day before, but for markers: theirs are of the moment. */
+const ofRecords = new Set(['timestamp', 'lastTimestamp']);
 /** Lists without an order that a client may rely on, and what sorts them. */
 const unordered: Readonly<Record<string, readonly string[]>> = {
   topics: ['name', 'topic', 'topicName'],
@@ -69,6 +74,11 @@ const unordered: Readonly<Record<string, readonly string[]>> = {
   members: ['clientId', 'groupInstanceId'],
   results: ['name', 'resourceName', 'groupId'],
   apiKeys: ['apiKey'],
+  transactionStates: ['transactionalId'],
+  resultsByTransaction: ['transactionalId'],
+  topicResults: ['name'],
+  resultsByTopicV3AndBelow: ['name'],
+  resultsByPartition: ['partitionIndex'],
 };
 
 export class Side {
@@ -151,7 +161,10 @@ export class Side {
     if (value === null || value === undefined) return null;
     if (words.has(field)) return 'words';
     if (times.has(field)) return value === -1 ? -1 : 'a time';
+    if (ofRecords.has(field) && Math.abs(Date.now() - (value as number)) < 3_600_000) return 'a time';
     if (chosen.has(field)) return this.#symbol(field, value);
+    // A coordinator counts as it likes: 0 and less have a meaning.
+    if (epochs.has(field)) return (value as number) <= 0 ? value : this.#symbol('epoch', value);
     // Of a group; partitions have a leaderId.
     if (field === 'leader') return this.#symbol('memberId', value);
     if (value instanceof Uint8Array)
@@ -195,19 +208,28 @@ export class Side {
     for (let at = 0; at + 61 <= bytes.byteLength; ) {
       const length = batchBytesOf(view, at);
       if (at + length > bytes.byteLength) break;
-      const stamped = isLogAppendTime(attributesOf(view, at));
+      const attributes = attributesOf(view, at);
+      // Markers get the time at which their coordinator writes them.
+      const stamped = isLogAppendTime(attributes) || isControl(attributes);
       const inside = readBatch(bytes, at, length, codecs, decompressedBytesMax).map(
         ({ offset, timestamp, key, value, headers }) =>
-          `${offset}@${stamped ? 'append time' : timestamp} ${key?.toString() ?? 'null'}=${value?.toString().slice(0, 12) ?? 'null'} ${headers.length}`,
+          `${offset}@${stamped ? 'append time' : timestamp} ${plainText(key)}=${plainText(value).slice(0, 12)} ${headers.length}`,
       );
       const producer = this.#symbol('producerId', producerIdOf(view, at));
       batches.push(
-        `attributes ${attributesOf(view, at)}, epoch ${leaderEpochOf(view, at)}, producer ${String(producer)}: ${inside.join(', ')}`,
+        `attributes ${attributes}, epoch ${leaderEpochOf(view, at)}, producer ${String(producer)}: ${inside.join(', ')}`,
       );
       at += length;
     }
     return batches;
   }
+}
+
+/** Markers hold bytes that are no text. */
+function plainText(bytes: Uint8Array | null): string {
+  if (bytes === null) return 'null';
+  const text = Buffer.from(bytes);
+  return text.every((byte) => byte >= 32) ? text.toString() : text.toString('hex');
 }
 
 /** Null after so long that no answer will come: Kafka forgets requests that it fails on. */

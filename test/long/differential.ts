@@ -1,17 +1,26 @@
 /**
- * The same requests to Apache Kafka and to Millrace, answers compared field by field. `--only TEXT` runs the cases with that
- * text in their names (and leaves no result), `--seeds N` asks for so many generated cases, `--seed N` begins what is random.
+ * The same requests to Apache Kafka and to Millrace, answers compared field by field. `--only TEXT,TEXT` runs the cases with one
+ * of those texts in their names (and leaves no result), `--seeds N` asks for so many generated cases, `--seed N` begins what is random.
  */
 import { adminCases } from '../differential/cases/admin.ts';
+import { consumerGroupCases } from '../differential/cases/consumer-groups.ts';
 import { generatedCase } from '../differential/cases/generated.ts';
 import { groupCases } from '../differential/cases/groups.ts';
 import { produceCases } from '../differential/cases/produce.ts';
 import { readCases } from '../differential/cases/reads.ts';
+import { transactionCases } from '../differential/cases/transactions.ts';
 import type { Difference } from '../differential/compare.ts';
 import { Differential } from '../differential/differential.ts';
 import { type LongContext, type LongOutcome, type LongScript, outcome, skipped } from './outcome.ts';
 
-export const scripted = [...produceCases, ...readCases, ...groupCases, ...adminCases];
+export const scripted = [
+  ...produceCases,
+  ...readCases,
+  ...groupCases,
+  ...adminCases,
+  ...transactionCases,
+  ...consumerGroupCases,
+];
 const generatedDefault = 200;
 
 async function run({ option, say }: LongContext): Promise<LongOutcome> {
@@ -20,7 +29,9 @@ async function run({ option, say }: LongContext): Promise<LongOutcome> {
   const generated = Array.from({ length: Number(option('seeds') ?? generatedDefault) }, (_, at) =>
     generatedCase(first + at),
   );
-  const cases = [...scripted, ...generated].filter(({ name }) => name.includes(only));
+  const cases = [...scripted, ...generated].filter(({ name }) =>
+    only.split(',').some((text) => name.includes(text)),
+  );
   const opened = await Differential.open().catch((error: Error) => error);
   if (opened instanceof Error) return skipped(`Apache Kafka cannot be had here: ${opened.message}`);
   const real: Difference[] = [];

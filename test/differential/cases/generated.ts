@@ -24,6 +24,7 @@ class Walk {
   readonly #random: SeededRandom;
   readonly #producers: { id: number; sequence: number[] }[] = [];
   readonly #ends = Array.from({ length: partitions }, () => 0);
+  readonly #starts = Array.from({ length: partitions }, () => 0);
 
   constructor(side: Side, topic: string, seed: number) {
     this.#side = side;
@@ -130,13 +131,20 @@ class Walk {
       someTime + 1_000 * this.#random.below(60),
       someTime + 1_000 * this.#random.below(60) + 1,
     ]);
-    await this.#side.ask(`${label} of ${partitionIndex}`, ListOffsetsCodec, this.#pick([7, 8, 9]), {
-      replicaId: -1,
-      isolationLevel: this.#random.below(2),
-      topics: [
-        { name: this.#topic, partitions: [{ partitionIndex, timestamp: timestamp < -3 ? -3 : timestamp }] },
-      ],
-    });
+    const largest = timestamp < -2 ? ' its largest time' : '';
+    const empty = this.#starts[partitionIndex] === this.#ends[partitionIndex] ? ', all deleted' : '';
+    await this.#side.ask(
+      `${label} of ${partitionIndex}${largest}${empty}`,
+      ListOffsetsCodec,
+      this.#pick([7, 8, 9]),
+      {
+        replicaId: -1,
+        isolationLevel: this.#random.below(2),
+        topics: [
+          { name: this.#topic, partitions: [{ partitionIndex, timestamp: timestamp < -3 ? -3 : timestamp }] },
+        ],
+      },
+    );
   }
 
   async #epoch(label: string): Promise<void> {
@@ -174,9 +182,11 @@ class Walk {
   async #trim(label: string): Promise<void> {
     if (this.#random.below(3) !== 0) return;
     const partitionIndex = this.#partition();
-    await this.#side.ask(`${label} of ${partitionIndex}`, DeleteRecordsCodec, 2, {
+    const answer = await this.#side.ask(`${label} of ${partitionIndex}`, DeleteRecordsCodec, 2, {
       timeoutMs: 30_000,
       topics: [{ name: this.#topic, partitions: [{ partitionIndex, offset: this.#offset(partitionIndex) }] }],
     });
+    const result = answer?.topics[0]?.partitions[0];
+    if (result?.errorCode === 0) this.#starts[partitionIndex] = result.lowWatermark;
   }
 }

@@ -238,6 +238,27 @@ const inner: readonly Case[] = [
     },
   ),
   one('append time by the topic', () => batch(records(3)), { 'message.timestamp.type': 'LogAppendTime' }),
+  one(
+    'the type of append time where the topic has it',
+    of((view) => view.setInt16(headerField.attributes, attributeBits.logAppendTime)),
+    { 'message.timestamp.type': 'LogAppendTime' },
+  ),
+  ...[-1, someTime - 5_000].map((time) =>
+    one(
+      `the type of append time and ${time < 0 ? 'no' : 'another'} largest time`,
+      of((view) => {
+        view.setInt16(headerField.attributes, attributeBits.logAppendTime);
+        writeInt64(view, headerField.maxTimestamp, time);
+      }),
+    ),
+  ),
+  ...[1, 4].map((codec) =>
+    one(`the type of append time, codec ${codec}`, () =>
+      changed(batch(records(3), { codec, codecs }), (view) =>
+        view.setInt16(headerField.attributes, attributeBits.logAppendTime | codec),
+      ),
+    ),
+  ),
   one('a batch that is too large', () => batch(records(40, 0, 100)), { 'max.message.bytes': '1000' }),
   one(
     'batches of which one is too large',

@@ -298,6 +298,25 @@ const offsets: readonly Case[] = [
     },
   },
   {
+    name: 'list offsets of the largest time where its record is deleted',
+    run: async (side, topic) => {
+      await createTopic(side, topic);
+      const times = [90, 10, 40, 70, 20];
+      await fill(
+        side,
+        topic,
+        batch(records(5).map((each, at) => ({ ...each, timestamp: someTime + times[at]! }))),
+      );
+      for (const offset of [0, 1, 4, 5]) {
+        await side.prepare(DeleteRecordsCodec, 2, {
+          timeoutMs: 30_000,
+          topics: [{ name: topic, partitions: [{ partitionIndex: 0, offset }] }],
+        });
+        await side.ask(`from ${offset}`, ListOffsetsCodec, 7, listing(topic, -3, 7));
+      }
+    },
+  },
+  {
     name: 'list offsets by time where times do not ascend',
     run: async (side, topic) => {
       await createTopic(side, topic);

@@ -44,3 +44,12 @@ test('what may differ has its reason', () => {
   );
   assert.match(found!.reason!, /nothing is aborted/);
 });
+
+test('an allowance that ends its case hides what follows, and no other value', () => {
+  const name = 'produce a batch and one byte';
+  const answers = (errorCode: number) => [step('sent', { errorCode }), step('offset', { offset: errorCode })];
+  const reasons = (millrace: number) =>
+    differences(name, answers(0), answers(millrace)).map(({ reason }) => reason !== null);
+  assert.deepEqual(reasons(87), [true]);
+  assert.deepEqual(reasons(2), [false]);
+});
