@@ -7,6 +7,7 @@ import { coordinatorMutants } from './coordinator-mutants.ts';
 import { groupMutants } from './group-mutants.ts';
 import { recordMutants } from './record-mutants.ts';
 import { requestMutants } from './request-mutants.ts';
+import { shareMutants } from './share-mutants.ts';
 import { storageMutants } from './storage-mutants.ts';
 import { transactionCoordinatorMutants } from './transaction-coordinator-mutants.ts';
 import { transactionMutants } from './transaction-mutants.ts';
@@ -30,6 +31,7 @@ export const mutants: readonly Mutant[] = [
   ...requestMutants,
   ...recordMutants,
   ...transactionMutants,
+  ...shareMutants,
   ...cleanMutants,
   ...transactionCoordinatorMutants,
 ];
