@@ -1,7 +1,8 @@
 /**
  * AddPartitionsToTxn (key 24), versions 0–5. Up to v3 a client's: one transaction, all partitions or none; one that does not
- * exist makes the others OPERATION_NOT_ATTEMPTED. v2 PRODUCER_FENCED. From v4 on brokers': several transactions, each added to
- * or (`verifyOnly`) only asked about, each for itself.
+ * exist makes the others OPERATION_NOT_ATTEMPTED, and so does an internal one, which is TOPIC_AUTHORIZATION_FAILED: offsets are
+ * added by AddOffsetsToTxn. v2 PRODUCER_FENCED. From v4 on brokers': several transactions, each added to or (`verifyOnly`) only
+ * asked about, each for itself.
  */
 import { coordinatorTopics } from '../coordinator/runtime/coordinator-place.ts';
 import type { TransactionCoordinator } from '../coordinator/transaction/transaction-api.ts';
@@ -16,6 +17,7 @@ import { ErrorCode } from '../protocol/generated/errors.ts';
 import { inOrder, pick } from './routing.ts';
 import type { RequestHandler } from './support/handler.ts';
 import type { TopicDirectory } from './support/topic-directory.ts';
+import { isInternalTopic } from './support/topic-names.ts';
 import { fencedError } from './support/transaction-errors.ts';
 
 export interface AddPartitionsToTxnDeps {
@@ -48,36 +50,44 @@ export function addPartitionsToTxnHandler({
   topics,
   coordinator,
 }: AddPartitionsToTxnDeps): RequestHandler<AddPartitionsToTxnRequest, AddPartitionsToTxnResponseInput> {
-  const exists = (topic: string, partition: number): boolean =>
-    topics.topicByName(topic)?.partitions[partition] !== undefined;
+  /** Why a partition cannot be added; 0 = it can. */
+  function problem(topic: string, partition: number, version: number): number {
+    const image = topics.topicByName(topic);
+    // What clients may write: only brokers' versions add partitions of internal topics.
+    if (version < batchedVersion && isInternalTopic(topic)) return ErrorCode.TOPIC_AUTHORIZATION_FAILED;
+    return image?.partitions[partition] === undefined ? ErrorCode.UNKNOWN_TOPIC_OR_PARTITION : ErrorCode.NONE;
+  }
 
-  /** One that does not exist makes the others not attempted; null where all of them do. */
-  function missingOf(asked: readonly AddPartitionsToTxnTopic[]): Results | null {
-    if (asked.every(({ name, partitions }) => partitions.every((each) => exists(name, each)))) return null;
-    return resultsOf(asked, (topic, partition) =>
-      exists(topic, partition) ? ErrorCode.OPERATION_NOT_ATTEMPTED : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+  /** One that cannot be added makes the others not attempted; null where all of them can. */
+  function refusedOf(asked: readonly AddPartitionsToTxnTopic[], version: number): Results | null {
+    if (asked.every(({ name, partitions }) => partitions.every((each) => problem(name, each, version) === 0)))
+      return null;
+    return resultsOf(
+      asked,
+      (topic, partition) => problem(topic, partition, version) || ErrorCode.OPERATION_NOT_ATTEMPTED,
     );
   }
 
   function addOne(
     transaction: Omit<AddPartitionsToTxnTransaction, 'verifyOnly'>,
-    version: number,
+    apiVersion: number,
     done: (results: Results) => void,
   ): void {
     const { transactionalId, producerId, producerEpoch, topics: asked } = transaction;
-    const missing = missingOf(asked);
-    if (missing !== null) {
-      done(missing);
+    const refused = refusedOf(asked, apiVersion);
+    if (refused !== null) {
+      done(refused);
       return;
     }
+    const version = apiVersion < batchedVersion ? 0 : 2;
     const query = { transactionalId, producerId, producerEpoch, partitions: byName(asked), version };
     coordinator.add(query, (error) => done(resultsOf(asked, () => error)));
   }
 
   function verifyOne(transaction: AddPartitionsToTxnTransaction): Results {
     const { topics: asked } = transaction;
-    const missing = missingOf(asked);
-    if (missing !== null) return missing;
+    const refused = refusedOf(asked, batchedVersion);
+    if (refused !== null) return refused;
     const named = asked.flatMap(({ name, partitions }) =>
       partitions.map((partition) => ({ topic: name, partition })),
     );
@@ -125,7 +135,7 @@ export function addPartitionsToTxnHandler({
           producerEpoch: request.v3AndBelowProducerEpoch,
           topics: request.v3AndBelowTopics,
         };
-        addOne(transaction, 0, (results) => respond({ resultsByTopicV3AndBelow: fenced(results) }));
+        addOne(transaction, apiVersion, (results) => respond({ resultsByTopicV3AndBelow: fenced(results) }));
         return;
       }
       const { transactions } = request;
@@ -146,7 +156,7 @@ export function addPartitionsToTxnHandler({
           settle();
         };
         if (transaction.verifyOnly) done(verifyOne(transaction));
-        else addOne(transaction, 2, done);
+        else addOne(transaction, apiVersion, done);
       }
       settle();
     },

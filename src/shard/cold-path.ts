@@ -121,7 +121,8 @@ export class ObjectColdPath implements ColdPath {
 
   /**
    * Aborted transactions that reach into [from, end): by objects from the one that holds `from` on, for as long as their
-   * markers may lie behind, then by memory.
+   * markers may lie behind, then by memory. Throws READ_OVERTAKEN when a part of that is not to be found any more, since the log
+   * start passed it after the records were read: without it aborted records would be taken for committed ones.
    */
   private async abortedOver(log: PartitionLog, from: number, end: number): Promise<AbortedTxn[]> {
     const found: AbortedTxn[] = [];
@@ -132,12 +133,12 @@ export class ObjectColdPath implements ColdPath {
       const { objects } = await this.listAt(log, searched);
       for (const range of objects) {
         if (range.endOffset <= searched) continue;
+        if (range.baseOffset > searched) throw overtaken(searched);
         const open = await this.deps.reader.abortedIn(log.topicId, log.partition, range, from, end, found);
         searched = range.endOffset;
         if (!open) return byFirstOffset(found);
       }
-      // No list reaches memory: what is missing between is for the read of it to say.
-      if (searched === before) break;
+      if (searched === before) throw overtaken(searched);
     }
     for (const txn of log.producers.abortedOver(from, end)) if (txn.lastOffset >= searched) found.push(txn);
     return byFirstOffset(found);
@@ -318,6 +319,15 @@ function nextInTail(log: PartitionLog, offset: number, time: number): number {
     if (journal.lastOffset[slot]! >= offset && journal.maxTimestamp[slot]! >= time) return entry;
   }
   return -1;
+}
+
+/** The reader gets nothing, asks again, and is told where the log begins now. */
+function overtaken(offset: number): MillraceError {
+  return new MillraceError(
+    'exhausted',
+    'READ_OVERTAKEN',
+    `offset ${offset} has left the log during the read`,
+  );
 }
 
 /** What a list named may be gone since it was looked up: then once more, with the newest. */

@@ -142,6 +142,20 @@ export const transactionMutants: readonly Mutant[] = [
     judge: reads,
   },
   {
+    name: 'a read of committed records that retention overtakes brings records without what was aborted',
+    file: 'shard/cold-path.js',
+    find: 'if (range.baseOffset > searched)',
+    replace: 'if (false)',
+    judge: 'test/unit/shard/cold-path.test.ts',
+  },
+  {
+    name: 'a read of committed records ends the search for what was aborted where the objects end',
+    file: 'shard/cold-path.js',
+    find: 'if (searched === before)\n                throw overtaken(searched);',
+    replace: 'if (searched === before)\n                break;',
+    judge: 'test/unit/shard/cold-path.test.ts',
+  },
+  {
     name: 'an upload leaves its aborted transactions out',
     file: 'log/log-manager.js',
     find: 'aborted: log.producers.abortedIn(baseOffset, endOffset),',

@@ -6,7 +6,7 @@
  *   (none) ───────► Empty ───────────────► Ongoing ───► (pending) ──────► Prepare* ────────────────────────► Complete*
  *                     ▲                      │ ▲                                                               │
  *                     └───────── init ───────┼─┴──────────────────── add partitions ──────────────────────────┘
- *                                            └─ init or time-out: epoch + 1 (fence), then as an abort
+ *                                            └─ init or time-out: epoch + 2 (fence), then as an abort
  *
  * Invariants: a step is computed from the durable value and takes effect when its record is durable; one step at a time
  * (`pending`), whoever comes meanwhile is told CONCURRENT_TRANSACTIONS; the epoch of a producer id never falls; markers of an

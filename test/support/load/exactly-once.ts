@@ -216,7 +216,7 @@ class Run {
             return { partition: number % partitions, value: `${number}` };
           });
           await producer.send({ topic: source, messages, acks: -1 });
-          await pause(20);
+          await pause(100);
         }
       } catch {
         // Begun anew.
@@ -239,16 +239,20 @@ class Run {
     );
   }
 
-  /** What the group has committed in all, once it is so much or nothing comes any more. */
+  /** What the group has committed in all, once it is so much or has not grown for long. */
   async #untilCopied({ to }: Copier, end: number): Promise<number> {
     const admin = this.#kafka.admin();
     await admin.connect();
     try {
       let sum = 0;
-      for (const deadline = performance.now() + patienceMs; performance.now() < deadline; ) {
+      for (let deadline = performance.now() + patienceMs; sum < end && performance.now() < deadline; ) {
         const [topic] = await admin.fetchOffsets({ groupId: to, topics: [source] }).catch(() => []);
-        sum = (topic?.partitions ?? []).reduce((all, { offset }) => all + Math.max(0, Number(offset)), 0);
-        if (sum >= end) break;
+        const now = (topic?.partitions ?? []).reduce(
+          (all, { offset }) => all + Math.max(0, Number(offset)),
+          0,
+        );
+        if (now > sum) deadline = performance.now() + patienceMs;
+        sum = Math.max(sum, now);
         await pause(100);
       }
       return sum;

@@ -53,6 +53,9 @@ function rig() {
   const world: { batch?: Buffer } = {};
   /** What happens during the next searches by time. */
   const whileSearching: (() => void)[] = [];
+  /** What the next reads bring, and what happens during them. */
+  const reads: { ranges: object[]; bytes: number; nextOffset: number; release: () => void }[] = [];
+  const whileReading: (() => void)[] = [];
   const names = ({ objects }: ColdRequest): string => objects.map(({ objectId }) => objectId).join();
   const empty = { ranges: [], bytes: 0, nextOffset: 0, release: () => {} };
   const reader = {
@@ -60,7 +63,13 @@ function rig() {
       asked.push(`${request.offset}: ${names(request)}`);
       const failure = failures.shift();
       if (failure !== undefined) throw failure;
-      return empty;
+      whileReading.shift()?.();
+      return reads.shift() ?? empty;
+    },
+    async abortedIn(_topicId: string, _partition: number, range: { readonly objectId: string }) {
+      asked.push(`aborted: ${range.objectId}`);
+      whileSearching.shift()?.();
+      return true;
     },
     async findSince(request: ColdRequest, time: number) {
       asked.push(`${request.offset}@${time}: ${names(request)}`);
@@ -134,6 +143,9 @@ function rig() {
     batches,
     whileSearching,
     world,
+    path,
+    reads,
+    whileReading,
     turns,
     passed,
   };
@@ -160,6 +172,35 @@ describe('reads of older data', () => {
       failures.push(new MillraceError('corrupt', 'MANIFEST_CORRUPT', 'damaged'));
       assert.equal(await read(5), ErrorCode.CORRUPT_MESSAGE);
     }
+  });
+
+  it('of committed records bring nothing when the log start passes them before it is known what was aborted', async () => {
+    const { path, log, partition, asked, reads, whileReading } = rig();
+    let released = 0;
+    const ranges = [{ position: 0, length: 10, buffer: null }];
+    const brought = () => ({ ranges, bytes: 10, nextOffset: 40, release: () => released++ });
+    Object.assign(log, { lastStableOffset: 40, producers: { abortedOver: () => [] } });
+    const read = async (offset: number) => {
+      const got: unknown[] = [];
+      path.read(log, offset, 1_000, 1e9, true, (error, records, nextOffset) =>
+        got.push(error, records === null, nextOffset),
+      );
+      await settle();
+      return got;
+    };
+    reads.push(brought());
+    assert.deepEqual(await read(20), [0, false, 40]);
+    assert.deepEqual(asked.splice(0), ['20: o3,o4', 'aborted: o3', 'aborted: o4']);
+    // Retention drops what was read, wholly or in part.
+    for (const left of [[], [part('o4', 30, 40)]]) {
+      reads.push(brought());
+      partition.objects = [part('o3', 20, 30), part('o4', 30, 40)];
+      whileReading.push(() => {
+        partition.objects = left;
+      });
+      assert.deepEqual(await read(20), [0, true, 20]);
+    }
+    assert.equal(released, 2);
   });
 
   it('by time look through both', async () => {

@@ -265,7 +265,7 @@ def copy(job):
             producer = begun(job)
             consumer.subscribe([job["topic"]])
             while not is_done(consumer, job):
-                messages = [checked(message) for message in consumer.consume(100, 0.2)]
+                messages = [checked(message) for message in consumer.consume(500, 0.2)]
                 if messages:
                     at += 1
                     move(producer, consumer, messages, job, at % int(job["drops"]) == 0)
