@@ -194,6 +194,8 @@ export class Side {
     if (chosenLists.has(field)) return values.map((value) => this.#symbol('nodeId', value));
     if (field === 'configs')
       return Object.fromEntries(values.map((value) => [part(value, 'name'), this.#plain('', value)]));
+    if (field === 'partitions' && values.every((value) => typeof value === 'number'))
+      return [...values].sort(compare);
     const keys = unordered[field] ?? [];
     const key = keys.find((each) => typeof values[0] === 'object' && values[0] !== null && each in values[0]);
     const sorted =

@@ -142,6 +142,7 @@ const ends: readonly Case[] = [0, 1, 2, 3, 4, 5].flatMap((version) => [
     run: async (side: Side, id: string) => {
       const who = await producer(side, id);
       await side.ask('asked', EndTxnCodec, version, ending(who, committed));
+      await settled(side, id);
       await side.ask('asked again', EndTxnCodec, version, ending(who, committed));
       await settled(side, id);
       await described(side, 'after', id);
