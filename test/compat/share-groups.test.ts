@@ -8,6 +8,7 @@ import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { loadNative } from '../../native-bindings/index.ts';
 import { DescribeShareGroupOffsetsCodec } from '../../src/protocol/generated/describe-share-group-offsets.ts';
 import { IncrementalAlterConfigsCodec } from '../../src/protocol/generated/incremental-alter-configs.ts';
 import { BrokerProcess } from '../support/broker-process.ts';
@@ -31,7 +32,8 @@ let directory: string;
 const children: ChildProcess[] = [];
 
 before(async () => {
-  broker = await BrokerProcess.start();
+  // Connections, partitions and coordinators are on different shards.
+  broker = await BrokerProcess.start(loadNative() === null ? {} : { args: ['--threads', '3'] });
   directory = mkdtempSync(join(tmpdir(), 'millrace-share-'));
 });
 after(async () => {
