@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { adminCases } from '../differential/cases/admin.ts';
 import { consumerGroupCases } from '../differential/cases/consumer-groups.ts';
+import { consumerMemberCases } from '../differential/cases/consumer-members.ts';
 import { generatedCase } from '../differential/cases/generated.ts';
 import { groupCases } from '../differential/cases/groups.ts';
 import { produceCases } from '../differential/cases/produce.ts';
@@ -14,9 +15,15 @@ import { transactionCases } from '../differential/cases/transactions.ts';
 import { Differential } from '../differential/differential.ts';
 
 const cases = [
-  ...[produceCases, readCases, groupCases, adminCases, transactionCases, consumerGroupCases].flatMap((kind) =>
-    kind.filter((_, at) => at % 7 === 0),
-  ),
+  ...[
+    produceCases,
+    readCases,
+    groupCases,
+    adminCases,
+    transactionCases,
+    consumerGroupCases,
+    consumerMemberCases,
+  ].flatMap((kind) => kind.filter((_, at) => at % 7 === 0)),
   ...[1, 2, 3, 4, 5].map(generatedCase),
 ];
 

@@ -4,6 +4,7 @@
  */
 import { adminCases } from '../differential/cases/admin.ts';
 import { consumerGroupCases } from '../differential/cases/consumer-groups.ts';
+import { consumerMemberCases } from '../differential/cases/consumer-members.ts';
 import { generatedCase } from '../differential/cases/generated.ts';
 import { groupCases } from '../differential/cases/groups.ts';
 import { produceCases } from '../differential/cases/produce.ts';
@@ -20,6 +21,7 @@ export const scripted = [
   ...adminCases,
   ...transactionCases,
   ...consumerGroupCases,
+  ...consumerMemberCases,
 ];
 const generatedDefault = 200;
 

@@ -28,13 +28,13 @@ test('a member joins, and is told by its group', async () => {
     const answer = send(ConsumerGroupHeartbeatCodec, heartbeat, version, joining);
     on.tick();
     const { errorCode, memberId, memberEpoch, heartbeatIntervalMs, assignment } = answer.value;
-    assert.deepEqual([errorCode, memberId, memberEpoch, heartbeatIntervalMs], [0, 'a', 1, 5_000]);
+    assert.deepEqual([errorCode, memberId, memberEpoch, heartbeatIntervalMs], [0, 'a', 2, 5_000]);
     assert.deepEqual(assignment, { topicPartitions: [{ topicId: topicIds.t, partitions: [0] }] });
   }
   const unchanged = send(ConsumerGroupHeartbeatCodec, heartbeat, 1, {
     groupId: 'orders',
     memberId: 'a',
-    memberEpoch: 1,
+    memberEpoch: 2,
     rebalanceTimeoutMs: -1,
   });
   assert.equal(unchanged.value.assignment, null);
@@ -56,7 +56,7 @@ test('a member joins, and is told by its group', async () => {
       group!.assignorName,
       group!.authorizedOperations,
     ],
-    ['Stable', 1, 1, 'uniform', 0b110101001000],
+    ['Stable', 2, 2, 'uniform', 0b110101001000],
   );
   const part = { topicPartitions: [{ topicId: topicIds.t, topicName: 't', partitions: [0] }] };
   const [member] = group!.members;

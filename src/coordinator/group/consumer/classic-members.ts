@@ -207,11 +207,10 @@ export class ClassicMembers {
   }
 
   #leaveOne(shell: Group, group: ConsumerGroup, { memberId, instanceId }: LeavingMember): number {
-    // An administrator removes a static member by its instance id alone, whatever it speaks.
+    // An administrator removes members of both protocols, static ones by their instance id alone.
     const byInstance = memberId === '' && instanceId !== null;
     const member = group.find(byInstance ? (group.staticIds.get(instanceId) ?? '') : memberId, instanceId);
     if (typeof member === 'number') return member;
-    if (!byInstance && member.subscription?.classic == null) return ErrorCode.UNKNOWN_MEMBER_ID;
     return this.#groups.remove(shell, member.id, 'it left');
   }
 }

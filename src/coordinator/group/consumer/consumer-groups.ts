@@ -72,7 +72,8 @@ export class ConsumerGroups {
   /** The record that raises the group's epoch, for its topics as the change makes them. */
   bump(groupId: string, group: ConsumerGroup | null, change: MemberChange | null): CoordinatorRecord {
     const topics = group?.subscribedTopics(change) ?? new Set(change?.subscription?.topics);
-    const epoch = Math.max(group?.epoch ?? 0, 0) + 1;
+    // As in Kafka, a new group begins at 1, and its first member raises that.
+    const epoch = Math.max(group?.epoch ?? 1, 0) + 1;
     return groupRecord(groupId, { epoch, metadataHash: topicsHash(topics, this.host.topics) });
   }
 
@@ -99,7 +100,9 @@ export class ConsumerGroups {
       known === null ? subscription.topics.length > 0 : !sameNames(known.topics, subscription.topics);
     const ready = regex === null || group?.regexes.has(regex) === true;
     const regexChanged = known === null ? regex !== null : oldRegex !== regex;
-    if (group === null || group.epoch <= 0 || names || (regexChanged && ready))
+    const depends = names || (regexChanged && ready);
+    if (group === null && !depends) records.push(groupRecord(shell.id, { epoch: 1, metadataHash: 0 }));
+    else if (group === null || group.epoch <= 0 || depends)
       records.push(this.bump(shell.id, group, { memberId, subscription }));
     return this.write(records);
   }
@@ -131,6 +134,9 @@ export class ConsumerGroups {
     if (regex !== null && !group.usesRegex(regex, memberId) && group.regexes.has(regex))
       records.push(regexRecord(shell.id, regex, null));
     records.push(this.bump(shell.id, group, { memberId, subscription: null }));
+    // Nobody is left to make targets for, and whoever comes next need not wait for them.
+    if (group.members.size === 1)
+      records.push(targetEpochRecord(shell.id, { assignmentEpoch: group.epoch + 1, assignmentTimestamp: 0 }));
     return this.write(records);
   }
 

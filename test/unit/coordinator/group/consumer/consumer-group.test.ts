@@ -46,11 +46,11 @@ describe('joining', () => {
       errorCode: 0,
       errorMessage: null,
       memberId: 'a',
-      memberEpoch: 1,
+      memberEpoch: 2,
       heartbeatIntervalMs: 3_000,
       assignment: lists(0, 1, 2, 3),
     });
-    assert.equal(done(on, beat(on, { memberId: 'a', memberEpoch: 1 })).assignment, null, 'unchanged');
+    assert.equal(done(on, beat(on, { memberId: 'a', memberEpoch: 2 })).assignment, null, 'unchanged');
     const wrong = [
       { groupId: '' },
       { memberId: '' },
@@ -100,7 +100,7 @@ describe('joining', () => {
     on.tick();
     assert.ok(!answer.given);
     on.log.release();
-    assert.equal(answer.value.memberEpoch, 1);
+    assert.equal(answer.value.memberEpoch, 2);
     const lost = join(on, 'b');
     on.log.fail(false);
     assert.equal(lost.value.errorCode, ErrorCode.NOT_COORDINATOR);
@@ -125,12 +125,12 @@ describe('joining', () => {
     on.limits = { ...on.limits, assignmentIntervalMs: 1_000 };
     done(on, join(on, 'a'));
     const early = done(on, join(on, 'b'));
-    assert.deepEqual([early.memberEpoch, early.assignment], [1, []]);
+    assert.deepEqual([early.memberEpoch, early.assignment], [2, []]);
     assert.equal(describeGroup(on).state, 'Assigning');
     on.tick(1_000);
     // The first to come then makes them.
-    const told = done(on, beat(on, { memberId: 'a', memberEpoch: 1, owned: lists(0, 1, 2, 3) }));
-    assert.deepEqual([told.memberEpoch, told.assignment], [1, lists(0, 1)]);
+    const told = done(on, beat(on, { memberId: 'a', memberEpoch: 2, owned: lists(0, 1, 2, 3) }));
+    assert.deepEqual([told.memberEpoch, told.assignment], [2, lists(0, 1)]);
     assert.equal(describeGroup(on).state, 'Reconciling');
   });
 });
@@ -140,10 +140,11 @@ describe('leaving', () => {
     const on = await world();
     on.limits = { ...on.limits, assignmentIntervalMs: 1_000 };
     done(on, join(on, 'a'));
+    done(on, join(on, 'b'));
     assert.equal(done(on, beat(on, { memberId: 'a', memberEpoch: -1 })).memberEpoch, -1);
     assert.deepEqual(done(on, join(on, 'a')).assignment, [], 'the next targets are not due yet');
     on.tick(1_000);
-    assert.deepEqual(done(on, beat(on, { memberId: 'a', memberEpoch: 1 })).assignment, lists(0, 1, 2, 3));
+    assert.deepEqual(done(on, beat(on, { memberId: 'a', memberEpoch: 2 })).assignment, lists(2, 3));
   });
 });
 
@@ -153,19 +154,19 @@ describe('epochs', () => {
     done(on, join(on, 'a'));
     const code = (memberEpoch: number, owned: ReturnType<typeof lists> | null) =>
       done(on, beat(on, { memberId: 'a', memberEpoch, owned })).errorCode;
-    assert.equal(code(2, lists(0)), ErrorCode.FENCED_MEMBER_EPOCH);
+    assert.equal(code(3, lists(0)), ErrorCode.FENCED_MEMBER_EPOCH);
     on.metadata.grow('t', t, 5);
-    assert.equal(done(on, beat(on, { memberId: 'a', memberEpoch: 1 })).memberEpoch, 2);
+    assert.equal(done(on, beat(on, { memberId: 'a', memberEpoch: 2 })).memberEpoch, 3);
     // The answer that said 2 may have got lost.
-    assert.equal(code(1, lists(0, 4)), 0);
-    assert.equal(code(1, lists(7)), ErrorCode.FENCED_MEMBER_EPOCH);
-    assert.equal(code(1, null), ErrorCode.FENCED_MEMBER_EPOCH);
-    assert.equal(code(2, null), 0);
+    assert.equal(code(2, lists(0, 4)), 0);
+    assert.equal(code(2, lists(7)), ErrorCode.FENCED_MEMBER_EPOCH);
+    assert.equal(code(2, null), ErrorCode.FENCED_MEMBER_EPOCH);
+    assert.equal(code(3, null), 0);
     assert.equal(
-      done(on, beat(on, { memberId: 'x', memberEpoch: 2 })).errorCode,
+      done(on, beat(on, { memberId: 'x', memberEpoch: 3 })).errorCode,
       ErrorCode.UNKNOWN_MEMBER_ID,
     );
-    const other = done(on, beat(on, { groupId: 'none', memberId: 'a', memberEpoch: 2 }));
+    const other = done(on, beat(on, { groupId: 'none', memberId: 'a', memberEpoch: 3 }));
     assert.equal(other.errorCode, ErrorCode.GROUP_ID_NOT_FOUND);
   });
 
@@ -173,14 +174,14 @@ describe('epochs', () => {
     const on = await world();
     done(on, join(on, 'a'));
     assert.deepEqual(done(on, join(on, 'b')).assignment, [], 'all is with a');
-    const told = done(on, beat(on, { memberId: 'a', memberEpoch: 1 }));
-    assert.deepEqual([told.memberEpoch, told.assignment], [1, lists(0, 1)]);
-    assert.equal(done(on, beat(on, { memberId: 'b', memberEpoch: 2 })).assignment, null);
+    const told = done(on, beat(on, { memberId: 'a', memberEpoch: 2 }));
+    assert.deepEqual([told.memberEpoch, told.assignment], [2, lists(0, 1)]);
+    assert.equal(done(on, beat(on, { memberId: 'b', memberEpoch: 3 })).assignment, null);
     // It still has one of them.
-    assert.equal(done(on, beat(on, { memberId: 'a', memberEpoch: 1, owned: lists(0, 1, 2) })).memberEpoch, 1);
-    assert.equal(done(on, beat(on, { memberId: 'b', memberEpoch: 2 })).assignment, null);
-    assert.equal(done(on, beat(on, { memberId: 'a', memberEpoch: 1, owned: lists(0, 1) })).memberEpoch, 2);
-    assert.deepEqual(done(on, beat(on, { memberId: 'b', memberEpoch: 2 })).assignment, lists(2, 3));
+    assert.equal(done(on, beat(on, { memberId: 'a', memberEpoch: 2, owned: lists(0, 1, 2) })).memberEpoch, 2);
+    assert.equal(done(on, beat(on, { memberId: 'b', memberEpoch: 3 })).assignment, null);
+    assert.equal(done(on, beat(on, { memberId: 'a', memberEpoch: 2, owned: lists(0, 1) })).memberEpoch, 3);
+    assert.deepEqual(done(on, beat(on, { memberId: 'b', memberEpoch: 3 })).assignment, lists(2, 3));
     assert.equal(describeGroup(on).state, 'Stable');
   });
 
@@ -189,16 +190,16 @@ describe('epochs', () => {
     done(on, join(on, 'a', { topics: ['t', 'gone-later'] }));
     on.metadata.grow('w', 'wAAAAAAAAAAAAAAAAAAAAA', 3);
     assert.equal(
-      done(on, beat(on, { memberId: 'a', memberEpoch: 1 })).memberEpoch,
-      1,
+      done(on, beat(on, { memberId: 'a', memberEpoch: 2 })).memberEpoch,
+      2,
       'it does not subscribe to w',
     );
     on.metadata.grow('t', t, 3);
-    assert.deepEqual(done(on, beat(on, { memberId: 'a', memberEpoch: 1 })).assignment, lists(0, 1, 2));
+    assert.deepEqual(done(on, beat(on, { memberId: 'a', memberEpoch: 2 })).assignment, lists(0, 1, 2));
     on.metadata.grow('gone-later', 'gAAAAAAAAAAAAAAAAAAAAA', 1);
-    assert.equal(done(on, beat(on, { memberId: 'a', memberEpoch: 2 })).assignment?.length, 2);
+    assert.equal(done(on, beat(on, { memberId: 'a', memberEpoch: 3 })).assignment?.length, 2);
     on.metadata.drop('gone-later');
-    assert.deepEqual(done(on, beat(on, { memberId: 'a', memberEpoch: 3 })).assignment, lists(0, 1, 2));
+    assert.deepEqual(done(on, beat(on, { memberId: 'a', memberEpoch: 4 })).assignment, lists(0, 1, 2));
   });
 });
 
@@ -240,11 +241,11 @@ describe('static members', () => {
     const left = done(on, beat(on, { memberId: 'a', instanceId: 'pod', memberEpoch: -2 }));
     assert.deepEqual([left.errorCode, left.memberEpoch], [0, -2]);
     const back = done(on, join(on, 'b', { instanceId: 'pod' }));
-    assert.deepEqual([back.memberEpoch, back.assignment], [1, lists(0, 1, 2, 3)], 'no new epoch');
-    const old = done(on, beat(on, { memberId: 'a', instanceId: 'pod', memberEpoch: 1 }));
+    assert.deepEqual([back.memberEpoch, back.assignment], [2, lists(0, 1, 2, 3)], 'no new epoch');
+    const old = done(on, beat(on, { memberId: 'a', instanceId: 'pod', memberEpoch: 2 }));
     assert.equal(old.errorCode, ErrorCode.FENCED_INSTANCE_ID);
     assert.equal(
-      done(on, beat(on, { memberId: 'a', instanceId: 'other', memberEpoch: 1 })).errorCode,
+      done(on, beat(on, { memberId: 'a', instanceId: 'other', memberEpoch: 2 })).errorCode,
       ErrorCode.UNKNOWN_MEMBER_ID,
     );
     // Away for longer than a session: its place is given up.
@@ -268,7 +269,7 @@ describe('time', () => {
     assert.equal(describeGroup(on).state, 'Empty');
     done(on, join(on, 'b'));
     on.limits = { ...on.limits, sessionTimeoutMs: 2_000 };
-    done(on, beat(on, { memberId: 'b', memberEpoch: 3 }));
+    done(on, beat(on, { memberId: 'b', memberEpoch: 4 }));
     on.tick(2_001);
     assert.equal(describeGroup(on).state, 'Empty', 'a shorter session counts at once');
   });
@@ -277,11 +278,11 @@ describe('time', () => {
     const on = await world();
     done(on, join(on, 'a'));
     done(on, join(on, 'b'));
-    done(on, beat(on, { memberId: 'a', memberEpoch: 1 }));
+    done(on, beat(on, { memberId: 'a', memberEpoch: 2 }));
     for (let ms = 0; ms <= rebalanceTimeoutMs; ms += 1_000) {
       on.tick(1_000);
-      done(on, beat(on, { memberId: 'a', memberEpoch: 1 }));
-      done(on, beat(on, { memberId: 'b', memberEpoch: 2 }));
+      done(on, beat(on, { memberId: 'a', memberEpoch: 2 }));
+      done(on, beat(on, { memberId: 'b', memberEpoch: 3 }));
     }
     assert.deepEqual(
       describeGroup(on).members.map(({ memberId }) => memberId),
@@ -289,7 +290,7 @@ describe('time', () => {
     );
     on.tick();
     assert.equal(
-      done(on, beat(on, { memberId: 'a', memberEpoch: 1 })).errorCode,
+      done(on, beat(on, { memberId: 'a', memberEpoch: 2 })).errorCode,
       ErrorCode.UNKNOWN_MEMBER_ID,
     );
   });
@@ -306,18 +307,18 @@ describe('offsets', () => {
     const on = await world(2);
     assert.equal(commit(on, '', -1, 0), 0, 'nobody is in the group');
     done(on, join(on, 'a'));
-    assert.equal(commit(on, 'a', 1, 0), 0);
+    assert.equal(commit(on, 'a', 2, 0), 0);
     assert.equal(commit(on, '', -1, 0), ErrorCode.UNKNOWN_MEMBER_ID);
-    assert.equal(commit(on, 'b', 1, 0), ErrorCode.UNKNOWN_MEMBER_ID);
-    assert.equal(commit(on, 'a', 2, 0), ErrorCode.STALE_MEMBER_EPOCH);
-    assert.equal(commit(on, 'a', 1, 0, { generationOnly: true }), ErrorCode.UNSUPPORTED_VERSION);
+    assert.equal(commit(on, 'b', 2, 0), ErrorCode.UNKNOWN_MEMBER_ID);
+    assert.equal(commit(on, 'a', 3, 0), ErrorCode.STALE_MEMBER_EPOCH);
+    assert.equal(commit(on, 'a', 2, 0, { generationOnly: true }), ErrorCode.UNSUPPORTED_VERSION);
     on.metadata.grow('t', t, 3);
-    done(on, beat(on, { memberId: 'a', memberEpoch: 1 }));
-    assert.equal(commit(on, 'a', 1, 0), 0, 'it has had it since epoch 1');
-    assert.equal(commit(on, 'a', 1, 2), ErrorCode.STALE_MEMBER_EPOCH, 'it got it at epoch 2');
+    done(on, beat(on, { memberId: 'a', memberEpoch: 2 }));
+    assert.equal(commit(on, 'a', 2, 0), 0, 'it has had it since epoch 1');
+    assert.equal(commit(on, 'a', 2, 2), ErrorCode.STALE_MEMBER_EPOCH, 'it got it at epoch 2');
     const producer = { producerId: 9, producerEpoch: 0 };
-    assert.equal(commit(on, 'a', 5, 0, { producer }), ErrorCode.ILLEGAL_GENERATION);
-    assert.equal(commit(on, 'a', 2, 0, { producer }), 0);
+    assert.equal(commit(on, 'a', 6, 0, { producer }), ErrorCode.ILLEGAL_GENERATION);
+    assert.equal(commit(on, 'a', 3, 0, { producer }), 0);
     assert.equal(commit(on, '', -1, 0, { producer }), 0, 'a producer that does not say who it is');
   });
 
@@ -330,15 +331,15 @@ describe('offsets', () => {
       return done(on, answer).errorCode;
     };
     assert.equal(read(null, -1), 0);
-    assert.equal(read('a', 1), 0);
+    assert.equal(read('a', 2), 0);
     assert.equal(read('a', 0), ErrorCode.STALE_MEMBER_EPOCH);
-    assert.equal(read('x', 1), ErrorCode.UNKNOWN_MEMBER_ID);
+    assert.equal(read('x', 2), ErrorCode.UNKNOWN_MEMBER_ID);
   });
 
   it('go with the group, which has to be empty, or one by one where nobody subscribes', async () => {
     const on = await world();
     done(on, join(on, 'a'));
-    commit(on, 'a', 1, 0);
+    commit(on, 'a', 2, 0);
     const forget = (topic: string): OffsetDeleteAnswer => {
       const answer = new Answer<OffsetDeleteAnswer>();
       on.shard.deleteOffsets(group, [{ topic, partitions: [0] }], answer.done);
@@ -375,17 +376,17 @@ describe('offsets', () => {
   it('of an empty group expire, and the group with them', async () => {
     const on = await world(1, { offsetsRetentionMs: 60_000, offsetsRetentionCheckMs: 10_000 });
     done(on, join(on, 'a'));
-    commit(on, 'a', 1, 0);
+    commit(on, 'a', 2, 0);
     for (let i = 0; i < 12; i++) {
       on.tick(8_000);
-      assert.equal(done(on, beat(on, { memberId: 'a', memberEpoch: 1 })).errorCode, 0);
+      assert.equal(done(on, beat(on, { memberId: 'a', memberEpoch: 2 })).errorCode, 0);
     }
     assert.equal(on.fetch().offsets.length, 1, 'it subscribes to the topic');
     done(on, beat(on, { memberId: 'a', memberEpoch: -1 }));
     on.tick(70_000);
     assert.equal(on.fetch().offsets.length, 0);
     assert.equal(
-      done(on, beat(on, { memberId: 'a', memberEpoch: 1 })).errorCode,
+      done(on, beat(on, { memberId: 'a', memberEpoch: 2 })).errorCode,
       ErrorCode.GROUP_ID_NOT_FOUND,
     );
   });
