@@ -47,6 +47,13 @@ async function joined(
 ): Promise<{ readonly topicId: string; readonly epoch: number }> {
   const topicId = await createTopic(side, group, 2);
   await coordinator(side, group);
+  // Kafka's coordinator hears of topics in its own time.
+  await side.until(
+    ConsumerGroupHeartbeatCodec,
+    1,
+    joining(`${group}-probe`, one, { subscribedTopicNames: [group] }),
+    ({ assignment }) => (assignment?.topicPartitions.length ?? 0) > 0,
+  );
   const answer = await beat(side, 'joins', joining(group, one, more));
   return { topicId, epoch: answer!.memberEpoch };
 }
