@@ -72,6 +72,8 @@ export class TransactionClient extends Client {
   #number = 0;
   /** When the broker may have ended the open transaction by itself. */
   #lateAt = Number.POSITIVE_INFINITY;
+  /** The broker may know of the transaction: in version 1 not before a partition was added. */
+  #begun = false;
   /** Transactions that were told to be committed. */
   committed = 0;
 
@@ -153,6 +155,7 @@ export class TransactionClient extends Client {
     const { world } = this.cluster;
     const transaction = new TransactionModel(world, `${this.id} transaction ${++this.#number}`);
     this.#lateAt = Number.POSITIVE_INFINITY;
+    this.#begun = false;
     const verdict = await this.#fill(ids, transaction);
     if (this.stopped || verdict === 'crashed') {
       transaction.settle('aborted', 'its producer has crashed');
@@ -174,6 +177,7 @@ export class TransactionClient extends Client {
       if (place === null) break;
       if (this.#lateAt === Number.POSITIVE_INFINITY) this.#lateAt = world.time + this.#timeoutMs;
       if (!this.#bumps && !(await this.#addPartition(ids, place))) return 'refused';
+      this.#begun = true;
       for (let batches = 1 + this.random.below(3); batches > 0; batches--) {
         const error = await this.#send(ids, transaction, place);
         if (error === null) return 'crashed';
@@ -295,7 +299,7 @@ export class TransactionClient extends Client {
   }
 
   async #end(ids: Ids, transaction: TransactionModel, wanted: boolean): Promise<void> {
-    const isEmpty = this.#lateAt === Number.POSITIVE_INFINITY;
+    const isEmpty = !this.#begun;
     // Clients do not ask for a commit of nothing, nor in version 1 for an abort of nothing.
     if (isEmpty && !this.#bumps) return;
     const committed = wanted && !isEmpty;
