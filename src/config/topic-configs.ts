@@ -17,7 +17,6 @@ const segmentMsDoc =
   'A compacted topic is worth a pass once its oldest records not compacted yet have this age.';
 const noReplicas = 'No effect: the object store replicates, brokers do not.';
 const noTiers = 'No effect: everything is in the object store anyway.';
-const notWritten = 'No effect: batches are stored as they were sent.';
 
 type Rest = Partial<Pick<KafkaConfig, 'min' | 'max' | 'also' | 'oneOf' | 'pattern'>>;
 
@@ -43,16 +42,44 @@ export const topicConfigs: readonly KafkaConfig[] = [
       oneOf: ['compact', 'delete'],
     },
   ),
-  row('compression.gzip.level', 'int', '-1', 'compression.gzip.level', notWritten, {
-    also: -1,
-    min: 1,
-    max: 9,
-  }),
-  row('compression.lz4.level', 'int', '9', 'compression.lz4.level', notWritten, { min: 1, max: 17 }),
-  row('compression.type', 'string', 'producer', 'compression.type', 'Compression of stored batches.', {
-    oneOf: ['uncompressed', 'zstd', 'lz4', 'snappy', 'gzip', 'producer'],
-  }),
-  row('compression.zstd.level', 'int', '3', 'compression.zstd.level', notWritten, { min: -131_072, max: 22 }),
+  row(
+    'compression.gzip.level',
+    'int',
+    '-1',
+    'compression.gzip.level',
+    'Level of gzip where compression.type is gzip.',
+    {
+      also: -1,
+      min: 1,
+      max: 9,
+    },
+  ),
+  row(
+    'compression.lz4.level',
+    'int',
+    '9',
+    'compression.lz4.level',
+    'Kept; the library for lz4 knows one level.',
+    { min: 1, max: 17 },
+  ),
+  row(
+    'compression.type',
+    'string',
+    'producer',
+    'compression.type',
+    'What records are compressed with before they are stored; producer keeps them as they come.',
+    {
+      oneOf: ['uncompressed', 'zstd', 'lz4', 'snappy', 'gzip', 'producer'],
+    },
+  ),
+  row(
+    'compression.zstd.level',
+    'int',
+    '3',
+    'compression.zstd.level',
+    'Level of zstd where compression.type is zstd.',
+    { min: -131_072, max: 22 },
+  ),
   row(
     'delete.retention.ms',
     'long',

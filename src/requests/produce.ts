@@ -22,7 +22,14 @@ import {
   type ProduceRequest,
   type ProduceResponseInput,
 } from '../protocol/generated/produce.ts';
-import { attributesOf, codecOf, isTransactional, recordCountOf } from '../protocol/records/batch-header.ts';
+import {
+  attributesOf,
+  codecOf,
+  crcStart,
+  isTransactional,
+  patchCrc,
+  recordCountOf,
+} from '../protocol/records/batch-header.ts';
 import type { Crc32c } from '../protocol/records/crc32c.ts';
 import { namedFaultsMax, type RecordTaskResult } from '../protocol/records/record-tasks.ts';
 import { createWalkReport, type RecordWalk, walkReport } from '../protocol/records/record-walk.ts';
@@ -54,6 +61,8 @@ export interface ProduceDeps {
   readonly recordWork: RecordWork;
   /** Asks coordinators of transactions; absent where there are none: then transactional batches are refused. */
   readonly transactions?: TransactionGate;
+  /** Room in the arena for so many bytes, with a reference on them; −1 = none. */
+  readonly allocate: (bytes: number) => number;
   /** Something was appended outside of the request's turn. */
   readonly appended: () => void;
   /** Tells of an append that failed in a way no rule of the log foresees. */
@@ -172,56 +181,113 @@ export function produceHandler(deps: ProduceDeps): RequestHandler<ProduceRequest
       settleMaxTimestamp(view, buffer, position, length, maxTimestamp, deps.crc32c);
   }
 
-  /** Appends a batch that has been judged, unless one before it in its partition has not. */
-  function admit(batch: Batch): void {
+  /**
+   * Runs `begin`, which settles the batch at once or later by what is to be done with it; that happens when everything that came
+   * to its partition before has happened.
+   */
+  function inOrder(batch: Batch, begin: (settled: (act: () => void) => void) => void): void {
     const { partition, position, length } = batch;
-    if (!lanes.occupied(partition)) {
-      append(batch);
+    let place: Place | null = null;
+    let early: (() => void) | null = null;
+    const ready = (act: () => void): void =>
+      lanes.ready(partition, place!, () => {
+        act();
+        arena.releaseRange(position, length);
+      });
+    begin((act) => {
+      if (place === null) {
+        early = act;
+        return;
+      }
+      ready(act);
+      deps.appended();
+    });
+    if (early !== null && !lanes.occupied(partition)) {
+      (early as () => void)();
       return;
     }
     arena.retainRange(position, length);
-    lanes.ready(partition, lanes.take(partition), () => {
-      append(batch);
-      arena.releaseRange(position, length);
-    });
+    place = lanes.take(partition);
+    if (early !== null) ready(early);
   }
 
-  /** Whether the judged records may be appended; refused otherwise. */
-  function passes(batch: Batch, result: RecordTaskResult | null): boolean {
-    if (result?.kind !== 'judge') {
+  /** Appends a batch that has been judged. */
+  function admit(batch: Batch): void {
+    if (lanes.occupied(batch.partition)) inOrder(batch, (settled) => settled(() => append(batch)));
+    else append(batch);
+  }
+
+  function refuseJudged(batch: Batch, result: RecordTaskResult | null): void {
+    if (result?.kind === 'judge') refuse(batch, result.verdict, result.faults, result.entries);
+    else
       batch.call.refuse(batch.place, ErrorCode.NOT_ENOUGH_REPLICAS, 'Too many batches wait to be unpacked.');
-      return false;
-    }
-    if (result.verdict !== batchVerdict.ok) {
-      refuse(batch, result.verdict, result.faults, result.entries);
-      return false;
-    }
-    settleTime(batch, result.maxTimestamp);
-    return true;
   }
 
-  /** Has the compressed records judged: at once, or later with its place in the partition's order kept. */
-  function judge(batch: Batch): void {
-    const { partition, position, length } = batch;
+  /** Has the compressed records judged. */
+  function judge(batch: Batch, settled: (act: () => void) => void): void {
+    const { position, length } = batch;
     const { requireKeys, judgeTimes, timeMin, timeMax, decompressedBytesMax } = options;
     const rules = { requireKeys, judgeTimes, timeMin, timeMax, decompressedBytesMax };
-    let place: Place | null = null;
-    let judged = false;
     recordWork.run({ kind: 'judge', position, length, rules }, (result) => {
-      judged = true;
-      if (place === null) {
-        if (passes(batch, result)) admit(batch);
+      if (result?.kind !== 'judge' || result.verdict !== batchVerdict.ok) {
+        settled(() => refuseJudged(batch, result));
         return;
       }
-      lanes.ready(partition, place, () => {
-        if (passes(batch, result)) append(batch);
-        arena.releaseRange(position, length);
-      });
-      deps.appended();
+      settleTime(batch, result.maxTimestamp);
+      recode(batch, settled);
     });
-    if (judged) return;
-    arena.retainRange(position, length);
-    place = lanes.take(partition);
+  }
+
+  /** Has the records compressed as their topic wants it, where they are not. */
+  function recode(batch: Batch, settled: (act: () => void) => void): void {
+    const { partition, position, length } = batch;
+    if (!differs(partition, attributesOf(view, position))) {
+      settled(() => append(batch));
+      return;
+    }
+    const { decompressedBytesMax, recode: wanted } = partition.settings;
+    recordWork.run({ kind: 'recode', position, length, decompressedBytesMax, ...wanted! }, (result) => {
+      if (result?.kind === 'recode' && result.error === null)
+        settled(() => appendRecoded(batch, result.batch));
+      else settled(() => refuseRecoded(batch, result));
+    });
+  }
+
+  function differs({ settings }: PartitionHandle, attributes: number): boolean {
+    return settings.recode !== undefined && settings.recode.codec !== codecOf(attributes);
+  }
+
+  function refuseRecoded({ call, place }: Batch, result: RecordTaskResult | null): void {
+    const unusable = result?.kind === 'recode';
+    const error = unusable ? ErrorCode.UNSUPPORTED_COMPRESSION_TYPE : ErrorCode.NOT_ENOUGH_REPLICAS;
+    deps.observe.refused(error);
+    call.refuse(
+      place,
+      error,
+      unusable ? (result.error?.message ?? null) : 'Too many batches wait to be compressed.',
+    );
+  }
+
+  function appendRecoded(batch: Batch, bytes: Uint8Array): void {
+    const { call, place, partition } = batch;
+    if (bytes.length > Math.min(partition.settings.maxMessageBytes, deps.batchBytesMax)) {
+      deps.observe.refused(ErrorCode.MESSAGE_TOO_LARGE);
+      call.refuse(
+        place,
+        ErrorCode.MESSAGE_TOO_LARGE,
+        'The records are too large as the topic compresses them.',
+      );
+      return;
+    }
+    const position = deps.allocate(bytes.length);
+    if (position < 0) {
+      call.refuse(place, ErrorCode.NOT_ENOUGH_REPLICAS, 'There is no memory for the compressed records now.');
+      return;
+    }
+    buffer.set(bytes, position);
+    patchCrc(view, position, deps.crc32c(buffer, position + crcStart, bytes.length - crcStart));
+    append({ ...batch, position, length: bytes.length });
+    arena.releaseRange(position, bytes.length);
   }
 
   function start(batch: Batch): void {
@@ -255,12 +321,11 @@ export function produceHandler(deps: ProduceDeps): RequestHandler<ProduceRequest
       }
     }
     settleTimestampType(view, buffer, position, length, deps.crc32c);
-    if (codecOf(attributes) !== codecId.none && !settings.trustCompressed) {
-      judge(batch);
-      return;
-    }
-    if (codecOf(attributes) === codecId.none) settleTime(batch, report[walkReport.maxTimestamp]!);
-    admit(batch);
+    const compressed = codecOf(attributes) !== codecId.none;
+    if (!compressed) settleTime(batch, report[walkReport.maxTimestamp]!);
+    if (compressed && !settings.trustCompressed) inOrder(batch, (settled) => judge(batch, settled));
+    else if (differs(partition, attributes)) inOrder(batch, (settled) => recode(batch, settled));
+    else admit(batch);
   }
 
   function handle(

@@ -4,6 +4,7 @@
  */
 import type { LogSettings } from '../log/log-settings.ts';
 import type { ClusterImage, TopicImage } from '../metadata/metadata-store.ts';
+import { type CodecName, codecId, codecNames } from '../protocol/compression/codec.ts';
 import { type ConfigCatalog, topicConfigValue } from '../requests/support/config-catalog.ts';
 
 /** What one worker holds of plain records at a time: the bound on `max.decompressed.message.bytes`. */
@@ -49,6 +50,7 @@ export function topicLogSettings(
     compacted,
     // Keys decide what compaction keeps: a compacted topic is never trusted with them.
     trustCompressed: read('records.validation') === 'header' && !compacted,
+    ...recodeOf(topic, read),
     decompressedBytesMax: Math.min(
       Number(read('max.decompressed.message.bytes')),
       topic.internal ? internalDecompressedBytesMax : decompressedBytesMax,
@@ -61,4 +63,13 @@ export function topicLogSettings(
 function unlimited(value: string): number {
   const number = Number(value);
   return number > Number.MAX_SAFE_INTEGER ? Number.POSITIVE_INFINITY : number;
+}
+
+/** `compression.type`; Kafka's internal topics are written by coordinators, which compress nothing. */
+function recodeOf(topic: TopicImage, read: (name: string) => string): Pick<LogSettings, 'recode'> {
+  const type = read('compression.type');
+  if (type === 'producer' || topic.internal) return {};
+  const codec = type === 'uncompressed' ? codecId.none : codecNames.indexOf(type as CodecName);
+  const hasLevel = codec === codecId.gzip || codec === codecId.zstd;
+  return { recode: { codec, level: hasLevel ? Number(read(`compression.${type}.level`)) : null } };
 }

@@ -127,6 +127,7 @@ export function requestHandlers(
           logger.error('an append failed inside the broker', {
             error: error instanceof Error ? (error.stack ?? error.message) : String(error),
           }),
+        allocate: services.allocate,
         transactions: new TransactionGate(arena, clock, transactionLinks, services.appended),
         congestion: services.congestion,
         observe,

@@ -58,8 +58,8 @@ export const recordMutants: readonly Mutant[] = [
   {
     name: 'a batch that is ready overtakes one that is still judged',
     file: 'requests/produce.js',
-    find: 'if (!lanes.occupied(partition)) {',
-    replace: 'if (true) {',
+    find: 'if (lanes.occupied(batch.partition))',
+    replace: 'if (false)',
     judge: produceTest,
   },
   {

@@ -36,6 +36,8 @@ function runTree(
     write('dist/test/unit/gone.test.js', `${head}test('gone', () => { throw new Error('ran'); });\n`);
     for (const name of ['run.js', 'runner', 'support/installed.js', 'support/run-program.js'])
       cpSync(join(built, name), join(root, 'dist/test', name), { recursive: true });
+    const reader = 'src/threads/adapters/output-reader.js';
+    cpSync(join(built, '..', reader), join(root, 'dist', reader));
     // Inside a test run Node would take the child for one of its own files.
     const { NODE_TEST_CONTEXT: _, ...env } = process.env;
     const { status, stdout } = spawnSync(process.execPath, ['dist/test/run.js', ...groups], {

@@ -49,7 +49,8 @@ export function outputBytesMax(id: number, inputBytes: number): number {
 }
 
 export interface Codec {
-  compress(input: Uint8Array): Buffer;
+  /** @param level in the codec's own numbers; its default where absent, and where its library knows none (snappy, lz4). */
+  compress(input: Uint8Array, level?: number): Buffer;
   /**
    * Bytes of output as the input's own headers state them, an upper bound for all that decompress will accept, without
    * decoding. Never throws: 0 for what is no input of this codec. For gzip, which states it at its end and modulo 2^32,

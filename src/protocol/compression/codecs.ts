@@ -18,8 +18,8 @@ import { openSnappy } from './snappy.ts';
 import { openZstd } from './zstd.ts';
 
 export interface Codecs {
-  /** Compresses with codec `id` (0-4). Id 0 returns the input's bytes uncopied. */
-  compress(id: number, input: Uint8Array): Buffer;
+  /** Compresses with codec `id` (0-4), see Codec.compress. Id 0 returns the input's bytes uncopied. */
+  compress(id: number, input: Uint8Array, level?: number): Buffer;
   /**
    * Decompresses at most `maxBytes` (1 or more). Id 0 returns the input's bytes uncopied. Throws CompressionError:
    * UNSUPPORTED_COMPRESSION_TYPE, CORRUPT_COMPRESSED_DATA or DECOMPRESSED_TOO_LARGE.
@@ -86,7 +86,7 @@ export function createCodecs(load: LoadPackage = createRequire(import.meta.url))
   }
 
   return {
-    compress: (id, input) => usable(id).compress(input),
+    compress: (id, input, level) => usable(id).compress(input, level),
     decompress(id, input, maxBytes) {
       if (!(maxBytes >= 1)) throw new RangeError(`maxBytes must be 1 or more, got ${maxBytes}`);
       return usable(id).decompress(input, maxBytes);

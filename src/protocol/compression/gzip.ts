@@ -6,7 +6,7 @@ import { gunzipSync, gzipSync } from 'node:zlib';
 import { type Codec, corrupt, tooLarge } from './codec.ts';
 
 export const gzipCodec: Codec = {
-  compress: (input) => gzipSync(input),
+  compress: (input, level) => gzipSync(input, level === undefined ? {} : { level }),
 
   statedBytes(input) {
     const { length } = input;

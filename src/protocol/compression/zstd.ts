@@ -11,7 +11,11 @@ import * as zlib from 'node:zlib';
 import { asBuffer, type Codec, corrupt, type LoadPackage, tooLarge } from './codec.ts';
 import { frameStart, parseFrame, skippableEnd, type ZstdFrame, zstdBlockBytesMax } from './zstd-frames.ts';
 
-const level = 3;
+const defaultLevel = 3;
+/** Encoders kept, one for each level that topics name. */
+const encodersMax = 8;
+/** ZSTD_c_compressionLevel. */
+const levelParameter = 100;
 /**
  * What finding out a frame's size may cost, as a multiple of the allowed output: bytes in and out of all its probes.
  * Encoders that fill their blocks need no probe, block-splitting ones one to three; a frame made of thousands of
@@ -21,7 +25,7 @@ const probeWorkFactor = 16;
 const probeWorkFixed = 1024;
 
 type ZstdLibrary = {
-  compress(input: Buffer): Buffer;
+  compress(input: Buffer, level: number): Buffer;
   decompressFrame(frame: Buffer, outputMax: number): Buffer;
 };
 
@@ -62,7 +66,7 @@ export function openZstd(load: LoadPackage): Codec {
   }
 
   return {
-    compress: (input) => library.compress(asBuffer(input)),
+    compress: (input, level = defaultLevel) => library.compress(asBuffer(input), level),
 
     statedBytes(input) {
       const source = asBuffer(input);
@@ -114,20 +118,31 @@ function openLibrary(load: LoadPackage): ZstdLibrary {
   try {
     const { Decoder, Encoder } = load('@toondepauw/node-zstd') as typeof import('@toondepauw/node-zstd');
     const decoder = new Decoder();
-    const encoder = new Encoder(level);
+    // An encoder is made for one level; topics name few.
+    const encoders = new Map<number, InstanceType<typeof Encoder>>();
+    const encoderOf = (level: number): InstanceType<typeof Encoder> => {
+      let encoder = encoders.get(level);
+      if (encoder === undefined) {
+        if (encoders.size >= encodersMax) encoders.clear();
+        encoder = new Encoder(level);
+        encoders.set(level, encoder);
+      }
+      return encoder;
+    };
+    encoderOf(defaultLevel);
     return {
-      compress: (input) => encoder.encodeSync(input),
+      compress: (input, level) => encoderOf(level).encodeSync(input),
       decompressFrame: (frame) => decoder.decodeSync(frame),
     };
   } catch (error) {
     const own = zlib as unknown as {
-      zstdCompressSync?: (input: Buffer) => Buffer;
+      zstdCompressSync?: (input: Buffer, options: { params: Record<number, number> }) => Buffer;
       zstdDecompressSync?: (input: Buffer, options: { maxOutputLength: number }) => Buffer;
     };
     const { zstdCompressSync, zstdDecompressSync } = own;
     if (zstdCompressSync === undefined || zstdDecompressSync === undefined) throw error;
     return {
-      compress: (input) => zstdCompressSync(input),
+      compress: (input, level) => zstdCompressSync(input, { params: { [levelParameter]: level } }),
       decompressFrame: (frame, outputMax) =>
         zstdDecompressSync(frame, { maxOutputLength: Math.max(1, outputMax) }),
     };

@@ -4,11 +4,19 @@
  * in the arena. Any thread; never throws for what the bytes say.
  *
  *   judge    are these records what a producer may send?   → verdict, largest timestamp, records at fault
+ *   recode   the same records in another codec               → the whole batch, its CRC still to be made
  *   search   first record of a time at or behind an offset  → its offset and time
  */
 import { errorToWire, type WireError } from '../../ports/errors.ts';
 import type { Codecs } from '../compression/codecs.ts';
-import { attributesOf, batchHeaderBytes, codecOf } from './batch-header.ts';
+import {
+  attributeBits,
+  attributesOf,
+  batchHeaderBytes,
+  batchOverheadBytes,
+  codecOf,
+  headerField,
+} from './batch-header.ts';
 import { RecordCursor } from './batch-reader.ts';
 import { validateRecords } from './compressed-records.ts';
 import { createWalkReport, type RecordWalk, walkReport } from './record-walk.ts';
@@ -36,7 +44,16 @@ export interface SearchTask extends BatchPlace {
   readonly decompressedBytesMax: number;
 }
 
-export type RecordTask = JudgeTask | SearchTask;
+/** The records of a batch that was judged, compressed otherwise (`compression.type` of its topic). */
+export interface RecodeTask extends BatchPlace {
+  readonly kind: 'recode';
+  readonly codec: number;
+  /** In the codec's numbers; null = its default. */
+  readonly level: number | null;
+  readonly decompressedBytesMax: number;
+}
+
+export type RecordTask = JudgeTask | SearchTask | RecodeTask;
 
 export interface JudgeResult {
   readonly kind: 'judge';
@@ -57,7 +74,14 @@ export interface SearchResult {
   readonly error: WireError | null;
 }
 
-export type RecordTaskResult = JudgeResult | SearchResult;
+export interface RecodeResult {
+  readonly kind: 'recode';
+  /** Empty with an error. */
+  readonly batch: Uint8Array;
+  readonly error: WireError | null;
+}
+
+export type RecordTaskResult = JudgeResult | SearchResult | RecodeResult;
 
 export interface RecordTaskContext {
   readonly arena: { readonly buffer: Buffer; readonly view: DataView };
@@ -90,7 +114,14 @@ export function runRecordTask(
   context: RecordTaskContext,
   bytesMax = unpackedBytesMax(task),
 ): RecordTaskResult {
-  return task.kind === 'judge' ? judge(task, context, bytesMax) : search(task, context, bytesMax);
+  switch (task.kind) {
+    case 'judge':
+      return judge(task, context, bytesMax);
+    case 'search':
+      return search(task, context, bytesMax);
+    case 'recode':
+      return recode(task, context, bytesMax);
+  }
 }
 
 function judge(
@@ -131,5 +162,27 @@ function search(task: SearchTask, context: RecordTaskContext, bytesMax: number):
     return { ...found, unpackedBytes };
   } catch (error) {
     return { ...found, error: errorToWire(error) };
+  }
+}
+
+function recode(
+  { position, length, codec, level }: RecodeTask,
+  { arena, codecs }: RecordTaskContext,
+  bytesMax: number,
+): RecodeResult {
+  try {
+    const from = codecOf(attributesOf(arena.view, position));
+    const packed = arena.buffer.subarray(position + batchHeaderBytes, position + length);
+    const plain = codecs.decompress(from, packed, Math.max(1, bytesMax));
+    const records = codecs.compress(codec, plain, level ?? undefined);
+    const batch = Buffer.allocUnsafe(batchHeaderBytes + records.length);
+    arena.buffer.copy(batch, 0, position, position + batchHeaderBytes);
+    records.copy(batch, batchHeaderBytes);
+    const view = new DataView(batch.buffer, batch.byteOffset, batch.length);
+    view.setInt32(headerField.batchLength, batch.length - batchOverheadBytes);
+    view.setInt16(headerField.attributes, (attributesOf(view, 0) & ~attributeBits.codecMask) | codec);
+    return { kind: 'recode', batch, error: null };
+  } catch (error) {
+    return { kind: 'recode', batch: new Uint8Array(0), error: errorToWire(error) };
   }
 }
