@@ -187,9 +187,11 @@ export const storageMutants: readonly Mutant[] = [
   },
   {
     name: 'the log start is not applied',
-    file: 'ownership/recovery.js',
-    find: 'startOffset: partition.startOffset,',
-    replace: 'startOffset: 0,',
+    file: 'ownership/ownership.js',
+    find: `                startOffset,
+                endOffset: committedEnd(partition),`,
+    replace: `                startOffset: 0,
+                endOffset: committedEnd(partition),`,
   },
   {
     name: "producers' windows are not restored",
@@ -433,7 +435,7 @@ export const storageMutants: readonly Mutant[] = [
   },
   {
     name: 'objects below the log start are kept and not looked at',
-    file: 'ownership/recovery.js',
+    file: 'ownership/stored-producers.js',
     find: 'of [...partition.leftovers, ...partition.objects]',
     replace: 'of partition.objects',
   },
