@@ -19,7 +19,7 @@ export function seedOf(parts: DeployParts, index: number, shards: number): Shard
       clusterId: parts.clusterId,
       rack: config.rack,
       journalCapacity: config.journalEntries,
-      batchBytesMax: batchBytesMax(config),
+      batchBytesMax: batchBytesMax(config, shards),
       logCacheBytes: config.logCacheBytes / shards,
       ringBytes: ringBytes(config) / shards,
       receiveBytes: config.receiveBytes / shards,
@@ -58,12 +58,23 @@ function ringBytes(config: BrokerConfig): number {
   return Math.floor(0.9 * Math.min(...config.wals.map((wal) => wal.capacityBytes)));
 }
 
-/** A batch may take half a ring less its headers, and a quarter of the log cache so that uploads can keep up. */
-function batchBytesMax(config: BrokerConfig): number {
-  const ring = Math.min(...config.wals.map((wal) => wal.capacityBytes));
+/**
+ * A batch may take half a ring less its headers, a quarter of the log cache so that uploads can keep up, and the whole
+ * segments of a shard's block cache, which must hold it to be read again.
+ */
+function batchBytesMax(
+  { wals, logCacheBytes, blockCacheBytes, arena }: BrokerConfig,
+  shards: number,
+): number {
+  const ring = Math.min(...wals.map((wal) => wal.capacityBytes));
+  const blocks = Math.floor(blockCacheBytes / shards);
   return Math.max(
     64 * 1024,
-    Math.min(Math.floor(ring / 2) - 64 * 1024, Math.floor(config.logCacheBytes / 4)),
+    Math.min(
+      Math.floor(ring / 2) - 64 * 1024,
+      Math.floor(logCacheBytes / 4),
+      blocks - (blocks % arena.segmentBytes),
+    ),
   );
 }
 

@@ -242,7 +242,7 @@ export const settingTable = {
     defaultText: '¼ of arena.bytes',
     min: MiB,
     max: arenaBytesMax,
-    doc: 'Part of the arena for blocks read back from the object store.',
+    doc: 'Part of the arena for blocks read back from the object store, shared evenly by the threads; a batch larger than one share is refused.',
   }),
   'cold.read.requests': int({
     group: 'Fetch and produce',

@@ -62,6 +62,8 @@ export class BlockCache {
   readonly #loader: BlockLoader;
   readonly #slabs: BlockSlabs;
   readonly #budgetBytes: number;
+  /** The budget's whole segments. */
+  readonly #blockBytesMax: number;
   readonly #readBudget: ReadBudget;
   readonly #runBytesMax: number;
   readonly #loadsMax: number;
@@ -93,6 +95,7 @@ export class BlockCache {
     this.#clock = options.clock;
     this.#loader = options.loader;
     this.#budgetBytes = options.budgetBytes;
+    this.#blockBytesMax = options.budgetBytes - (options.budgetBytes % options.arena.segmentBytes);
     this.#readBudget =
       options.readBudget ?? new ReadBudget(options.clock, { requestsPerSecond: 0, bytesPerSecond: 0 });
     // Memory of one segment is there whenever anything can be evicted; adjacent segments may not be.
@@ -130,7 +133,8 @@ export class BlockCache {
    * Blocks of one object, adjacent or not, in the given order: the first one and as many after it as are here or can be
    * loaded without waiting for memory, up to the first that fails.
    * @throws BLOCK_CACHE_FULL (exhausted) when the first block found no room by the deadline or nobody wants it any more,
-   * BLOCK_READ_SLOW (exhausted) when the store did not answer by then, the loader's errors. Never while `holding`.
+   * BLOCK_READ_SLOW (exhausted) when the store did not answer by then, BLOCK_TOO_LARGE (unavailable) when the block can never
+   * find room, the loader's errors. Never while `holding`.
    */
   async readAll(objectId: string, entries: readonly IndexEntry[], wait: BlockWait): Promise<BlockHandle[]> {
     const blocks = this.#gather(objectId, entries, wait);
@@ -249,7 +253,15 @@ export class BlockCache {
   #enqueue(run: BlockRun, wait: BlockWait): void {
     if (this.#closed) throw new MillraceError('unavailable', 'BLOCK_CACHE_CLOSED', 'the broker is stopping');
     const bytes = run.blocks[0]!.entry.size;
-    if (this.#queue.size >= this.#queuedMax || bytes > this.#budgetBytes) {
+    if (bytes > this.#blockBytesMax) {
+      this.counters.refused++;
+      throw new MillraceError(
+        'unavailable',
+        'BLOCK_TOO_LARGE',
+        `a block of ${bytes} bytes does not fit a shard's block cache of ${this.#blockBytesMax} (block.cache.bytes)`,
+      );
+    }
+    if (this.#queue.size >= this.#queuedMax) {
       this.counters.refused++;
       throw full(`${this.#queue.size} requests wait, this one has ${bytes} bytes`);
     }

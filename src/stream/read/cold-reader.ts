@@ -136,7 +136,7 @@ export class ColdReader {
 
   /**
    * @throws OFFSETS_MISSING, OFFSETS_LOST, OBJECT_GONE (reload the object list once), OBJECT_CORRUPT, BLOCK_CACHE_FULL,
-   * BLOCK_READ_SLOW, and the store's errors.
+   * BLOCK_READ_SLOW, BLOCK_TOO_LARGE, and the store's errors.
    */
   async readCold(request: ColdRequest): Promise<ColdRead> {
     this.counters.waiting++;

@@ -83,6 +83,32 @@ test('a batch that is too large is refused for its partition; the others are tak
   assert.equal((await readAll(connection, 'mixed', 2)).length, 1);
 });
 
+test('a batch that could not be read back from objects is refused', async () => {
+  const bed = await bedOf({ 'message.max.bytes': 4 * MB, 'block.cache.bytes': '1MiB' });
+  const connection = await bed.connect();
+  await connection.createTopic('unreadable', 1);
+  assert.deepEqual(await produceAll(connection, 'unreadable', [batchOf(2 * MB, 'x')]), [
+    ErrorCode.MESSAGE_TOO_LARGE,
+  ]);
+  assert.deepEqual(await produceAll(connection, 'unreadable', [batchOf(MB, 'y')]), [ErrorCode.NONE]);
+});
+
+test('a reader of a batch that a smaller block cache has no room for is told, and the log says what to raise', async () => {
+  const settings: Record<string, string | number> = { 'message.max.bytes': 4 * MB };
+  const bed = await bedOf(settings);
+  let connection = await bed.connect();
+  await connection.createTopic('shrunk', 2);
+  const batches = [batchOf(2 * MB, 'x'), batchOf(MB, 'y')];
+  assert.deepEqual(await produceAll(connection, 'shrunk', batches), [ErrorCode.NONE, ErrorCode.NONE]);
+  assert.equal(await bed.stop(), 'clean');
+  settings['block.cache.bytes'] = '1MiB';
+  await bed.start();
+  connection = await bed.connect();
+  await assert.rejects(readAll(connection, 'shrunk', 0), /KAFKA_STORAGE_ERROR|56/);
+  assert.ok(bed.lines.some(({ fields }) => /does not fit .*block\.cache\.bytes/.test(String(fields.error))));
+  assert.equal((await readAll(connection, 'shrunk', 1)).length, 1);
+});
+
 test('what is damaged on its way is found in large requests as in small ones', async () => {
   const bed = await bedOf();
   const connection = await bed.connect();

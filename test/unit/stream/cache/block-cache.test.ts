@@ -232,7 +232,7 @@ test('blocks loaded ahead hold at most half the budget, and one larger than it i
   assert.equal(cache.prefetch('o', ahead, 'r'), 5);
   await turns();
   assert(budget.used <= 3 * segmentBytes, `${budget.used}`);
-  await assert.rejects(cache.read('o', block(1, 5000), by(1e6)), coded('BLOCK_CACHE_FULL'));
+  await assert.rejects(cache.read('o', block(1, 5000), by(1e6)), coded('BLOCK_TOO_LARGE'));
 });
 
 test('close fails who waits; after the last release all memory is back', async () => {
