@@ -4,6 +4,7 @@
  */
 import type { LogSettings } from '../log/log-settings.ts';
 import type { ClusterImage, TopicImage } from '../metadata/metadata-store.ts';
+import { fnv1a, fnv1aByte } from '../ports/fnv1a.ts';
 import { type CodecName, codecId, codecNames } from '../protocol/compression/codec.ts';
 import { type ConfigCatalog, topicConfigValue } from '../requests/support/config-catalog.ts';
 
@@ -12,12 +13,10 @@ export const decompressedBytesMax = 64 * 1024 * 1024;
 /** Coordinators unpack on the loop of their shard. */
 export const internalDecompressedBytesMax = 4 * 1024 * 1024;
 
-/** FNV-1a over the stream's identity: stable across restarts and versions. */
+/** Of the stream's identity: stable across restarts and versions. */
 export function streamHash(topicId: string, partition: number): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < topicId.length; i++) hash = Math.imul(hash ^ topicId.charCodeAt(i), 0x01000193);
-  hash = Math.imul(hash ^ (partition & 0xff), 0x01000193);
-  hash = Math.imul(hash ^ (partition >>> 8), 0x01000193);
+  let hash = fnv1aByte(fnv1a(topicId), partition & 0xff);
+  hash = fnv1aByte(hash, partition >>> 8);
   hash ^= hash >>> 15;
   return hash >>> 0;
 }

@@ -18,7 +18,7 @@ import type { Arena } from '../../ports/arena.ts';
 import type { Clock, Timer } from '../../ports/clock.ts';
 import { MillraceError } from '../../ports/errors.ts';
 import type { IndexEntry } from '../objects/objects.ts';
-import { BlockSlabs, type MemoryBudget, type Slab } from './block-slabs.ts';
+import { type BlockSlab, BlockSlabs, type MemoryBudget } from './block-slabs.ts';
 import { type BlockRun, type BlockWait, blockKey, blockState, CachedBlock } from './cached-block.ts';
 import { FairQueue, type Reader } from './fair-queue.ts';
 import { ReadBudget } from './read-budget.ts';
@@ -367,7 +367,7 @@ export class BlockCache {
     void this.#load(run.objectId, run.blocks, run.blocks[0]!.slab!);
   }
 
-  async #load(objectId: string, blocks: readonly CachedBlock[], slab: Slab): Promise<void> {
+  async #load(objectId: string, blocks: readonly CachedBlock[], slab: BlockSlab): Promise<void> {
     this.#loads++;
     slab.pins++;
     slab.loads++;
@@ -424,7 +424,7 @@ export class BlockCache {
     for (const block of run.blocks) this.#drop(block, failure);
   }
 
-  #forgetSlab(slab: Slab): void {
+  #forgetSlab(slab: BlockSlab): void {
     for (const key of slab.keys) {
       const block = this.#blocks.get(key);
       if (block === undefined || block.slab !== slab) continue;

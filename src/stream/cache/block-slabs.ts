@@ -40,7 +40,7 @@ export class LocalBudget implements MemoryBudget {
   }
 }
 
-export interface Slab {
+export interface BlockSlab {
   readonly firstSegment: number;
   readonly segments: number;
   readonly position: number;
@@ -63,13 +63,13 @@ const unreadRounds = 8;
 export class BlockSlabs {
   readonly #arena: Arena;
   readonly #budget: MemoryBudget;
-  readonly #evicted: (slab: Slab) => void;
-  readonly #slabs: Slab[] = [];
+  readonly #evicted: (slab: BlockSlab) => void;
+  readonly #slabs: BlockSlab[] = [];
   #hand = 0;
-  #current: Slab | null = null;
+  #current: BlockSlab | null = null;
 
   /** @param evicted told before the slab's memory is given back. */
-  constructor(arena: Arena, budget: MemoryBudget, evicted: (slab: Slab) => void) {
+  constructor(arena: Arena, budget: MemoryBudget, evicted: (slab: BlockSlab) => void) {
     this.#arena = arena;
     this.#budget = budget;
     this.#evicted = evicted;
@@ -94,7 +94,7 @@ export class BlockSlabs {
   }
 
   /** `bytes` contiguous bytes at the end of the returned slab's used part (counted as used now), or null. */
-  allocate(bytes: number): { readonly slab: Slab; readonly position: number } | null {
+  allocate(bytes: number): { readonly slab: BlockSlab; readonly position: number } | null {
     let slab = this.#current;
     if (slab === null || slab.bytes - slab.used < bytes) {
       slab = this.#newSlab(Math.ceil(bytes / this.#arena.segmentBytes));
@@ -106,7 +106,7 @@ export class BlockSlabs {
     return { slab, position };
   }
 
-  #newSlab(segments: number): Slab | null {
+  #newSlab(segments: number): BlockSlab | null {
     const bytes = segments * this.#arena.segmentBytes;
     for (;;) {
       if (this.#budget.tryReserve(bytes)) {

@@ -3,7 +3,7 @@
  * (block-cache.ts); here is what a block remembers and whom it tells.
  */
 import type { IndexEntry } from '../objects/objects.ts';
-import type { Slab } from './block-slabs.ts';
+import type { BlockSlab } from './block-slabs.ts';
 import type { Reader } from './fair-queue.ts';
 
 export const blockState = { queued: 0, loading: 1, ready: 2, gone: 3 } as const;
@@ -43,7 +43,7 @@ export class CachedBlock {
   state: BlockState = blockState.queued;
   /** While queued. */
   run: BlockRun | null = null;
-  slab: Slab | null = null;
+  slab: BlockSlab | null = null;
   position = -1;
   pins = 0;
   /** Readers that waited for it, while it was queued, before anything else. */

@@ -9,7 +9,9 @@
  * Invariants: objects are ascending and hold this stream only; the first may begin below the log start, a hole between
  * two lies below it. A file is never changed once it is written, and no number is used twice.
  */
+
 import { MillraceError } from '../../ports/errors.ts';
+import { spreadDigits } from '../../ports/fnv1a.ts';
 import type { ProducerEntry } from '../objects/objects.ts';
 
 export interface ManifestObject {
@@ -73,11 +75,7 @@ export function manifestPrefix(topicId: string, partition: number): string {
   if (!topicIdPattern.test(topicId) || !Number.isSafeInteger(partition) || partition < 0)
     throw new MillraceError('internal', 'MANIFEST_NAME', `'${topicId}/${partition}' is no stream`);
   const name = `${topicId}/${partition}`;
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
-  hash ^= hash >>> 16;
-  hash ^= hash >>> 8;
-  return `manifest/${(hash & 0xff).toString(16).padStart(2, '0')}/${name}/`;
+  return `manifest/${spreadDigits(name)}/${name}/`;
 }
 
 /** Key below the store's root: `manifest/<2 hex>/<topic id>/<partition>/<version>`. */

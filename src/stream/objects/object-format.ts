@@ -16,7 +16,9 @@
  * and blocks written anew. It has no head, and blocks lie in any order with gaps between them. Versions 1 and 2 are the same
  * without what transactions need of the small sections.
  */
+
 import { MillraceError } from '../../ports/errors.ts';
+import { spreadDigits } from '../../ports/fnv1a.ts';
 import type { Crc32c } from '../../protocol/records/crc32c.ts';
 
 /** What uploads write. */
@@ -81,11 +83,7 @@ const objectIdPattern = /^[0-9a-f]{16}$/;
 /** Key below the store's root. The two hash digits spread ascending ids over the key space. */
 export function objectKey(objectId: string): string {
   requirePlan(objectIdPattern.test(objectId), `object id '${objectId}' is not 16 hex digits`);
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < objectId.length; i++) hash = Math.imul(hash ^ objectId.charCodeAt(i), 0x01000193);
-  hash ^= hash >>> 16;
-  hash ^= hash >>> 8;
-  return `data/${(hash & 0xff).toString(16).padStart(2, '0')}/${objectId}`;
+  return `data/${spreadDigits(objectId)}/${objectId}`;
 }
 
 export function viewOf(bytes: Uint8Array): DataView {

@@ -21,7 +21,7 @@ import { TakeOverContest } from '../../store/take-over-wish.ts';
 import { lostOffsets, type SequenceRange } from './lost-offsets.ts';
 import { ObjectWalBytes } from './object-wal-bytes.ts';
 import { RecoveredBatches } from './recovered-batches.ts';
-import type { RecoveredWal, WalState } from './recovery.ts';
+import type { RecoveredState, RecoveredWal } from './recovery.ts';
 import { ownerStates, readSign } from './sign-of-life.ts';
 import type { WalCut } from './wal.ts';
 import type { WalBytes } from './wal-device.ts';
@@ -257,7 +257,7 @@ export class ObjectWalRecovery {
   async result(): Promise<RecoveredObjectWal> {
     const { entries, crc32c } = this.#identity;
     const damaged = this.#reasons.length > 0;
-    let state: WalState = damaged ? 'damaged' : 'recovered';
+    let state: RecoveredState = damaged ? 'damaged' : 'recovered';
     if (!damaged && this.#next.sequence === this.#from.sequence) {
       const sign = await readSign(entries, crc32c);
       const clean = sign?.state === ownerStates.clean && sign.epoch >= this.#walk.epoch;

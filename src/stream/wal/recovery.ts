@@ -37,10 +37,10 @@ import {
 } from './wal-limits.ts';
 import { WalWindow, windowBytesMax } from './wal-window.ts';
 
-export type WalState = 'clean' | 'empty' | 'recovered' | 'damaged';
+export type RecoveredState = 'clean' | 'empty' | 'recovered' | 'damaged';
 
 export interface RecoveredWal {
-  readonly state: WalState;
+  readonly state: RecoveredState;
   readonly superblock: Superblock;
   /** Where the walk began: everything before is freed. */
   readonly trim: WalCut;
@@ -166,12 +166,12 @@ class Recovery {
       );
     }
     if (this.#reasons.length > 0) return this.#salvage();
-    let state: WalState = 'recovered';
+    let state: RecoveredState = 'recovered';
     if (this.#next.sequence === this.#trim.sequence) state = s.clean ? 'clean' : 'empty';
     return this.#result(state, [], []);
   }
 
-  #result(state: WalState, lostCommits: SequenceRange[], lost: LostRange[]): RecoveredWal {
+  #result(state: RecoveredState, lostCommits: SequenceRange[], lost: LostRange[]): RecoveredWal {
     return {
       state,
       superblock: this.#superblock,
