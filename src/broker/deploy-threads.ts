@@ -1,5 +1,7 @@
 /** Shards, WALs and the object pool in threads of their own; in the portable build the one shard stays in main. */
 import type { Clock } from '../ports/clock.ts';
+import { codecId } from '../protocol/compression/codec.ts';
+import { createCodecs } from '../protocol/compression/codecs.ts';
 import type { ThreadNative } from '../threads/adapters/thread-native.ts';
 import { ObjectPool, RecordPool } from '../threads/pool/client.ts';
 import { ShardThread, SpawnedShard } from '../threads/shard/client.ts';
@@ -18,6 +20,14 @@ const threadEndMs = 1_000;
 const poolTasks = 4;
 /** Requests under way for cold reads of all shards, in one thread. */
 const readTasks = 32;
+
+/**
+ * Snappy's library crashes the process when the last thread that has it ends: once main has it, too, none of the others is
+ * the last. Threads load it when a client first uses it, long after.
+ */
+function holdSnappy(): void {
+  createCodecs().unavailable(codecId.snappy);
+}
 
 /** Shard threads that load their code while the metadata is read; none where main is the shard. */
 export function spawnShards(config: BrokerConfig, native: ThreadNative): SpawnedShard[] {
@@ -54,6 +64,7 @@ async function localShard(parts: DeployParts, memory: ThreadMemory, helpers: Sha
 export async function deployThreads(parts: DeployParts): Promise<Deployment> {
   const { config, ports, native, control, onDeath } = parts;
   const addon = native.native;
+  holdSnappy();
   const memory = createThreadMemory(parts, addon === null ? 1 : config.threads);
   const { arena, shardBells } = memory;
   const { pool, reads, records } = helperPools(parts, memory);
