@@ -5,7 +5,14 @@ import { dirname, join, normalize } from 'node:path';
 import { test } from 'node:test';
 
 /** Entries: the program and the package. The table of all codecs is generated with them, and tests walk over it. */
-const entries = ['src/main.ts', 'src/embedded/index.ts', 'src/protocol/generated/registry.ts'];
+const entries = [
+  'src/main.ts',
+  'src/embedded/index.ts',
+  'src/protocol/generated/registry.ts',
+  // Contracts that are simulated; what implements and uses them is on its way.
+  'src/metadata/membership.ts',
+  'src/metadata/etcd/kv.ts',
+];
 
 function sources(): Map<string, string> {
   const names = ['src', 'native-bindings'].flatMap((top) =>
