@@ -18,7 +18,6 @@ import { ErrorCode } from '../../protocol/generated/errors.ts';
 import type { CoordinatorRecord, EndMarker, TransactionalProducer } from '../runtime/coordinator-log.ts';
 import { coordinatorPartition } from '../runtime/coordinator-place.ts';
 import {
-  type AppendOutcome,
   type CoordinatorState,
   type PartitionContext,
   type Replayed,
@@ -61,6 +60,7 @@ import type { GroupTopics } from './group-services.ts';
 import type { ConsumerLimits, GroupSettings } from './group-settings.ts';
 import { groupStates } from './group-state.ts';
 import { Membership } from './membership.ts';
+import { ignored, OffsetBurial } from './offset-burial.ts';
 import { expiryOf } from './offset-expiry.ts';
 import type { GroupHost } from './rebalance.ts';
 import type { ShareGroupPorts } from './share/share-group-api.ts';
@@ -78,22 +78,6 @@ export interface GroupPartitionPorts {
   readonly share: ShareGroupPorts;
 }
 
-interface OffsetName {
-  readonly topic: string;
-  readonly partition: number;
-}
-
-interface DoomedOffset extends OffsetName {
-  readonly group: Group;
-}
-
-/** A look at a group costs a microsecond, a tombstone five. */
-const groupsPerTurn = 1_000;
-const tombstonesPerTurn = 500;
-
-/** Bytes of a tombstone's record around its key, rounded up. */
-const tombstoneOverheadBytes = 16;
-
 export class GroupPartition implements CoordinatorState, GroupHost, HeartbeatHost {
   readonly context: PartitionContext;
   readonly settings: GroupSettings;
@@ -101,6 +85,7 @@ export class GroupPartition implements CoordinatorState, GroupHost, HeartbeatHos
   readonly membership: Membership;
   readonly share: ShareGroups;
   readonly transactions = new TransactionalOffsets();
+  readonly burial: OffsetBurial;
   readonly topics: GroupTopics;
   readonly consumers: ConsumerGroups;
   readonly heartbeats: ConsumerHeartbeats;
@@ -112,9 +97,6 @@ export class GroupPartition implements CoordinatorState, GroupHost, HeartbeatHos
   #live = false;
   /** Newest value of each group's record while the partition is loading. */
   readonly #groupValues = new Map<string, Buffer>();
-  /** Groups that are still to be looked at for offsets of topics that are gone. */
-  #unseen: Group[] = [];
-  #burying = false;
 
   constructor(context: PartitionContext, ports: GroupPartitionPorts) {
     this.context = context;
@@ -122,6 +104,7 @@ export class GroupPartition implements CoordinatorState, GroupHost, HeartbeatHos
     this.topics = ports.topics;
     this.#limitsOf = ports.limitsOf;
     this.#partitions = ports.partitions;
+    this.burial = new OffsetBurial(this);
     this.membership = new Membership(this);
     this.consumers = new ConsumerGroups(this);
     this.heartbeats = new ConsumerHeartbeats(this, this.consumers, new RegexResolver(this.consumers));
@@ -290,7 +273,7 @@ export class GroupPartition implements CoordinatorState, GroupHost, HeartbeatHos
       for (const member of [...group.members.values()]) rebalance.watch(group, member);
       if (group.members.size > this.settings.groupSizeMax) rebalance.prepare(group, 'group is over its size');
     }
-    this.buryGone();
+    this.burial.buryGone();
     this.share.started();
   }
 
@@ -375,61 +358,13 @@ export class GroupPartition implements CoordinatorState, GroupHost, HeartbeatHos
     };
     const offsets = [...group.offsets.keys()];
     if (offsets.length > 0 || last.length > 0) {
-      const refused = this.#bury(ofGroup(group, offsets), last, { durable: gone, lost });
+      const refused = this.burial.deleteOffsets(group, offsets, { durable: gone, lost }, last);
       if (refused !== ErrorCode.NONE) return refused;
     }
     group.step(groupStates.dead, this.clock.now());
     for (const timer of group.pendingIds.values()) timer.cancel();
     group.pendingIds.clear();
     if (offsets.length === 0 && last.length === 0) gone();
-    return ErrorCode.NONE;
-  }
-
-  /** Tombstones for offsets. 0, or why the log refused; what it took before goes all the same. */
-  deleteOffsets(group: Group, offsets: readonly OffsetName[], outcome: AppendOutcome): number {
-    return this.#bury(ofGroup(group, offsets), [], outcome);
-  }
-
-  /**
-   * Tombstones may be more than one batch takes; each batch deletes its own offsets, and the last one brings the answer.
-   */
-  #bury(
-    offsets: readonly DoomedOffset[],
-    last: readonly CoordinatorRecord[],
-    outcome: AppendOutcome,
-  ): number {
-    let next = 0;
-    do {
-      const records: CoordinatorRecord[] = [];
-      const named: DoomedOffset[] = [];
-      let bytes = 0;
-      while (next < offsets.length) {
-        const doomed = offsets[next]!;
-        const key = offsetKey(doomed.group.id, doomed.topic, doomed.partition);
-        if (records.length > 0 && bytes + key.length + tombstoneOverheadBytes > this.settings.recordsBytesMax)
-          break;
-        bytes += key.length + tombstoneOverheadBytes;
-        records.push({ key, value: null });
-        named.push(doomed);
-        next++;
-      }
-      const isLast = next === offsets.length;
-      if (isLast) records.push(...last);
-      const refused = this.context.append(records, {
-        durable: (baseOffset) => {
-          for (const { group, topic, partition } of named) {
-            group.offsets.settlePending(topic, partition);
-            group.offsets.delete(topic, partition);
-          }
-          if (isLast) outcome.durable(baseOffset);
-        },
-        lost: () => {
-          if (isLast) outcome.lost();
-        },
-      });
-      if (refused !== ErrorCode.NONE) return refused;
-      for (const { group, topic, partition } of named) group.offsets.notePending(topic, partition);
-    } while (next < offsets.length);
     return ErrorCode.NONE;
   }
 
@@ -442,42 +377,13 @@ export class GroupPartition implements CoordinatorState, GroupHost, HeartbeatHos
   topicDeleted(topicId: string, name: string): void {
     // From here on a record without an id is known to be of this topic, however long its tombstone takes.
     for (const group of this.groups.values()) group.offsets.adopt(name, topicId);
-    this.buryGone();
+    this.burial.buryGone();
     this.share.topicDeleted(topicId);
-  }
-
-  /**
-   * Tombstones for the durable offsets of topics that are gone: by a deletion, while nobody was here to see it, or with
-   * tombstones that were refused. Looks at some groups a turn; what the log refuses is found again with the next expiry.
-   */
-  buryGone(): void {
-    this.#unseen = [...this.groups.values()];
-    if (this.#burying) return;
-    this.#burying = true;
-    this.#buryTurn();
-  }
-
-  #buryTurn(): void {
-    if (this.context.closed) return;
-    const doomed: DoomedOffset[] = [];
-    for (let looks = 0; looks < groupsPerTurn && doomed.length < tombstonesPerTurn; looks++) {
-      const group = this.#unseen.pop();
-      if (group === undefined) break;
-      if (group.state === groupStates.dead) continue;
-      for (const entry of group.offsets.entries()) {
-        const { topic, partition } = entry;
-        if (this.isGone(entry) && !group.offsets.isPending(topic, partition))
-          doomed.push({ group, topic, partition });
-      }
-    }
-    if (doomed.length > 0 && this.#bury(doomed, [], ignored) !== ErrorCode.NONE) this.#unseen = [];
-    this.#burying = this.#unseen.length > 0;
-    if (this.#burying) this.clock.soon(() => this.#buryTurn());
   }
 
   /** Offsets past their retention, groups that have nothing left, and what the log has refused so far. */
   expire(): void {
-    this.buryGone();
+    this.burial.buryGone();
     const now = this.clock.now();
     for (const group of [...this.groups.values()]) {
       if (group.state === groupStates.dead || !this.hasRoom()) continue;
@@ -494,7 +400,7 @@ export class GroupPartition implements CoordinatorState, GroupHost, HeartbeatHos
           this.logger.info('group removed: nothing left in it', { group: group.id, offsets: total });
         continue;
       }
-      if (expired.length > 0) this.deleteOffsets(group, expired, ignored);
+      if (expired.length > 0) this.burial.deleteOffsets(group, expired, ignored);
       // In the other states a record follows anyhow.
       const settled = group.state === groupStates.empty || group.state === groupStates.stable;
       if (group.consumer === null && group.storeDue && settled) this.store(group, null, ignore, ignore);
@@ -502,9 +408,4 @@ export class GroupPartition implements CoordinatorState, GroupHost, HeartbeatHos
   }
 }
 
-function ofGroup(group: Group, offsets: readonly OffsetName[]): DoomedOffset[] {
-  return offsets.map(({ topic, partition }) => ({ group, topic, partition }));
-}
-
 function ignore(): void {}
-const ignored: AppendOutcome = { durable: ignore, lost: ignore };
