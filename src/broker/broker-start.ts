@@ -7,6 +7,7 @@ import { TopicAdmin } from '../cluster/topic-admin.ts';
 import { KafkaConfigCatalog } from '../config/config-catalog.ts';
 import { EmbeddedMetadataStore } from '../metadata/embedded-metadata-store.ts';
 import type { BrokerRegistration, MetadataClaim } from '../metadata/metadata-claim.ts';
+import type { ClusterImage, MetadataChange } from '../metadata/metadata-store.ts';
 import { ObjectIds } from '../ownership/object-ids.ts';
 import { Ownership } from '../ownership/ownership.ts';
 import { recoverStreams } from '../ownership/recover-streams.ts';
@@ -210,10 +211,16 @@ async function claimLogs(
   // New WALs are recorded before anything can be written to them; opens are conditional on that.
   const records = walRecords(image.wals.values(), volumes, abandon, config.nodeId, ports.logger);
   const registered = await watch.step('recording the write-ahead logs', () =>
-    claim.register(registration(ground), records),
+    claim.register(registration(ground), [...othersFenced(image, config.nodeId), ...records]),
   );
   const metadata = ends.metadata(new MetadataDistributor(registered.store, ground.fail));
   return { claim, volumes, deps, metadata, brokerEpoch: registered.epoch };
+}
+
+/** The claim has ended all other owners of a journal that has one: whoever is on record besides is gone. */
+function othersFenced(image: ClusterImage, nodeId: number): MetadataChange[] {
+  const others = [...image.brokers].filter(([node, { state }]) => node !== nodeId && state !== 'fenced');
+  return others.map(([node, { epoch }]) => ({ type: 'brokerState', node, epoch, state: 'fenced' }));
 }
 
 function volumeDeps(ground: BrokerGround, store: ObjectStore): VolumeDeps {

@@ -6,22 +6,37 @@
  *   entry  = version, topic table, { author, count, { type byte, fields } … } …
  *
  * Version 2 states the bytes of each range and knows manifests; in version 1 a range's bytes are taken as its part of the
- * object's size by offsets. Version 3 knows states. Version 4 states the author of each commit.
+ * object's size by offsets. Version 3 knows states. Version 4 states the author of each commit. Version 6 knows assignments and
+ * what becomes of brokers.
  */
 import { MetadataReader, MetadataWriter, metadataCorrupt } from './metadata-bytes.ts';
-import type {
-  Author,
-  BrokerEndpoint,
-  Commit,
-  ManifestName,
-  ManifestSummary,
-  MetadataChange,
-  ObjectRecord,
-  StreamRange,
-  WalRecord,
-} from './metadata-store.ts';
+import type { Author, Commit, MetadataChange } from './metadata-store.ts';
+import {
+  brokerStates,
+  pick,
+  readCut,
+  readEndpoints,
+  readList,
+  readManifestName,
+  readObject,
+  readObjectIds,
+  readOldEndpoint,
+  readOptional,
+  readStrings,
+  readSummary,
+  readWal,
+  writeCut,
+  writeEndpoints,
+  writeManifestName,
+  writeObject,
+  writeObjectIds,
+  writeOptional,
+  writeStrings,
+  writeSummary,
+  writeWal,
+} from './record-codec.ts';
 
-const entryVersion = 5;
+const entryVersion = 6;
 
 /** Position = type byte; only ever appended to. */
 const changeTypes = [
@@ -45,11 +60,12 @@ const changeTypes = [
   'manifestsForgotten',
   'compacted',
   'states',
+  'brokerState',
+  'controller',
+  'assign',
 ] as const satisfies readonly MetadataChange['type'][];
 
 const resources = ['topic', 'broker', 'cluster', 'group', 'client-metrics', 'feature'] as const;
-const walKinds = ['block', 'memory', 'object'] as const;
-const walStates = ['open', 'empty', 'abandoned'] as const;
 const idKinds = ['producer', 'object'] as const;
 
 /** Builds one entry from commits added one by one, so that a batch can stop at a size. */
@@ -201,6 +217,16 @@ function writeChange(to: MetadataWriter, change: MetadataChange): void {
       return;
     case 'states':
       return writeStates(to, change);
+    case 'brokerState':
+      to.uint(change.node);
+      to.uint(change.epoch);
+      return to.byte(brokerStates.indexOf(change.state));
+    case 'controller':
+      return to.int(change.node);
+    case 'assign':
+      to.id(change.topicId);
+      to.uint(change.partition);
+      return to.int(change.node);
   }
 }
 
@@ -297,6 +323,18 @@ function readChange(from: MetadataReader): MetadataChange {
     }
     case 'states':
       return readStates(from);
+    case 'brokerState': {
+      const node = from.uint();
+      const epoch = from.uint();
+      return { type, node, epoch, state: pick(brokerStates, from.byte()) };
+    }
+    case 'controller':
+      return { type, node: from.int() };
+    case 'assign': {
+      const topicId = from.id();
+      const partition = from.uint();
+      return { type, topicId, partition, node: from.int() };
+    }
   }
 }
 
@@ -332,175 +370,4 @@ function readStates(from: MetadataReader): States {
     return { topicId, partition, offset, stateObject: pick(names, each.uint()) };
   });
   return { type: 'states', objects, streams };
-}
-
-/** Timestamps lie near `nearMs`, so only the distance is stored. */
-export function writeObject(to: MetadataWriter, object: ObjectRecord, nearMs: number): void {
-  to.hex(object.objectId, 8);
-  to.uint(object.size);
-  to.uint(object.ranges.length);
-  for (const range of object.ranges) {
-    to.id(range.topicId);
-    to.uint(range.partition);
-    to.uint(range.baseOffset);
-    to.uint(range.endOffset - range.baseOffset);
-    to.int(range.maxTimestamp - nearMs);
-    to.uint(range.bytes);
-  }
-}
-
-export function readObject(from: MetadataReader, nearMs: number): ObjectRecord {
-  const objectId = from.hex(8);
-  const size = from.uint();
-  const ranges: StreamRange[] = [];
-  for (let left = from.count(5); left > 0; left--) {
-    const topicId = from.id();
-    const partition = from.uint();
-    const baseOffset = from.uint();
-    const endOffset = baseOffset + from.uint();
-    const maxTimestamp = nearMs + from.int();
-    const bytes = from.version === 1 ? 0 : from.uint();
-    ranges.push({ topicId, partition, baseOffset, endOffset, maxTimestamp, bytes });
-  }
-  return { objectId, size, ranges: from.version === 1 ? withEstimatedBytes(ranges, size) : ranges };
-}
-
-function withEstimatedBytes(ranges: readonly StreamRange[], size: number): StreamRange[] {
-  let offsets = 0;
-  for (const range of ranges) offsets += range.endOffset - range.baseOffset;
-  return ranges.map((range) => {
-    const share = (range.endOffset - range.baseOffset) / Math.max(1, offsets);
-    return { ...range, bytes: Math.floor(size * share) };
-  });
-}
-
-export function writeSummary(to: MetadataWriter, summary: ManifestSummary): void {
-  to.uint(summary.version);
-  to.uint(summary.startOffset);
-  to.uint(summary.endOffset);
-  to.uint(summary.objects);
-  to.uint(summary.bytes);
-  to.int(summary.maxTimestamp);
-}
-
-export function readSummary(from: MetadataReader): ManifestSummary {
-  const version = from.uint();
-  const startOffset = from.uint();
-  const endOffset = from.uint();
-  const objects = from.uint();
-  const bytes = from.uint();
-  return { version, startOffset, endOffset, objects, bytes, maxTimestamp: from.int() };
-}
-
-export function writeManifestName(to: MetadataWriter, name: ManifestName): void {
-  to.id(name.topicId);
-  to.uint(name.partition);
-  to.uint(name.version);
-}
-
-export function readManifestName(from: MetadataReader): ManifestName {
-  const topicId = from.id();
-  const partition = from.uint();
-  return { topicId, partition, version: from.uint() };
-}
-
-export function writeWal(to: MetadataWriter, wal: WalRecord): void {
-  to.string(wal.logId);
-  to.byte(walKinds.indexOf(wal.kind));
-  to.string(wal.location);
-  to.uint(wal.node);
-  to.uint(wal.epoch);
-  to.byte(walStates.indexOf(wal.state));
-  writeCut(to, wal.freed);
-  to.uint(wal.lastUploadMs);
-}
-
-export function readWal(from: MetadataReader): WalRecord {
-  const logId = from.string();
-  const kind = pick(walKinds, from.byte());
-  const location = from.string();
-  const node = from.uint();
-  const epoch = from.uint();
-  const state = pick(walStates, from.byte());
-  const freed = readCut(from);
-  return { logId, kind, location, node, epoch, state, freed, lastUploadMs: from.uint() };
-}
-
-function writeCut(to: MetadataWriter, cut: WalRecord['freed']): void {
-  to.uint(cut.sequence);
-  to.uint(cut.position);
-  to.uint(cut.chainCrc);
-}
-
-function readCut(from: MetadataReader): WalRecord['freed'] {
-  return { sequence: from.uint(), position: from.uint(), chainCrc: from.uint() };
-}
-
-export function writeEndpoints(to: MetadataWriter, endpoints: readonly BrokerEndpoint[]): void {
-  to.uint(endpoints.length);
-  for (const { listener, tls, host, port } of endpoints) {
-    to.string(listener);
-    to.byte(tls ? 1 : 0);
-    to.string(host);
-    to.uint(port);
-  }
-}
-
-export function readEndpoints(from: MetadataReader): BrokerEndpoint[] {
-  return readList(from, (each) => {
-    const listener = each.string();
-    const tls = each.byte() === 1;
-    return { listener, tls, host: each.string(), port: each.uint() };
-  });
-}
-
-/** Brokers had one address, of their first listener, whose name was not kept. */
-export function readOldEndpoint(from: MetadataReader): BrokerEndpoint[] {
-  return [{ listener: 'plain', tls: false, host: from.string(), port: from.uint() }];
-}
-
-export function writeObjectIds(to: MetadataWriter, objectIds: readonly string[]): void {
-  to.uint(objectIds.length);
-  for (const objectId of objectIds) to.hex(objectId, 8);
-}
-
-export function readObjectIds(from: MetadataReader): string[] {
-  return Array.from({ length: from.count(8) }, () => from.hex(8));
-}
-
-export function writeStrings(to: MetadataWriter, strings: Readonly<Record<string, string>>): void {
-  const entries = Object.entries(strings);
-  to.uint(entries.length);
-  for (const [name, value] of entries) {
-    to.string(name);
-    to.string(value);
-  }
-}
-
-export function readStrings(from: MetadataReader): Record<string, string> {
-  const strings: Record<string, string> = {};
-  for (let left = from.count(2); left > 0; left--) {
-    const name = from.string();
-    strings[name] = from.string();
-  }
-  return strings;
-}
-
-export function writeOptional(to: MetadataWriter, value: string | null): void {
-  to.byte(value === null ? 0 : 1);
-  if (value !== null) to.string(value);
-}
-
-export function readOptional(from: MetadataReader): string | null {
-  return from.byte() === 0 ? null : from.string();
-}
-
-export function readList<T>(from: MetadataReader, readOne: (from: MetadataReader) => T): T[] {
-  return Array.from({ length: from.count() }, () => readOne(from));
-}
-
-function pick<T>(table: readonly T[], index: number): T {
-  const value = table[index];
-  if (value === undefined) throw metadataCorrupt(`holds the unknown value ${index}`);
-  return value;
 }

@@ -7,6 +7,7 @@ import { MillraceError } from '../ports/errors.ts';
 import { firstAtOrAbove, holds, manifestId, takesState } from './image-builder.ts';
 import type {
   Author,
+  BrokerState,
   ClusterImage,
   Commit,
   MetadataChange,
@@ -48,8 +49,14 @@ type Change<T extends MetadataChange['type']> = Extract<MetadataChange, { type: 
 /** Versions that one step may skip because files of them were left behind: they are named one by one when it is folded. */
 export const manifestSkipMax = 1_000;
 
-type Leader = Pick<PartitionImage, 'leaderEpoch' | 'state'>;
-type WalFact = { readonly epoch: number; readonly sequence: number; readonly state: string };
+type Leader = Pick<PartitionImage, 'leaderEpoch' | 'state' | 'node' | 'wal'>;
+type WalFact = {
+  readonly node: number;
+  readonly epoch: number;
+  readonly sequence: number;
+  readonly state: string;
+};
+type BrokerFact = { readonly epoch: number; readonly state: BrokerState };
 
 /** One per batch. */
 export class ConditionChecker {
@@ -70,7 +77,7 @@ export class ConditionChecker {
   /** Objects that a partition names for its state; one that stops being named counts as named until the batch is over. */
   readonly #states: Overlay<true>;
   readonly #ids: Overlay<number>;
-  readonly #brokers: Overlay<number>;
+  readonly #brokers: Overlay<BrokerFact>;
   readonly #overlays: readonly Overlay<unknown>[];
 
   constructor(image: ClusterImage) {
@@ -86,7 +93,9 @@ export class ConditionChecker {
     this.#stateOffsets = new Overlay((key) => this.#partitionOf(key)?.stateOffset ?? null);
     this.#wals = new Overlay((logId) => {
       const wal = image.wals.get(logId);
-      return wal === undefined ? null : { epoch: wal.epoch, sequence: wal.freed.sequence, state: wal.state };
+      if (wal === undefined) return null;
+      const { node, epoch, freed, state } = wal;
+      return { node, epoch, sequence: freed.sequence, state };
     });
     this.#objects = new Overlay((objectId) => image.objects.get(objectId) ?? null);
     this.#dropped = new Overlay((objectId) => image.dropped.get(objectId) ?? null);
@@ -95,7 +104,7 @@ export class ConditionChecker {
     this.#droppedManifests = new Overlay((key) => image.droppedManifests.get(key)?.dueMs ?? null);
     this.#states = new Overlay((objectId) => (image.stateObjects.has(objectId) ? true : null));
     this.#ids = new Overlay((kind) => (kind === 'producer' ? image.nextProducerId : image.nextObjectId));
-    this.#brokers = new Overlay((node) => image.brokers.get(Number(node))?.epoch ?? null);
+    this.#brokers = new Overlay((node) => image.brokers.get(Number(node)) ?? null);
     this.#overlays = [
       this.#cluster,
       this.#names,
@@ -120,7 +129,7 @@ export class ConditionChecker {
     let holds = false;
     try {
       if (author !== null) this.#checkAuthor(author, changes);
-      for (const change of changes) this.#check(change);
+      for (const change of changes) this.#check(change, author);
       holds = true;
     } finally {
       for (const overlay of this.#overlays) overlay.settle(holds);
@@ -132,15 +141,17 @@ export class ConditionChecker {
     const [first] = changes;
     if (first?.type === 'broker' && first.node === node && first.epoch === epoch) return;
     const registered = this.#brokers.get(String(node));
-    if (registered === epoch) return;
+    const fenced = registered?.state === 'fenced';
+    if (registered?.epoch === epoch && !fenced) return;
+    const now = registered === null ? 'no more' : `as epoch ${registered.epoch}${fenced ? ', fenced' : ''}`;
     throw new MillraceError(
       'fenced',
       'METADATA_AUTHOR_FENCED',
-      `broker ${node} committed as epoch ${epoch}; it is registered ${registered === null ? 'no more' : `as epoch ${registered}`}`,
+      `broker ${node} committed as epoch ${epoch}; it is registered ${now}`,
     );
   }
 
-  #check(change: MetadataChange): void {
+  #check(change: MetadataChange, author: Author | null): void {
     switch (change.type) {
       case 'cluster':
         if (this.#cluster.get('') !== null) violated('the cluster exists already');
@@ -168,19 +179,23 @@ export class ConditionChecker {
         const recorded = leader?.leaderEpoch ?? -1;
         if (leader?.state === 'open') violated(`${key} is open under leader epoch ${recorded}`);
         if (change.leaderEpoch <= recorded) violated(`${key} has leader epoch ${recorded} already`);
-        if (this.#wals.get(change.wal)?.state !== 'open')
-          violated(`WAL ${change.wal} is not recorded as open`);
-        return this.#leaders.set(key, { leaderEpoch: change.leaderEpoch, state: 'open' });
+        const { leaderEpoch, node, wal } = change;
+        const log = this.#wals.get(wal);
+        if (log?.state !== 'open') violated(`WAL ${wal} is not recorded as open`);
+        if (log.node !== node) violated(`WAL ${wal} belongs to broker ${log.node}, not to ${node}`);
+        if (this.#isFenced(node)) violated(`broker ${node} is fenced`);
+        return this.#leaders.set(key, { leaderEpoch, state: 'open', node, wal });
       }
       case 'close': {
         const key = this.#partition(change);
         const leader = this.#leaders.get(key);
         if (leader?.state !== 'open' || leader.leaderEpoch !== change.leaderEpoch) {
-          violated(`${key} is not open under leader epoch ${change.leaderEpoch}`);
+          return violated(`${key} is not open under leader epoch ${change.leaderEpoch}`);
         }
+        this.#checkOwner(key, leader.wal, author);
         if (change.stateObject !== '') this.#states.set(change.stateObject, true);
         this.#stateOffsets.set(key, change.endOffset);
-        return this.#leaders.set(key, { leaderEpoch: change.leaderEpoch, state: 'closed' });
+        return this.#leaders.set(key, { ...leader, state: 'closed' });
       }
       case 'logStart': {
         const key = this.#partition(change);
@@ -189,18 +204,21 @@ export class ConditionChecker {
         return this.#starts.set(key, change.startOffset);
       }
       case 'wal': {
-        const { logId, epoch, freed, state } = change.wal;
+        const { logId, node, epoch, freed, state } = change.wal;
         const recorded = this.#wals.get(logId);
         if (recorded !== null && epoch < recorded.epoch)
           violated(`WAL ${logId} has epoch ${recorded.epoch} already`);
-        return this.#wals.set(logId, { epoch, sequence: freed.sequence, state });
+        if (recorded !== null && node !== recorded.node && !this.#isGone(recorded.node))
+          violated(`WAL ${logId} belongs to broker ${recorded.node}, which is not fenced`);
+        if (state === 'empty' && recorded?.state === 'open') this.#checkLeft(logId);
+        return this.#wals.set(logId, { node, epoch, sequence: freed.sequence, state });
       }
       case 'walRemoved':
         if (this.#wals.get(change.logId)?.state === 'open') violated(`WAL ${change.logId} is open`);
         this.#wal(change.logId);
         return this.#wals.set(change.logId, null);
       case 'upload':
-        return this.#checkUpload(change);
+        return this.#checkUpload(change, author);
       case 'objectsDropped':
         for (const objectId of change.objectIds) {
           const object = this.#objects.get(objectId);
@@ -246,10 +264,25 @@ export class ConditionChecker {
         return this.#ids.set(change.kind, change.next);
       }
       case 'broker': {
-        const recorded = this.#brokers.get(String(change.node)) ?? -1;
-        if (change.epoch <= recorded) violated(`broker ${change.node} has epoch ${recorded} already`);
-        return this.#brokers.set(String(change.node), change.epoch);
+        const { node, epoch } = change;
+        const recorded = this.#brokers.get(String(node))?.epoch ?? -1;
+        if (epoch <= recorded) violated(`broker ${node} has epoch ${recorded} already`);
+        return this.#brokers.set(String(node), { epoch, state: 'active' });
       }
+      case 'brokerState': {
+        const { node, epoch, state } = change;
+        const recorded = this.#brokers.get(String(node));
+        if (recorded?.epoch !== epoch || recorded.state === 'fenced')
+          violated(`broker ${node} is not registered as epoch ${epoch}`);
+        return this.#brokers.set(String(node), { epoch, state });
+      }
+      case 'controller':
+        if (this.#isGone(change.node)) violated(`broker ${change.node} is fenced`);
+        return;
+      case 'assign':
+        this.#partition(change);
+        if (change.node >= 0 && this.#isGone(change.node)) violated(`broker ${change.node} is fenced`);
+        return;
     }
   }
 
@@ -343,8 +376,10 @@ export class ConditionChecker {
       violated(`${lost.range.topicId}/${lost.range.partition} would lose ${lost.range.baseOffset}`);
   }
 
-  #checkUpload(change: Change<'upload'>): void {
+  #checkUpload(change: Change<'upload'>, author: Author | null): void {
     const wal = this.#wal(change.wal);
+    if (author !== null && wal.node !== author.node)
+      violated(`WAL ${change.wal} belongs to broker ${wal.node}, not to ${author.node}`);
     const { sequence } = change.freed;
     if (sequence < wal.sequence)
       violated(`WAL ${change.wal} is freed up to sequence ${wal.sequence} already`);
@@ -413,6 +448,36 @@ export class ConditionChecker {
     // An object of this very batch is not in the image yet.
     if (partition === undefined || !this.#image.objects.has(objectId)) return true;
     return holds(partition.objects, objectId, baseOffset) || holds(partition.leftovers, objectId, baseOffset);
+  }
+
+  #isFenced(node: number): boolean {
+    return this.#brokers.get(String(node))?.state === 'fenced';
+  }
+
+  /** Fenced, or never registered. */
+  #isGone(node: number): boolean {
+    const broker = this.#brokers.get(String(node));
+    return broker === null || broker.state === 'fenced';
+  }
+
+  /** What a log holds of a stream is for the log's broker to say, whether that wrote it or claimed it. */
+  #checkOwner(key: string, logId: string, author: Author | null): void {
+    const log = this.#wals.get(logId);
+    // A log that is gone holds nothing any more.
+    if (author === null || log === null || log.state !== 'open' || log.node === author.node) return;
+    violated(`${key} is open in a log of broker ${log.node}, not of ${author.node}`);
+  }
+
+  /** No stream is open in a log that is recorded empty: what it would take then were nowhere. */
+  #checkLeft(logId: string): void {
+    for (const { name, partitions } of this.#image.topicsById.values()) {
+      for (const { topicId, partition } of partitions) {
+        if (this.#topics.get(topicId) === null) break;
+        const leader = this.#leaders.get(`${topicId}/${partition}`);
+        if (leader?.state === 'open' && leader.wal === logId)
+          violated(`${name}-${partition} is open in WAL ${logId}`);
+      }
+    }
   }
 
   #topic(topicId: string): { readonly name: string; readonly partitions: number } {

@@ -17,7 +17,7 @@
 import { committedEnd } from './committed-end.ts';
 import { metadataCorrupt } from './metadata-bytes.ts';
 import type {
-  BrokerEndpoint,
+  BrokerImage,
   ClusterImage,
   EpochStart,
   ManifestName,
@@ -29,12 +29,6 @@ import type {
   TopicImage,
   WalRecord,
 } from './metadata-store.ts';
-
-type BrokerImage = {
-  readonly epoch: number;
-  readonly endpoints: readonly BrokerEndpoint[];
-  readonly rack: string | null;
-};
 
 /** The image with its mutable types; everybody else sees ClusterImage. */
 export class MutableImage implements ClusterImage {
@@ -54,6 +48,7 @@ export class MutableImage implements ClusterImage {
   nextObjectId = 0;
   readonly configs = new Map<string, Readonly<Record<string, string>>>();
   readonly brokers = new Map<number, BrokerImage>();
+  controller = -1;
 }
 
 export class ImageBuilder implements ObjectReferences {
@@ -230,9 +225,22 @@ export class ImageBuilder implements ObjectReferences {
         return;
       case 'broker': {
         const { node, epoch, endpoints, rack } = change;
-        image.brokers.set(node, { epoch, endpoints, rack });
+        const idFloor = image.nextObjectId;
+        image.brokers.set(node, { epoch, state: 'active', endpoints, rack, idFloor });
         return;
       }
+      case 'brokerState': {
+        const broker = image.brokers.get(change.node);
+        if (broker === undefined) throw metadataCorrupt(`changes the unknown broker ${change.node}`);
+        image.brokers.set(change.node, { ...broker, state: change.state });
+        return;
+      }
+      case 'controller':
+        image.controller = change.node;
+        return;
+      case 'assign':
+        this.#partition(change.topicId, change.partition).target = change.node;
+        return;
     }
   }
 
@@ -477,6 +485,7 @@ export function newPartition(topicId: string, partition: number): PartitionImage
     epochs: [],
     state: 'new',
     node: -1,
+    target: -1,
     wal: '',
     startOffset: 0,
     endOffset: 0,

@@ -1,9 +1,15 @@
 /**
  * Bytes of a whole cluster image: the payload of a metadata snapshot, and what a new shard starts from
  * (docs/internals/metadata.md). Folding the same changes onto the original and onto the decoded image gives equal
- * images. A partition without history takes four bytes.
+ * images. A partition without history takes five bytes.
  */
+
+import { ImageBuilder, MutableImage, manifestId, newPartition } from './image-builder.ts';
+import { MetadataReader, MetadataWriter, metadataCorrupt } from './metadata-bytes.ts';
+import type { EpochStart, PartitionImage, TopicImage } from './metadata-store.ts';
 import {
+  brokerStates,
+  pick,
   readEndpoints,
   readList,
   readManifestName,
@@ -20,12 +26,9 @@ import {
   writeStrings,
   writeSummary,
   writeWal,
-} from './change-codec.ts';
-import { ImageBuilder, MutableImage, manifestId, newPartition } from './image-builder.ts';
-import { MetadataReader, MetadataWriter, metadataCorrupt } from './metadata-bytes.ts';
-import type { EpochStart, PartitionImage, TopicImage } from './metadata-store.ts';
+} from './record-codec.ts';
 
-const imageVersion = 4;
+const imageVersion = 5;
 const partitionStates = ['new', 'open', 'closed'] as const;
 
 export function encodeImage(image: MutableImage): Buffer {
@@ -41,7 +44,10 @@ export function encodeImage(image: MutableImage): Buffer {
     to.uint(broker.epoch);
     writeEndpoints(to, broker.endpoints);
     writeOptional(to, broker.rack);
+    to.byte(brokerStates.indexOf(broker.state));
+    to.uint(broker.idFloor);
   }
+  to.int(image.controller);
   to.uint(image.configs.size);
   for (const [resource, configs] of image.configs) {
     to.string(resource);
@@ -84,8 +90,12 @@ export function decodeImage(bytes: Buffer): ImageBuilder {
     const node = from.uint();
     const epoch = from.uint();
     const endpoints = from.version < 4 ? readOldEndpoint(from) : readEndpoints(from);
-    image.brokers.set(node, { epoch, endpoints, rack: readOptional(from) });
+    const rack = readOptional(from);
+    const state = from.version < 5 ? 'active' : pick(brokerStates, from.byte());
+    const idFloor = from.version < 5 ? 0 : from.uint();
+    image.brokers.set(node, { epoch, state, endpoints, rack, idFloor });
   }
+  if (from.version >= 5) image.controller = from.int();
   for (let left = from.count(2); left > 0; left--) {
     const resource = from.string();
     image.configs.set(resource, readStrings(from));
@@ -133,6 +143,7 @@ function writeTopic(to: MetadataWriter, topic: TopicImage): void {
   to.uint(topic.partitions.length);
   for (const partition of topic.partitions) {
     to.byte(partitionStates.indexOf(partition.state));
+    to.int(partition.target);
     to.int(partition.leaderEpoch);
     to.uint(partition.startOffset);
     to.uint(partition.epochs.length);
@@ -167,6 +178,7 @@ function readPartition(from: MetadataReader, topicId: string, index: number): Pa
   const state = partitionStates[from.byte()];
   if (state === undefined) throw metadataCorrupt('holds a partition in an unknown state');
   partition.state = state;
+  if (from.version >= 5) partition.target = from.int();
   partition.leaderEpoch = from.int();
   partition.startOffset = from.uint();
   partition.epochs = readList(from, readEpoch);

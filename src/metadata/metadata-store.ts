@@ -200,7 +200,26 @@ export type MetadataChange =
       /** At least one; the first is for other brokers. */
       readonly endpoints: readonly BrokerEndpoint[];
       readonly rack: string | null;
+    }
+  /** What a registration in force may do from now on; fenced, its commits are refused and its logs may be claimed. */
+  | {
+      readonly type: 'brokerState';
+      readonly node: number;
+      readonly epoch: number;
+      readonly state: BrokerState;
+    }
+  /** The broker that leads the cluster's jobs. */
+  | { readonly type: 'controller'; readonly node: number }
+  /** Which broker is to own a stream; its owner lets go of it, and whoever is named here opens it. */
+  | {
+      readonly type: 'assign';
+      readonly topicId: string;
+      readonly partition: number;
+      readonly node: number;
     };
+
+/** Draining: it serves what it has, gets nothing more, and leaves. Fenced: it is gone, or taken for gone. */
+export type BrokerState = 'active' | 'draining' | 'fenced';
 
 /** What clients of one listener are told. */
 export interface BrokerEndpoint {
@@ -224,7 +243,10 @@ export interface PartitionImage {
   leaderEpoch: number;
   epochs: EpochStart[];
   state: 'new' | 'open' | 'closed';
+  /** Broker that it is open on, or was last. */
   node: number;
+  /** Broker that is to own it; −1 = the one that it is on. */
+  target: number;
   wal: string;
   startOffset: number;
   /** Set while closed. */
@@ -281,14 +303,20 @@ export interface ClusterImage {
   readonly nextObjectId: number;
   /** Dynamic configs by resource (`broker:0`, `cluster:`, `group:g`). */
   readonly configs: ReadonlyMap<string, Readonly<Record<string, string>>>;
-  readonly brokers: ReadonlyMap<
-    number,
-    {
-      readonly epoch: number;
-      readonly endpoints: readonly BrokerEndpoint[];
-      readonly rack: string | null;
-    }
-  >;
+  /** By node id. */
+  readonly brokers: ReadonlyMap<number, BrokerImage>;
+  /** Node id; −1 = a broker that is alone leads. */
+  readonly controller: number;
+}
+
+export interface BrokerImage {
+  /** Of its newest registration. */
+  readonly epoch: number;
+  readonly state: BrokerState;
+  readonly endpoints: readonly BrokerEndpoint[];
+  readonly rack: string | null;
+  /** Object ids below were granted before the registration began. */
+  readonly idFloor: number;
 }
 
 export type ChangeListener = (revision: number, changes: readonly MetadataChange[]) => void;

@@ -23,7 +23,12 @@ export function walRecords(
     } else if (!abandoned.has(wal.logId)) continue;
     changes.push({ type: 'wal', wal: { ...wal, state: 'abandoned' } });
   }
-  for (const volume of volumes) changes.push({ type: 'wal', wal: openRecord(volume, nodeId) });
+  for (const volume of volumes) {
+    changes.push({ type: 'wal', wal: openRecord(volume, nodeId) });
+    for (const { record } of volume.predecessors)
+      if (record !== null && record.node !== nodeId)
+        changes.push({ type: 'wal', wal: { ...record, node: nodeId } });
+  }
   return changes;
 }
 

@@ -40,7 +40,7 @@ describe('metadata change codec', () => {
     ]);
     assert.equal(
       entry.toString('hex'),
-      '0501' + // version, one topic id
+      '0601' + // version, one topic id
         '01000000000000000000000000000000' +
         '0305' + // node 2, epoch 5
         '02' + // two changes
@@ -107,16 +107,18 @@ describe('metadata change codec', () => {
     assert.equal(image.revision, 7);
     assert.deepEqual(image.brokers.get(3), {
       epoch: 9,
+      state: 'active',
       endpoints: [{ listener: 'plain', tls: false, host: 'h', port: 9092 }],
       rack: null,
+      idFloor: 0,
     });
   });
 
   it('refuses another version with its number, and every truncation', () => {
     const bytes = encodeEntry([by(...everyChange)]);
     const newer = Buffer.from(bytes);
-    newer[0] = 6;
-    assert.throws(() => decodeEntry(newer), /version 6; this release reads versions 1 to 5/);
+    newer[0] = 7;
+    assert.throws(() => decodeEntry(newer), /version 7; this release reads versions 1 to 6/);
     for (let length = 1; length < bytes.length; length += 3) {
       let decoded: unknown = null;
       try {

@@ -12,6 +12,7 @@ const partition = (changes: Partial<PartitionImage>): PartitionImage => ({
     { epoch: 3, startOffset: 100 },
   ],
   state: 'open',
+  target: -1,
   node: 0,
   wal: '',
   startOffset: 0,

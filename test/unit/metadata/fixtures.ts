@@ -122,6 +122,10 @@ export const everyChange: readonly MetadataChange[] = [
       { topicId: id(1), partition: 70_000, offset: 0, stateObject: '' },
     ],
   },
+  { type: 'brokerState', node: 3, epoch: 9, state: 'fenced' },
+  { type: 'controller', node: -1 },
+  { type: 'assign', topicId: id(1), partition: 9_999, node: 4 },
+  { type: 'assign', topicId: id(1), partition: 0, node: -1 },
   { type: 'idBlock', kind: 'object', next: 1000 },
   { type: 'idBlock', kind: 'producer', next: 2 ** 53 - 1 },
   {

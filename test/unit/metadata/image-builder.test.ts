@@ -34,6 +34,7 @@ describe('cluster image', () => {
       epochs: [{ epoch: 0, startOffset: 0 }],
       state: 'closed',
       node: 0,
+      target: -1,
       wal: 'w1',
       startOffset: 0,
       endOffset: 80,
