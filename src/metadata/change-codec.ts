@@ -6,14 +6,15 @@
  *   entry  = version, topic table, { author, count, { type byte, fields } … } …
  *
  * Version 2 states the bytes of each range and knows manifests; in version 1 a range's bytes are taken as its part of the
- * object's size by offsets. Version 3 knows states. Version 4 states the author of each commit. Version 6 knows assignments and
- * what becomes of brokers.
+ * object's size by offsets. Version 3 knows states. Version 4 states the author of each commit. Version 6 knows assignments,
+ * what becomes of brokers, and who keeps the metadata.
  */
 import { MetadataReader, MetadataWriter, metadataCorrupt } from './metadata-bytes.ts';
 import type { Author, Commit, MetadataChange } from './metadata-store.ts';
 import {
   brokerStates,
   pick,
+  readAuthority,
   readCut,
   readEndpoints,
   readList,
@@ -25,6 +26,7 @@ import {
   readStrings,
   readSummary,
   readWal,
+  writeAuthority,
   writeCut,
   writeEndpoints,
   writeManifestName,
@@ -63,6 +65,7 @@ const changeTypes = [
   'brokerState',
   'controller',
   'assign',
+  'authority',
 ] as const satisfies readonly MetadataChange['type'][];
 
 const resources = ['topic', 'broker', 'cluster', 'group', 'client-metrics', 'feature'] as const;
@@ -227,6 +230,9 @@ function writeChange(to: MetadataWriter, change: MetadataChange): void {
       to.id(change.topicId);
       to.uint(change.partition);
       return to.int(change.node);
+    case 'authority':
+      to.string(change.previous);
+      return writeAuthority(to, change);
   }
 }
 
@@ -335,6 +341,8 @@ function readChange(from: MetadataReader): MetadataChange {
       const partition = from.uint();
       return { type, topicId, partition, node: from.int() };
     }
+    case 'authority':
+      return { type, previous: from.string(), ...readAuthority(from) };
   }
 }
 

@@ -15,33 +15,7 @@ import type {
   PartitionImage,
   StreamRange,
 } from './metadata-store.ts';
-
-/** A keyed fact of the image with uncommitted values over it; null = absent. */
-class Overlay<V> {
-  readonly #base: (key: string) => V | null;
-  readonly #batch = new Map<string, V | null>();
-  readonly #commit = new Map<string, V | null>();
-
-  constructor(base: (key: string) => V | null) {
-    this.#base = base;
-  }
-
-  get(key: string): V | null {
-    const own = this.#commit.get(key);
-    if (own !== undefined) return own;
-    const batch = this.#batch.get(key);
-    return batch !== undefined ? batch : this.#base(key);
-  }
-
-  set(key: string, value: V | null): void {
-    this.#commit.set(key, value);
-  }
-
-  settle(keep: boolean): void {
-    if (keep) for (const [key, value] of this.#commit) this.#batch.set(key, value);
-    this.#commit.clear();
-  }
-}
+import { Overlay } from './overlay.ts';
 
 type ManifestFact = { readonly version: number; readonly endOffset: number };
 type Change<T extends MetadataChange['type']> = Extract<MetadataChange, { type: T }>;
@@ -62,6 +36,7 @@ type BrokerFact = { readonly epoch: number; readonly state: BrokerState };
 export class ConditionChecker {
   readonly #image: ClusterImage;
   readonly #cluster: Overlay<string>;
+  readonly #authority: Overlay<string>;
   readonly #names: Overlay<string>;
   readonly #topics: Overlay<{ readonly name: string; readonly partitions: number }>;
   readonly #leaders: Overlay<Leader>;
@@ -83,6 +58,7 @@ export class ConditionChecker {
   constructor(image: ClusterImage) {
     this.#image = image;
     this.#cluster = new Overlay(() => (image.clusterId === '' ? null : image.clusterId));
+    this.#authority = new Overlay(() => image.authority.incarnation);
     this.#names = new Overlay((name) => image.topicsByName.get(name)?.topicId ?? null);
     this.#topics = new Overlay((id) => {
       const topic = image.topicsById.get(id);
@@ -107,6 +83,7 @@ export class ConditionChecker {
     this.#brokers = new Overlay((node) => image.brokers.get(Number(node)) ?? null);
     this.#overlays = [
       this.#cluster,
+      this.#authority,
       this.#names,
       this.#topics,
       this.#leaders,
@@ -258,6 +235,11 @@ export class ConditionChecker {
         return this.#checkCompacted(change);
       case 'states':
         return this.#checkStates(change);
+      case 'authority': {
+        const present = this.#authority.get('') ?? '';
+        if (present !== change.previous) violated(`the authority's incarnation is '${present}'`);
+        return this.#authority.set('', change.incarnation);
+      }
       case 'idBlock': {
         const next = this.#ids.get(change.kind) ?? 0;
         if (change.next <= next) violated(`${change.kind} ids below ${next} are granted already`);

@@ -21,6 +21,7 @@ import type {
   ClusterImage,
   EpochStart,
   ManifestName,
+  MetadataAuthority,
   MetadataChange,
   ObjectRecord,
   ObjectReferences,
@@ -35,6 +36,7 @@ export class MutableImage implements ClusterImage {
   revision = 0;
   clusterId = '';
   createdMs = 0;
+  authority: MetadataAuthority = { kind: 'journal', incarnation: '', location: '' };
   readonly topicsByName = new Map<string, TopicImage>();
   readonly topicsById = new Map<string, TopicImage>();
   readonly wals = new Map<string, WalRecord>();
@@ -233,6 +235,11 @@ export class ImageBuilder implements ObjectReferences {
         const broker = image.brokers.get(change.node);
         if (broker === undefined) throw metadataCorrupt(`changes the unknown broker ${change.node}`);
         image.brokers.set(change.node, { ...broker, state: change.state });
+        return;
+      }
+      case 'authority': {
+        const { kind, incarnation, location } = change;
+        image.authority = { kind, incarnation, location };
         return;
       }
       case 'controller':

@@ -10,6 +10,7 @@ import type { EpochStart, PartitionImage, TopicImage } from './metadata-store.ts
 import {
   brokerStates,
   pick,
+  readAuthority,
   readEndpoints,
   readList,
   readManifestName,
@@ -19,6 +20,7 @@ import {
   readStrings,
   readSummary,
   readWal,
+  writeAuthority,
   writeEndpoints,
   writeManifestName,
   writeObject,
@@ -35,6 +37,7 @@ export function encodeImage(image: MutableImage): Buffer {
   const to = new MetadataWriter();
   to.uint(image.revision);
   to.string(image.clusterId);
+  writeAuthority(to, image.authority);
   to.uint(image.createdMs);
   to.uint(image.nextProducerId);
   to.uint(image.nextObjectId);
@@ -83,6 +86,7 @@ export function decodeImage(bytes: Buffer): ImageBuilder {
   const image = new MutableImage();
   image.revision = from.uint();
   image.clusterId = from.string();
+  if (from.version >= 5) image.authority = readAuthority(from);
   image.createdMs = from.uint();
   image.nextProducerId = from.uint();
   image.nextObjectId = from.uint();

@@ -191,6 +191,11 @@ export type MetadataChange =
         readonly stateObject: string;
       }[];
     }
+  /**
+   * Who keeps the metadata from here on: a compare-and-set on the incarnation in force. The log that holds this change is
+   * ended by it, unless it is that of the new authority itself.
+   */
+  | ({ readonly type: 'authority'; readonly previous: string } & MetadataAuthority)
   /** Grants [next − count, next) ids. */
   | { readonly type: 'idBlock'; readonly kind: 'producer' | 'object'; readonly next: number }
   | {
@@ -217,6 +222,19 @@ export type MetadataChange =
       readonly partition: number;
       readonly node: number;
     };
+
+/**
+ * Where commits are decided: in the bucket's own journal, or in an etcd that the bucket's journal follows. Each time that this
+ * changes hands, or an etcd that lost its data is built anew, the incarnation is another: what was meant for one before it
+ * finds it gone.
+ */
+export interface MetadataAuthority {
+  readonly kind: 'journal' | 'etcd';
+  /** Random, 32 hex digits; '' for the journal of a bucket that never had another authority. */
+  readonly incarnation: string;
+  /** For people: the etcd's URL when it became the authority; '' for the journal. */
+  readonly location: string;
+}
 
 /** Draining: it serves what it has, gets nothing more, and leaves. Fenced: it is gone, or taken for gone. */
 export type BrokerState = 'active' | 'draining' | 'fenced';
@@ -286,6 +304,7 @@ export interface TopicImage {
 export interface ClusterImage {
   readonly revision: number;
   readonly clusterId: string;
+  readonly authority: MetadataAuthority;
   readonly topicsByName: ReadonlyMap<string, TopicImage>;
   readonly topicsById: ReadonlyMap<string, TopicImage>;
   readonly wals: ReadonlyMap<string, WalRecord>;

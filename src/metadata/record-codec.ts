@@ -5,6 +5,7 @@ import type {
   BrokerState,
   ManifestName,
   ManifestSummary,
+  MetadataAuthority,
   ObjectRecord,
   StreamRange,
   WalRecord,
@@ -12,6 +13,7 @@ import type {
 
 const walKinds = ['block', 'memory', 'object'] as const;
 const walStates = ['open', 'empty', 'abandoned'] as const;
+const authorityKinds = ['journal', 'etcd'] as const;
 export const brokerStates = ['active', 'draining', 'fenced'] as const satisfies readonly BrokerState[];
 
 /** Timestamps lie near `nearMs`, so only the distance is stored. */
@@ -137,6 +139,18 @@ export function readEndpoints(from: MetadataReader): BrokerEndpoint[] {
 /** Brokers had one address, of their first listener, whose name was not kept. */
 export function readOldEndpoint(from: MetadataReader): BrokerEndpoint[] {
   return [{ listener: 'plain', tls: false, host: from.string(), port: from.uint() }];
+}
+
+export function writeAuthority(to: MetadataWriter, authority: MetadataAuthority): void {
+  to.byte(authorityKinds.indexOf(authority.kind));
+  to.string(authority.incarnation);
+  to.string(authority.location);
+}
+
+export function readAuthority(from: MetadataReader): MetadataAuthority {
+  const kind = pick(authorityKinds, from.byte());
+  const incarnation = from.string();
+  return { kind, incarnation, location: from.string() };
 }
 
 export function writeObjectIds(to: MetadataWriter, objectIds: readonly string[]): void {

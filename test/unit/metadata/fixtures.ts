@@ -126,6 +126,8 @@ export const everyChange: readonly MetadataChange[] = [
   { type: 'controller', node: -1 },
   { type: 'assign', topicId: id(1), partition: 9_999, node: 4 },
   { type: 'assign', topicId: id(1), partition: 0, node: -1 },
+  { type: 'authority', previous: '', kind: 'etcd', incarnation: '0123', location: 'etcd://größe:2379/a' },
+  { type: 'authority', previous: '0123', kind: 'journal', incarnation: '', location: '' },
   { type: 'idBlock', kind: 'object', next: 1000 },
   { type: 'idBlock', kind: 'producer', next: 2 ** 53 - 1 },
   {

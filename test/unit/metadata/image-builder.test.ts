@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { ConditionChecker } from '../../../src/metadata/conditions.ts';
 import { ImageBuilder } from '../../../src/metadata/image-builder.ts';
 import { decodeImage, encodeImage } from '../../../src/metadata/image-codec.ts';
 import type { MetadataChange } from '../../../src/metadata/metadata-store.ts';
@@ -53,6 +54,29 @@ describe('cluster image', () => {
       chainCrc: 0xdeadbeef,
     });
     assert.equal(builder.image.wals.get('w1')?.lastUploadMs, 1_700_000_000_000);
+  });
+
+  it('knows who its authority is, which changes hands by compare-and-set', () => {
+    const incarnation = 'ab'.repeat(16);
+    const moved: MetadataChange = {
+      type: 'authority',
+      previous: '',
+      kind: 'etcd',
+      incarnation,
+      location: 'etcd://a:2379/m',
+    };
+    const builder = built();
+    assert.equal(builder.image.authority.kind, 'journal');
+    const checker = new ConditionChecker(builder.image);
+    checker.check({ author: null, changes: [moved] });
+    assert.throws(() => checker.check({ author: null, changes: [moved] }), /incarnation is 'abab/);
+    builder.apply([moved]);
+    assert.throws(
+      () => new ConditionChecker(builder.image).check({ author: null, changes: [moved] }),
+      /incarnation is 'abab/,
+    );
+    const { authority } = decodeImage(encodeImage(builder.image)).image;
+    assert.deepEqual(authority, { kind: 'etcd', incarnation, location: 'etcd://a:2379/m' });
   });
 
   it('collapses epochs in which nothing was written, and keeps the one that covers the log start', () => {
