@@ -126,15 +126,15 @@ export const storageMutants: readonly Mutant[] = [
   },
   {
     name: 'the entry behind a snapshot is skipped',
-    file: 'metadata/embedded-metadata-store.js',
+    file: 'metadata/metadata-journal.js',
     find: 'this.#readNext = snapshot === null ? 0 : snapshot.number + 1;',
     replace: 'this.#readNext = snapshot === null ? 0 : snapshot.number + 2;',
   },
   {
     name: 'a metadata change is answered before it is stored',
     file: 'metadata/embedded-metadata-store.js',
-    find: 'await this.#log.append(batch.payload);',
-    replace: 'this.#log.append(batch.payload).catch(() => { });',
+    find: 'await this.#journal.append(batch.payload);',
+    replace: 'this.#journal.append(batch.payload).catch(() => { });',
   },
   {
     name: 'DeleteRecords is answered and not recorded',

@@ -298,6 +298,34 @@ describe('embedded metadata store', () => {
     await first.commit([topic(2)]);
   });
 
+  it('is read and never owned once the metadata moved elsewhere', async () => {
+    const store = memory();
+    const away: MetadataChange = {
+      type: 'authority',
+      previous: '',
+      kind: 'etcd',
+      incarnation: '0'.repeat(32),
+      location: 'etcd://a:2379/m',
+    };
+    const owner = await owned(store, 'owner');
+    await owner.commit([topic(1)]);
+    const slow = new HeldStore(store);
+    const taker = await openOn(slow, 'taker');
+    await owner.commit([away]);
+    const keys = async () => (await store.list('meta/')).map((info) => info.key);
+    const before = await keys();
+    // It looked before the move, and is told to take over whatever has happened since.
+    assert.equal(await code(taker.claim()), 'fenced METADATA_MOVED_AWAY');
+    const late = await openOn(store, 'late');
+    assert.ok(late.image.topicsById.has(id(1)));
+    assert.equal(await code(late.claim()), 'fenced METADATA_MOVED_AWAY');
+    assert.deepEqual(await keys(), before);
+    // Back again, by whoever may still append.
+    await owner.commit([{ ...away, previous: away.incarnation, kind: 'journal', location: '' }]);
+    await late.claim();
+    await late.commit([topic(2)]);
+  });
+
   it('takes over even when snapshots overtook its reading', async () => {
     const store = memory();
     const first = await owned(store, 'first', { snapshotEntries: 3 });
