@@ -1,25 +1,27 @@
 /**
  * DescribeCluster (key 60), versions 0–2; runs on the connection's shard.
  *
- * This broker under the address of the listener that was asked, controller id = this broker. v1: who asks for
- * controllers gets MISMATCHED_ENDPOINT_TYPE, for anything else UNSUPPORTED_ENDPOINT_TYPE. v2: no broker is ever fenced
- * and still here, so IncludeFencedBrokers changes nothing.
+ * The brokers that the listener reaches, and who leads the cluster; while nobody does, the broker that answers, which
+ * takes all that Kafka sends to a controller. v1: who asks for controllers gets MISMATCHED_ENDPOINT_TYPE, for anything
+ * else UNSUPPORTED_ENDPOINT_TYPE. v2 with IncludeFencedBrokers: fenced ones too, with the address that they had.
  */
 import {
+  type DescribeClusterBrokerInput,
   DescribeClusterCodec,
   type DescribeClusterRequest,
   type DescribeClusterResponseInput,
 } from '../protocol/generated/describe-cluster.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
-import type { MetadataDeps } from './metadata.ts';
 import { clusterOperations, operationsNotAsked } from './support/authorized-operations.ts';
+import { type BrokerAddress, ClusterView, type ClusterViewDeps } from './support/cluster-view.ts';
 import type { RequestHandler } from './support/handler.ts';
 
 const endpointType = { broker: 1, controller: 2 } as const;
 
 export function describeClusterHandler(
-  deps: Pick<MetadataDeps, 'topics' | 'endpoint'>,
+  deps: ClusterViewDeps,
 ): RequestHandler<DescribeClusterRequest, DescribeClusterResponseInput> {
+  const cluster = new ClusterView(deps);
   return {
     codec: DescribeClusterCodec,
     handle(context, request, respond) {
@@ -33,15 +35,25 @@ export function describeClusterHandler(
         respond({ errorCode: ErrorCode.UNSUPPORTED_ENDPOINT_TYPE, errorMessage });
         return;
       }
-      const { nodeId, host, port, rack } = deps.endpoint(context.listener);
+      const view = cluster.of(context.listener);
+      const brokers = view.brokers.map((broker) => described(broker, false));
+      if (request.includeFencedBrokers)
+        brokers.push(...view.fenced().map((broker) => described(broker, true)));
       respond({
         clusterId: deps.topics.image.clusterId,
-        controllerId: nodeId,
-        brokers: [{ brokerId: nodeId, host, port, rack }],
+        controllerId: view.controllerId,
+        brokers,
         clusterAuthorizedOperations: request.includeClusterAuthorizedOperations
           ? clusterOperations
           : operationsNotAsked,
       });
     },
   };
+}
+
+function described(
+  { nodeId: brokerId, host, port, rack }: BrokerAddress,
+  isFenced: boolean,
+): DescribeClusterBrokerInput {
+  return { brokerId, host, port, rack, isFenced };
 }

@@ -3,7 +3,8 @@
  *
  * Topics are sorted by name, all of them when none is named. A page holds at most `ResponsePartitionLimit` partitions
  * (2,000 at most), at least one; what is left continues at NextCursor, which may start inside a topic. A topic that is
- * not there has its error. Eligible leaders are told as empty: there is one replica and nothing to elect.
+ * not there has its error; a partition has none, as in Kafka: without a leader its leader is −1. Eligible leaders are told as
+ * empty: there is one replica and nothing to elect.
  */
 import type { TopicImage } from '../metadata/metadata-store.ts';
 import {
@@ -13,18 +14,20 @@ import {
   type DescribeTopicPartitionsResponseTopicInput,
 } from '../protocol/generated/describe-topic-partitions.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
-import type { MetadataDeps } from './metadata.ts';
 import { topicOperations } from './support/authorized-operations.ts';
+import { ClusterView, type ClusterViewDeps, type ListenerView } from './support/cluster-view.ts';
 import type { RequestHandler } from './support/handler.ts';
 import { partitionsOf } from './support/metadata-pieces.ts';
+import type { TopicDirectory } from './support/topic-directory.ts';
 import { isInternalTopic, topicNameProblem } from './support/topic-names.ts';
 
 const pagePartitionsMax = 2_000;
 
 export function describeTopicPartitionsHandler(
-  deps: Pick<MetadataDeps, 'topics' | 'endpoint'>,
+  deps: ClusterViewDeps & { readonly topics: TopicDirectory },
 ): RequestHandler<DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponseInput> {
   const { topics } = deps;
+  const cluster = new ClusterView(deps);
 
   const absent = (name: string): DescribeTopicPartitionsResponseTopicInput => ({
     errorCode:
@@ -40,22 +43,27 @@ export function describeTopicPartitionsHandler(
     topic: TopicImage,
     from: number,
     to: number,
-    nodeId: number,
+    view: ListenerView,
   ): DescribeTopicPartitionsResponseTopicInput => ({
     name: topic.name,
     topicId: topic.topicId,
     isInternal: topic.internal,
     topicAuthorizedOperations: topicOperations,
-    partitions: partitionsOf(topic, nodeId)
+    partitions: partitionsOf(topic, view)
       .slice(from, to)
-      .map((partition) => ({ ...partition, eligibleLeaderReplicas: [], lastKnownElr: [] })),
+      .map((partition) => ({
+        ...partition,
+        errorCode: ErrorCode.NONE,
+        eligibleLeaderReplicas: [],
+        lastKnownElr: [],
+      })),
   });
 
   return {
     codec: DescribeTopicPartitionsCodec,
     handle(context, request, respond) {
       const { cursor } = request;
-      const { nodeId } = deps.endpoint(context.listener);
+      const view = cluster.of(context.listener);
       const named = request.topics.map(({ name }) => name);
       const names = [...new Set(named.length > 0 ? named : topics.image.topicsByName.keys())].sort();
       const answers: DescribeTopicPartitionsResponseTopicInput[] = [];
@@ -74,7 +82,7 @@ export function describeTopicPartitionsHandler(
           return;
         }
         const to = Math.min(topic.partitions.length, from + left);
-        answers.push(slice(topic, from, to, nodeId));
+        answers.push(slice(topic, from, to, view));
         left -= Math.max(0, to - from);
         if (to < topic.partitions.length) {
           respond({ topics: answers, nextCursor: { topicName: name, partitionIndex: to } });

@@ -4,10 +4,12 @@
  * All topics (v0: an empty list, v1+: null), or those named, or from v12 those with the ids given (ids win when there are
  * any). Unknown id: UNKNOWN_TOPIC_ID with a null name; unknown name: UNKNOWN_TOPIC_OR_PARTITION, also while the topic is
  * being created automatically; illegal or colliding name: INVALID_TOPIC_EXCEPTION. A topic named twice is answered once.
- * This broker is leader, only replica, in-sync set and controller: durability is the storage's, not a matter of
- * replicas. A partition that is not open has no leader (LEADER_NOT_AVAILABLE).
+ * The broker that a partition is open on is leader, only replica and in-sync set: durability is the storage's, not a matter
+ * of replicas. A partition that is open nowhere, or on a fenced broker, has no leader (LEADER_NOT_AVAILABLE); one whose broker
+ * the client's listener does not reach neither (LISTENER_NOT_FOUND from v6). Brokers: support/cluster-view.ts.
  * Answers are copied together from pieces encoded per topic (metadata-pieces.ts).
  */
+import type { TopicImage } from '../metadata/metadata-store.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
 import type {
   MetadataRequest,
@@ -16,24 +18,21 @@ import type {
 } from '../protocol/generated/metadata.ts';
 import { ZERO_UUID } from '../protocol/primitives.ts';
 import { clusterOperations } from './support/authorized-operations.ts';
+import { ClusterView, type ClusterViewDeps } from './support/cluster-view.ts';
 import type { RequestHandler } from './support/handler.ts';
-import { type MetadataAnswer, metadataAnswerCodec, TopicPieces } from './support/metadata-pieces.ts';
+import {
+  type MetadataAnswer,
+  metadataAnswerCodec,
+  type TopicPiece,
+  TopicPieces,
+} from './support/metadata-pieces.ts';
 import type { AutoTopics } from './support/topic-creation.ts';
 import type { TopicDirectory } from './support/topic-directory.ts';
 import { isInternalTopic, topicNameProblem } from './support/topic-names.ts';
 
-export interface Endpoint {
-  readonly nodeId: number;
-  readonly host: string;
-  readonly port: number;
-  readonly rack: string | null;
-}
-
-export interface MetadataDeps {
+export interface MetadataDeps extends ClusterViewDeps {
   readonly topics: TopicDirectory;
   readonly autoTopics: AutoTopics;
-  /** Address of this broker under a listener. */
-  readonly endpoint: (listener: string) => Endpoint;
 }
 
 const nameOptionalVersion = 12;
@@ -45,21 +44,32 @@ function missing(errorCode: number, name: string | null, topicId = ZERO_UUID): M
 
 export function metadataHandler(deps: MetadataDeps): RequestHandler<MetadataRequest, MetadataAnswer> {
   const { topics, autoTopics } = deps;
-  const pieces = new TopicPieces(topics);
+  const cluster = new ClusterView(deps);
+  /** By listener. */
+  const allPieces = new Map<string, TopicPieces>();
 
-  function byId(wanted: readonly MetadataRequestTopic[], nodeId: number): MetadataAnswer['topics'] {
+  function piecesOf(listener: string): TopicPieces {
+    let pieces = allPieces.get(listener);
+    if (pieces === undefined) {
+      pieces = new TopicPieces(topics);
+      allPieces.set(listener, pieces);
+    }
+    return pieces;
+  }
+
+  type PieceOf = (topic: TopicImage) => TopicPiece;
+
+  function byId(wanted: readonly MetadataRequestTopic[], pieceOf: PieceOf): MetadataAnswer['topics'] {
     const ids = new Set(wanted.map(({ topicId }) => topicId).filter((topicId) => topicId !== ZERO_UUID));
     return [...ids].map((topicId) => {
       const topic = topics.topicById(topicId);
-      return topic === undefined
-        ? missing(ErrorCode.UNKNOWN_TOPIC_ID, null, topicId)
-        : pieces.piece(topic, nodeId);
+      return topic === undefined ? missing(ErrorCode.UNKNOWN_TOPIC_ID, null, topicId) : pieceOf(topic);
     });
   }
 
   function byName(
     wanted: readonly MetadataRequestTopic[],
-    nodeId: number,
+    pieceOf: PieceOf,
     mayCreate: boolean,
   ): MetadataAnswer['topics'] {
     const answers: MetadataAnswer['topics'][number][] = [];
@@ -67,7 +77,7 @@ export function metadataHandler(deps: MetadataDeps): RequestHandler<MetadataRequ
     for (const name of new Set(wanted.map((topic) => topic.name ?? ''))) {
       const topic = topics.topicByName(name);
       if (topic === undefined) absent.push(name);
-      else answers.push(pieces.piece(topic, nodeId));
+      else answers.push(pieceOf(topic));
     }
     if (absent.length === 0) return answers;
     const errors = mayCreate && autoTopics.enabled ? autoTopics.request(absent) : absent.map(absentError);
@@ -79,22 +89,24 @@ export function metadataHandler(deps: MetadataDeps): RequestHandler<MetadataRequ
     codec: metadataAnswerCodec,
     handle(context, request, respond) {
       const version = context.apiVersion;
-      const { nodeId, host, port, rack } = deps.endpoint(context.listener);
+      const view = cluster.of(context.listener);
+      const pieces = piecesOf(context.listener);
+      const pieceOf = (topic: TopicImage): TopicPiece => pieces.piece(topic, view);
       const wanted = version === 0 && request.topics?.length === 0 ? null : request.topics;
       let answers: MetadataAnswer['topics'];
       if (wanted === null) {
-        answers = Array.from(topics.image.topicsByName.values(), (topic) => pieces.piece(topic, nodeId));
+        answers = Array.from(topics.image.topicsByName.values(), pieceOf);
       } else if (version < nameOptionalVersion && wanted.some(isByIdOrNameless)) {
         answers = wanted.map(({ name, topicId }) => missing(ErrorCode.INVALID_REQUEST, name ?? '', topicId));
       } else if (wanted.some(({ topicId }) => topicId !== ZERO_UUID)) {
-        answers = byId(wanted, nodeId);
+        answers = byId(wanted, pieceOf);
       } else {
-        answers = byName(wanted, nodeId, request.allowAutoTopicCreation);
+        answers = byName(wanted, pieceOf, request.allowAutoTopicCreation);
       }
       respond({
-        brokers: [{ nodeId, host, port, rack }],
+        brokers: view.brokers,
         clusterId: topics.image.clusterId,
-        controllerId: nodeId,
+        controllerId: view.controllerId,
         topics: answers,
         topicOperations: request.includeTopicAuthorizedOperations,
         ...(request.includeClusterAuthorizedOperations

@@ -4,16 +4,15 @@
  */
 
 import { KafkaConfigCatalog } from '../config/config-catalog.ts';
-import type { CoordinatorPlace, GroupServices } from '../coordinator/group/group-services.ts';
-import { coordinatorTopics } from '../coordinator/runtime/coordinator-place.ts';
+import type { GroupServices } from '../coordinator/group/group-services.ts';
 import type { Arena } from '../ports/arena.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { Random } from '../ports/random.ts';
 import { createCodecs } from '../protocol/compression/codecs.ts';
-import { ErrorCode } from '../protocol/generated/errors.ts';
 import type { RecordTask, RecordTaskResult } from '../protocol/records/record-tasks.ts';
 import type { ControlPlane } from '../requests/support/control-plane.ts';
+import { coordinatorFinder } from '../requests/support/coordinator-places.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { BlockCache } from '../stream/cache/block-cache.ts';
 import { LocalBudget } from '../stream/cache/block-slabs.ts';
@@ -123,20 +122,17 @@ export function composeShard(seed: ShardSeed, thread: ShardThread): Shard {
   return shard;
 }
 
-/** The group handlers' view of the shard: an internal topic is made when the first client asks for its coordinator. */
+/** The group handlers' view of the shard. */
 function groupServices(services: ShardServices): GroupServices {
   const { topics, coordinators } = services;
   return {
     topics: coordinators.topicNames,
     coordinator: coordinators.groups,
-    findCoordinator(kind, key, listener, done) {
-      const { nodeId, host, port } = services.endpoint(listener);
-      const place = (errorCode: number): CoordinatorPlace =>
-        errorCode === 0 ? { errorCode, nodeId, host, port } : { errorCode, nodeId: -1, host: '', port: -1 };
-      const topic = topics.topicByName(coordinatorTopics[kind]);
-      if (topic === undefined) coordinators.makeTopic(kind);
-      const open = topic?.partitions[coordinators.partitionOf(kind, key)]?.state === 'open';
-      done(place(open ? ErrorCode.NONE : ErrorCode.COORDINATOR_NOT_AVAILABLE));
-    },
+    findCoordinator: coordinatorFinder({
+      topics,
+      endpoint: services.endpoint,
+      partitionOf: (kind, key) => coordinators.partitionOf(kind, key),
+      makeTopic: (kind) => coordinators.makeTopic(kind),
+    }),
   };
 }

@@ -259,12 +259,12 @@ export const catalog: ConfigCatalog & { readonly statics: Map<string, string> } 
       : null,
 };
 
-export const context = (apiVersion: number): RequestContext => ({
+export const context = (apiVersion: number, listener = 'PLAINTEXT'): RequestContext => ({
   apiVersion,
   clientId: 'test',
   clientHost: '/127.0.0.1',
   connectionId: 1,
-  listener: 'PLAINTEXT',
+  listener,
   principal: 'User:ANONYMOUS',
   may: () => true,
   close() {},
@@ -283,13 +283,14 @@ export function call<Request, Input, ResponseInput, Response>(
   codec: ClientCodec<Input, Response>,
   version: number,
   input: Input,
+  listener?: string,
 ): Promise<Response> {
   const writer = new Writer();
   codec.encodeRequest(writer, input, version);
   const request = handler.codec.decodeRequest(new Reader(Buffer.from(writer.written)), version);
   return new Promise((resolve, reject) => {
     let answers = 0;
-    handler.handle(context(version), request, (response) => {
+    handler.handle(context(version, listener), request, (response) => {
       answers++;
       if (response === null || answers > 1) {
         reject(new Error('exactly one answer is due'));

@@ -4,6 +4,7 @@ import { silentLogger } from '../../../src/ports/logger.ts';
 import { MetadataCodec, type MetadataRequestInput } from '../../../src/protocol/generated/metadata.ts';
 import { Writer } from '../../../src/protocol/writer.ts';
 import { metadataHandler } from '../../../src/requests/metadata.ts';
+import { ClusterView } from '../../../src/requests/support/cluster-view.ts';
 import {
   metadataAnswerCodec,
   partitionsOf,
@@ -12,6 +13,8 @@ import {
 import { AutoTopics } from '../../../src/requests/support/topic-creation.ts';
 import { settle } from '../../support/store-fixtures.ts';
 import { call, ErrorCode, endpoint, FakeControl, FakeTopics, nodeId, topicId } from './admin-fixtures.ts';
+
+const listener = 'PLAINTEXT';
 
 function rig({ enabled = true } = {}) {
   const topics = new FakeTopics();
@@ -188,11 +191,12 @@ test('a piece is kept until one of its leaders changes, whatever else the image 
   const { topics } = rig();
   topics.add('a', 2);
   topics.add('b');
+  const cluster = new ClusterView({ topics, endpoint });
   const pieces = new TopicPieces(topics);
   const topic = topics.topicByName('a')!;
-  const first = pieces.piece(topic, nodeId);
+  const first = pieces.piece(topic, cluster.of(listener));
   topics.add('c');
-  assert.equal(pieces.piece(topic, nodeId), first);
+  assert.equal(pieces.piece(topic, cluster.of(listener)), first);
   const { topicId: id, partitions } = topic;
   const { leaderEpoch, endOffset } = partitions[1]!;
   topics.builder.apply([
@@ -205,19 +209,20 @@ test('a piece is kept until one of its leaders changes, whatever else the image 
       stateObject: '',
     },
   ]);
-  const closed = pieces.piece(topic, nodeId);
+  const closed = pieces.piece(topic, cluster.of(listener));
   assert.notEqual(closed, first);
   topics.builder.apply([{ type: 'partitions', topicId: id, partitions: 3 }]);
-  assert.notEqual(pieces.piece(topic, nodeId), closed);
+  assert.notEqual(pieces.piece(topic, cluster.of(listener)), closed);
 });
 
 test('pieces of deleted topics go', () => {
   const { topics } = rig();
+  const cluster = new ClusterView({ topics, endpoint });
   const pieces = new TopicPieces(topics);
   for (let round = 0; round < 20; round++) {
     for (let i = 0; i < 50; i++) topics.add(`${round}-${i}`);
     const made = [...topics.image.topicsById.values()];
-    for (const topic of made) pieces.piece(topic, nodeId);
+    for (const topic of made) pieces.piece(topic, cluster.of(listener));
     topics.builder.apply(made.map(({ topicId: id }) => ({ type: 'topicDeleted', topicId: id })));
   }
   assert.ok(pieces.size <= 120, `${pieces.size} pieces`);
@@ -226,6 +231,7 @@ test('pieces of deleted topics go', () => {
 test('answers put together from pieces are byte for byte what the codec writes, in every version', () => {
   const { topics } = rig();
   for (let i = 0; i < 200; i++) topics.add(`topic-${i}`, 1 + (i % 5));
+  const cluster = new ClusterView({ topics, endpoint });
   const pieces = new TopicPieces(topics);
   const absent = { errorCode: ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, name: 'none', partitions: [] };
   const { minVersion, maxVersion } = MetadataCodec.api;
@@ -244,14 +250,14 @@ test('answers put together from pieces are byte for byte what the codec writes, 
           name: topic.name,
           topicId: topic.topicId,
           isInternal: topic.internal,
-          partitions: partitionsOf(topic, nodeId),
+          partitions: partitionsOf(topic, cluster.of(listener)),
           ...(operations ? { topicAuthorizedOperations: 3576 } : {}),
         }));
         const [expected, found] = [new Writer(), new Writer()];
         // Something stands in front of an answer: size and header.
         for (const writer of [expected, found]) writer.i32(12345);
         MetadataCodec.encodeResponse(expected, { ...rest, topics: [...plain, absent] }, version);
-        const composed = [...some.map((topic) => pieces.piece(topic, nodeId)), absent];
+        const composed = [...some.map((topic) => pieces.piece(topic, cluster.of(listener))), absent];
         metadataAnswerCodec.encodeResponse(
           found,
           { ...rest, topics: composed, topicOperations: operations },

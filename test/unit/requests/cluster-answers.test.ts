@@ -1,0 +1,263 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { CoordinatorPlace } from '../../../src/coordinator/group/group-services.ts';
+import { silentLogger } from '../../../src/ports/logger.ts';
+import { DescribeClusterCodec } from '../../../src/protocol/generated/describe-cluster.ts';
+import { DescribeTopicPartitionsCodec } from '../../../src/protocol/generated/describe-topic-partitions.ts';
+import { MetadataCodec } from '../../../src/protocol/generated/metadata.ts';
+import { describeClusterHandler } from '../../../src/requests/describe-cluster.ts';
+import { describeTopicPartitionsHandler } from '../../../src/requests/describe-topic-partitions.ts';
+import { metadataHandler } from '../../../src/requests/metadata.ts';
+import { ClusterView } from '../../../src/requests/support/cluster-view.ts';
+import { coordinatorFinder } from '../../../src/requests/support/coordinator-places.ts';
+import { TopicPieces } from '../../../src/requests/support/metadata-pieces.ts';
+import { AutoTopics } from '../../../src/requests/support/topic-creation.ts';
+import { call, ErrorCode, FakeControl } from './admin-fixtures.ts';
+import {
+  addressOf,
+  ownEndpoint as endpoint,
+  own,
+  peer,
+  plainPeer,
+  ThreeBrokers,
+  tlsListener,
+} from './cluster-fixtures.ts';
+
+function rig() {
+  const topics = new ThreeBrokers();
+  const autoTopics = new AutoTopics({
+    topics,
+    control: new FakeControl(),
+    logger: silentLogger,
+    enabled: false,
+    specOf: (name) => ({ name, partitions: 1, configs: {}, internal: false }),
+  });
+  const metadata = metadataHandler({ topics, autoTopics, endpoint });
+  const cluster = describeClusterHandler({ topics, endpoint });
+  const described = describeTopicPartitionsHandler({ topics, endpoint });
+  return {
+    topics,
+    metadata: (version = 13, listener?: string) =>
+      call(metadata, MetadataCodec, version, { topics: null }, listener),
+    cluster: (includeFencedBrokers = false, listener?: string) =>
+      call(cluster, DescribeClusterCodec, 2, { includeFencedBrokers }, listener),
+    partitions: async () =>
+      (await call(described, DescribeTopicPartitionsCodec, 0, { topics: [] })).topics[0]!.partitions,
+  };
+}
+
+const nodes = (brokers: readonly { nodeId: number }[]) => brokers.map(({ nodeId }) => nodeId);
+
+describe('Metadata of several brokers', () => {
+  it('names every broker under the listener that was asked, with its rack, and no fenced one', async () => {
+    const { topics, metadata } = rig();
+    const { brokers } = await metadata();
+    assert.deepEqual(brokers, [addressOf(peer), addressOf(own), addressOf(plainPeer)]);
+    assert.deepEqual((await metadata(13, tlsListener)).brokers, [
+      addressOf(peer, 9093),
+      addressOf(own, 9093),
+    ]);
+    topics.set(plainPeer, 'draining');
+    assert.deepEqual(nodes((await metadata()).brokers), [peer, own, plainPeer]);
+    topics.set(peer, 'fenced');
+    assert.deepEqual(nodes((await metadata()).brokers), [own, plainPeer]);
+    topics.set(own, 'fenced');
+    assert.deepEqual(nodes((await metadata()).brokers), [plainPeer]);
+  });
+
+  it('names the controller, and this broker while nobody leads whom the client can reach', async () => {
+    const { topics, metadata } = rig();
+    assert.equal((await metadata()).controllerId, own);
+    topics.lead(plainPeer);
+    assert.equal((await metadata()).controllerId, plainPeer);
+    assert.equal((await metadata(13, tlsListener)).controllerId, own);
+    topics.set(plainPeer, 'fenced');
+    assert.equal((await metadata()).controllerId, own);
+    topics.set(own, 'fenced');
+    assert.equal((await metadata()).controllerId, -1);
+  });
+
+  it('tells of each partition who leads it, wherever that is', async () => {
+    const { topics, metadata } = rig();
+    const id = topics.add('a', 4);
+    topics.move(id, 1, peer);
+    topics.move(id, 2, plainPeer);
+    topics.close(id, 3);
+    const told = async (version: number, listener?: string) =>
+      (await metadata(version, listener)).topics[0]!.partitions.map((partition) => [
+        partition.errorCode,
+        partition.leaderId,
+        partition.leaderEpoch,
+        partition.replicaNodes,
+        partition.isrNodes,
+        partition.offlineReplicas,
+      ]);
+    const here = [0, own, 3, [own], [own], []];
+    const there = [0, peer, 4, [peer], [peer], []];
+    const nowhere = [ErrorCode.LEADER_NOT_AVAILABLE, -1, 3, [own], [own], []];
+    assert.deepEqual(await told(13), [here, there, [0, plainPeer, 4, [plainPeer], [plainPeer], []], nowhere]);
+    const unreached = (error: number) => [error, -1, 4, [plainPeer], [plainPeer], [plainPeer]];
+    const { LISTENER_NOT_FOUND, LEADER_NOT_AVAILABLE } = ErrorCode;
+    assert.deepEqual(await told(13, tlsListener), [here, there, unreached(LISTENER_NOT_FOUND), nowhere]);
+    assert.equal((await metadata(6, tlsListener)).topics[0]!.partitions[2]!.errorCode, LISTENER_NOT_FOUND);
+    assert.equal((await metadata(5, tlsListener)).topics[0]!.partitions[2]!.errorCode, LEADER_NOT_AVAILABLE);
+    topics.set(plainPeer, 'fenced');
+    assert.deepEqual((await told(13))[2], unreached(LEADER_NOT_AVAILABLE));
+  });
+
+  it('lists a partition on its way with both brokers, the one that has it in sync', async () => {
+    const { topics, metadata } = rig();
+    const id = topics.add('a');
+    const told = async () => {
+      const { leaderId, replicaNodes, isrNodes, offlineReplicas } = (await metadata()).topics[0]!
+        .partitions[0]!;
+      return [leaderId, replicaNodes, isrNodes, offlineReplicas];
+    };
+    topics.assign(id, 0, peer);
+    assert.deepEqual(await told(), [own, [peer, own], [own], []]);
+    topics.move(id, 0, peer);
+    assert.deepEqual(await told(), [peer, [peer], [peer], []]);
+    topics.assign(id, 0, plainPeer);
+    topics.set(peer, 'fenced');
+    assert.deepEqual(await told(), [-1, [plainPeer], [plainPeer], []]);
+    topics.set(plainPeer, 'fenced');
+    assert.deepEqual(await told(), [-1, [plainPeer], [plainPeer], [plainPeer]]);
+  });
+});
+
+describe('pieces of Metadata answers', () => {
+  it('stay while nothing changes that they tell, and go with leaders, targets and standings', () => {
+    const topics = new ThreeBrokers();
+    const id = topics.add('a', 2);
+    topics.add('b');
+    topics.move(id, 1, peer);
+    const cluster = new ClusterView({ topics, endpoint });
+    const pieces = new TopicPieces(topics);
+    const piece = (name: string) => pieces.piece(topics.topicByName(name)!, cluster.of('PLAINTEXT'));
+    const changed = (change: () => void): boolean[] => {
+      const before = [piece('a'), piece('b')];
+      change();
+      return [piece('a') !== before[0], piece('b') !== before[1]];
+    };
+    assert.deepEqual(
+      changed(() => topics.add('c')),
+      [false, false],
+    );
+    assert.deepEqual(
+      changed(() => topics.register(9)),
+      [false, false],
+    );
+    assert.deepEqual(
+      changed(() => topics.set(plainPeer, 'fenced')),
+      [false, false],
+    );
+    assert.deepEqual(
+      changed(() => topics.assign(id, 0, peer)),
+      [true, false],
+    );
+    assert.deepEqual(
+      changed(() => topics.assign(id, 0, -1)),
+      [true, false],
+    );
+    assert.deepEqual(
+      changed(() => topics.set(peer, 'fenced')),
+      [true, false],
+    );
+    assert.deepEqual(
+      changed(() => topics.add('d')),
+      [false, false],
+    );
+    assert.deepEqual(
+      changed(() => topics.set(own, 'fenced')),
+      [true, true],
+    );
+  });
+
+  it('are encoded for each listener', () => {
+    const { topics, metadata } = rig();
+    const id = topics.add('a');
+    topics.move(id, 0, plainPeer);
+    return Promise.all([metadata(), metadata(13, tlsListener), metadata()]).then((answers) =>
+      assert.deepEqual(
+        answers.map((answer) => answer.topics[0]!.partitions[0]!.leaderId),
+        [plainPeer, -1, plainPeer],
+      ),
+    );
+  });
+});
+
+describe('DescribeCluster of several brokers', () => {
+  it('lists fenced ones when they are asked for, and says so', async () => {
+    const { topics, cluster } = rig();
+    topics.lead(peer);
+    topics.set(plainPeer, 'fenced');
+    const told = async (fenced: boolean, listener?: string) => {
+      const { brokers, controllerId } = await cluster(fenced, listener);
+      return [controllerId, ...brokers.map(({ brokerId, port, isFenced }) => [brokerId, port, isFenced])];
+    };
+    const alive = [peer, [peer, 9092, false], [own, 9092, false]];
+    assert.deepEqual(await told(false), alive);
+    assert.deepEqual(await told(true), [...alive, [plainPeer, 9092, true]]);
+    assert.deepEqual(await told(true, tlsListener), [peer, [peer, 9093, false], [own, 9093, false]]);
+    const [first] = (await cluster()).brokers;
+    assert.deepEqual([first!.host, first!.rack], ['host-6', 'rack-6']);
+  });
+});
+
+describe('DescribeTopicPartitions of several brokers', () => {
+  it('tells leaders as Metadata does, without errors of partitions', async () => {
+    const { topics, partitions } = rig();
+    const id = topics.add('a', 3);
+    topics.move(id, 1, peer);
+    topics.close(id, 2);
+    const told = (await partitions()).map(({ errorCode, leaderId, replicaNodes }) => [
+      errorCode,
+      leaderId,
+      replicaNodes,
+    ]);
+    assert.deepEqual(told, [
+      [0, own, [own]],
+      [0, peer, [peer]],
+      [0, -1, [own]],
+    ]);
+  });
+});
+
+describe('FindCoordinator of several brokers', () => {
+  function finder() {
+    const topics = new ThreeBrokers();
+    const made: string[] = [];
+    const find = coordinatorFinder({
+      topics,
+      endpoint,
+      partitionOf: (_kind, key) => Number(key),
+      makeTopic: (kind) => made.push(kind),
+    });
+    const ask = (key: number, listener = 'PLAINTEXT'): CoordinatorPlace => {
+      let answer: CoordinatorPlace | null = null;
+      find('group', String(key), listener, (place) => {
+        answer = place;
+      });
+      return answer!;
+    };
+    return { topics, made, ask };
+  }
+
+  const nowhere = { errorCode: ErrorCode.COORDINATOR_NOT_AVAILABLE, nodeId: -1, host: '', port: -1 };
+  const at = (nodeId: number, port = 9092) => ({ errorCode: 0, nodeId, host: `host-${nodeId}`, port });
+
+  it('names whoever has the partition of the internal topic open, and makes the topic', () => {
+    const { topics, made, ask } = finder();
+    assert.deepEqual(ask(0), nowhere);
+    assert.deepEqual(made, ['group']);
+    const id = topics.add('__consumer_offsets', 3, {}, true);
+    topics.move(id, 1, peer);
+    topics.move(id, 2, plainPeer);
+    assert.deepEqual([ask(0), ask(1), ask(2)], [at(own), at(peer), at(plainPeer)]);
+    assert.deepEqual([ask(1, tlsListener), ask(2, tlsListener)], [at(peer, 9093), nowhere]);
+    topics.close(id, 0);
+    topics.set(peer, 'fenced');
+    assert.deepEqual([ask(0), ask(1)], [nowhere, nowhere]);
+    assert.deepEqual(made, ['group']);
+  });
+});
