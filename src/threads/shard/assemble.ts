@@ -17,9 +17,12 @@ import type { SharedArena } from '../memory/arena.ts';
 import { attachDoorbell } from '../memory/doorbell.ts';
 import { Ring } from '../memory/ring.ts';
 import { LoopWaiter, wakeSource } from '../memory/waiter.ts';
+import { BatchWish } from '../wal/batch-wish.ts';
 import { RingWal } from '../wal/ring-wal.ts';
+import { WatchedEpoch } from '../wal/write-watch.ts';
 import type { ShardHelpers, ShardWorkerData } from './contract.ts';
 import { eventFdNative } from './event-fd.ts';
+import { ShardWork } from './shard-work.ts';
 
 export interface AssembleParts {
   readonly data: ShardWorkerData;
@@ -44,8 +47,8 @@ export function assembleShard(parts: AssembleParts): { host: ShardHost; waiter: 
         new Ring(lane.completions),
         attachDoorbell(walBell, native.native),
         stats,
-        watch,
-        wish,
+        new WatchedEpoch(watch),
+        new BatchWish(wish),
       ),
   );
   const pump = new LinkPump();
@@ -65,15 +68,7 @@ export function assembleShard(parts: AssembleParts): { host: ShardHost; waiter: 
   );
   const waiter = new LoopWaiter(
     wakeSource(data.bell, clock, eventFdNative(native.native)),
-    {
-      turn: () => {
-        for (const wal of wals) wal.poll();
-        const more = pump.turn();
-        shard.flush();
-        return more;
-      },
-      pending: () => wals.some((wal) => wal.pending()) || pump.pending(),
-    },
+    new ShardWork(wals, pump, () => shard.flush()),
     clock,
   );
   waiter.start();

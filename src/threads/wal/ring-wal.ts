@@ -5,9 +5,9 @@ import type { StreamId } from '../../ports/stream-id.ts';
 import { appendRefused, type Wal } from '../../stream/wal/wal.ts';
 import type { Doorbell } from '../memory/doorbell.ts';
 import type { RingConsumer, RingProducer } from '../memory/ring.ts';
-import { BatchWish } from './batch-wish.ts';
+import type { BatchWish } from './batch-wish.ts';
 import { walStats } from './contract.ts';
-import { WatchedEpoch } from './write-watch.ts';
+import type { WatchedEpoch } from './write-watch.ts';
 
 export class RingWal implements Wal {
   readonly volume: number;
@@ -32,11 +32,11 @@ export class RingWal implements Wal {
     completions: RingConsumer,
     bell: Doorbell,
     stats: SharedArrayBuffer,
-    watch: SharedArrayBuffer,
-    wish: SharedArrayBuffer,
+    epoch: WatchedEpoch,
+    wish: BatchWish,
   ) {
-    this.#wish = new BatchWish(wish);
-    this.epoch = new WatchedEpoch(watch);
+    this.#wish = wish;
+    this.epoch = epoch;
     this.stats = new Float64Array(stats);
     this.volume = volume;
     this.logId = logId;

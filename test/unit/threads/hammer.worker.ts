@@ -3,10 +3,11 @@ import assert from 'node:assert/strict';
 import { parentPort, workerData } from 'node:worker_threads';
 import { loadNative } from '../../../native-bindings/index.ts';
 import { SystemClock } from '../../../src/threads/adapters/system-clock.ts';
-import { attachLink, type LinkMemory, LinkPump, type LinkSide } from '../../../src/threads/link.ts';
+import { attachLink, type LinkMemory, type LinkSide } from '../../../src/threads/link.ts';
 import { type ArenaHandle, SharedArena } from '../../../src/threads/memory/arena.ts';
 import { BlockingWaiter, LoopWaiter, wakeSource } from '../../../src/threads/memory/waiter.ts';
 import { eventFdNative } from '../../../src/threads/shard/event-fd.ts';
+import { LinkTraffic } from '../../support/link-traffic.ts';
 import { SeededRandom } from '../../support/seeded-random.ts';
 
 export type HammerTask =
@@ -27,61 +28,31 @@ function hammerLink({ memory, side, waiter, messages }: Extract<HammerTask, { ki
   const native = eventFdNative(loadNative());
   const end = attachLink(memory, side, native);
   const bell = side === 'a' ? memory.bellA : memory.bellB;
-  const pump = new LinkPump(64);
-  let sent = 0;
-  let received = 0;
-  let refused = 0;
-  let sleeps = 0;
-  pump.add(end, (at, words) => {
-    assert.equal(words[at], received, 'lost, repeated or out of order');
-    for (let w = 1; w < end.slotWords; w++) assert.equal(words[at + w], Math.imul(received, w) | 0);
-    received++;
-  });
-  const send = (): void => {
-    const batchEnd = Math.min(messages, sent + 1 + (sent % 37));
-    while (sent < batchEnd) {
-      const at = end.reserve();
-      if (at < 0) {
-        refused++;
-        return;
-      }
-      end.words[at] = sent;
-      for (let w = 1; w < end.slotWords; w++) end.words[at + w] = Math.imul(sent, w) | 0;
-      sent++;
-    }
-  };
-  const report = (): void => parentPort?.postMessage({ sent, received, refused, sleeps });
-  // Sends only while it has not run ahead of what it received, so that both sides come to sleep often.
-  const maySend = (): boolean => sent < messages && sent <= received + 96;
-  const turn = (): boolean => {
-    if (maySend()) send();
-    return pump.turn();
-  };
-  // After a refusal there is nothing to do until the peer makes room.
-  let refusedSince = -1;
-  const pending = (): boolean => {
-    const more = maySend() && refusedSince !== sent;
-    if (!more && !pump.pending()) {
-      sleeps++;
-      return false;
-    }
-    return true;
-  };
-  const work = {
-    turn: () => {
-      const before = refused;
-      const more = turn();
-      refusedSince = refused > before ? sent : -1;
-      return more;
+  const { slotWords } = end;
+  const traffic = new LinkTraffic(
+    end,
+    { send: messages, receive: messages, ahead: 96, turnMax: 64, burst: (sent) => 1 + (sent % 37) },
+    {
+      fill: (at, words, number) => {
+        words[at] = number;
+        for (let w = 1; w < slotWords; w++) words[at + w] = Math.imul(number, w) | 0;
+      },
+      check: (at, words, number) => {
+        assert.equal(words[at], number, 'lost, repeated or out of order');
+        for (let w = 1; w < slotWords; w++) assert.equal(words[at + w], Math.imul(number, w) | 0);
+      },
     },
-    pending,
+  );
+  const report = (): void => {
+    const { sent, received, refused, sleeps } = traffic;
+    parentPort?.postMessage({ sent, received, refused, sleeps });
   };
   if (waiter === 'blocking') {
     const own = new BlockingWaiter(bell);
-    while (sent < messages || received < messages) {
-      if (!work.turn() && (sent < messages || received < messages)) own.wait(work.pending);
+    while (!traffic.over) {
+      if (!traffic.turn() && !traffic.over) own.wait(() => traffic.pending());
     }
-    pump.flush();
+    traffic.flush();
     report();
     return;
   }
@@ -90,14 +61,14 @@ function hammerLink({ memory, side, waiter, messages }: Extract<HammerTask, { ki
     wakeSource(bell, new SystemClock(), native),
     {
       turn: () => {
-        const more = work.turn();
-        if (sent < messages || received < messages) return more;
+        const more = traffic.turn();
+        if (!traffic.over) return more;
         loop.close();
         clearInterval(keepAlive);
         report();
         return false;
       },
-      pending,
+      pending: () => traffic.pending(),
     },
     new SystemClock(),
   );

@@ -11,6 +11,7 @@ import {
   type LinkEnd,
   type LinkMemory,
   LinkPump,
+  type LinkSide,
 } from '../../../src/threads/link.ts';
 import type { AtomicsPort } from '../../../src/threads/memory/atomics-port.ts';
 import { doorbellStates } from '../../../src/threads/memory/contract.ts';
@@ -24,6 +25,7 @@ import {
   WaitAsyncSource,
 } from '../../../src/threads/memory/waiter.ts';
 import { type Actor, type ActorEnd, type Exploration, explore } from '../../support/interleavings.ts';
+import { LinkTraffic } from '../../support/link-traffic.ts';
 
 type Run = Actor['run'];
 
@@ -225,6 +227,63 @@ for (const kind of ['eventfd', 'waitAsync'] as const) {
     caught(loopScenario(kind, blind), /received/);
   });
 }
+
+/**
+ * Both ends send and receive, as a thread's loop does.
+ * @param onRoom what an end makes of room that its pump found
+ */
+function traffic(
+  slots: number,
+  aSends: number,
+  bSends: number,
+  onRoom?: (free: () => void) => void,
+): Exploration {
+  const memory = createLinkMemory(slots, 1);
+  const run =
+    (side: LinkSide, send: number, receive: number): Run =>
+    (port, trace) => {
+      const ours = new LinkTraffic(
+        attachLink(memory, side, null, port),
+        { send, receive, ahead: send, turnMax: 2, burst: () => send },
+        {
+          fill: (at, words, number) => void port.store(words, at, number + 1),
+          check: (at, words) => trace.push(port.load(words, at)),
+        },
+        onRoom,
+      );
+      const waiter = new BlockingWaiter(side === 'a' ? memory.bellA : memory.bellB, port);
+      while (!ours.over) {
+        if (!ours.turn() && !ours.over) waiter.wait(() => ours.pending());
+      }
+      ours.flush();
+    };
+  const counted = (count: number): number[] => Array.from({ length: count }, (_, i) => i + 1);
+  return explore({
+    memory: buffersOf(memory),
+    actors: [
+      { name: 'a', run: run('a', aSends, bSends) },
+      { name: 'b', run: run('b', bSends, aSends) },
+    ],
+    atEnd: ([a, b]) => {
+      assert.ok(a?.done && b?.done, `${a?.done ? 'b' : 'a'} sleeps for ever`);
+      assert.deepEqual([a.trace, b.trace], [counted(bSends), counted(aSends)]);
+    },
+  });
+}
+
+for (const { slots, aSends, bSends } of [
+  { slots: 2, aSends: 3, bSends: 1 },
+  { slots: 1, aSends: 2, bSends: 1 },
+]) {
+  test(`traffic over ${slots} slots, ${aSends} messages one way, ${bSends} the other, is never slept over`, () =>
+    holds('both ways', traffic(slots, aSends, bSends)));
+}
+
+test('planted: an end forgets the room that its own turn has found', () =>
+  caught(
+    traffic(1, 2, 1, () => {}),
+    /sleeps for ever/,
+  ));
 
 /** Sender and receiver written out, so that one line of either can be wrong. */
 function planted(bug: string): Exploration {

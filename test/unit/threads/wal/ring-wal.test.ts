@@ -12,7 +12,12 @@ import {
 } from '../../../../src/threads/wal/contract.ts';
 import { RingAppendSource } from '../../../../src/threads/wal/ring-append-source.ts';
 import { RingWal } from '../../../../src/threads/wal/ring-wal.ts';
-import { createWriteWatch, WatchedWrites, WriteJudge } from '../../../../src/threads/wal/write-watch.ts';
+import {
+  createWriteWatch,
+  WatchedEpoch,
+  WatchedWrites,
+  WriteJudge,
+} from '../../../../src/threads/wal/write-watch.ts';
 
 const stream = streamId('AAECAwQFBgcICQoLDA0ODw', 77);
 
@@ -28,7 +33,16 @@ function setup(options: { appendSlots?: number; completionSlots?: number } = {})
   const rings: { rung: number } = { rung: 0 };
   const walBell = { ring: () => void rings.rung++ };
   const wish = createBatchWish();
-  const wal = new RingWal(0, 'log', new Ring(appends), new Ring(completions), walBell, stats, watch, wish);
+  const wal = new RingWal(
+    0,
+    'log',
+    new Ring(appends),
+    new Ring(completions),
+    walBell,
+    stats,
+    new WatchedEpoch(watch),
+    new BatchWish(wish),
+  );
   const source = new RingAppendSource(new Ring(appends), new Ring(completions), bell);
   const durable: [number, number][] = [];
   const returned: boolean[] = [];

@@ -24,7 +24,7 @@ import {
 import { RingAppendSource } from '../../../../src/threads/wal/ring-append-source.ts';
 import { RingWal } from '../../../../src/threads/wal/ring-wal.ts';
 import { WalLoop } from '../../../../src/threads/wal/wal-loop.ts';
-import { createWriteWatch } from '../../../../src/threads/wal/write-watch.ts';
+import { createWriteWatch, WatchedEpoch } from '../../../../src/threads/wal/write-watch.ts';
 import { BatchMaker, clusterId, crc32c, logId, stream } from '../../../storage/wal-fixtures.ts';
 import { FaultDisk } from '../../../support/fault-disk.ts';
 import { explore } from '../../../support/interleavings.ts';
@@ -132,8 +132,8 @@ function run({ appends, calls, room, completionSlots }: Shape): void {
       new Ring(memory.completions, port),
       attachDoorbell(memory.bell, null, port),
       memory.stats,
-      createWriteWatch(),
-      memory.wish,
+      new WatchedEpoch(createWriteWatch()),
+      new BatchWish(memory.wish, port),
     );
     for (let i = 0; i < appends; i++) {
       assert.notEqual(door.tryAppend(stream(0), 0, 100), 0);
@@ -210,8 +210,8 @@ async function overWriter(settings: WalWriterSettings, ringBytes: number) {
     new Ring(completions),
     attachDoorbell(bell),
     roomyStats(),
-    createWriteWatch(),
-    wish,
+    new WatchedEpoch(createWriteWatch()),
+    new BatchWish(wish),
   );
   const calls: WalCall[] = [];
   const sleeps: number[] = [];
