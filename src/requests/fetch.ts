@@ -1,6 +1,6 @@
 /**
  * Fetch (key 1), versions 4–18, for consumers: sessions (KIP-227), long poll, min/max bytes (KIP-74), epoch checks
- * (KIP-320), topic ids (KIP-516). Answers carry arena ranges; no record byte is copied here. read_committed (KIP-98): up to the
+ * (KIP-320), topic ids (KIP-516), hints who leads (KIP-951, v16). Answers carry arena ranges; no record byte is copied here. read_committed (KIP-98): up to the
  * last stable offset, with the aborted transactions in what is returned; such a fetch parks at that offset.
  *
  *   start ─► pass: read the ready partitions ─► enough bytes, an error, time up, or waited for ─► answer
@@ -20,6 +20,7 @@ import {
   type ReadResult,
   type ReadSink,
 } from '../log/partition-handle.ts';
+import type { TopicImage } from '../metadata/metadata-store.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
 import {
@@ -29,6 +30,7 @@ import {
   type FetchResponsePartitionDataInput,
 } from '../protocol/generated/fetch.ts';
 import { ZERO_UUID } from '../protocol/primitives.ts';
+import { type BrokerAddress, ClusterView } from './support/cluster-view.ts';
 import {
   FetchSession,
   type FetchSessionCache,
@@ -36,6 +38,7 @@ import {
   sessionKey,
 } from './support/fetch-session.ts';
 import type { RequestContext, RequestHandler } from './support/handler.ts';
+import { type CurrentLeader, isMisdirected, LeaderHints } from './support/leader-hints.ts';
 import type { TopicDirectory } from './support/topic-directory.ts';
 
 export interface FetchDeps {
@@ -44,17 +47,13 @@ export interface FetchDeps {
   readonly clock: Clock;
   /** `fetch.max.bytes` of the broker (55 MiB in Kafka). */
   readonly fetchBytesMax: number;
-  readonly nodeId: number;
-  readonly endpoint: (listener: string) => {
-    nodeId: number;
-    host: string;
-    port: number;
-    rack: string | null;
-  };
+  readonly endpoint: (listener: string) => BrokerAddress;
   readonly observe: { fetched(bytes: number): void };
 }
 
 const readCommitted = 1;
+/** KIP-951. */
+const hintsVersion = 16;
 const waitMsMax = 60_000;
 /** Cold data may take this long even when the client's own wait is shorter (Kafka: remote.fetch.max.wait.ms). */
 const coldWaitMsMin = 500;
@@ -86,6 +85,7 @@ function withoutRecords(handle: PartitionHandle): ReadResult {
 
 class FetchCall implements ReadSink {
   private readonly deps: FetchDeps;
+  private readonly hints: LeaderHints;
   private readonly context: RequestContext;
   private readonly request: FetchRequest;
   private readonly session: FetchSession;
@@ -113,6 +113,7 @@ class FetchCall implements ReadSink {
 
   constructor(
     deps: FetchDeps,
+    hints: LeaderHints,
     context: RequestContext,
     request: FetchRequest,
     session: FetchSession,
@@ -120,6 +121,7 @@ class FetchCall implements ReadSink {
     respond: (response: FetchResponseInput | null) => void,
   ) {
     this.deps = deps;
+    this.hints = hints;
     this.context = context;
     this.request = request;
     this.session = session;
@@ -313,9 +315,7 @@ class FetchCall implements ReadSink {
   private resolve(partition: SessionPartition): number {
     const { topics } = this.deps;
     if (partition.handle?.live === true) return 0;
-    const topic = this.session.usesIds
-      ? topics.topicById(partition.topicId)
-      : topics.topicByName(partition.topic);
+    const topic = this.topicOf(partition);
     if (topic === undefined) {
       this.session.bind(partition, null);
       return this.session.usesIds ? ErrorCode.UNKNOWN_TOPIC_ID : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
@@ -363,7 +363,6 @@ class FetchCall implements ReadSink {
     for (const partition of this.left) this.session.markReady(partition);
     const topicsOut: { topic: string; topicId: string; partitions: FetchResponsePartitionDataInput[] }[] = [];
     const byTopic = new Map<string, FetchResponsePartitionDataInput[]>();
-    let hinted = false;
     // A session that was closed meanwhile has forgotten its partitions.
     const whole = this.full && !this.session.closed;
     const include = whole ? this.session.partitions.values() : this.outcomes.keys();
@@ -371,7 +370,6 @@ class FetchCall implements ReadSink {
       const outcome = this.outcomes.get(partition);
       const data = outcome === undefined ? this.untouched(partition) : this.render(outcome);
       if (data === null) continue;
-      hinted ||= data.currentLeader !== undefined;
       const key = this.session.usesIds ? partition.topicId : partition.topic;
       let list = byTopic.get(key);
       if (list === undefined) {
@@ -383,11 +381,10 @@ class FetchCall implements ReadSink {
     }
     this.deps.observe.fetched(this.bytes);
     const cached = this.session.id !== 0;
-    const { nodeId, host, port, rack } = this.deps.endpoint(this.context.listener);
     this.respond({
       sessionId: this.session.id,
       responses: topicsOut,
-      nodeEndpoints: hinted && this.context.apiVersion >= 16 ? [{ nodeId, host, port, rack }] : [],
+      nodeEndpoints: this.hints.endpoints,
     });
     if (!cached) this.session.close();
   }
@@ -414,9 +411,8 @@ class FetchCall implements ReadSink {
     if (!this.full && !news && !moved) return null;
     partition.sentHighWatermark = result.highWatermark;
     partition.sentStartOffset = result.startOffset;
-    const fenced =
-      result.error === ErrorCode.FENCED_LEADER_EPOCH || result.error === ErrorCode.NOT_LEADER_OR_FOLLOWER;
-    const leader = fenced && partition.handle !== null && this.context.apiVersion >= 12;
+    const currentLeader =
+      this.context.apiVersion < hintsVersion ? null : this.leaderOf(partition, result.error);
     return {
       partitionIndex: partition.partition,
       errorCode: result.error,
@@ -426,10 +422,17 @@ class FetchCall implements ReadSink {
       abortedTransactions: this.committed && result.error === 0 ? (result.aborted ?? []) : null,
       records: result.records ?? noRecords,
       ...(diverging === null ? {} : { divergingEpoch: diverging }),
-      ...(leader
-        ? { currentLeader: { leaderId: this.deps.nodeId, leaderEpoch: partition.handle!.leaderEpoch } }
-        : {}),
+      ...(currentLeader === null ? {} : { currentLeader }),
     };
+  }
+
+  private leaderOf(partition: SessionPartition, error: number): CurrentLeader | null {
+    return isMisdirected(error) ? this.hints.of(this.topicOf(partition), partition.partition, error) : null;
+  }
+
+  private topicOf({ topic, topicId }: SessionPartition): TopicImage | undefined {
+    const { topics } = this.deps;
+    return this.session.usesIds ? topics.topicById(topicId) : topics.topicByName(topic);
   }
 }
 
@@ -437,6 +440,7 @@ const noRecords = new Uint8Array(0);
 
 export function fetchHandler(deps: FetchDeps): RequestHandler<FetchRequest, FetchResponseInput> {
   const { topics, sessions } = deps;
+  const cluster = new ClusterView(deps);
 
   /** Takes the request's partitions into the session; those whose position moved are looked at. */
   function update(session: FetchSession, request: FetchRequest): void {
@@ -472,6 +476,7 @@ export function fetchHandler(deps: FetchDeps): RequestHandler<FetchRequest, Fetc
     respond: (response: FetchResponseInput | null) => void,
   ): void {
     const usesIds = context.apiVersion >= 13;
+    const hints = new LeaderHints(cluster, context.listener);
     const { sessionId, sessionEpoch } = request;
     const begins = context.apiVersion < 7 || sessionEpoch <= 0;
     if (begins) {
@@ -479,7 +484,7 @@ export function fetchHandler(deps: FetchDeps): RequestHandler<FetchRequest, Fetc
       const cached = context.apiVersion >= 7 && sessionEpoch === 0 ? sessions.create(usesIds) : null;
       const session = cached ?? new FetchSession(0, usesIds);
       update(session, request);
-      new FetchCall(deps, context, request, session, true, respond).start();
+      new FetchCall(deps, hints, context, request, session, true, respond).start();
       return;
     }
     const session = sessions.use(sessionId);
@@ -492,7 +497,7 @@ export function fetchHandler(deps: FetchDeps): RequestHandler<FetchRequest, Fetc
     } else {
       session.epoch = session.epoch === 0x7fffffff ? 1 : session.epoch + 1;
       update(session, request);
-      new FetchCall(deps, context, request, session, false, respond).start();
+      new FetchCall(deps, hints, context, request, session, false, respond).start();
     }
   }
 

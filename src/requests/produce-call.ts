@@ -3,10 +3,17 @@
  * over. Shard thread.
  */
 import type { AppendWaiter } from '../log/append-journal.ts';
+import type { TopicImage } from '../metadata/metadata-store.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import { ErrorCode, errorName } from '../protocol/generated/errors.ts';
-import type { ProduceRequest, ProduceResponseInput } from '../protocol/generated/produce.ts';
+import type {
+  ProduceRequest,
+  ProduceRequestTopicProduceData,
+  ProduceResponseInput,
+  ProduceResponsePartitionProduceResponseInput,
+} from '../protocol/generated/produce.ts';
 import type { RequestContext } from './support/handler.ts';
+import { isMisdirected, type LeaderHints } from './support/leader-hints.ts';
 
 interface PartitionOutcome {
   index: number;
@@ -24,9 +31,19 @@ export interface RecordError {
   readonly batchIndexErrorMessage: string | null;
 }
 
+/** Where to send producers whose partition is not here. */
+export interface LeaderSource {
+  topicOf(topic: ProduceRequestTopicProduceData, version: number): TopicImage | undefined;
+  hints(listener: string): LeaderHints;
+}
+
+/** KIP-951. */
+const hintsVersion = 10;
+
 export class ProduceCall implements AppendWaiter {
   private readonly context: RequestContext;
   private readonly request: ProduceRequest;
+  private readonly leaders: LeaderSource;
   private readonly congestion: () => number;
   private readonly respond: (response: ProduceResponseInput | null) => void;
   private readonly outcomes: PartitionOutcome[] = [];
@@ -38,11 +55,13 @@ export class ProduceCall implements AppendWaiter {
   constructor(
     context: RequestContext,
     request: ProduceRequest,
+    leaders: LeaderSource,
     congestion: () => number,
     respond: (response: ProduceResponseInput | null) => void,
   ) {
     this.context = context;
     this.request = request;
+    this.leaders = leaders;
     this.congestion = congestion;
     this.respond = respond;
   }
@@ -122,15 +141,33 @@ export class ProduceCall implements AppendWaiter {
       else this.context.close(`a produce request with acks=0 failed with ${errorName(failed.errorCode)}`);
       return;
     }
+    const { apiVersion } = this.context;
+    const hinted =
+      apiVersion >= hintsVersion && this.outcomes.some(({ errorCode }) => isMisdirected(errorCode));
+    const hints = hinted ? this.leaders.hints(this.context.listener) : null;
     let place = 0;
     this.respond({
       throttleTimeMs: throttleMs(this.congestion()),
       responses: this.request.topicData.map((topic) => ({
         name: topic.name,
         topicId: topic.topicId,
-        partitionResponses: topic.partitionData.map(() => this.outcomes[place++]!),
+        partitionResponses: topic.partitionData.map(() => {
+          const outcome = this.outcomes[place++]!;
+          return hints === null ? outcome : this.withLeader(outcome, hints, topic);
+        }),
       })),
+      ...(hints === null ? {} : { nodeEndpoints: hints.endpoints }),
     });
+  }
+
+  private withLeader(
+    outcome: PartitionOutcome,
+    hints: LeaderHints,
+    topic: ProduceRequestTopicProduceData,
+  ): ProduceResponsePartitionProduceResponseInput {
+    const image = this.leaders.topicOf(topic, this.context.apiVersion);
+    const currentLeader = hints.of(image, outcome.index, outcome.errorCode);
+    return currentLeader === null ? outcome : { ...outcome, currentLeader };
   }
 }
 

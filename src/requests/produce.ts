@@ -9,6 +9,7 @@
  * named more than once takes every batch, in order, and is answered as often: what is acknowledged is kept.
  * Transactional batches (KIP-98, KIP-890) pass the gate that asks their coordinator first (support/transaction-gate.ts); records of
  * a transaction without its id are refused with TRANSACTIONAL_ID_AUTHORIZATION_FAILED, as Kafka does.
+ * A partition that is not open here is NOT_LEADER_OR_FOLLOWER, from v10 with the broker that has it (KIP-951).
  * Omitted: while there is no transaction coordinator transactional batches are refused with INVALID_TXN_STATE.
  */
 import type { PartitionHandle } from '../log/partition-handle.ts';
@@ -46,8 +47,10 @@ import {
   verdictTable,
 } from '../protocol/records/validate.ts';
 import { AppendLanes, type Place } from './append-lanes.ts';
-import { ProduceCall, type RecordError } from './produce-call.ts';
+import { type LeaderSource, ProduceCall, type RecordError } from './produce-call.ts';
+import { type BrokerAddress, ClusterView } from './support/cluster-view.ts';
 import type { RequestContext, RequestHandler } from './support/handler.ts';
+import { LeaderHints } from './support/leader-hints.ts';
 import type { TopicDirectory } from './support/topic-directory.ts';
 import type { TransactionGate } from './support/transaction-gate.ts';
 
@@ -73,13 +76,8 @@ export interface ProduceDeps {
   readonly batchBytesMax: number;
   /** Told of every batch taken or refused, for the metrics. */
   readonly observe: { produced(bytes: number, records: number): void; refused(error: number): void };
-  /** Address of this broker for KIP-951 hints. */
-  readonly endpoint: (listener: string) => {
-    nodeId: number;
-    host: string;
-    port: number;
-    rack: string | null;
-  };
+  /** Address of this broker. */
+  readonly endpoint: (listener: string) => BrokerAddress;
 }
 
 /** One partition's batch of a request, lying in the arena. */
@@ -99,11 +97,18 @@ interface Batch {
 /** Versions that know TRANSACTION_ABORTABLE, and those with which the broker adds partitions to transactions (KIP-890). */
 const abortableVersion = 11;
 const addingVersion = 12;
+const topicIdVersion = 13;
 
 export function produceHandler(deps: ProduceDeps): RequestHandler<ProduceRequest, ProduceResponseInput> {
   const { topics, arena, clock, recordWork } = deps;
   const { view, buffer } = arena;
   const lanes = new AppendLanes();
+  const cluster = new ClusterView(deps);
+  const leaders: LeaderSource = {
+    topicOf: ({ name, topicId }, version) =>
+      version >= topicIdVersion ? topics.topicById(topicId) : topics.topicByName(name),
+    hints: (listener) => new LeaderHints(cluster, listener),
+  };
   const report = createWalkReport(namedFaultsMax);
   const options = {
     crc32c: deps.crc32c,
@@ -334,11 +339,10 @@ export function produceHandler(deps: ProduceDeps): RequestHandler<ProduceRequest
     respond: (response: ProduceResponseInput | null) => void,
   ): void {
     const { acks } = request;
-    const call = new ProduceCall(context, request, deps.congestion, respond);
+    const call = new ProduceCall(context, request, leaders, deps.congestion, respond);
     const acksWrong = acks !== 0 && acks !== 1 && acks !== -1;
     for (const topic of request.topicData) {
-      const image =
-        context.apiVersion >= 13 ? topics.topicById(topic.topicId) : topics.topicByName(topic.name);
+      const image = leaders.topicOf(topic, context.apiVersion);
       for (const data of topic.partitionData) {
         const place = call.open(data.index);
         if (acksWrong) {
@@ -348,7 +352,7 @@ export function produceHandler(deps: ProduceDeps): RequestHandler<ProduceRequest
         const partition = image === undefined ? undefined : topics.partition(image.topicId, data.index);
         if (partition === undefined) {
           const unknown =
-            image === undefined && context.apiVersion >= 13
+            image === undefined && context.apiVersion >= topicIdVersion
               ? ErrorCode.UNKNOWN_TOPIC_ID
               : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
           const opening = image !== undefined && data.index >= 0 && data.index < image.partitions.length;

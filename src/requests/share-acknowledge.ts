@@ -10,7 +10,7 @@ import {
 } from '../protocol/generated/share-acknowledge.ts';
 import type { RequestHandler } from './support/handler.ts';
 import { acknowledgeAll } from './support/share-acknowledgements.ts';
-import { byTopic, leaderHint, type ShareRequestDeps } from './support/share-answers.ts';
+import { byTopic, ShareHints, type ShareRequestDeps } from './support/share-answers.ts';
 import { finalEpoch } from './support/share-session.ts';
 
 export function shareAcknowledgeHandler(
@@ -32,7 +32,7 @@ export function shareAcknowledgeHandler(
       }
       acknowledgeAll(deps, session, topics, isRenewAck, (results) => {
         const answer = (): void => {
-          const hint = leaderHint(deps, context.listener, results);
+          const hint = new ShareHints(deps, context.listener);
           respond({
             acquisitionLockTimeoutMs: shares.settings(groupId).lockMs,
             responses: byTopic(

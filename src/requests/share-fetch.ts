@@ -29,7 +29,7 @@ import {
 import { batchBytesOf, lastOffsetOf } from '../protocol/records/batch-header.ts';
 import type { RequestContext, RequestHandler } from './support/handler.ts';
 import { type AcknowledgedPartition, acknowledgeAll } from './support/share-acknowledgements.ts';
-import { byTopic, leaderHint, type ShareRequestDeps } from './support/share-answers.ts';
+import { byTopic, ShareHints, type ShareRequestDeps } from './support/share-answers.ts';
 import { finalEpoch, openingEpoch, type ShareSession } from './support/share-session.ts';
 
 export interface ShareFetchDeps extends ShareRequestDeps {
@@ -230,7 +230,7 @@ class ShareFetchCall {
       this.#acknowledged.map((result) => [streamKey(result.topicId, result.partition), result]),
     );
     let bytes = 0;
-    const hint = leaderHint(this.#deps, this.#context.listener, this.#outcomes);
+    const hint = new ShareHints(this.#deps, this.#context.listener);
     const entries = this.#outcomes.map(({ name: { topicId, partition }, errorCode, ranges, records }) => {
       const key = streamKey(topicId, partition);
       const acknowledgeErrorCode = acknowledged.get(key)?.errorCode ?? ErrorCode.NONE;
@@ -245,7 +245,7 @@ class ShareFetchCall {
           acknowledgeErrorCode,
           records: records ?? noRecords,
           acquiredRecords: ranges,
-          ...hint.of(topicId, partition, errorCode),
+          ...hint.of(topicId, partition, errorCode, acknowledgeErrorCode),
         },
       };
     });
@@ -258,7 +258,7 @@ class ShareFetchCall {
           acknowledgeErrorCode: errorCode,
           records: noRecords,
           acquiredRecords: [],
-          ...hint.of(topicId, partition, ErrorCode.NONE),
+          ...hint.of(topicId, partition, errorCode),
         },
       });
     observe.fetched(bytes);

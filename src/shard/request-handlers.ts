@@ -52,6 +52,7 @@ import { shareFetchHandler } from '../requests/share-fetch.ts';
 import { shareGroupDescribeHandler } from '../requests/share-group-describe.ts';
 import { shareGroupHeartbeatHandler } from '../requests/share-group-heartbeat.ts';
 import { shareGroupStateHandlers } from '../requests/share-group-state.ts';
+import { ClusterView } from '../requests/support/cluster-view.ts';
 import type { ConfigCatalog } from '../requests/support/config-catalog.ts';
 import { features, levelOf } from '../requests/support/features.ts';
 import type { AnyRequestHandler } from '../requests/support/handler.ts';
@@ -108,7 +109,12 @@ export function requestHandlers(
     observe,
   };
   const { shares } = services.coordinators;
-  const share = { topics, shares: shares.partitions, shareSessions: shares.sessions, endpoint };
+  const share = {
+    topics,
+    shares: shares.partitions,
+    shareSessions: shares.sessions,
+    cluster: new ClusterView({ topics, endpoint }),
+  };
   const handlers: AnyRequestHandler[] = [
     apiVersionsHandler({ handlers: () => handlers, features, software, topics, nodeId }),
     metadataHandler({ topics, autoTopics, endpoint }),
@@ -136,7 +142,7 @@ export function requestHandlers(
       }),
       { topics, arena, allocate: services.allocate, batchBytesMax: services.settings.batchBytesMax, observe },
     ),
-    fetchHandler({ topics, sessions, clock, fetchBytesMax, nodeId, endpoint, observe }),
+    fetchHandler({ topics, sessions, clock, fetchBytesMax, endpoint, observe }),
     listOffsetsHandler({ topics, clock }),
     offsetForLeaderEpochHandler({ topics }),
     initProducerIdHandler({ ids, coordinator }),

@@ -3,6 +3,7 @@
  * there exactly once, or the suite fails: whoever changes the code that a mutant changes, adapts the mutant.
  */
 import { cleanMutants } from './clean-mutants.ts';
+import { clusterAnswerMutants } from './cluster-answer-mutants.ts';
 import { coordinatorMutants } from './coordinator-mutants.ts';
 import { groupMutants } from './group-mutants.ts';
 import { recordMutants } from './record-mutants.ts';
@@ -34,4 +35,5 @@ export const mutants: readonly Mutant[] = [
   ...shareMutants,
   ...cleanMutants,
   ...transactionCoordinatorMutants,
+  ...clusterAnswerMutants,
 ];

@@ -1,6 +1,7 @@
 /** What the answers of ShareFetch and ShareAcknowledge have in common. */
 import type { SharePartitionsApi } from '../../log/share/share-api.ts';
-import { ErrorCode } from '../../protocol/generated/errors.ts';
+import type { BrokerAddress, ClusterView } from './cluster-view.ts';
+import { type CurrentLeader, isMisdirected, LeaderHints } from './leader-hints.ts';
 import type { ShareSessions } from './share-session.ts';
 import type { TopicDirectory } from './topic-directory.ts';
 
@@ -8,12 +9,7 @@ export interface ShareRequestDeps {
   readonly topics: TopicDirectory;
   readonly shares: SharePartitionsApi;
   readonly shareSessions: ShareSessions;
-  readonly endpoint: (listener: string) => {
-    nodeId: number;
-    host: string;
-    port: number;
-    rack: string | null;
-  };
+  readonly cluster: ClusterView;
 }
 
 /** Groups entries by topic, in the order in which topics come first. */
@@ -32,21 +28,27 @@ export function byTopic<Data>(
   return [...topics.values()];
 }
 
-/** With NOT_LEADER_OR_FOLLOWER goes who leads the partition as far as is known here. */
-export function leaderHint(
-  { topics, endpoint }: Pick<ShareRequestDeps, 'topics' | 'endpoint'>,
-  listener: string,
-  results: readonly { readonly errorCode: number }[],
-) {
-  const { nodeId, host, port, rack } = endpoint(listener);
-  const hinted = results.some(({ errorCode }) => errorCode === ErrorCode.NOT_LEADER_OR_FOLLOWER);
-  return {
-    endpoints: hinted ? [{ nodeId, host, port, rack }] : [],
-    of(topicId: string, partition: number, errorCode: number) {
-      const image = topics.topicById(topicId)?.partitions[partition];
-      if (errorCode !== ErrorCode.NOT_LEADER_OR_FOLLOWER || image === undefined)
-        return { currentLeader: { leaderId: -1, leaderEpoch: -1 } };
-      return { currentLeader: { leaderId: nodeId, leaderEpoch: image.leaderEpoch } };
-    },
-  };
+const unknownLeader: CurrentLeader = { leaderId: -1, leaderEpoch: -1 };
+
+/** The leader that goes with a partition's errors, as far as it is known here. */
+export class ShareHints {
+  readonly #topics: TopicDirectory;
+  readonly #hints: LeaderHints;
+
+  constructor({ topics, cluster }: ShareRequestDeps, listener: string) {
+    this.#topics = topics;
+    this.#hints = new LeaderHints(cluster, listener);
+  }
+
+  /** By the first of the errors that a leader helps with. */
+  of(topicId: string, partition: number, ...errorCodes: readonly number[]): { currentLeader: CurrentLeader } {
+    const error = errorCodes.find(isMisdirected);
+    const hint =
+      error === undefined ? null : this.#hints.of(this.#topics.topicById(topicId), partition, error);
+    return { currentLeader: hint ?? unknownLeader };
+  }
+
+  get endpoints(): BrokerAddress[] {
+    return this.#hints.endpoints;
+  }
 }

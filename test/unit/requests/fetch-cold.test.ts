@@ -49,7 +49,6 @@ function setUp() {
     sessions: new FetchSessionCache(10, 1000, clock, new SeededRandom(1)),
     clock,
     fetchBytesMax: 1 << 20,
-    nodeId: 0,
     endpoint: () => ({ nodeId: 0, host: 'h', port: 1, rack: null }),
     observe: { fetched: () => {} },
   });

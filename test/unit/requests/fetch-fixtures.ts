@@ -175,7 +175,6 @@ export class FetchBed {
       sessions: new FetchSessionCache(10, 1000, this.clock, new SeededRandom(1)),
       clock: this.clock,
       fetchBytesMax: 1 << 20,
-      nodeId: 0,
       endpoint: () => ({ nodeId: 0, host: 'h', port: 1, rack: null }),
       observe: { fetched: () => {} },
     });

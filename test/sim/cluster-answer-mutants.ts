@@ -1,0 +1,64 @@
+/** Planted bugs of what clients are told of a cluster's other brokers. See mutants.ts. */
+import type { Mutant } from './mutants.ts';
+
+const answersTest = 'test/unit/requests/cluster-answers.test.ts';
+const misdirectedTest = 'test/unit/requests/misdirected.test.ts';
+
+export const clusterAnswerMutants: readonly Mutant[] = [
+  {
+    name: 'a fenced broker is told to clients',
+    file: 'requests/support/cluster-view.js',
+    find: "if (nodeId === own.nodeId || broker.state === 'fenced')",
+    replace: 'if (nodeId === own.nodeId)',
+    judge: answersTest,
+  },
+  {
+    name: 'a broker that is fenced tells itself to clients',
+    file: 'requests/support/cluster-view.js',
+    find: "if (image.brokers.get(own.nodeId)?.state !== 'fenced') {",
+    replace: 'if (true) {',
+    judge: answersTest,
+  },
+  {
+    name: 'a controller that is gone is told to clients',
+    file: 'requests/support/cluster-view.js',
+    find: 'if (this.standingOf(controller) === standing.reachable)',
+    replace: 'if (controller >= 0)',
+    judge: answersTest,
+  },
+  {
+    name: 'a coordinator is where its partition was last',
+    file: 'requests/support/cluster-view.js',
+    find: "return state === 'open' && this.standingOf(node) !== standing.gone ? node : -1;",
+    replace: 'return node;',
+    judge: answersTest,
+  },
+  {
+    name: 'pieces of Metadata answers outlive the standing of their brokers',
+    file: 'requests/support/metadata-pieces.js',
+    find: 'const sameStandings = this.#generation === view.generation;',
+    replace: 'const sameStandings = true;',
+    judge: answersTest,
+  },
+  {
+    name: 'pieces of Metadata answers outlive the assignment of their partitions',
+    file: 'requests/support/metadata-pieces.js',
+    find: 'words[at + 2] !== partition.target ||',
+    replace: '',
+    judge: answersTest,
+  },
+  {
+    name: 'a broker hints to itself when it does not lead',
+    file: 'requests/support/leader-hints.js',
+    find: 'errorCode === ErrorCode.NOT_LEADER_OR_FOLLOWER && leader.nodeId === view.own.nodeId',
+    replace: 'false',
+    judge: misdirectedTest,
+  },
+  {
+    name: 'a hint names a leader whose address the client does not get',
+    file: 'requests/support/leader-hints.js',
+    find: 'this.#named.set(leader.nodeId, leader);',
+    replace: '',
+    judge: misdirectedTest,
+  },
+];
