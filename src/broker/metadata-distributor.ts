@@ -50,6 +50,10 @@ export class MetadataDistributor implements MetadataStore {
     return revision;
   }
 
+  persisted(revision: number): Promise<void> {
+    return this.store.persisted(revision);
+  }
+
   watch(listener: ChangeListener): () => void {
     return this.store.watch(listener);
   }

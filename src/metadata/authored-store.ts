@@ -38,6 +38,10 @@ export class AuthoredStore implements MetadataStore {
     return this.#store.commit(changes, this.#author);
   }
 
+  persisted(revision: number): Promise<void> {
+    return this.#store.persisted(revision);
+  }
+
   watch(listener: ChangeListener): () => void {
     return this.#store.watch(listener);
   }

@@ -129,6 +129,11 @@ export class EmbeddedMetadataStore implements MetadataClaim, AuthorityStore {
     return committed;
   }
 
+  /** The journal is where commits are made: what has a revision is in it. */
+  persisted(_revision: number): Promise<void> {
+    return this.#ended === null ? Promise.resolve() : Promise.reject(this.#ended);
+  }
+
   watch(listener: ChangeListener): () => void {
     return this.#journal.live.watch(listener);
   }

@@ -365,6 +365,11 @@ export interface MetadataStore {
    * Resolves with the revision after the image and every listener saw it.
    */
   commit(changes: readonly MetadataChange[]): Promise<number>;
+  /**
+   * Resolves once the bucket's journal holds the revision. Whatever cannot be undone from the bucket alone waits for it:
+   * freeing what a WAL holds, deleting objects and manifests.
+   */
+  persisted(revision: number): Promise<void>;
   /** Listeners run synchronously, in order, after the image moved. */
   watch(listener: ChangeListener): () => void;
   close(): Promise<void>;

@@ -8,10 +8,18 @@ import { decodeImage } from '../../src/metadata/image-codec.ts';
 import type { BrokerRegistration, MetadataClaim } from '../../src/metadata/metadata-claim.ts';
 import type { MetadataChange, MetadataStore } from '../../src/metadata/metadata-store.ts';
 import { close, id, logStart, oid, open, range, topic, upload, wal } from '../unit/metadata/fixtures.ts';
+import { patienceMs } from './patience.ts';
 
 export interface MetadataWorld {
   /** One more broker looks at the authority. */
   open(): Promise<MetadataClaim>;
+}
+
+export interface MetadataContract {
+  /** One claim at a time: it fences whoever claimed before. Else brokers are registered side by side. */
+  readonly sole: boolean;
+  /** A world of its own for each clause; a reason where there is none here. */
+  newWorld(): MetadataWorld | Promise<MetadataWorld | string>;
 }
 
 const broker = (node: number): BrokerRegistration => ({
@@ -19,6 +27,9 @@ const broker = (node: number): BrokerRegistration => ({
   endpoints: [{ listener: 'plain', tls: false, host: `broker-${node}`, port: 9092 }],
   rack: null,
 });
+
+type Registered = (world: MetadataWorld, node?: number) => Promise<MetadataStore>;
+type Clause = (what: string, run: (world: MetadataWorld) => Promise<void>) => void;
 
 /** `kind code`, or 'resolved'. */
 async function outcome(promise: Promise<unknown>): Promise<string> {
@@ -31,16 +42,23 @@ async function outcome(promise: Promise<unknown>): Promise<string> {
   }
 }
 
-export function metadataContract(name: string, newWorld: () => MetadataWorld): void {
+export function metadataContract(name: string, { sole, newWorld }: MetadataContract): void {
   async function registered(world: MetadataWorld, node = 0): Promise<MetadataStore> {
     const claim = await world.open();
     await claim.claim();
     return (await claim.register(broker(node))).store;
   }
 
+  function clause(what: string, run: (world: MetadataWorld) => Promise<void>): void {
+    it(what, async (test) => {
+      const world = await newWorld();
+      if (typeof world === 'string') return test.skip(world);
+      await run(world);
+    });
+  }
+
   describe(`metadata store contract: ${name}`, () => {
-    it('has nothing before the claim, and one cluster for ever after it', async () => {
-      const world = newWorld();
+    clause('has nothing before the claim, and one cluster for ever after it', async (world) => {
       const look = await world.open();
       assert.equal(look.image.clusterId, '');
       const store = await registered(world);
@@ -52,8 +70,7 @@ export function metadataContract(name: string, newWorld: () => MetadataWorld): v
       await again.close();
     });
 
-    it('registers under the next epoch, with the changes given in the same commit', async () => {
-      const world = newWorld();
+    clause('registers under the next epoch, with the changes given in the same commit', async (world) => {
       for (const epoch of [1, 2, 3]) {
         const claim = await world.open();
         await claim.claim();
@@ -67,8 +84,7 @@ export function metadataContract(name: string, newWorld: () => MetadataWorld): v
       }
     });
 
-    it('commits nothing for a broker that was registered anew', async () => {
-      const world = newWorld();
+    clause('commits nothing for a broker that was registered anew', async (world) => {
       const claim = await world.open();
       await claim.claim();
       const first = await claim.register(broker(4));
@@ -81,8 +97,7 @@ export function metadataContract(name: string, newWorld: () => MetadataWorld): v
       await second.store.close();
     });
 
-    it('leaves alone what other brokers commit when one is registered anew', async () => {
-      const world = newWorld();
+    clause('leaves alone what other brokers commit when one is registered anew', async (world) => {
       const claim = await world.open();
       await claim.claim();
       const other = await claim.register(broker(1));
@@ -92,8 +107,8 @@ export function metadataContract(name: string, newWorld: () => MetadataWorld): v
       await other.store.close();
     });
 
-    it('takes a commit whole or not at all, and says so with METADATA_CONDITION', async () => {
-      const store = await registered(newWorld());
+    clause('takes a commit whole or not at all, and says so with METADATA_CONDITION', async (world) => {
+      const store = await registered(world);
       await store.commit([topic(1), wal()]);
       const { revision } = store.image;
       assert.equal(await outcome(store.commit([topic(2), topic(1)])), 'invalid METADATA_CONDITION');
@@ -102,8 +117,8 @@ export function metadataContract(name: string, newWorld: () => MetadataWorld): v
       await store.close();
     });
 
-    it('judges commits made at once one after the other', async () => {
-      const store = await registered(newWorld());
+    clause('judges commits made at once one after the other', async (world) => {
+      const store = await registered(world);
       const outcomes = await Promise.all([
         outcome(store.commit([topic(1), wal()])),
         outcome(store.commit([topic(1)])),
@@ -119,8 +134,8 @@ export function metadataContract(name: string, newWorld: () => MetadataWorld): v
       await store.close();
     });
 
-    it('opens what is new or closed, and under a higher leader epoch only', async () => {
-      const store = await registered(newWorld());
+    clause('opens what is new or closed, and under a higher leader epoch only', async (world) => {
+      const store = await registered(world);
       await store.commit([topic(1), wal()]);
       await store.commit([open(1, 0, 3, 0)]);
       // Open: whoever owns it has not let it go.
@@ -135,8 +150,8 @@ export function metadataContract(name: string, newWorld: () => MetadataWorld): v
       await store.close();
     });
 
-    it('tells watchers every commit once, in order, with the image at its revision', async () => {
-      const store = await registered(newWorld());
+    clause('tells watchers every commit once, in order, with the image at its revision', async (world) => {
+      const store = await registered(world);
       const seen: [number, readonly MetadataChange[]][] = [];
       const unwatch = store.watch((revision, changes) => {
         assert.equal(store.image.revision, revision);
@@ -157,8 +172,7 @@ export function metadataContract(name: string, newWorld: () => MetadataWorld): v
       await store.close();
     });
 
-    it('gives back, after another start, the image that was there', async () => {
-      const world = newWorld();
+    clause('gives back, after another start, the image that was there', async (world) => {
       const store = await registered(world);
       await store.commit([topic(1, 3), wal()]);
       await store.commit([open(1, 2, 0, 0)]);
@@ -175,33 +189,32 @@ export function metadataContract(name: string, newWorld: () => MetadataWorld): v
       await look.close();
     });
 
-    it('refuses a claim when somebody was at work since the look', async () => {
-      const world = newWorld();
-      const store = await registered(world);
-      const look = await world.open();
-      const seen = look.image.revision;
-      await store.commit([topic(1)]);
-      assert.equal(await outcome(look.claim(seen)), 'fenced METADATA_MOVED');
-      assert.equal(await outcome(store.commit([topic(2)])), 'resolved');
-      await store.close();
-    });
+    if (sole) {
+      soleClauses(registered, clause);
+    } else {
+      severalClauses(registered, clause);
+    }
 
-    it('states a floor of object ids: those below were granted to owners that are fenced', async () => {
-      const world = newWorld();
-      const store = await registered(world);
-      await store.commit([{ type: 'idBlock', kind: 'object', next: 1_000 }]);
-      await store.close();
-      const claim = await world.open();
-      await claim.claim();
-      assert.equal(claim.idFloor, 1_000);
-      const next = await claim.register(broker(0));
-      await next.store.commit([{ type: 'idBlock', kind: 'object', next: 2_000 }]);
-      assert.equal(claim.idFloor, 1_000);
-      await next.store.close();
-    });
+    clause(
+      'states a floor of object ids: those below were granted to owners that are fenced',
+      async (world) => {
+        const store = await registered(world);
+        await store.commit([{ type: 'idBlock', kind: 'object', next: 1_000 }]);
+        await store.close();
+        const claim = await world.open();
+        await claim.claim();
+        // Where brokers are registered side by side, a claim alone ends nobody's registration.
+        assert.equal(claim.idFloor, sole ? 1_000 : 0);
+        const next = await claim.register(broker(0));
+        assert.equal(claim.idFloor, 1_000);
+        await next.store.commit([{ type: 'idBlock', kind: 'object', next: 2_000 }]);
+        assert.equal(claim.idFloor, 1_000);
+        await next.store.close();
+      },
+    );
 
-    it('names what nobody needs any more, and what a deletion would leave', async () => {
-      const store = await registered(newWorld());
+    clause('names what nobody needs any more, and what a deletion would leave', async (world) => {
+      const store = await registered(world);
       await store.commit([topic(1), topic(2), wal(), open(1, 0, 0, 0), open(2, 0, 0, 0)]);
       await store.commit([upload(1, oid(1), range(1, 0, 0, 10))]);
       await store.commit([upload(2, oid(2), range(1, 0, 10, 20), range(2, 0, 0, 5))]);
@@ -211,4 +224,144 @@ export function metadataContract(name: string, newWorld: () => MetadataWorld): v
       await store.close();
     });
   });
+}
+
+/** Of an authority that one broker owns at a time. */
+function soleClauses(registered: Registered, clause: Clause): void {
+  clause('refuses a claim when somebody was at work since the look', async (world) => {
+    const store = await registered(world);
+    const look = await world.open();
+    const seen = look.image.revision;
+    await store.commit([topic(1)]);
+    assert.equal(await outcome(look.claim(seen)), 'fenced METADATA_MOVED');
+    assert.equal(await outcome(store.commit([topic(2)])), 'resolved');
+    await store.close();
+  });
+
+  clause('ends an owner whose authority another claimed', async (world) => {
+    const store = await registered(world);
+    const next = await registered(world, 1);
+    assert.match(await outcome(store.commit([topic(1)])), /^fenced METADATA_/);
+    assert.equal(await outcome(next.commit([topic(1)])), 'resolved');
+    await store.close();
+    await next.close();
+  });
+}
+
+/** Of an authority that many brokers commit to at once. */
+function severalClauses(registered: Registered, clause: Clause): void {
+  const several = async (world: MetadataWorld, count: number): Promise<MetadataStore[]> => {
+    const stores: MetadataStore[] = [];
+    for (let node = 1; node <= count; node++) stores.push(await registered(world, node));
+    return stores;
+  };
+
+  clause('makes one cluster of brokers that meet an authority where nothing is', async (world) => {
+    const stores = await Promise.all([1, 2, 3].map((node) => registered(world, node)));
+    await alike(stores);
+    assert.match(stores[0]!.image.clusterId, /^[A-Za-z0-9_-]{22}$/);
+    assert.deepEqual([...stores[0]!.image.brokers.keys()].sort(), [1, 2, 3]);
+    for (const store of stores) await store.close();
+  });
+
+  clause(
+    'takes every commit once, of many brokers at the same time, and shows all of them the same',
+    async (world) => {
+      const stores = await several(world, 3);
+      const seen = stores.map(() => [] as string[]);
+      for (const [i, store] of stores.entries())
+        store.watch((revision, changes) => {
+          for (const change of changes) seen[i]!.push(`${revision} ${JSON.stringify(change)}`);
+        });
+      const { revision } = stores[0]!.image;
+      const commits = stores.flatMap((store, i) =>
+        Array.from({ length: 20 }, (_, n) => store.commit([topic(100 * i + n)])),
+      );
+      const revisions = await Promise.all(commits);
+      // Each at a revision of its own, without a hole.
+      assert.deepEqual(
+        [...revisions].sort((a, b) => a - b),
+        revisions.map((_, i) => revision + 1 + i),
+      );
+      await alike(stores);
+      assert.equal(stores[0]!.image.topicsById.size, 60);
+      for (const each of seen) assert.deepEqual(each.slice(-60), seen[0]!.slice(-60));
+      for (const store of stores) await store.close();
+    },
+  );
+
+  clause('lets one of several win where their commits exclude each other', async (world) => {
+    const stores = await several(world, 3);
+    for (let round = 0; round < 10; round++) {
+      const outcomes = await Promise.all(stores.map((store) => outcome(store.commit([topic(round)]))));
+      assert.deepEqual(outcomes.sort(), [
+        'invalid METADATA_CONDITION',
+        'invalid METADATA_CONDITION',
+        'resolved',
+      ]);
+    }
+    await alike(stores);
+    assert.equal(stores[0]!.image.topicsById.size, 10);
+    for (const store of stores) await store.close();
+  });
+
+  clause('judges a commit by what others have committed, told of it or not', async (world) => {
+    const [a, b] = (await several(world, 2)) as [MetadataStore, MetadataStore];
+    await a.commit([topic(1), wal('w1', 1)]);
+    // At once, before a watch can have told.
+    assert.equal(await outcome(b.commit([{ type: 'topicDeleted', topicId: id(1) }])), 'resolved');
+    assert.equal(
+      await outcome(a.commit([{ type: 'topicDeleted', topicId: id(1) }])),
+      'invalid METADATA_CONDITION',
+    );
+    await alike([a, b]);
+    for (const store of [a, b]) await store.close();
+  });
+
+  clause('ends a broker that is registered anew elsewhere, and no other', async (world) => {
+    const [a, b] = (await several(world, 2)) as [MetadataStore, MetadataStore];
+    const again = await registered(world, 1);
+    assert.equal(await outcome(a.commit([topic(1)])), 'fenced METADATA_AUTHOR_FENCED');
+    assert.equal(await outcome(b.commit([topic(2)])), 'resolved');
+    assert.equal(await outcome(again.commit([topic(3)])), 'resolved');
+    await alike([b, again]);
+    assert.deepEqual([...b.image.topicsById.keys()], [id(2), id(3)]);
+    for (const store of [a, b, again]) await store.close();
+  });
+
+  clause('keeps the floor of object ids at the oldest registration in force', async (world) => {
+    const claims = [await world.open(), await world.open()] as const;
+    const stores: MetadataStore[] = [];
+    for (const [i, claim] of claims.entries()) {
+      await claim.claim();
+      const { store } = await claim.register(broker(i + 1));
+      stores.push(store);
+      await store.commit([{ type: 'idBlock', kind: 'object', next: 1_000 * (i + 1) }]);
+    }
+    await alike(stores);
+    assert.deepEqual(
+      claims.map(({ idFloor }) => idFloor),
+      [0, 0],
+    );
+    const again = await registered(world, 1);
+    await alike([stores[1]!, again]);
+    assert.equal(claims[1].idFloor, 1_000);
+    await again.commit([{ type: 'brokerState', node: 2, epoch: 1, state: 'fenced' }]);
+    const look = await world.open();
+    assert.equal(look.idFloor, 2_000);
+    for (const store of [...stores, again]) await store.close();
+    await look.close();
+  });
+}
+
+/** Waits until all have folded what any of them has, and compares them byte by byte. */
+async function alike(stores: readonly MetadataStore[]): Promise<void> {
+  const newest = Math.max(...stores.map(({ image }) => image.revision));
+  const deadline = performance.now() + patienceMs;
+  while (stores.some(({ image }) => image.revision < newest) && performance.now() < deadline)
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  for (const store of stores) {
+    assert.equal(store.image.revision, newest);
+    assert.ok(store.snapshot().equals(stores[0]!.snapshot()));
+  }
 }

@@ -11,7 +11,7 @@ const entries = [
   'src/protocol/generated/registry.ts',
   // Contracts that are simulated; what implements and uses them is on its way.
   'src/metadata/membership.ts',
-  'src/metadata/etcd/kv.ts',
+  'src/metadata/etcd/etcd-metadata-store.ts',
 ];
 
 function sources(): Map<string, string> {

@@ -247,6 +247,7 @@ test('a fenced owner is no controller, an absent store is worth another try', as
       references: metadata.references,
       snapshot: () => metadata.snapshot(),
       commit: () => Promise.reject(fenced),
+      persisted: () => Promise.reject(fenced),
       watch: () => () => {},
       close: () => Promise.resolve(),
     },
