@@ -1,0 +1,64 @@
+/**
+ * How long streams have been on their way: to be let go of by their owner, or to be opened by whoever they were given to. Counted
+ * from when this broker first saw it; whoever leads next counts anew. As many entries as there are such streams.
+ */
+import type { ClusterImage, PartitionImage } from '../metadata/metadata-store.ts';
+import { streamKey } from '../ports/stream-id.ts';
+import { homeOf, isMoving } from './census.ts';
+
+interface Way {
+  readonly state: PartitionImage['state'];
+  readonly target: number;
+  readonly sinceMs: number;
+}
+
+export class OnTheWay {
+  #ways = new Map<string, Way>();
+  /** Streams that are to be let go of, or were closed by one broker for another. */
+  #moving = 0;
+
+  /** Streams on their way from one broker to another, as last seen. */
+  get moving(): number {
+    return this.#moving;
+  }
+
+  see(image: ClusterImage, nowMs: number): void {
+    const ways = new Map<string, Way>();
+    this.#moving = 0;
+    for (const { partitions } of image.topicsById.values()) {
+      for (const partition of partitions) {
+        const { state, target, node } = partition;
+        const moving = isMoving(partition);
+        if (moving) this.#moving++;
+        if (!(moving || state !== 'open') || !inForce(image, homeOf(partition))) continue;
+        // Of a lost broker: its log is being brought into objects, which takes as long as it takes.
+        if (state === 'open' && !inForce(image, node)) continue;
+        const key = streamKey(partition.topicId, partition.partition);
+        const known = this.#ways.get(key);
+        const goesOn = known !== undefined && known.state === state && known.target === target;
+        ways.set(key, goesOn ? known : { state, target, sinceMs: nowMs });
+      }
+    }
+    this.#ways = ways;
+  }
+
+  /** Keys of those that have made no progress for so long. */
+  overdue(nowMs: number, timeoutMs: number): Set<string> {
+    const overdue = new Set<string>();
+    for (const [key, { sinceMs }] of this.#ways) if (nowMs - sinceMs >= timeoutMs) overdue.add(key);
+    return overdue;
+  }
+
+  /** Ms until the next of them is overdue; null = none is on its way. */
+  nextMs(nowMs: number, timeoutMs: number): number | null {
+    let next: number | null = null;
+    for (const { sinceMs } of this.#ways.values())
+      next = Math.min(next ?? Number.POSITIVE_INFINITY, Math.max(0, sinceMs + timeoutMs - nowMs));
+    return next;
+  }
+}
+
+function inForce(image: ClusterImage, node: number): boolean {
+  const state = image.brokers.get(node)?.state;
+  return state !== undefined && state !== 'fenced';
+}
