@@ -9,6 +9,7 @@
  * - Deletions name the objects that lose their last reader by them, up to `dropsMax`; what else loses it (two deletions
  *   at once) is found by the sweep of unreferenced objects.
  */
+import { grantIds } from '../metadata/id-blocks.ts';
 import type {
   ClusterImage,
   MetadataChange,
@@ -74,10 +75,7 @@ export class TopicAdmin implements ControlPlane {
   /** Creations on their way, by collision key. */
   readonly #creating = new Map<string, number>();
   readonly #unwatch: () => void;
-  /**
-   * Id blocks are granted one after another, here alone: each starts where the last one ended, and the condition of an
-   * idBlock would let a larger block overlap a smaller one that was asked for at the same moment.
-   */
+  /** This broker's blocks are granted one after another: two at once would be in each other's way. */
   #ids: Promise<unknown> = Promise.resolve();
 
   constructor(options: TopicAdminOptions) {
@@ -113,7 +111,7 @@ export class TopicAdmin implements ControlPlane {
   }
 
   producerIds(count: number): Promise<number> {
-    const granted = this.#ids.then(() => this.#grantIds(count));
+    const granted = this.#ids.then(() => grantIds(this.#options.metadata, 'producer', count));
     this.#ids = granted.catch(() => undefined);
     return granted;
   }
@@ -239,12 +237,6 @@ export class TopicAdmin implements ControlPlane {
         settled,
       )
     );
-  }
-
-  async #grantIds(count: number): Promise<number> {
-    const first = this.#image.nextProducerId;
-    await this.#options.metadata.commit([{ type: 'idBlock', kind: 'producer', next: first + count }]);
-    return first;
   }
 
   #open(changes: MetadataChange[], topicId: string, from: number, to: number): void {

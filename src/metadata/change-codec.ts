@@ -187,6 +187,7 @@ function writeChange(to: MetadataWriter, change: MetadataChange): void {
       return writeObjectIds(to, change.objectIds);
     case 'idBlock':
       to.byte(idKinds.indexOf(change.kind));
+      to.uint(change.first);
       return to.uint(change.next);
     case 'broker':
       to.uint(change.node);
@@ -296,8 +297,11 @@ function readChange(from: MetadataReader): MetadataChange {
     }
     case 'objectsForgotten':
       return { type, objectIds: readObjectIds(from) };
-    case 'idBlock':
-      return { type, kind: pick(idKinds, from.byte()), next: from.uint() };
+    case 'idBlock': {
+      const kind = pick(idKinds, from.byte());
+      const first = from.version < 6 ? 0 : from.uint();
+      return { type, kind, first, next: from.uint() };
+    }
     case 'broker': {
       const node = from.uint();
       const epoch = from.uint();

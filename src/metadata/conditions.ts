@@ -241,9 +241,11 @@ export class ConditionChecker {
         return this.#authority.set('', change.incarnation);
       }
       case 'idBlock': {
-        const next = this.#ids.get(change.kind) ?? 0;
-        if (change.next <= next) violated(`${change.kind} ids below ${next} are granted already`);
-        return this.#ids.set(change.kind, change.next);
+        const { kind, first, next } = change;
+        const granted = this.#ids.get(kind) ?? 0;
+        if (first !== granted) violated(`${kind} ids are granted up to ${granted}, not to ${first}`);
+        if (next <= first) violated(`a block of ${kind} ids from ${first} to ${next}`);
+        return this.#ids.set(kind, next);
       }
       case 'broker': {
         const { node, epoch } = change;

@@ -196,8 +196,13 @@ export type MetadataChange =
    * ended by it, unless it is that of the new authority itself.
    */
   | ({ readonly type: 'authority'; readonly previous: string } & MetadataAuthority)
-  /** Grants [next − count, next) ids. */
-  | { readonly type: 'idBlock'; readonly kind: 'producer' | 'object'; readonly next: number }
+  /** Grants the ids [first, next), a compare-and-set on `first`. Entries from before version 6 do not say it: 0. */
+  | {
+      readonly type: 'idBlock';
+      readonly kind: 'producer' | 'object';
+      readonly first: number;
+      readonly next: number;
+    }
   | {
       readonly type: 'broker';
       readonly node: number;
@@ -362,7 +367,8 @@ export interface MetadataStore {
    * image at the time of commit; a violated condition (topic exists, epoch not larger, unknown topic) rejects with
    * METADATA_CONDITION (invalid) and changes nothing. METADATA_FENCED (fenced) once another writer sealed the log,
    * METADATA_AUTHOR_FENCED (fenced) once the broker that commits is registered under another epoch.
-   * Resolves with the revision after the image and every listener saw it.
+   * Resolves with the revision after the image and every listener saw it, and all that was committed before it: so an empty
+   * commit waits for what a violated condition was compared with.
    */
   commit(changes: readonly MetadataChange[]): Promise<number>;
   /**

@@ -1,9 +1,8 @@
 /** Object ids in blocks granted by the metadata: an id is never used twice, also not after a crash. Main thread. */
+import { grantIds } from '../metadata/id-blocks.ts';
 import type { MetadataStore } from '../metadata/metadata-store.ts';
-import { MillraceError } from '../ports/errors.ts';
 
 const blockIds = 256;
-const attemptsMax = 10;
 
 export class ObjectIds {
   private readonly metadata: MetadataStore;
@@ -32,19 +31,7 @@ export class ObjectIds {
   }
 
   private async grant(): Promise<void> {
-    for (let attempt = 1; ; attempt++) {
-      const first = this.metadata.image.nextObjectId;
-      try {
-        await this.metadata.commit([{ type: 'idBlock', kind: 'object', next: first + blockIds }]);
-        this.next = first;
-        this.end = first + blockIds;
-        return;
-      } catch (error) {
-        const taken = error instanceof MillraceError && error.code === 'METADATA_CONDITION';
-        if (!taken || attempt === attemptsMax) throw error;
-        // Another part of the broker takes this block: an empty commit waits until the image shows it.
-        await this.metadata.commit([]);
-      }
-    }
+    this.next = await grantIds(this.metadata, 'object', blockIds);
+    this.end = this.next + blockIds;
   }
 }

@@ -1,4 +1,4 @@
-/** Planted bugs of what clients are told of a cluster's other brokers. See mutants.ts. */
+/** Planted bugs of what clients are told of a cluster's other brokers, and of what brokers must not be given twice. See mutants.ts. */
 import type { Mutant } from './mutants.ts';
 
 const answersTest = 'test/unit/requests/cluster-answers.test.ts';
@@ -60,5 +60,12 @@ export const clusterAnswerMutants: readonly Mutant[] = [
     find: 'this.#named.set(leader.nodeId, leader);',
     replace: '',
     judge: misdirectedTest,
+  },
+  {
+    name: 'an id block begins wherever another may have ended',
+    file: 'metadata/conditions.js',
+    find: 'if (first !== granted)',
+    replace: 'if (next <= granted)',
+    judge: 'test/unit/metadata/id-blocks.test.ts',
   },
 ];

@@ -71,8 +71,8 @@ export const storageMutants: readonly Mutant[] = [
   },
   {
     name: 'object ids are granted without being recorded',
-    file: 'ownership/object-ids.js',
-    find: "await this.metadata.commit([{ type: 'idBlock', kind: 'object', next: first + blockIds }]);",
+    file: 'metadata/id-blocks.js',
+    find: "await metadata.commit([{ type: 'idBlock', kind, first, next: first + count }]);",
     replace: '',
   },
   {

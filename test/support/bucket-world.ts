@@ -76,7 +76,7 @@ export class BucketWorld {
         configs: { 'retention.ms': '-1' },
         internal: false,
       },
-      { type: 'idBlock', kind: 'object', next: 256 },
+      { type: 'idBlock', kind: 'object', first: 0, next: 256 },
       { type: 'wal', wal: { ...wal, state: 'open' } },
       ...opens,
     ]);
@@ -88,7 +88,7 @@ export class BucketWorld {
     this.metadata = await this.open();
     await this.metadata.claim();
     this.#ids = this.metadata.idFloor;
-    await this.commit({ type: 'idBlock', kind: 'object', next: this.#ids + 256 });
+    await this.commit({ type: 'idBlock', kind: 'object', first: this.#ids, next: this.#ids + 256 });
     return this.metadata;
   }
 

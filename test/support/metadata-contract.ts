@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { grantIds } from '../../src/metadata/id-blocks.ts';
 import { decodeImage } from '../../src/metadata/image-codec.ts';
 import type { BrokerRegistration, MetadataClaim } from '../../src/metadata/metadata-claim.ts';
 import type { MetadataChange, MetadataStore } from '../../src/metadata/metadata-store.ts';
@@ -199,7 +200,7 @@ export function metadataContract(name: string, { sole, newWorld }: MetadataContr
       'states a floor of object ids: those below were granted to owners that are fenced',
       async (world) => {
         const store = await registered(world);
-        await store.commit([{ type: 'idBlock', kind: 'object', next: 1_000 }]);
+        await store.commit([{ type: 'idBlock', kind: 'object', first: 0, next: 1_000 }]);
         await store.close();
         const claim = await world.open();
         await claim.claim();
@@ -207,7 +208,7 @@ export function metadataContract(name: string, { sole, newWorld }: MetadataContr
         assert.equal(claim.idFloor, sole ? 1_000 : 0);
         const next = await claim.register(broker(0));
         assert.equal(claim.idFloor, 1_000);
-        await next.store.commit([{ type: 'idBlock', kind: 'object', next: 2_000 }]);
+        await next.store.commit([{ type: 'idBlock', kind: 'object', first: 1_000, next: 2_000 }]);
         assert.equal(claim.idFloor, 1_000);
         await next.store.close();
       },
@@ -329,6 +330,27 @@ function severalClauses(registered: Registered, clause: Clause): void {
     for (const store of [a, b, again]) await store.close();
   });
 
+  clause('grants blocks of ids that never overlap to brokers that ask at the same time', async (world) => {
+    const stores = await several(world, 3);
+    const sizes = [1_000, 500, 256];
+    const blocks = await Promise.all(
+      stores.flatMap((store, i) =>
+        Array.from({ length: 4 }, async () => {
+          const first = await grantIds(store, 'producer', sizes[i]!);
+          return { first, next: first + sizes[i]! };
+        }),
+      ),
+    );
+    blocks.sort((a, b) => a.first - b.first);
+    let reached = 0;
+    for (const { first, next } of blocks) {
+      assert.equal(first, reached);
+      reached = next;
+    }
+    assert.equal(reached, 4 * 1_756);
+    for (const store of stores) await store.close();
+  });
+
   clause('keeps the floor of object ids at the oldest registration in force', async (world) => {
     const claims = [await world.open(), await world.open()] as const;
     const stores: MetadataStore[] = [];
@@ -336,7 +358,7 @@ function severalClauses(registered: Registered, clause: Clause): void {
       await claim.claim();
       const { store } = await claim.register(broker(i + 1));
       stores.push(store);
-      await store.commit([{ type: 'idBlock', kind: 'object', next: 1_000 * (i + 1) }]);
+      await store.commit([{ type: 'idBlock', kind: 'object', first: 1_000 * i, next: 1_000 * (i + 1) }]);
     }
     await alike(stores);
     assert.deepEqual(

@@ -235,6 +235,21 @@ test('blocks of producer ids never overlap, however many are asked for at once',
   assert.equal(metadata.image.nextProducerId, 3_501);
 });
 
+test('brokers that ask at the same moment are granted different producer ids', async () => {
+  const first = await rig();
+  const second = new TopicAdmin({
+    metadata: first.metadata,
+    random: seededRandom(6),
+    clock: first.clock,
+    logger: silentLogger,
+    nodeId: 1,
+    walFor: () => 'w2',
+  });
+  const firsts = await Promise.all([first.admin.producerIds(500), second.producerIds(1_000)]);
+  assert.deepEqual(firsts, [0, 500]);
+  assert.equal(first.metadata.image.nextProducerId, 1_500);
+});
+
 test('a fenced owner is no controller, an absent store is worth another try', async () => {
   const { metadata, admin } = await rig();
   await metadata.close();

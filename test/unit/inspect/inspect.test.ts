@@ -93,7 +93,7 @@ describe('inspect', () => {
     assert.equal(changes, 0);
     assert.deepEqual(await world.store.list(''), before);
     // The owner goes on as if nobody had looked.
-    await world.commit({ type: 'idBlock', kind: 'object', next: 512 });
+    await world.commit({ type: 'idBlock', kind: 'object', first: 256, next: 512 });
   });
 
   it('says that an empty store holds no cluster', async () => {

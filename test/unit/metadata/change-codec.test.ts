@@ -100,6 +100,12 @@ describe('metadata change codec', () => {
     ]);
   });
 
+  it('reads id blocks as version 5 wrote them, without their first id', () => {
+    // no author, one change: type 13, producers, next 1000
+    const [commit] = decodeEntry(Buffer.from('0500' + '00' + '01' + '0d00' + 'e807', 'hex'));
+    assert.deepEqual(commit!.changes, [{ type: 'idBlock', kind: 'producer', first: 0, next: 1_000 }]);
+  });
+
   it('reads brokers of a snapshot of version 3 alike', () => {
     // revision 7, cluster 'c', no ids yet; one broker; nothing else
     const bytes = Buffer.from(`0300${'07'}0163000000${'01'}03090168844700${'00'.repeat(7)}`, 'hex');
@@ -148,7 +154,10 @@ describe('metadata change codec', () => {
   it('adds nothing of a commit that has no place in the format', () => {
     const encoder = new EntryEncoder();
     encoder.add(by(topic(1)));
-    assert.throws(() => encoder.add(by(topic(2), { type: 'idBlock', kind: 'object', next: -1 })), RangeError);
+    assert.throws(
+      () => encoder.add(by(topic(2), { type: 'idBlock', kind: 'object', first: 0, next: -1 })),
+      RangeError,
+    );
     assert.throws(() => encoder.add(by({ type: 'topicDeleted', topicId: 'short' })), RangeError);
     assert.throws(() => encoder.add(by(upload(1, 'not hex'))), RangeError);
     encoder.add(by(topic(3)));

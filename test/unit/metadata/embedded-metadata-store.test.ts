@@ -129,7 +129,11 @@ describe('embedded metadata store', () => {
 
   it('refuses what does not fit, and changes nothing then', async () => {
     const metadata = await owned(memory());
-    const base: MetadataChange[] = [topic(1), wal(), { type: 'idBlock', kind: 'producer', next: 1000 }];
+    const base: MetadataChange[] = [
+      topic(1),
+      wal(),
+      { type: 'idBlock', kind: 'producer', first: 0, next: 1000 },
+    ];
     await metadata.commit([
       ...base,
       {
@@ -183,7 +187,10 @@ describe('embedded metadata store', () => {
         { type: 'states', objects: [{ objectId: oid(1), size: 1 }], streams: [] },
       ],
       'forgetting what was not dropped': [{ type: 'objectsForgotten', objectIds: [oid(1)] }],
-      'ids again': [{ type: 'idBlock', kind: 'producer', next: 1000 }],
+      'ids again': [{ type: 'idBlock', kind: 'producer', first: 0, next: 1000 }],
+      'ids again, in a larger block': [{ type: 'idBlock', kind: 'producer', first: 0, next: 2000 }],
+      'ids with a hole': [{ type: 'idBlock', kind: 'producer', first: 1001, next: 2000 }],
+      'no ids': [{ type: 'idBlock', kind: 'producer', first: 1000, next: 1000 }],
       'old broker epoch': [
         {
           type: 'broker',
@@ -199,7 +206,7 @@ describe('embedded metadata store', () => {
       assert.equal(await code(metadata.commit(changes)), 'invalid METADATA_CONDITION', name);
     }
     assert.equal(
-      await code(metadata.commit([{ type: 'idBlock', kind: 'object', next: 0.5 }])),
+      await code(metadata.commit([{ type: 'idBlock', kind: 'object', first: 0, next: 0.5 }])),
       'internal METADATA_ENCODING',
     );
     assert.deepEqual(metadata.snapshot(), before);

@@ -128,8 +128,8 @@ export const everyChange: readonly MetadataChange[] = [
   { type: 'assign', topicId: id(1), partition: 0, node: -1 },
   { type: 'authority', previous: '', kind: 'etcd', incarnation: '0123', location: 'etcd://größe:2379/a' },
   { type: 'authority', previous: '0123', kind: 'journal', incarnation: '', location: '' },
-  { type: 'idBlock', kind: 'object', next: 1000 },
-  { type: 'idBlock', kind: 'producer', next: 2 ** 53 - 1 },
+  { type: 'idBlock', kind: 'object', first: 744, next: 1000 },
+  { type: 'idBlock', kind: 'producer', first: 0, next: 2 ** 53 - 1 },
   {
     type: 'broker',
     node: 3,

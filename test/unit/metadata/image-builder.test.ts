@@ -270,7 +270,10 @@ describe('cluster image in bytes', () => {
             each.end += 1 + random.below(20);
             return range(each.n, each.p, from, each.end);
           });
-        yield [upload(step, oid(step), ...ranges), { type: 'idBlock', kind: 'object', next: step }];
+        yield [
+          upload(step, oid(step), ...ranges),
+          { type: 'idBlock', kind: 'object', first: step - 1, next: step },
+        ];
       }
     }
   }

@@ -136,7 +136,7 @@ describe('metadata of several brokers', () => {
 
   it('survive in a snapshot, with where object ids stood at each registration', () => {
     const cluster = new Cluster();
-    cluster.commit(1, { type: 'idBlock', kind: 'object', next: 512 });
+    cluster.commit(1, { type: 'idBlock', kind: 'object', first: 0, next: 512 });
     const changes = [broker(3), { type: 'controller', node: 3 } as const];
     new ConditionChecker(cluster.builder.image).check({ author: { node: 3, epoch: 1 }, changes });
     cluster.builder.apply(changes);
