@@ -295,15 +295,23 @@ function systemErrorCode(answer: number): string {
 
 let loaded: NativeBindings | null | undefined;
 
-/** The addon beside this compiled file, or null when it is missing, of another version, or does not load here. */
+/** Where the addon lies, from this compiled file and from the bundle that it may be part of. */
+const places = ['./millrace.node', '../../native-bindings/millrace.node'] as const;
+
+/** The addon, or null when it is missing, of another version, or does not load here. */
 export function loadNative(): NativeBindings | null {
-  if (loaded === undefined) {
+  if (loaded === undefined) loaded = loadFrom(createRequire(import.meta.url));
+  return loaded;
+}
+
+function loadFrom(load: NodeJS.Require): NativeBindings | null {
+  for (const place of places) {
     try {
-      const addon = createRequire(import.meta.url)('./millrace.node') as Addon;
-      loaded = addon.version === ADDON_VERSION ? new CheckedBindings(addon) : null;
+      const addon = load(place) as Addon;
+      if (addon.version === ADDON_VERSION) return new CheckedBindings(addon);
     } catch {
-      loaded = null;
+      // Looked for in the next place.
     }
   }
-  return loaded;
+  return null;
 }

@@ -15,7 +15,7 @@ let startStuck = false;
 const code = await runCommandLine(
   systemProcess(process.env),
   async (options) => {
-    const { startBroker } = await import('./embedded/index.ts');
+    const { startBroker } = await import('./embedded/start-broker.ts');
     const broker = await startBroker(options).catch((error: unknown) => {
       startStuck = isStuck(error);
       throw error;

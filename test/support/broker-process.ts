@@ -40,6 +40,8 @@ export class BrokerProcess {
   bootstrap = '';
   /** http://host:port of health and metrics. */
   http = '';
+  /** What it said when it was ready, at the last start. */
+  ready = '';
   /** Milliseconds from spawning to the ready line, of the last start. */
   readyMs = 0;
   /** The last 1 MiB of what it wrote to standard error, over all starts. */
@@ -110,6 +112,7 @@ export class BrokerProcess {
     });
     const line = await this.readyLine(child);
     this.readyMs = performance.now() - began;
+    this.ready = line;
     const address = (name: string): string => {
       const found = new RegExp(`\\b${name} (?:http://)?([^\\s,]+)`).exec(line);
       if (found === null) throw new Error(`no ${name} address in: ${line}`);
