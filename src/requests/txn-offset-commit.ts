@@ -44,8 +44,10 @@ export function txnOffsetCommitHandler({
     handle({ apiVersion }, request, respond) {
       const { transactionalId, producerId, producerEpoch, groupId } = request;
       const refuse = (error: number): void => respond({ topics: answerAll(request.topics, error) });
-      if (groupId === '') {
-        refuse(ErrorCode.INVALID_GROUP_ID);
+      // Where the group is another broker's, its coordinator is what the client has to look for, not the transaction's.
+      const refusal = groupId === '' ? ErrorCode.INVALID_GROUP_ID : groups.coordinator.refusal(groupId);
+      if (refusal !== ErrorCode.NONE) {
+        refuse(refusal);
         return;
       }
       const asked = new OffsetsToCommit(request.topics, groups.topics, apiVersion >= topicIdVersion);

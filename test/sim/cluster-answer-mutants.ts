@@ -62,6 +62,20 @@ export const clusterAnswerMutants: readonly Mutant[] = [
     judge: misdirectedTest,
   },
   {
+    name: 'offsets of a transaction wait for its coordinator where their group is not',
+    file: 'requests/txn-offset-commit.js',
+    find: 'groups.coordinator.refusal(groupId)',
+    replace: 'ErrorCode.NONE',
+    judge: 'test/unit/shard/peers/elsewhere.test.ts',
+  },
+  {
+    name: 'a coordinator that is elsewhere is said to load',
+    file: 'coordinator/runtime/coordinator-runtime.js',
+    find: 'if (owned === undefined)\n            return ErrorCode.NOT_COORDINATOR;',
+    replace: 'if (owned === undefined)\n            return ErrorCode.COORDINATOR_LOAD_IN_PROGRESS;',
+    judge: 'test/unit/shard/peers/elsewhere.test.ts',
+  },
+  {
     name: 'an id block begins wherever another may have ended',
     file: 'metadata/conditions.js',
     find: 'if (first !== granted)',

@@ -234,6 +234,8 @@ export interface OffsetDeleteAnswer {
 }
 
 export interface GroupCoordinator {
+  /** Why nothing of the group can be answered here and now: NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS; 0 = it can. */
+  refusal(groupId: string): number;
   /** The share groups of the group's partition, or the wire error that says why not here and now. */
   shareGroups(groupId: string): ShareGroups | number;
   /** Whether a group of another kind than share has the id; undefined while nobody can tell. */

@@ -103,6 +103,11 @@ export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
     return this.#runtime.at(this.partitionOf(groupId));
   }
 
+  refusal(groupId: string): number {
+    const at = this.#at(groupId);
+    return typeof at === 'number' ? at : ErrorCode.NONE;
+  }
+
   /** The share groups of a group's partition, or the code that says why not here and now. */
   shareGroups(groupId: string): ShareGroups | number {
     const at = this.#at(groupId);
