@@ -43,6 +43,7 @@ const groups: readonly Group[] = [
     concurrency: 2,
     needs: ['versitygw', 'moto'],
   },
+  { name: 'cluster', folder: 'cluster', concurrency: 1, needs: [] },
   { name: 'kills', folder: '.', only: isKill, concurrency: 1, needs: [] },
   { name: 'compat', folder: 'compat', concurrency: 1, needs: clients },
 ];

@@ -1,4 +1,6 @@
 /** What a broker is given besides its configuration: clock, randomness, log, and what stands between it and its storage. */
+import type { EmbeddedMetadataOptions } from '../metadata/embedded-metadata-store.ts';
+import type { Authority } from '../metadata/metadata-claim.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { Random } from '../ports/random.ts';
@@ -18,6 +20,8 @@ export interface BrokerPorts {
   readonly logger: Logger;
   /** What stands between a broker and its storage: faults, measurements. WAL devices of inline deployments only. */
   readonly storage?: StorageLayers;
+  /** Instead of the store's own journal: where the brokers of a cluster come together. */
+  readonly cluster?: (options: EmbeddedMetadataOptions) => Promise<Authority>;
   /** Instead of sockets; inline deployments only. */
   readonly listeners?: BrokerListeners;
 }

@@ -5,12 +5,12 @@
  */
 import { TopicAdmin } from '../cluster/topic-admin.ts';
 import { KafkaConfigCatalog } from '../config/config-catalog.ts';
-import { EmbeddedMetadataStore } from '../metadata/embedded-metadata-store.ts';
-import type { BrokerRegistration, MetadataClaim } from '../metadata/metadata-claim.ts';
-import type { ClusterImage, MetadataChange } from '../metadata/metadata-store.ts';
+import type { Membership } from '../metadata/membership.ts';
+import type { Authority, BrokerRegistration, MetadataClaim } from '../metadata/metadata-claim.ts';
+import type { ClusterImage, MetadataChange, PartitionImage } from '../metadata/metadata-store.ts';
 import { ObjectIds } from '../ownership/object-ids.ts';
 import { Ownership } from '../ownership/ownership.ts';
-import { recoverStreams } from '../ownership/recover-streams.ts';
+import { type DrainingDeps, recoverStreams } from '../ownership/recover-streams.ts';
 import { foldProducers } from '../ownership/stored-producers.ts';
 import { UploadCoordinator } from '../ownership/upload-coordinator.ts';
 import { VolumePins } from '../ownership/volume-pins.ts';
@@ -22,15 +22,18 @@ import { objectKey } from '../stream/objects/object-format.ts';
 import { ObjectReader } from '../stream/read/object-reader.ts';
 import { guardedStore } from '../threads/adapters/thread-store.ts';
 import type { BackgroundService } from '../upkeep/background-service.ts';
+import { ClusterScope } from '../upkeep/cluster-scope.ts';
 import { SoleScope } from '../upkeep/scope.ts';
 import { tellAbandoned } from '../volumes/abandoned-offsets.ts';
-import { type Volume, type VolumeDeps, volumeEpoch } from '../volumes/volume.ts';
+import { isOwnLog, type Volume, type VolumeDeps, volumeEpoch } from '../volumes/volume.ts';
 import { retirePredecessors, walRecords } from '../volumes/wal-records.ts';
 import { claimVolumes, formatNew, openVolumes, recoverVolumes } from '../volumes/wal-volumes.ts';
 import { answerMs } from '../volumes/watched-files.ts';
+import { openAuthority } from './authority.ts';
 import { backgroundServices } from './background.ts';
 import type { BrokerEnds } from './broker-ends.ts';
 import type { BrokerGround } from './broker-ground.ts';
+import { ClusterRole, formerGone } from './cluster-role.ts';
 import { lockDataDirectory } from './data-directory.ts';
 import { checkDeployment, deploy, spawn } from './deploy.ts';
 import type { Deployment } from './deployment.ts';
@@ -50,6 +53,8 @@ export interface BrokerParts {
   readonly uploads: UploadCoordinator;
   readonly ownership: Ownership;
   readonly background: readonly BackgroundService[];
+  /** Null where the broker is alone. */
+  readonly cluster: ClusterRole | null;
 }
 
 /** The logs of the broker, claimed and ready to be written, and the metadata that say so. */
@@ -67,6 +72,7 @@ interface Owning extends ClaimedLogs {
   readonly store: ObjectStore;
   readonly deployment: Deployment;
   readonly pins: VolumePins;
+  readonly membership: Membership | null;
 }
 
 /** @param uploaded told of each upload's time. */
@@ -83,8 +89,9 @@ export async function startBroker(
   // Descriptors can be given to shard threads; else Node's own servers listen.
   await listeners.bind(config.listeners, config.threads > 0 ? native.native : null);
   const store = ends.store(await openOwnStore(ground));
-  const claim = await watch.step('reading the metadata', () => openMetadata(ground, store));
-  const logs = await claimLogs(ground, ends, store, claim);
+  const authority = await watch.step('reading the metadata', () => openAuthority(ground, store));
+  const { claim, membership } = authority;
+  const logs = await claimLogs(ground, ends, store, authority);
   const { metadata, volumes } = logs;
   const pins = new VolumePins(volumes);
   const alone = new AloneWatch(config.aloneMaxMs, () => claim.contactedAt, ports.clock, ports.logger);
@@ -111,7 +118,7 @@ export async function startBroker(
   );
   const { shards } = deployment;
   for (const shard of shards) metadata.addSink((revision, changes) => shard.applyChanges(revision, changes));
-  const owning: Owning = { ...logs, ground, store, deployment, pins };
+  const owning: Owning = { ...logs, ground, store, deployment, pins, membership };
   const uploads = uploadCoordinator(owning, uploaded);
   const ownership = ownershipOf(owning, uploads);
   await watch.step('recovering', () => openAll(owning, uploads, ownership));
@@ -133,7 +140,10 @@ export async function startBroker(
     store,
     openStore: logs.deps.openStore,
     metadata,
-    scope: new SoleScope(claim.idFloor, ports.clock),
+    scope:
+      membership === null
+        ? new SoleScope(claim.idFloor, ports.clock)
+        : new ClusterScope(metadata, config.nodeId),
     deployment,
     crc32c: native.crc32c,
     brokerEpoch: logs.brokerEpoch,
@@ -144,7 +154,12 @@ export async function startBroker(
   }
   keepHouse(ground, ends, deployment);
   listeners.serve(deployment);
-  return { metadata, volumes, deployment, uploads, ownership, background };
+  const cluster = membership === null ? null : clusterRole(owning, membership, ownership);
+  if (cluster !== null) {
+    cluster.start();
+    ends.service(cluster);
+  }
+  return { metadata, volumes, deployment, uploads, ownership, background, cluster };
 }
 
 async function lockData({ config, watch, native }: BrokerGround, ends: BrokerEnds): Promise<void> {
@@ -168,31 +183,21 @@ function openOwnStore({ config, ports, native, board, health, watch }: BrokerGro
   );
 }
 
-function openMetadata(ground: BrokerGround, store: ObjectStore): Promise<MetadataClaim> {
-  const { clock, random, logger, storage } = ground.ports;
-  const snapshotEntries = storage?.snapshotEntries;
-  return EmbeddedMetadataStore.open({
-    store,
-    clock,
-    random,
-    logger,
-    crc32c: ground.native.crc32c,
-    writer: ground.writer,
-    onFenced: ground.fail,
-    ...(snapshotEntries === undefined ? {} : { snapshotEntries }),
-  });
-}
-
 /** Finds, locks and reads the logs, refusing before anything is written; then claims metadata and logs, and records them. */
 async function claimLogs(
   ground: BrokerGround,
   ends: BrokerEnds,
   store: ObjectStore,
-  claim: MetadataClaim,
+  { claim, membership }: Authority,
 ): Promise<ClaimedLogs> {
   const { config, ports, watch } = ground;
+  const inCluster = membership !== null;
   const abandon = new Set(config.abandonWals);
-  const deps = volumeDeps(ground, store);
+  const deps = volumeDeps(ground, store, inCluster);
+  if (membership !== null)
+    await watch.step('waiting for the former broker of this node id', () =>
+      formerGone(membership, config.nodeId, ports.clock),
+    );
   const before = claim.image.revision;
   const opened = await watch.step('finding the write-ahead logs', () =>
     openVolumes(config.wals, claim.image, abandon, deps),
@@ -209,10 +214,15 @@ async function claimLogs(
     if (wal.state === 'open' && abandon.has(wal.logId)) await tellAbandoned(wal, image, config.wals, deps);
   }
   // New WALs are recorded before anything can be written to them; opens are conditional on that.
-  const records = walRecords(image.wals.values(), volumes, abandon, config.nodeId, ports.logger);
+  const own = [...image.wals.values()].filter((wal) => isOwnLog(wal, deps));
+  const records = walRecords(own, volumes, abandon, config.nodeId, ports.logger);
   const registered = await watch.step('recording the write-ahead logs', () =>
-    claim.register(registration(ground), [...othersFenced(image, config.nodeId), ...records]),
+    claim.register(registration(ground), [
+      ...(inCluster ? [] : othersFenced(image, config.nodeId)),
+      ...records,
+    ]),
   );
+  await watch.step('joining the cluster', async () => membership?.join(config.nodeId, registered.epoch));
   const metadata = ends.metadata(new MetadataDistributor(registered.store, ground.fail));
   return { claim, volumes, deps, metadata, brokerEpoch: registered.epoch };
 }
@@ -223,7 +233,7 @@ function othersFenced(image: ClusterImage, nodeId: number): MetadataChange[] {
   return others.map(([node, { epoch }]) => ({ type: 'brokerState', node, epoch, state: 'fenced' }));
 }
 
-function volumeDeps(ground: BrokerGround, store: ObjectStore): VolumeDeps {
+function volumeDeps(ground: BrokerGround, store: ObjectStore, inCluster: boolean): VolumeDeps {
   const { config, ports, native, board, files, writer } = ground;
   const { clock, random, logger, storage } = ports;
   const { crc32c } = native;
@@ -232,7 +242,8 @@ function volumeDeps(ground: BrokerGround, store: ObjectStore): VolumeDeps {
     store,
     storeUrl: config.storeUrl,
     openStore: (url) => guardedStore(url, { clock, random, crc32c, board }),
-    takeOver: config.takeOver,
+    // In a cluster the registration that follows fences whoever had this node id before.
+    takeOver: config.takeOver || inCluster,
     salvage: new Set(config.salvageWals),
     files,
     crc32c,
@@ -240,6 +251,7 @@ function volumeDeps(ground: BrokerGround, store: ObjectStore): VolumeDeps {
     random,
     logger,
     nodeId: config.nodeId,
+    inCluster,
     initialBytes: storage?.walGrowth?.initial,
   };
 }
@@ -340,25 +352,71 @@ function ownershipOf(
   });
 }
 
-/** Opens every stream at its recovered end, under a higher leader epoch. */
+/** Opens every stream that is this broker's at its recovered end, under a higher leader epoch. */
 async function openAll(owning: Owning, uploads: UploadCoordinator, ownership: Ownership): Promise<void> {
-  const { ground, metadata, deployment, volumes } = owning;
-  const { config, native } = ground;
-  const streams = [...metadata.image.topicsById.values()].flatMap(({ partitions }) => partitions);
+  const { ground, deployment, volumes } = owning;
+  const { config } = ground;
+  const streams = ownStreams(owning);
   if (streams.length === 0) return;
   const recovered = await recoverStreams({
-    ...uploading(owning),
+    ...draining(owning),
+    partitions: streams,
     volumes,
     shards: deployment.shards,
     fold: ownership.fold,
-    arena: deployment.arena,
-    crc32c: native.crc32c,
-    upload: (plan) => deployment.upload(plan, 1),
     roomBytes: config.logCacheBytes * 0.75,
     roomBatches: config.journalEntries / 2,
     relieve: (index) => uploads.relieve(index),
   });
   await ownership.open(streams, recovered);
+}
+
+/** Alone all that there are; in a cluster those that it had open, or that lie in a log of its own. */
+function ownStreams({ metadata, volumes, membership, ground }: Owning): PartitionImage[] {
+  const all = [...metadata.image.topicsById.values()].flatMap(({ partitions }) => partitions);
+  if (membership === null) return all;
+  const logs = new Set(
+    volumes.flatMap(({ logId, predecessors }) => [logId, ...predecessors.map((each) => each.logId)]),
+  );
+  const { nodeId } = ground.config;
+  const { wals } = metadata.image;
+  // What is open on a log that another broker has claimed is that broker's to close.
+  return all.filter(
+    ({ state, node, wal }) =>
+      state === 'open' && (logs.has(wal) || (node === nodeId && wals.get(wal)?.state !== 'open')),
+  );
+}
+
+/** What a drain of logs takes. */
+function draining(owning: Owning): DrainingDeps {
+  const { ground, deployment } = owning;
+  const { crc32c } = ground.native;
+  const { arena } = deployment;
+  return { ...uploading(owning), arena, crc32c, upload: (plan) => deployment.upload(plan, 1) };
+}
+
+function clusterRole(owning: Owning, membership: Membership, ownership: Ownership): ClusterRole {
+  const { ground, metadata, volumes, deps, brokerEpoch } = owning;
+  const { config, ports } = ground;
+  const { clock, logger } = ports;
+  return new ClusterRole({
+    metadata,
+    membership,
+    volumes,
+    ownership,
+    recovering: {
+      ...draining(owning),
+      metadata,
+      fold: ownership.fold,
+      wals: config.wals,
+      volumes: deps,
+    },
+    nodeId: config.nodeId,
+    brokerEpoch,
+    fenced: ground.fail,
+    clock,
+    logger,
+  });
 }
 
 /** Slow chores of all threads: idle producers are forgotten, idle arena memory goes back to the system. */

@@ -1,6 +1,6 @@
 /**
  * One broker that serves, until it is stopped or fails, on the main thread. Its start is broker-start.ts. A stop goes the other way:
- * answer → wait for the WALs → upload all and close every partition → clean.
+ * give what others will take → answer → wait for the WALs → upload all and close every partition → clean.
  */
 
 import type { Ownership } from '../ownership/ownership.ts';
@@ -20,6 +20,7 @@ import { BrokerGround } from './broker-ground.ts';
 import type { BrokerNumbers } from './broker-numbers.ts';
 import type { BrokerPorts } from './broker-ports.ts';
 import { type BrokerParts, startBroker } from './broker-start.ts';
+import type { ClusterRole } from './cluster-role.ts';
 import type { Deployment } from './deployment.ts';
 import { inTime } from './in-time.ts';
 import type { MetadataDistributor } from './metadata-distributor.ts';
@@ -42,6 +43,7 @@ export class RunningBroker {
   private readonly uploads: UploadCoordinator;
   private readonly ownership: Ownership;
   private readonly background: readonly BackgroundService[];
+  private readonly cluster: ClusterRole | null;
   private readonly uploadTimes: Set<(ms: number) => void>;
   private stopping: Promise<'clean' | 'unfinished'> | null = null;
   private aborted = false;
@@ -63,6 +65,7 @@ export class RunningBroker {
     this.uploads = parts.uploads;
     this.ownership = parts.ownership;
     this.background = parts.background;
+    this.cluster = parts.cluster;
     this.uploadTimes = uploadTimes;
   }
 
@@ -125,10 +128,11 @@ export class RunningBroker {
   private async close(): Promise<'clean' | 'unfinished'> {
     const { clock, logger } = this.ground.ports;
     const letGo = keepAlive();
-    this.ground.listeners.close();
-    this.uploads.hurry();
-    this.uploads.resetProgress();
     const { shutdownTimeoutMs } = this.config;
+    this.uploads.hurry();
+    await this.cluster?.leave(shutdownTimeoutMs / 2);
+    this.ground.listeners.close();
+    this.uploads.resetProgress();
     const progress = new StopProgress(clock, logger, shutdownTimeoutMs, () => this.uploads.progress);
     let clean = true;
     try {
@@ -160,12 +164,14 @@ export class RunningBroker {
     progress.phase = 'waiting for the write-ahead log';
     await Promise.all(this.deployment.shards.map((shard) => shard.quiesce()));
     progress.phase = 'uploading';
+    await this.cluster?.stop();
     await this.ownership.stop();
     await this.uploads.stop();
     await Promise.all(this.background.map((service) => service.stop()));
     for (;;) {
       try {
-        return await this.ownership.closeAll();
+        await this.ownership.closeAll();
+        return await this.cluster?.gone();
       } catch (error) {
         if (this.aborted) throw error;
         await new Promise<void>((resolve) => clock.after(closeRetryMs, resolve));

@@ -7,6 +7,7 @@
  * With the embedded journal the claim is a seal, and there is one owner at a time; in a cluster many brokers are registered
  * side by side, and the claim is the registration's own lease.
  */
+import type { Membership } from './membership.ts';
 import type { BrokerEndpoint, ClusterImage, MetadataChange, MetadataStore } from './metadata-store.ts';
 
 /** What a broker says of itself when it registers. */
@@ -45,4 +46,11 @@ export interface RegisteredMetadata {
   readonly store: MetadataStore;
   /** Epoch of the registration. */
   readonly epoch: number;
+}
+
+/** Where metadata are decided, as a broker comes to it. */
+export interface Authority {
+  readonly claim: MetadataClaim;
+  /** Null where one broker has the store to itself. */
+  readonly membership: Membership | null;
 }

@@ -2,22 +2,24 @@
  * What a start does with the write-ahead logs that it has read and claimed, before its streams are opened: logs that nobody goes
  * on with become objects (volumes/drain.ts), the others' batches come into memory, where they are served at once. Main thread.
  */
-import type { MetadataStore } from '../metadata/metadata-store.ts';
+import type { PartitionImage } from '../metadata/metadata-store.ts';
 import { Slab } from '../net/slab.ts';
-import type { Arena } from '../ports/arena.ts';
 import type { ShardDoor } from '../shard/shard-api.ts';
-import { type DrainDeps, drain, drainWindowBytes, planOf, tellGaps } from '../volumes/drain.ts';
+import { type DrainDeps, type Drained, drain, drainWindowBytes, planOf, tellGaps } from '../volumes/drain.ts';
 import { foldHeaders } from '../volumes/fold-headers.ts';
 import type { Volume } from '../volumes/volume.ts';
 import type { FoldedStates, OwnershipDeps, RecoveredStreams } from './ownership.ts';
 import { restoreVolumes } from './restore-volume.ts';
 
-export interface RecoverDeps extends Omit<DrainDeps, 'allocate' | 'windowBytes' | 'metadata'> {
-  readonly metadata: Pick<MetadataStore, 'image' | 'commit'>;
+/** What a drain needs, but for its memory. */
+export interface DrainingDeps extends Omit<DrainDeps, 'allocate' | 'windowBytes'> {}
+
+export interface RecoverDeps extends DrainingDeps {
+  /** Those that are to be opened; open ones are this broker's. */
+  readonly partitions: readonly PartitionImage[];
   readonly volumes: readonly Volume[];
   readonly shards: readonly ShardDoor[];
   readonly fold: OwnershipDeps['fold'];
-  readonly arena: Arena;
   /** Bytes and batches that memory takes before some must leave for objects. */
   readonly roomBytes: number;
   readonly roomBatches: number;
@@ -26,9 +28,8 @@ export interface RecoverDeps extends Omit<DrainDeps, 'allocate' | 'windowBytes' 
 }
 
 export async function recoverStreams(deps: RecoverDeps): Promise<RecoveredStreams> {
-  const { volumes, metadata, fold, crc32c, logger } = deps;
+  const { volumes, metadata, partitions, fold, crc32c, logger } = deps;
   const { image } = metadata;
-  const partitions = [...image.topicsById.values()].flatMap((topic) => topic.partitions);
   const producers = new Map(await fold(partitions));
   const logs = volumes
     .flatMap((volume) => [...volume.predecessors, volume])
@@ -36,7 +37,8 @@ export async function recoverStreams(deps: RecoverDeps): Promise<RecoveredStream
   let plan = planOf(logs, image);
   if (plan.rounds > 1 || volumes.some(({ predecessors }) => predecessors.length > 0)) {
     // Nobody goes on with some of the logs, or a stream lies in several: all of it becomes objects first.
-    await drainAll(logs, producers, deps);
+    const { closes } = await drainLogs(logs, producers, deps);
+    await metadata.commit(closes);
     plan = planOf(logs, image);
   } else {
     tellGaps(plan.gaps, logger);
@@ -63,24 +65,24 @@ export async function recoverStreams(deps: RecoverDeps): Promise<RecoveredStream
   return { producers, load };
 }
 
-async function drainAll(
+/** A drain through a window in the arena. */
+export async function drainLogs(
   logs: readonly Volume[],
   producers: Map<string, NonNullable<ReturnType<FoldedStates['get']>>>,
-  deps: RecoverDeps,
-): Promise<void> {
-  const { arena, metadata } = deps;
+  deps: DrainingDeps,
+): Promise<Drained> {
+  const { arena } = deps;
   const slab: Slab = new Slab(arena, () => {
     // Its own segment may lie in the middle of the run that is wanted.
     slab.close();
     return true;
   });
   try {
-    const { closes } = await drain(logs, producers, {
+    return await drain(logs, producers, {
       ...deps,
       allocate: (length) => slab.allocate(length),
       windowBytes: drainWindowBytes(arena.buffer.length),
     });
-    await metadata.commit(closes);
   } finally {
     slab.close();
   }

@@ -23,6 +23,8 @@ export interface VolumeDeps {
   readonly random: Random;
   readonly logger: Logger;
   readonly nodeId: number;
+  /** Other brokers have logs of their own in the same metadata; else all that are on record are this broker's to bring in. */
+  readonly inCluster: boolean;
   /** Who writes, for people: node and host. */
   readonly writer: string;
   /** The broker's own store, its URL, and any other. */
@@ -93,6 +95,14 @@ export function blockVolume(
     },
   };
   return volume;
+}
+
+/** Whether the log is this broker's to bring in and to go on with. */
+export function isOwnLog(
+  { node }: Pick<WalRecord, 'node'>,
+  deps: Pick<VolumeDeps, 'inCluster' | 'nodeId'>,
+): boolean {
+  return !deps.inCluster || node === deps.nodeId;
 }
 
 export function refused(code: string, message: string): MillraceError {

@@ -21,7 +21,15 @@ import {
   sharedPath,
   volumePath,
 } from './shared-volume.ts';
-import { judgeRecovered, locationKind, newLogId, refused, type Volume, type VolumeDeps } from './volume.ts';
+import {
+  isOwnLog,
+  judgeRecovered,
+  locationKind,
+  newLogId,
+  refused,
+  type Volume,
+  type VolumeDeps,
+} from './volume.ts';
 import type { WalConfig } from './wal-config.ts';
 import { refuseStrangers, removeUnrecorded, withPlaces } from './wal-files.ts';
 
@@ -32,10 +40,11 @@ export async function openVolumes(
   abandon: ReadonlySet<string>,
   deps: VolumeDeps,
 ): Promise<Volume[]> {
-  // Whichever node wrote them: metadata with a single owner have nobody else who would bring their records in.
   const durable = [...image.wals.values()].filter((wal) => wal.kind !== 'memory');
   const recorded = await withPlaces(durable, configs, image.clusterId, deps);
-  const open = recorded.filter((wal) => wal.state === 'open' && !abandon.has(wal.logId));
+  const open = recorded.filter(
+    (wal) => wal.state === 'open' && !abandon.has(wal.logId) && isOwnLog(wal, deps),
+  );
   const salvaged = await openSalvaged(configs, recorded, image.clusterId, abandon, deps);
   const passed = new Set([...abandon, ...deps.salvage]);
   const volumes: Volume[] = [];
@@ -75,7 +84,8 @@ async function openAnyVolume(
   deps: VolumeDeps,
 ): Promise<Volume> {
   const candidates = recorded.filter(
-    (wal) => wal.state !== 'abandoned' && !passed.has(wal.logId) && !isTaken(wal, taken),
+    (wal) =>
+      wal.state !== 'abandoned' && !passed.has(wal.logId) && !isTaken(wal, taken) && isOwnLog(wal, deps),
   );
   switch (locationKind(config.location)) {
     case 'memory':

@@ -13,7 +13,7 @@ import { type Mutation, mutationsOf } from './sites.ts';
 export const mutatedRooms = ['requests', 'log', 'coordinator', 'net', 'stream'] as const;
 
 /** Groups of tests that judge. */
-const judgeFolders = ['unit', 'protocol', 'storage'] as const;
+const judgeFolders = ['unit', 'protocol', 'storage', 'cluster'] as const;
 /** Not asked: what needs servers or hundreds of kills judges the whole, and takes minutes to say so. */
 const notAsked = /s3|kills|restarts|hammer|java|wal-object-contract|operator-tools/;
 

@@ -17,6 +17,7 @@ const parts = [
   'test/storage',
   'test/support',
   'test/unit',
+  'test/cluster',
   'test/protocol',
 ];
 

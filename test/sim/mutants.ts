@@ -6,6 +6,7 @@ import { cleanMutants } from './clean-mutants.ts';
 import { clusterAnswerMutants } from './cluster-answer-mutants.ts';
 import { coordinatorMutants } from './coordinator-mutants.ts';
 import { groupMutants } from './group-mutants.ts';
+import { handOverMutants } from './hand-over-mutants.ts';
 import { recordMutants } from './record-mutants.ts';
 import { requestMutants } from './request-mutants.ts';
 import { shareMutants } from './share-mutants.ts';
@@ -36,4 +37,5 @@ export const mutants: readonly Mutant[] = [
   ...cleanMutants,
   ...transactionCoordinatorMutants,
   ...clusterAnswerMutants,
+  ...handOverMutants,
 ];

@@ -14,7 +14,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { RunningBroker } from '../../src/broker/broker.ts';
 import type { BrokerConfig } from '../../src/broker/broker-config.ts';
-import type { StorageLayers } from '../../src/broker/broker-ports.ts';
+import type { BrokerPorts, StorageLayers } from '../../src/broker/broker-ports.ts';
 import { embeddedSettings } from '../../src/embedded/index.ts';
 import { brokerConfig } from '../../src/embedded/settings-to-config.ts';
 import type { Clock, Timer } from '../../src/ports/clock.ts';
@@ -231,6 +231,9 @@ export interface BedOptions {
   readonly config?: Partial<BrokerConfig>;
   /** Below the bed's own gates. */
   readonly layers?: StorageLayers;
+  /** Where brokers of a cluster come together, and the store that they share. */
+  readonly cluster?: NonNullable<BrokerPorts['cluster']>;
+  readonly storeUrl?: string;
 }
 
 /** One data directory, one store, and the lives of a broker over them. */
@@ -251,9 +254,10 @@ export class BrokerBed {
   constructor(options: BedOptions = {}) {
     this.options = options;
     this.storeUrl =
-      options.store === 'file'
+      options.storeUrl ??
+      (options.store === 'file'
         ? pathToFileURL(join(this.dir, 'store')).href
-        : `memory:bed-${process.pid}-${++stores}`;
+        : `memory:bed-${process.pid}-${++stores}`);
   }
 
   get dataDir(): string {
@@ -297,6 +301,7 @@ export class BrokerBed {
       clock: this.clock,
       random: new SystemRandom(),
       logger: this.logger(),
+      ...(this.options.cluster === undefined ? {} : { cluster: this.options.cluster }),
       storage: {
         ...this.options.layers,
         store: (opened) => {

@@ -1,0 +1,62 @@
+/**
+ * Fail-over, the part of the broker that takes over: logs that it has claimed become objects and states, and their streams end
+ * closed, for whoever is to own them. May be ended by a crash anywhere and begun again, here or by another taker. Main thread.
+ *
+ *   open, fence, read ─► drain to objects ─► one commit: streams closed at their recovered ends, logs empty ─► files removed
+ */
+import type { MetadataChange, MetadataStore, PartitionImage, WalRecord } from '../metadata/metadata-store.ts';
+import { openClaimed, removeDrained } from '../volumes/claimed-logs.ts';
+import type { Volume, VolumeDeps } from '../volumes/volume.ts';
+import type { WalConfig } from '../volumes/wal-config.ts';
+import type { OwnershipDeps } from './ownership.ts';
+import { type DrainingDeps, drainLogs } from './recover-streams.ts';
+
+export interface RecoverClaimedDeps extends DrainingDeps {
+  readonly metadata: Pick<MetadataStore, 'image' | 'commit'>;
+  readonly fold: OwnershipDeps['fold'];
+  readonly wals: readonly WalConfig[];
+  readonly volumes: VolumeDeps;
+}
+
+/**
+ * @param records all claimed logs of one broker: a stream's batches may lie in several of them.
+ * Rejects with what opening, reading and storing say; then nothing is closed, and it may be called again.
+ */
+export async function recoverClaimed(
+  records: readonly WalRecord[],
+  deps: RecoverClaimedDeps,
+): Promise<{ readonly streams: number; readonly batches: number }> {
+  const { metadata, fold, wals, volumes: volumeDeps } = deps;
+  const logs = await openClaimed(records, wals, metadata.image.clusterId, volumeDeps);
+  try {
+    const producers = new Map(await fold(openIn(logs, deps)));
+    const { closes, taken } = await drainLogs(logs, producers, deps);
+    await metadata.commit([...closes, ...logs.map((log) => emptied(log, deps))]);
+    const streams = closes.filter(({ type }) => type === 'close').length;
+    const gone: MetadataChange[] = [];
+    for (const log of logs) {
+      if (await removeDrained(log, volumeDeps)) gone.push({ type: 'walRemoved', logId: log.logId });
+    }
+    if (gone.length > 0) await metadata.commit(gone);
+    return { streams, batches: taken };
+  } catch (error) {
+    for (const log of logs) log.release();
+    throw error;
+  }
+}
+
+/** Streams whose producers a drain goes on from. */
+function openIn(logs: readonly Volume[], { metadata }: RecoverClaimedDeps): PartitionImage[] {
+  const logIds = new Set(logs.map(({ logId }) => logId));
+  const open: PartitionImage[] = [];
+  for (const { partitions } of metadata.image.topicsById.values()) {
+    for (const partition of partitions)
+      if (partition.state === 'open' && logIds.has(partition.wal)) open.push(partition);
+  }
+  return open;
+}
+
+function emptied({ logId, recovered }: Volume, { metadata }: RecoverClaimedDeps): MetadataChange {
+  const record = metadata.image.wals.get(logId)!;
+  return { type: 'wal', wal: { ...record, state: 'empty', freed: { ...recovered!.next } } };
+}

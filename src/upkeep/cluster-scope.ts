@@ -1,0 +1,38 @@
+/** What a broker of a cluster may touch: its own streams, and, while it leads, the jobs of all and the streams of nobody. */
+import type { MetadataStore } from '../metadata/metadata-store.ts';
+import type { Scope } from './scope.ts';
+
+export class ClusterScope implements Scope {
+  readonly #metadata: Pick<MetadataStore, 'image'>;
+  readonly #nodeId: number;
+
+  constructor(metadata: Pick<MetadataStore, 'image'>, nodeId: number) {
+    this.#metadata = metadata;
+    this.#nodeId = nodeId;
+  }
+
+  mine(topicId: string, partition: number): boolean {
+    const { image } = this.#metadata;
+    const stream = image.topicsById.get(topicId)?.partitions[partition];
+    if (stream?.state === 'open') return stream.node === this.#nodeId;
+    return this.leads();
+  }
+
+  leads(): boolean {
+    return this.#metadata.image.controller === this.#nodeId;
+  }
+
+  /** Every registration in force began with a higher one, and takes ids behind it. */
+  get idFloor(): number {
+    const { brokers, nextObjectId } = this.#metadata.image;
+    let floor = nextObjectId;
+    for (const { state, idFloor } of brokers.values())
+      if (state !== 'fenced') floor = Math.min(floor, idFloor);
+    return floor;
+  }
+
+  /** When a peer began is not known here: whatever is not judged by its id may be a peer's. */
+  lifeMs(): number {
+    return Number.POSITIVE_INFINITY;
+  }
+}
