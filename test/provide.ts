@@ -6,14 +6,23 @@
 import { setPriority } from 'node:os';
 import type { Provided } from './runner/set-up.ts';
 import { families, openFamily } from './support/clients/families.ts';
+import { etcdProgram } from './support/etcd-server.ts';
 import { failedSteps } from './support/installed.ts';
 import { s3Program, s3ServerNames } from './support/s3-programs.ts';
 
 /** Takes minutes of processor time. */
-const compiled: readonly string[] = ['versitygw', 'franz-go', 'confluent-js'];
+const compiled: readonly string[] = ['etcd', 'versitygw', 'franz-go', 'confluent-js'];
 
 /** Each makes what it names, or tells why it cannot. */
 const makers = new Map<string, () => Promise<unknown>>([
+  [
+    'etcd',
+    () =>
+      etcdProgram(true).then(
+        () => true,
+        (error: Error) => error.message,
+      ),
+  ],
   ...s3ServerNames.map((name) => [name, () => s3Program(name, true)] as const),
   ...families.map((name) => [name, () => openFamily(name, { slow: true })] as const),
 ]);

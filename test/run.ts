@@ -41,7 +41,7 @@ const groups: readonly Group[] = [
     folder: 'storage',
     only: (path) => !isKill(path),
     concurrency: 2,
-    needs: ['versitygw', 'moto'],
+    needs: ['etcd', 'versitygw', 'moto'],
   },
   { name: 'cluster', folder: 'cluster', concurrency: 1, needs: [] },
   { name: 'kills', folder: '.', only: isKill, concurrency: 1, needs: [] },

@@ -107,6 +107,7 @@ export const sizes: {
 /** The one file that imports each third-party package. */
 export const packageImporters: Readonly<Record<string, string>> = {
   '@aws-sdk/client-s3': 'src/store/s3-store.ts',
+  '@grpc/grpc-js': 'src/metadata/etcd/grpc-endpoint.ts',
   '@napi-rs/snappy': 'src/protocol/compression/snappy.ts',
   '@node-rs/crc32': 'src/protocol/records/crc32c.ts',
   '@toondepauw/node-zstd': 'src/protocol/compression/zstd.ts',

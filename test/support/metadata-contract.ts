@@ -274,6 +274,7 @@ function severalClauses(registered: Registered, clause: Clause): void {
         store.watch((revision, changes) => {
           for (const change of changes) seen[i]!.push(`${revision} ${JSON.stringify(change)}`);
         });
+      await alike(stores);
       const { revision } = stores[0]!.image;
       const commits = stores.flatMap((store, i) =>
         Array.from({ length: 20 }, (_, n) => store.commit([topic(100 * i + n)])),

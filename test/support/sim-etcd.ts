@@ -140,7 +140,7 @@ export class SimEtcd {
   }
 
   range({ key, end, limit, descending, revision }: RangeRequest): RangeResult {
-    if (revision !== undefined && revision < this.#compacted) throw etcdCompacted(revision, this.#compacted);
+    if (revision !== undefined && revision < this.#compacted) throw etcdCompacted(`revision ${revision}`);
     if (revision !== undefined && revision > this.#revision)
       throw new MillraceError('internal', 'ETCD_FAILED', `revision ${revision} is in the future`);
     const entries = this.#select({ key, ...(end === undefined ? {} : { end }) }, revision);
@@ -160,7 +160,7 @@ export class SimEtcd {
         each.lease !== 0n &&
         !this.#leases.has(each.lease)
       )
-        throw etcdLeaseGone(each.lease);
+        throw etcdLeaseGone(`${each.lease}`);
     const events: WatchEvent[] = [];
     const results = operations.map((operation) => this.#do(operation, events));
     this.#record(events);
@@ -210,7 +210,7 @@ export class SimEtcd {
 
   /** Events of a range from a revision on, or the error that ends a watch there. */
   eventsOf(keys: EtcdKeys, from: number): readonly WatchEvent[] | MillraceError {
-    if (from < this.#compacted) return etcdCompacted(from, this.#compacted);
+    if (from < this.#compacted) return etcdCompacted(`revision ${from}`);
     const found: WatchEvent[] = [];
     for (let revision = from; revision <= this.#revision; revision++)
       for (const event of this.#history.get(revision) ?? [])

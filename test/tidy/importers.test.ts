@@ -12,6 +12,7 @@ const entries = [
   // Contracts that are simulated; what implements and uses them is on its way.
   'src/metadata/membership.ts',
   'src/metadata/etcd/etcd-metadata-store.ts',
+  'src/metadata/etcd/etcd-kv.ts',
   // What a cluster's brokers start; their side of it is on its way.
   'src/cluster/controller.ts',
   'src/cluster/place-new.ts',

@@ -165,7 +165,7 @@ test('moto', async (t) => {
 test('goes on', () => {});\n`;
   const { code, lines } = runTree({ provide, 'storage/a.test': store }, ['storage']);
   const text = lines.join('\n');
-  assert.ok(lines.includes('storage waits for the set-up of versitygw, moto'), text);
+  assert.ok(lines.includes('storage waits for the set-up of etcd, versitygw, moto'), text);
   assert.ok(lines.includes('set-up: moto: no network (1.0 s)'), text);
   assert.ok(lines.includes('  storage: moto: no network'), text);
   assert.match(text, /this machine could not offer:\n {2}no network\n/);

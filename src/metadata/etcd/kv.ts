@@ -147,13 +147,12 @@ export function etcdUnknown(why: string, cause?: unknown): MillraceError {
   return new MillraceError('unavailable', 'ETCD_UNKNOWN', what, { cause });
 }
 
-export function etcdCompacted(revision: number, compacted: number): MillraceError {
-  const what = `etcd's history from revision ${revision} on is compacted up to ${compacted}`;
-  return new MillraceError('unavailable', 'ETCD_COMPACTED', what);
+export function etcdCompacted(why: string): MillraceError {
+  return new MillraceError('unavailable', 'ETCD_COMPACTED', `etcd's history is gone: ${why}`);
 }
 
-export function etcdLeaseGone(lease: LeaseId): MillraceError {
-  return new MillraceError('invalid', 'ETCD_LEASE_GONE', `lease ${lease.toString(16)} is not in force`);
+export function etcdLeaseGone(why: string): MillraceError {
+  return new MillraceError('invalid', 'ETCD_LEASE_GONE', `the lease is not in force: ${why}`);
 }
 
 export function etcdTooLarge(why: string): MillraceError {
