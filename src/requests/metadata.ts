@@ -2,14 +2,15 @@
  * Metadata (key 3), versions 0–13; runs on the connection's shard.
  *
  * All topics (v0: an empty list, v1+: null), or those named, or from v12 those with the ids given (ids win when there are
- * any). Unknown id: UNKNOWN_TOPIC_ID with a null name; unknown name: UNKNOWN_TOPIC_OR_PARTITION, also while the topic is
- * being created automatically; illegal or colliding name: INVALID_TOPIC_EXCEPTION. A topic named twice is answered once.
+ * any). Unknown id: UNKNOWN_TOPIC_ID with a null name; unknown name: UNKNOWN_TOPIC_OR_PARTITION, unless it
+ * is created automatically, which the answer waits for (a second at most); illegal or colliding name: INVALID_TOPIC_EXCEPTION. A topic named twice is answered once.
  * The broker that a partition is open on is leader, only replica and in-sync set: durability is the storage's, not a matter
  * of replicas. A partition that is open nowhere, or on a fenced broker, has no leader (LEADER_NOT_AVAILABLE); one whose broker
  * the client's listener does not reach neither (LISTENER_NOT_FOUND from v6). Brokers: support/cluster-view.ts.
  * Answers are copied together from pieces encoded per topic (metadata-pieces.ts).
  */
 import type { TopicImage } from '../metadata/metadata-store.ts';
+import type { Clock } from '../ports/clock.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
 import type {
   MetadataRequest,
@@ -26,13 +27,14 @@ import {
   type TopicPiece,
   TopicPieces,
 } from './support/metadata-pieces.ts';
-import type { AutoTopics } from './support/topic-creation.ts';
+import { type AutoCreation, type AutoTopics, afterCreation } from './support/topic-creation.ts';
 import type { TopicDirectory } from './support/topic-directory.ts';
 import { isInternalTopic, topicNameProblem } from './support/topic-names.ts';
 
 export interface MetadataDeps extends ClusterViewDeps {
   readonly topics: TopicDirectory;
   readonly autoTopics: AutoTopics;
+  readonly clock: Pick<Clock, 'after'>;
 }
 
 const nameOptionalVersion = 12;
@@ -43,7 +45,7 @@ function missing(errorCode: number, name: string | null, topicId = ZERO_UUID): M
 }
 
 export function metadataHandler(deps: MetadataDeps): RequestHandler<MetadataRequest, MetadataAnswer> {
-  const { topics, autoTopics } = deps;
+  const { topics, autoTopics, clock } = deps;
   const cluster = new ClusterView(deps);
   /** By listener. */
   const allPieces = new Map<string, TopicPieces>();
@@ -67,54 +69,81 @@ export function metadataHandler(deps: MetadataDeps): RequestHandler<MetadataRequ
     });
   }
 
+  /** Topics that are there come first. @param errors of names that are not, where they are more than unknown. */
   function byName(
-    wanted: readonly MetadataRequestTopic[],
+    names: ReadonlySet<string>,
     pieceOf: PieceOf,
-    mayCreate: boolean,
+    errors: AbsentErrors,
   ): MetadataAnswer['topics'] {
     const answers: MetadataAnswer['topics'][number][] = [];
-    const absent: string[] = [];
-    for (const name of new Set(wanted.map((topic) => topic.name ?? ''))) {
+    const absent: MetadataAnswer['topics'][number][] = [];
+    for (const name of names) {
       const topic = topics.topicByName(name);
-      if (topic === undefined) absent.push(name);
+      if (topic === undefined) absent.push(missing(errors.get(name) ?? absentError(name), name));
       else answers.push(pieceOf(topic));
     }
-    if (absent.length === 0) return answers;
-    const errors = mayCreate && autoTopics.enabled ? autoTopics.request(absent) : absent.map(absentError);
-    for (const [i, name] of absent.entries()) answers.push(missing(errors[i]!, name));
-    return answers;
+    return [...answers, ...absent];
+  }
+
+  function topicsOf(
+    version: number,
+    wanted: MetadataRequest['topics'],
+    pieceOf: PieceOf,
+    errors: AbsentErrors,
+  ): MetadataAnswer['topics'] {
+    if (wanted === null) return Array.from(topics.image.topicsByName.values(), pieceOf);
+    if (version < nameOptionalVersion && wanted.some(isByIdOrNameless))
+      return wanted.map(({ name, topicId }) => missing(ErrorCode.INVALID_REQUEST, name ?? '', topicId));
+    if (wanted.some(isById)) return byId(wanted, pieceOf);
+    return byName(namesOf(wanted), pieceOf, errors);
+  }
+
+  /** Has topics made that are named and not there. `made`: null when nothing is under way. */
+  function create(wanted: readonly MetadataRequestTopic[]): {
+    readonly made: AutoCreation['made'];
+    readonly errors: AbsentErrors;
+  } {
+    const may = autoTopics.enabled && !wanted.some(isByIdOrNameless);
+    const absent = may ? [...namesOf(wanted)].filter((name) => topics.topicByName(name) === undefined) : [];
+    if (absent.length === 0) return { made: null, errors: new Map() };
+    const { errors, made } = autoTopics.request(absent);
+    return { made, errors: new Map(absent.map((name, i) => [name, errors[i]!])) };
   }
 
   return {
     codec: metadataAnswerCodec,
     handle(context, request, respond) {
       const version = context.apiVersion;
-      const view = cluster.of(context.listener);
-      const pieces = piecesOf(context.listener);
-      const pieceOf = (topic: TopicImage): TopicPiece => pieces.piece(topic, view);
       const wanted = version === 0 && request.topics?.length === 0 ? null : request.topics;
-      let answers: MetadataAnswer['topics'];
-      if (wanted === null) {
-        answers = Array.from(topics.image.topicsByName.values(), pieceOf);
-      } else if (version < nameOptionalVersion && wanted.some(isByIdOrNameless)) {
-        answers = wanted.map(({ name, topicId }) => missing(ErrorCode.INVALID_REQUEST, name ?? '', topicId));
-      } else if (wanted.some(({ topicId }) => topicId !== ZERO_UUID)) {
-        answers = byId(wanted, pieceOf);
-      } else {
-        answers = byName(wanted, pieceOf, request.allowAutoTopicCreation);
-      }
-      respond({
-        brokers: view.brokers,
-        clusterId: topics.image.clusterId,
-        controllerId: view.controllerId,
-        topics: answers,
-        topicOperations: request.includeTopicAuthorizedOperations,
-        ...(request.includeClusterAuthorizedOperations
-          ? { clusterAuthorizedOperations: clusterOperations }
-          : {}),
-      });
+      const answer = (errors: AbsentErrors): void => {
+        const view = cluster.of(context.listener);
+        const pieces = piecesOf(context.listener);
+        respond({
+          brokers: view.brokers,
+          clusterId: topics.image.clusterId,
+          controllerId: view.controllerId,
+          topics: topicsOf(version, wanted, (topic) => pieces.piece(topic, view), errors),
+          topicOperations: request.includeTopicAuthorizedOperations,
+          ...(request.includeClusterAuthorizedOperations
+            ? { clusterAuthorizedOperations: clusterOperations }
+            : {}),
+        });
+      };
+      const { made, errors } = create(request.allowAutoTopicCreation ? (wanted ?? []) : []);
+      if (made === null) answer(errors);
+      else afterCreation(clock, made, () => answer(errors));
     },
   };
+}
+
+type AbsentErrors = ReadonlyMap<string, number>;
+
+function namesOf(wanted: readonly MetadataRequestTopic[]): ReadonlySet<string> {
+  return new Set(wanted.map(({ name }) => name ?? ''));
+}
+
+function isById({ topicId }: MetadataRequestTopic): boolean {
+  return topicId !== ZERO_UUID;
 }
 
 /** v10 and v11 carry ids and nullable names in requests, but neither may be used yet. */

@@ -131,6 +131,7 @@ function groupServices(services: ShardServices): GroupServices {
     findCoordinator: coordinatorFinder({
       topics,
       endpoint: services.endpoint,
+      clock: services.clock,
       partitionOf: (kind, key) => coordinators.partitionOf(kind, key),
       makeTopic: (kind) => coordinators.makeTopic(kind),
     }),

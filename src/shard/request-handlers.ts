@@ -117,7 +117,7 @@ export function requestHandlers(
   };
   const handlers: AnyRequestHandler[] = [
     apiVersionsHandler({ handlers: () => handlers, features, software, topics, nodeId }),
-    metadataHandler({ topics, autoTopics, endpoint }),
+    metadataHandler({ topics, autoTopics, endpoint, clock }),
     describeClusterHandler({ topics, endpoint }),
     describeTopicPartitionsHandler({ topics, endpoint }),
     withOutsideRecords(

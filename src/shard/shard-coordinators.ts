@@ -83,7 +83,8 @@ export class ShardCoordinators implements CoordinatorPlaces {
   readonly #limits = new Map<string, ConsumerLimits>();
   readonly #deps: ShardCoordinatorsDeps;
   readonly #hosts: ReadonlyMap<string, PartitionHost>;
-  readonly #making = new Set<CoordinatorKind>();
+  /** Each settles when the topic is there, or could not be made. */
+  readonly #making = new Map<CoordinatorKind, Promise<void>>();
   #placing = false;
   #closed = false;
 
@@ -108,7 +109,7 @@ export class ShardCoordinators implements CoordinatorPlaces {
       configs: deps.shareConfigs,
       log: this.#logOf('share', deps.local),
       partitions: () => this.partitionsOf('share'),
-      makeTopic: () => this.makeTopic('share'),
+      makeTopic: () => void this.makeTopic('share'),
     });
     this.groups = new GroupCoordinatorShard({
       clock: deps.clock,
@@ -177,17 +178,21 @@ export class ShardCoordinators implements CoordinatorPlaces {
     return limits;
   }
 
-  /** Makes an internal topic on its first use, some time. */
-  makeTopic(kind: CoordinatorKind): void {
+  /** Makes an internal topic on its first use; joins what is under way. */
+  makeTopic(kind: CoordinatorKind): Promise<void> {
     const { control, partitions, logger } = this.#deps;
-    if (this.#making.has(kind)) return;
-    this.#making.add(kind);
-    control
+    const making = this.#making.get(kind);
+    if (making !== undefined) return making;
+    const made = control
       .createTopics([coordinatorTopicSpec(kind, partitions)])
-      .catch((error: unknown) =>
-        logger.warn('an internal topic could not be made', { kind, error: String(error) }),
+      .then(
+        () => undefined,
+        (error: unknown) =>
+          logger.warn('an internal topic could not be made', { kind, error: String(error) }),
       )
       .finally(() => this.#making.delete(kind));
+    this.#making.set(kind, made);
+    return made;
   }
 
   #logOf(

@@ -3,6 +3,7 @@
  * the control plane checks once more when it commits.
  */
 
+import type { Clock } from '../../ports/clock.ts';
 import type { Logger } from '../../ports/logger.ts';
 import { ErrorCode } from '../../protocol/generated/errors.ts';
 import type { ControlPlane, TopicSpec } from './control-plane.ts';
@@ -63,6 +64,13 @@ export interface AutoTopicsDeps {
   readonly specOf: (name: string) => TopicSpec;
 }
 
+export interface AutoCreation {
+  /** For each name, what its client is told if it is not there when it is answered. */
+  readonly errors: readonly number[];
+  /** Settles when the creation of the names that can be made is over; null when there is none. */
+  readonly made: Promise<unknown> | null;
+}
+
 /** Names under creation on one shard; more are not started, and their clients ask again. */
 const creatingMax = 1_000;
 
@@ -70,7 +78,8 @@ const creatingMax = 1_000;
 export class AutoTopics {
   readonly #deps: AutoTopicsDeps;
   readonly #rules: NameRules;
-  readonly #creating = new Set<string>();
+  /** Each settles when shards act on the topic, or when it could not be made. */
+  readonly #creating = new Map<string, Promise<void>>();
 
   constructor(deps: AutoTopicsDeps) {
     this.#deps = deps;
@@ -81,40 +90,59 @@ export class AutoTopics {
     return this.#deps.enabled;
   }
 
-  /** Starts the creation of what is missing; returns for each name the error that its client gets meanwhile. */
-  request(names: readonly string[]): number[] {
+  /** Starts the creation of what is missing, unless that is under way. */
+  request(names: readonly string[]): AutoCreation {
     const { control, logger, specOf } = this.#deps;
     const specs: TopicSpec[] = [];
+    const under: Promise<void>[] = [];
     const errors = names.map((name) => {
       const refusal = this.#rules.refusal(name);
       if (refusal !== null && refusal.error !== ErrorCode.TOPIC_ALREADY_EXISTS) return refusal.error;
-      if (refusal === null && !this.#creating.has(name) && this.#creating.size < creatingMax) {
-        this.#creating.add(name);
-        specs.push(specOf(name));
-      }
+      const creation = this.#creating.get(name);
+      if (creation !== undefined) under.push(creation);
+      else if (refusal === null && this.#creating.size + specs.length < creatingMax) specs.push(specOf(name));
       return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
     });
-    if (specs.length === 0) return errors;
-    const forget = (): void => {
-      for (const { name } of specs) this.#creating.delete(name);
-    };
-    control.createTopics(specs).then(
-      (outcomes) => {
-        forget();
-        for (const [i, { error, message }] of outcomes.entries()) {
-          if (error === ErrorCode.NONE || error === ErrorCode.TOPIC_ALREADY_EXISTS) continue;
-          logger.warn('a topic could not be created automatically', {
-            topic: specs[i]!.name,
-            error,
-            message,
-          });
-        }
-      },
-      (reason: unknown) => {
-        forget();
-        logger.error('topics could not be created automatically', { reason: String(reason) });
-      },
-    );
-    return errors;
+    if (specs.length > 0) {
+      const made = control.createTopics(specs).then(
+        (outcomes) => {
+          for (const [i, { error, message }] of outcomes.entries()) {
+            if (error === ErrorCode.NONE || error === ErrorCode.TOPIC_ALREADY_EXISTS) continue;
+            logger.warn('a topic could not be created automatically', {
+              topic: specs[i]!.name,
+              error,
+              message,
+            });
+          }
+        },
+        (reason: unknown) =>
+          logger.error('topics could not be created automatically', { reason: String(reason) }),
+      );
+      const over = made.then(() => {
+        for (const { name } of specs) this.#creating.delete(name);
+      });
+      for (const { name } of specs) this.#creating.set(name, over);
+      under.push(over);
+    }
+    return { errors, made: under.length === 0 ? null : Promise.all(under) };
   }
+}
+
+/**
+ * An answer that asked for a topic waits for it as long as that takes at most: a client that is told of an error sleeps
+ * longer (kafkajs 300 ms, Kafka's own 100 ms) than a commit takes.
+ */
+const creationWaitMs = 1_000;
+
+/** Calls `then` once: when `made` has settled, or after the wait. */
+export function afterCreation(clock: Pick<Clock, 'after'>, made: Promise<unknown>, then: () => void): void {
+  let waiting = true;
+  const go = (): void => {
+    if (!waiting) return;
+    waiting = false;
+    timer.cancel();
+    then();
+  };
+  const timer = clock.after(creationWaitMs, go);
+  made.then(go, go);
 }

@@ -39,7 +39,7 @@ const specOf = (name: string) => ({ name, partitions: 1, configs: {}, internal: 
 const autoTopics = new AutoTopics({ topics, control, logger, enabled: true, specOf });
 const handlers: AnyRequestHandler[] = [
   apiVersionsHandler({ handlers: () => handlers, features: [], topics, nodeId }),
-  metadataHandler({ topics, autoTopics, endpoint }),
+  metadataHandler({ topics, autoTopics, endpoint, clock }),
   createTopicsHandler({ ...deps, defaultPartitions: 1 }),
   deleteTopicsHandler({ ...deps, enabled: true }),
   createPartitionsHandler(deps),

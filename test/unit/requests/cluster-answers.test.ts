@@ -12,6 +12,8 @@ import { ClusterView } from '../../../src/requests/support/cluster-view.ts';
 import { coordinatorFinder } from '../../../src/requests/support/coordinator-places.ts';
 import { TopicPieces } from '../../../src/requests/support/metadata-pieces.ts';
 import { AutoTopics } from '../../../src/requests/support/topic-creation.ts';
+import { settle } from '../../support/store-fixtures.ts';
+import { VirtualClock } from '../../support/virtual-clock.ts';
 import { call, ErrorCode, FakeControl } from './admin-fixtures.ts';
 import {
   addressOf,
@@ -32,7 +34,7 @@ function rig() {
     enabled: false,
     specOf: (name) => ({ name, partitions: 1, configs: {}, internal: false }),
   });
-  const metadata = metadataHandler({ topics, autoTopics, endpoint });
+  const metadata = metadataHandler({ topics, autoTopics, endpoint, clock: new VirtualClock() });
   const cluster = describeClusterHandler({ topics, endpoint });
   const described = describeTopicPartitionsHandler({ topics, endpoint });
   return {
@@ -226,38 +228,68 @@ describe('DescribeTopicPartitions of several brokers', () => {
 describe('FindCoordinator of several brokers', () => {
   function finder() {
     const topics = new ThreeBrokers();
+    const clock = new VirtualClock();
     const made: string[] = [];
+    let over = (): void => {};
     const find = coordinatorFinder({
       topics,
       endpoint,
+      clock,
       partitionOf: (_kind, key) => Number(key),
-      makeTopic: (kind) => made.push(kind),
+      makeTopic: (kind) => {
+        made.push(kind);
+        return new Promise((resolve) => {
+          over = resolve;
+        });
+      },
     });
-    const ask = (key: number, listener = 'PLAINTEXT'): CoordinatorPlace => {
+    const ask = (key: number, listener = 'PLAINTEXT'): CoordinatorPlace | null => {
       let answer: CoordinatorPlace | null = null;
       find('group', String(key), listener, (place) => {
         answer = place;
+        answers.push(place);
       });
-      return answer!;
+      return answer;
     };
-    return { topics, made, ask };
+    const answers: CoordinatorPlace[] = [];
+    return { topics, clock, made, answers, ask, over: () => over() };
   }
 
   const nowhere = { errorCode: ErrorCode.COORDINATOR_NOT_AVAILABLE, nodeId: -1, host: '', port: -1 };
   const at = (nodeId: number, port = 9092) => ({ errorCode: 0, nodeId, host: `host-${nodeId}`, port });
 
-  it('names whoever has the partition of the internal topic open, and makes the topic', () => {
-    const { topics, made, ask } = finder();
-    assert.deepEqual(ask(0), nowhere);
+  it('makes the topic, waits for it, and names whoever has the partition open', async () => {
+    const { topics, clock, made, answers, ask, over } = finder();
+    assert.equal(ask(0), null);
     assert.deepEqual(made, ['group']);
     const id = topics.add('__consumer_offsets', 3, {}, true);
     topics.move(id, 1, peer);
     topics.move(id, 2, plainPeer);
+    over();
+    await settle();
+    assert.deepEqual(answers, [at(own)]);
+    assert.equal(clock.timers, 0);
     assert.deepEqual([ask(0), ask(1), ask(2)], [at(own), at(peer), at(plainPeer)]);
     assert.deepEqual([ask(1, tlsListener), ask(2, tlsListener)], [at(peer, 9093), nowhere]);
     topics.close(id, 0);
     topics.set(peer, 'fenced');
     assert.deepEqual([ask(0), ask(1)], [nowhere, nowhere]);
     assert.deepEqual(made, ['group']);
+  });
+
+  it('waits a second for the topic and no longer, nor for one that could not be made', async () => {
+    const { clock, answers, ask, over } = finder();
+    ask(0);
+    clock.advance(999);
+    assert.deepEqual(answers, []);
+    clock.advance(1);
+    assert.deepEqual(answers, [nowhere]);
+    over();
+    await settle();
+    assert.deepEqual(answers, [nowhere], 'once');
+    ask(0);
+    over();
+    await settle();
+    assert.deepEqual(answers, [nowhere, nowhere]);
   });
 });

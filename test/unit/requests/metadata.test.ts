@@ -12,6 +12,7 @@ import {
 } from '../../../src/requests/support/metadata-pieces.ts';
 import { AutoTopics } from '../../../src/requests/support/topic-creation.ts';
 import { settle } from '../../support/store-fixtures.ts';
+import { VirtualClock } from '../../support/virtual-clock.ts';
 import { call, ErrorCode, endpoint, FakeControl, FakeTopics, nodeId, topicId } from './admin-fixtures.ts';
 
 const listener = 'PLAINTEXT';
@@ -20,11 +21,12 @@ function rig({ enabled = true } = {}) {
   const topics = new FakeTopics();
   const control = new FakeControl();
   const specOf = (name: string) => ({ name, partitions: 3, configs: {}, internal: false });
+  const clock = new VirtualClock();
   const autoTopics = new AutoTopics({ topics, control, logger: silentLogger, enabled, specOf });
-  const handler = metadataHandler({ topics, autoTopics, endpoint });
+  const handler = metadataHandler({ topics, autoTopics, endpoint, clock });
   const ask = (version: number, input: MetadataRequestInput) => call(handler, MetadataCodec, version, input);
   const names = (...list: string[]) => ({ topics: list.map((name) => ({ name })) });
-  return { topics, control, ask, names };
+  return { topics, control, clock, ask, names };
 }
 
 test('all topics: null, and in v0 an empty list; an empty list is none from v1', async () => {
@@ -129,24 +131,66 @@ test('v10 and v11 refuse ids and missing names', async () => {
   }
 });
 
-test('an unknown name is made once, with 3 for everybody while that runs', async () => {
-  const { control, ask, names } = rig();
+/** Creations hang until it is opened. */
+function gated(control: FakeControl): () => Promise<void> {
   let open = (_: unknown): void => {};
   control.gate = new Promise((resolve) => {
     open = resolve;
   });
-  for (let i = 0; i < 3; i++) {
-    const [topic] = (await ask(9, { ...names('new'), allowAutoTopicCreation: true })).topics;
-    assert.equal(topic!.errorCode, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION);
-  }
+  return async () => {
+    open(null);
+    await settle();
+  };
+}
+
+test('an unknown name is made once, and all who asked are answered with the topic when it is there', async () => {
+  const { topics, control, clock, ask, names } = rig();
+  topics.add('old');
+  const open = gated(control);
+  const asked = [1, 2, 3].map(() => ask(9, { ...names('new', 'old'), allowAutoTopicCreation: true }));
+  const told: string[] = [];
+  for (const answer of asked) void answer.then(() => told.push('told'));
+  await settle();
+  assert.deepEqual(told, []);
   assert.deepEqual(
     control.created.map(({ name, partitions }) => [name, partitions]),
     [['new', 3]],
   );
-  open(null);
-  await settle();
-  await ask(9, { ...names('new'), allowAutoTopicCreation: true });
-  assert.equal(control.created.length, 2, 'a creation that left no topic is tried again');
+  topics.add('new', 3);
+  await open();
+  for (const answer of asked)
+    assert.deepEqual(
+      (await answer).topics.map(({ errorCode, name, partitions }) => [errorCode, name, partitions.length]),
+      [
+        [0, 'new', 3],
+        [0, 'old', 1],
+      ],
+    );
+  assert.equal(clock.timers, 0);
+});
+
+test('a creation that takes long, or leaves no topic, is answered with 3 and begun anew by the next question', async () => {
+  const { control, clock, ask, names } = rig();
+  const wanted = { ...names('new'), allowAutoTopicCreation: true };
+  const codes = async (answer: ReturnType<typeof ask>) =>
+    (await answer).topics.map(({ errorCode }) => errorCode);
+  const open = gated(control);
+  const first = ask(9, wanted);
+  clock.advance(999);
+  const second = ask(9, wanted);
+  clock.advance(1);
+  assert.deepEqual(await codes(first), [ErrorCode.UNKNOWN_TOPIC_OR_PARTITION]);
+  assert.equal(control.created.length, 1);
+  await open();
+  assert.deepEqual(await codes(second), [ErrorCode.UNKNOWN_TOPIC_OR_PARTITION]);
+  await ask(9, wanted);
+  assert.equal(control.created.length, 2);
+  control.answer = { error: ErrorCode.POLICY_VIOLATION, message: 'no' };
+  assert.deepEqual(await codes(ask(9, wanted)), [ErrorCode.UNKNOWN_TOPIC_OR_PARTITION]);
+  control.gate = Promise.reject(new Error('the store is away'));
+  assert.deepEqual(await codes(ask(9, wanted)), [ErrorCode.UNKNOWN_TOPIC_OR_PARTITION]);
+  assert.equal(control.created.length, 4);
+  assert.equal(clock.timers, 0);
 });
 
 test('nothing is made when the client or the broker does not want it, nor with an illegal name', async () => {
