@@ -3,6 +3,7 @@
  * find, lock and read WALs, refuse here → claim the metadata → fence and format WALs → record them → shards → recover and open
  * every partition → new WAL epochs → serve. Main thread; what is taken is noted in the ends, for a start that fails.
  */
+import { OwnPlaces } from '../cluster/place-new.ts';
 import { TopicAdmin } from '../cluster/topic-admin.ts';
 import { KafkaConfigCatalog } from '../config/config-catalog.ts';
 import type { Membership } from '../metadata/membership.ts';
@@ -281,7 +282,7 @@ function controlPlane(
     logger,
     nodeId: config.nodeId,
     drops: { references: metadata.references, graceMs: config.objectGraceMs },
-    walFor: (topicId, partition) => pins.logFor(topicId, partition),
+    places: new OwnPlaces(config.nodeId, (topicId, partition) => pins.logFor(topicId, partition)),
   });
 }
 

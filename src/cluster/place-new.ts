@@ -13,14 +13,45 @@ export interface NewTopic {
   readonly firstPartition: number;
   /** Number to place. */
   readonly partitions: number;
+  /** The broker of each, where somebody has chosen. */
+  readonly wished?: readonly number[] | undefined;
 }
 
 export interface Placement {
   readonly partition: number;
   readonly node: number;
-  /** Log id of an open log that the node writes. */
+  /** Log id of an open log that the node writes; '' = it has none now, and opens the partition when it has. */
   readonly wal: string;
 }
+
+/** Whoever says where new partitions begin. */
+export interface NewPlaces {
+  /** Null where nobody takes streams. `settled` is to be called once the commit is made or refused. */
+  place(topic: NewTopic): { readonly placements: readonly Placement[]; settled(): void } | null;
+}
+
+/** Places of a broker that is alone: with itself, what others are wished for apart. */
+export class OwnPlaces implements NewPlaces {
+  readonly #node: number;
+  readonly #logFor: (topicId: string, partition: number) => string;
+
+  /** @param logFor log id of the open log that takes the writes of a new partition. */
+  constructor(node: number, logFor: (topicId: string, partition: number) => string) {
+    this.#node = node;
+    this.#logFor = logFor;
+  }
+
+  place({ topicId, firstPartition, partitions, wished }: NewTopic) {
+    const placements = Array.from({ length: partitions }, (_, i): Placement => {
+      const partition = firstPartition + i;
+      const node = wished?.[i] ?? this.#node;
+      return { partition, node, wal: node === this.#node ? this.#logFor(topicId, partition) : '' };
+    });
+    return { placements, settled: nothing };
+  }
+}
+
+function nothing(): void {}
 
 /** Streams on their way to brokers and logs that are not in the image yet. */
 export interface Pending {
@@ -46,18 +77,18 @@ export function placeNew(
 function place(
   image: ClusterImage,
   census: Census,
-  { topicId, firstPartition, partitions }: NewTopic,
+  { topicId, firstPartition, partitions, wished }: NewTopic,
   pending: Pending,
 ): Placement[] | null {
   const spread = new Spread(image, census, null, pending.nodes);
   const written = new Map<string, number>();
   const placements: Placement[] = [];
   for (let partition = firstPartition; partition < firstPartition + partitions; partition++) {
-    const node = spread.choose(topicId, partition);
+    const node = wished?.[partition - firstPartition] ?? spread.choose(topicId, partition);
     if (node < 0) return null;
     let wal = '';
     let least = Number.POSITIVE_INFINITY;
-    for (const { logId } of census.brokers.get(node)!.logs) {
+    for (const { logId } of census.brokers.get(node)?.logs ?? []) {
       const opened = (census.logs.get(logId)?.own ?? 0) + (pending.logs.get(logId) ?? 0);
       const streams = opened + (written.get(logId) ?? 0);
       if (streams >= least) continue;
@@ -70,7 +101,7 @@ function place(
   return placements;
 }
 
-export class NewStreams {
+export class NewStreams implements NewPlaces {
   readonly #metadata: { readonly image: ClusterImage };
   readonly #alive: () => ReadonlyMap<number, number> | null;
   /** Of calls that are not settled. */
@@ -83,7 +114,6 @@ export class NewStreams {
     this.#alive = alive;
   }
 
-  /** `settled` is to be called once the commit is made or refused. */
   place(topic: NewTopic): { readonly placements: readonly Placement[]; readonly settled: () => void } | null {
     const { image } = this.#metadata;
     const placements = place(image, this.#current(), topic, this.#pending);

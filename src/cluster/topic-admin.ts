@@ -1,6 +1,6 @@
 /**
- * The control plane of a broker that owns its metadata alone: topics, partitions, configs, log starts and producer ids
- * as conditional commits. Main thread.
+ * The control plane of any broker: topics, partitions, configs, log starts and producer ids as conditional commits, whoever
+ * else commits. Main thread.
  *
  * - Each item of a call is a commit of its own, so one refusal leaves the others alone; all are handed over at once, and
  *   the store writes what waits as one entry (1,000 topics = one PUT).
@@ -26,10 +26,12 @@ import type {
   ControlPlane,
   ControlResult,
   TopicCreated,
+  TopicGrowth,
   TopicSpec,
 } from '../requests/support/control-plane.ts';
 import { collisionMessage } from '../requests/support/topic-creation.ts';
 import { collisionKey, topicNameProblem } from '../requests/support/topic-names.ts';
+import type { NewPlaces, NewTopic, Placement } from './place-new.ts';
 
 export interface LogStartMove {
   readonly topicId: string;
@@ -51,8 +53,8 @@ export interface TopicAdminOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly nodeId: number;
-  /** Log id of the open WAL that takes the writes of a new partition. */
-  readonly walFor: (topicId: string, partition: number) => string;
+  /** Where new partitions are opened. */
+  readonly places: NewPlaces;
   /** Without it all dropping is left to the sweep of unreferenced objects. */
   readonly drops?: ObjectDrops;
 }
@@ -96,10 +98,8 @@ export class TopicAdmin implements ControlPlane {
     return Promise.all(topicIds.map((topicId) => this.#deleteTopic(topicId)));
   }
 
-  createPartitions(
-    growth: readonly { readonly topicId: string; readonly partitions: number }[],
-  ): Promise<ControlResult[]> {
-    return Promise.all(growth.map(({ topicId, partitions }) => this.#grow(topicId, partitions)));
+  createPartitions(growth: readonly TopicGrowth[]): Promise<ControlResult[]> {
+    return Promise.all(growth.map((each) => this.#grow(each)));
   }
 
   alterConfigs(edits: readonly ConfigEdit[]): Promise<ControlResult[]> {
@@ -121,16 +121,16 @@ export class TopicAdmin implements ControlPlane {
   }
 
   async #createTopic(spec: TopicSpec): Promise<TopicCreated> {
-    const { name, partitions, configs, internal } = spec;
+    const { name, partitions, configs, internal, assignments } = spec;
     const key = collisionKey(name);
     const problem = this.#creationProblem(spec, key);
     if (problem !== null) return { ...problem, topicId: '' };
     const topicId = this.#newTopicId();
-    const changes: MetadataChange[] = [{ type: 'topic', name, topicId, partitions, configs, internal }];
-    this.#open(changes, topicId, 0, partitions);
+    const topic: MetadataChange = { type: 'topic', name, topicId, partitions, configs, internal };
+    const placing = { topicId, firstPartition: 0, partitions, wished: assignments };
     this.#names.set(key, name);
     this.#creating.set(key, (this.#creating.get(key) ?? 0) + 1);
-    const result = await this.#commit(changes, () =>
+    const result = await this.#commitPlaced(topic, placing, () =>
       this.#image.topicsByName.has(name)
         ? refused(ErrorCode.TOPIC_ALREADY_EXISTS, `Topic '${name}' already exists.`)
         : null,
@@ -178,7 +178,7 @@ export class TopicAdmin implements ControlPlane {
     );
   }
 
-  async #grow(topicId: string, partitions: number): Promise<ControlResult> {
+  async #grow({ topicId, partitions, assignments }: TopicGrowth): Promise<ControlResult> {
     const problem = (): ControlResult | null => {
       const topic = this.#image.topicsById.get(topicId);
       if (topic === undefined) {
@@ -195,10 +195,15 @@ export class TopicAdmin implements ControlPlane {
       const refusal = problem();
       if (refusal !== null) return refusal;
       const current = this.#image.topicsById.get(topicId)!.partitions.length;
-      const changes: MetadataChange[] = [{ type: 'partitions', topicId, partitions }];
-      this.#open(changes, topicId, current, partitions);
+      const placing = {
+        topicId,
+        firstPartition: current,
+        partitions: partitions - current,
+        // Of all that were to be added, those that still are.
+        wished: assignments?.slice(current - partitions),
+      };
       let moved = false;
-      const result = await this.#commit(changes, () => {
+      const result = await this.#commitPlaced({ type: 'partitions', topicId, partitions }, placing, () => {
         // Somebody else grew the topic to less: open what is still missing.
         const now = this.#image.topicsById.get(topicId)?.partitions.length;
         moved = now !== undefined && now > current && now < partitions;
@@ -239,12 +244,33 @@ export class TopicAdmin implements ControlPlane {
     );
   }
 
-  #open(changes: MetadataChange[], topicId: string, from: number, to: number): void {
-    const { nodeId: node, walFor } = this.#options;
-    for (let partition = from; partition < to; partition++) {
-      const wal = walFor(topicId, partition);
-      changes.push({ type: 'open', topicId, partition, leaderEpoch: 0, startOffset: 0, node, wal });
+  /**
+   * Commits a change together with the opens of the partitions that it brings. A place may be gone by then (a broker that was
+   * fenced, a log that was left): then others are chosen.
+   */
+  async #commitPlaced(
+    change: MetadataChange,
+    topic: NewTopic,
+    explain: () => ControlResult | null,
+  ): Promise<ControlResult> {
+    for (let attempt = 1; ; attempt++) {
+      const placed = this.#options.places.place(topic);
+      let explained = true;
+      const result = await this.#commit([change, ...opens(topic, placed?.placements ?? [])], () => {
+        const known = explain() ?? this.#wishProblem(topic);
+        explained = known !== null;
+        return known;
+      });
+      placed?.settled();
+      if (explained || attempt >= attemptsMax) return result;
     }
+  }
+
+  #wishProblem({ wished }: NewTopic): ControlResult | null {
+    const { brokers } = this.#image;
+    const gone = wished?.find((node) => (brokers.get(node)?.state ?? 'fenced') === 'fenced');
+    if (gone === undefined || (gone === this.#options.nodeId && !brokers.has(gone))) return null;
+    return refused(ErrorCode.INVALID_REPLICA_ASSIGNMENT, `Broker ${gone} is not there any more.`);
   }
 
   /** Objects may be dropped by somebody else between question and commit: then without them, the sweep is theirs. */
@@ -334,6 +360,14 @@ export class TopicAdmin implements ControlPlane {
     }
     throw new MillraceError('internal', 'TOPIC_ID', 'the source of randomness does not yield topic ids');
   }
+}
+
+function opens({ topicId }: NewTopic, placements: readonly Placement[]): MetadataChange[] {
+  return placements.map(({ partition, node, wal }) =>
+    wal === ''
+      ? { type: 'assign', topicId, partition, node }
+      : { type: 'open', topicId, partition, leaderEpoch: 0, startOffset: 0, node, wal },
+  );
 }
 
 function isCondition(error: unknown): boolean {

@@ -3,7 +3,7 @@
  *
  * Counts are totals. Not more than there are, or an internal topic: INVALID_PARTITIONS; unknown topic: UNKNOWN_TOPIC_OR_PARTITION; a topic twice:
  * INVALID_REQUEST, answered once; a time-out of zero or less: REQUEST_TIMED_OUT, nothing is looked at; manual assignments
- * must name this broker once for each new partition, else INVALID_REPLICA_ASSIGNMENT; more than `partitionsMax` new
+ * name brokers for each new partition (support/manual-assignment.ts), else INVALID_REPLICA_ASSIGNMENT; more than `partitionsMax` new
  * partitions in one request: POLICY_VIOLATION. Validate only is served. Omitted: quotas (THROTTLING_QUOTA_EXCEEDED).
  */
 
@@ -15,9 +15,9 @@ import {
 } from '../protocol/generated/create-partitions.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
 import { partitionsMax } from './create-topics.ts';
-import type { ControlPlane } from './support/control-plane.ts';
+import type { ControlPlane, TopicGrowth } from './support/control-plane.ts';
 import type { RequestHandler } from './support/handler.ts';
-import { replicasProblem } from './support/manual-assignment.ts';
+import { ownersAssigned } from './support/manual-assignment.ts';
 import { namedTwice, onceEach } from './support/named-twice.ts';
 import { expired, type LimitDeps, withinLimit } from './support/time-limit.ts';
 import type { TopicDirectory } from './support/topic-directory.ts';
@@ -28,43 +28,53 @@ export interface CreatePartitionsDeps extends LimitDeps {
   readonly nodeId: number;
 }
 
+interface Refused {
+  errorCode: number;
+  errorMessage: string | null;
+}
+
+const refused = (errorCode: number, errorMessage: string): Refused => ({ errorCode, errorMessage });
+
 export function createPartitionsHandler(
   deps: CreatePartitionsDeps,
 ): RequestHandler<CreatePartitionsRequest, CreatePartitionsResponseInput> {
   const { topics, nodeId } = deps;
 
-  function check(wanted: CreatePartitionsTopic, left: number): [error: number, message: string | null] {
+  function check(
+    wanted: CreatePartitionsTopic,
+    left: number,
+  ): Refused | { readonly owners: number[] | null } {
     const { name, count, assignments } = wanted;
     const topic = topics.topicByName(name);
     if (topic === undefined) {
-      return [ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, `Topic ${name} does not exist.`];
+      return refused(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, `Topic ${name} does not exist.`);
     }
     const current = topic.partitions.length;
     if (topic.internal) {
       // Kafka grows them, and loses sight of what the old count has placed.
       const message = `Topic ${name} keeps its ${current} partition(s): they say who coordinates what.`;
-      return [ErrorCode.INVALID_PARTITIONS, message];
+      return refused(ErrorCode.INVALID_PARTITIONS, message);
     }
     if (count === current) {
-      return [ErrorCode.INVALID_PARTITIONS, `Topic ${name} has ${current} partition(s) already.`];
+      return refused(ErrorCode.INVALID_PARTITIONS, `Topic ${name} has ${current} partition(s) already.`);
     }
     if (count < current) {
       const message = `Topic ${name} has ${current} partition(s), ${count} would not be an increase.`;
-      return [ErrorCode.INVALID_PARTITIONS, message];
+      return refused(ErrorCode.INVALID_PARTITIONS, message);
     }
     const added = count - current;
     if (assignments !== null && assignments.length !== added) {
       const message = `${added} partition(s) would be added, but ${assignments.length} are assigned.`;
-      return [ErrorCode.INVALID_REPLICA_ASSIGNMENT, message];
+      return refused(ErrorCode.INVALID_REPLICA_ASSIGNMENT, message);
     }
-    for (const [i, { brokerIds }] of (assignments ?? []).entries()) {
-      const problem = replicasProblem(current + i, brokerIds, nodeId);
-      if (problem !== null) return [ErrorCode.INVALID_REPLICA_ASSIGNMENT, problem];
-    }
+    const assigned = assignments?.map(({ brokerIds }, i) => ({ partitionIndex: current + i, brokerIds }));
+    const owners = assigned === undefined ? null : ownersAssigned(topics.image, nodeId, assigned);
+    if (typeof owners === 'string') return refused(ErrorCode.INVALID_REPLICA_ASSIGNMENT, owners);
     if (added > left) {
-      return [ErrorCode.POLICY_VIOLATION, `One request may create at most ${partitionsMax} partitions.`];
+      const message = `One request may create at most ${partitionsMax} partitions.`;
+      return refused(ErrorCode.POLICY_VIOLATION, message);
     }
-    return [ErrorCode.NONE, null];
+    return { owners };
   }
 
   return {
@@ -77,23 +87,23 @@ export function createPartitionsHandler(
         return;
       }
       const twice = namedTwice(request.topics.map(({ name }) => name));
-      const growth: { topicId: string; partitions: number }[] = [];
+      const growth: TopicGrowth[] = [];
       const places: number[] = [];
       let left = partitionsMax;
-      const results = asked.map((wanted, place) => {
+      const results = asked.map((wanted, place): Refused & { name: string } => {
         const { name } = wanted;
         if (twice.has(name)) {
           const errorMessage = 'A topic may appear only once in a request.';
-          return { name, errorCode: ErrorCode.INVALID_REQUEST as number, errorMessage };
+          return { name, ...refused(ErrorCode.INVALID_REQUEST, errorMessage) };
         }
-        const [errorCode, errorMessage] = check(wanted, left);
-        if (errorCode === ErrorCode.NONE) {
-          const topic = topics.topicByName(name)!;
-          left -= wanted.count - topic.partitions.length;
-          growth.push({ topicId: topic.topicId, partitions: wanted.count });
-          places.push(place);
-        }
-        return { name, errorCode, errorMessage };
+        const checked = check(wanted, left);
+        if ('errorCode' in checked) return { name, ...checked };
+        const { topicId, partitions } = topics.topicByName(name)!;
+        left -= wanted.count - partitions.length;
+        const assignments = checked.owners === null ? {} : { assignments: checked.owners };
+        growth.push({ topicId, partitions: wanted.count, ...assignments });
+        places.push(place);
+        return { name, errorCode: ErrorCode.NONE, errorMessage: null };
       });
       if (request.validateOnly || growth.length === 0) {
         respond({ results });

@@ -6,11 +6,12 @@
  *   INVALID_REQUEST a name twice (answered once); manual assignments together with counts
  *   INVALID_TOPIC_EXCEPTION 17 illegal or colliding name     TOPIC_ALREADY_EXISTS 36
  *   INVALID_REPLICATION_FACTOR 38 zero or below −1           INVALID_PARTITIONS 37 zero or below −1
- *   INVALID_REPLICA_ASSIGNMENT 39 other brokers, gaps        INVALID_CONFIG 40
+ *   INVALID_REPLICA_ASSIGNMENT 39 unknown brokers, gaps      INVALID_CONFIG 40
  *   POLICY_VIOLATION 44 the operator's policy, or more than `partitionsMax` partitions in one request
  *
  * Counts of −1 mean the broker's default in every version. Any positive replication factor is accepted and has no
- * effect, since durability is the storage's; the answer (v5+) says 1, with the topic's effective configs.
+ * effect, since durability is the storage's; of a manual assignment the first broker that is there becomes the owner
+ * (support/manual-assignment.ts). The answer (v5+) says 1, with the topic's effective configs.
  * v1: validate only, v7: topic ids. Omitted: quotas (THROTTLING_QUOTA_EXCEEDED).
  */
 
@@ -26,7 +27,7 @@ import { ErrorCode } from '../protocol/generated/errors.ts';
 import { type ConfigCatalog, configLayers, configSource } from './support/config-catalog.ts';
 import type { ControlPlane, TopicSpec } from './support/control-plane.ts';
 import type { RequestHandler } from './support/handler.ts';
-import { assignmentsProblem } from './support/manual-assignment.ts';
+import { inPartitionOrder, ownersAssigned } from './support/manual-assignment.ts';
 import { namedTwice, onceEach } from './support/named-twice.ts';
 import { expired, type LimitDeps, withinLimit } from './support/time-limit.ts';
 import { collisionMessage, NameRules } from './support/topic-creation.ts';
@@ -57,22 +58,25 @@ interface Refusal {
   readonly message: string;
 }
 
+type PlannedPartitions = Pick<TopicSpec, 'partitions' | 'assignments'>;
+
 export function createTopicsHandler(
   deps: CreateTopicsDeps,
 ): RequestHandler<CreateTopicsRequest, CreateTopicsResponseInput> {
   const { topics, catalog, nodeId } = deps;
   const rules = new NameRules(topics);
 
-  function partitionsOf(wanted: CreateTopicsRequestCreatableTopic): number | Refusal {
+  function partitionsOf(wanted: CreateTopicsRequestCreatableTopic): PlannedPartitions | Refusal {
     const { assignments, numPartitions, replicationFactor } = wanted;
     if (assignments.length > 0) {
       if (replicationFactor !== -1 || numPartitions !== -1) {
         const message = 'With a manual assignment, partition count and replication factor must be -1.';
         return { error: ErrorCode.INVALID_REQUEST, message };
       }
-      const problem = assignmentsProblem(assignments, nodeId);
-      if (problem !== null) return { error: ErrorCode.INVALID_REPLICA_ASSIGNMENT, message: problem };
-      return assignments.length;
+      const sorted = inPartitionOrder(assignments);
+      const owners = typeof sorted === 'string' ? sorted : ownersAssigned(topics.image, nodeId, sorted);
+      if (typeof owners === 'string') return { error: ErrorCode.INVALID_REPLICA_ASSIGNMENT, message: owners };
+      return { partitions: owners.length, assignments: owners };
     }
     if (replicationFactor === 0 || replicationFactor < -1) {
       const message = 'Replication factor must be larger than 0, or -1 for the default.';
@@ -82,7 +86,7 @@ export function createTopicsHandler(
       const message = 'Number of partitions must be larger than 0, or -1 for the default.';
       return { error: ErrorCode.INVALID_PARTITIONS, message };
     }
-    return numPartitions === -1 ? deps.defaultPartitions : numPartitions;
+    return { partitions: numPartitions === -1 ? deps.defaultPartitions : numPartitions };
   }
 
   function configsOf(wanted: CreateTopicsRequestCreatableTopic): Record<string, string> | string {
@@ -103,9 +107,9 @@ export function createTopicsHandler(
     if (nameRefusal !== null) return nameRefusal;
     const configs = configsOf(wanted);
     if (typeof configs === 'string') return { error: ErrorCode.INVALID_CONFIG, message: configs };
-    const partitions = partitionsOf(wanted);
-    if (typeof partitions !== 'number') return partitions;
-    const spec = { name, partitions, configs, internal: isInternalTopic(name) };
+    const planned = partitionsOf(wanted);
+    if ('error' in planned) return planned;
+    const spec = { name, ...planned, configs, internal: isInternalTopic(name) };
     const veto = deps.createPolicy?.(spec) ?? null;
     return veto === null ? spec : { error: ErrorCode.POLICY_VIOLATION, message: veto };
   }

@@ -76,6 +76,20 @@ export const clusterAnswerMutants: readonly Mutant[] = [
     judge: 'test/unit/shard/peers/elsewhere.test.ts',
   },
   {
+    name: 'a manual assignment may put a partition on a broker that is fenced',
+    file: 'requests/support/manual-assignment.js',
+    find: "stateOf(image, own, node) === 'active'",
+    replace: 'true',
+    judge: 'test/unit/requests/manual-assignment.test.ts',
+  },
+  {
+    name: 'new partitions go where they were wished for whatever others have added meanwhile',
+    file: 'cluster/topic-admin.js',
+    find: 'wished: assignments?.slice(current - partitions),',
+    replace: 'wished: assignments,',
+    judge: 'test/unit/cluster/topic-admin.test.ts',
+  },
+  {
     name: 'an id block begins wherever another may have ended',
     file: 'metadata/conditions.js',
     find: 'if (first !== granted)',

@@ -8,6 +8,16 @@ export interface TopicSpec {
   /** Explicit topic configs, already validated. */
   readonly configs: Readonly<Record<string, string>>;
   readonly internal: boolean;
+  /** The broker of each partition, where the client chose; each is registered and not fenced. */
+  readonly assignments?: readonly number[];
+}
+
+/** A topic's new number of partitions. */
+export interface TopicGrowth {
+  readonly topicId: string;
+  readonly partitions: number;
+  /** The broker of each new partition, where the client chose. */
+  readonly assignments?: readonly number[];
 }
 
 export interface ControlResult {
@@ -32,9 +42,7 @@ export interface ControlPlane {
   createTopics(topics: readonly TopicSpec[]): Promise<TopicCreated[]>;
   deleteTopics(topicIds: readonly string[]): Promise<ControlResult[]>;
   /** Grows topics; the counts are totals. */
-  createPartitions(
-    growth: readonly { readonly topicId: string; readonly partitions: number }[],
-  ): Promise<ControlResult[]>;
+  createPartitions(growth: readonly TopicGrowth[]): Promise<ControlResult[]>;
   alterConfigs(edits: readonly ConfigEdit[]): Promise<ControlResult[]>;
   /** Moves log starts forward (DeleteRecords). */
   moveLogStarts(

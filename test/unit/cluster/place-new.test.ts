@@ -29,6 +29,19 @@ const topic = (n: number, partitions: number, firstPartition = 0) => ({
 });
 
 describe('placement of new topics', () => {
+  it('counts what was wished for elsewhere when it chooses', () => {
+    const { image, alive } = world([null, null]);
+    const places = new NewStreams({ image }, () => alive);
+    const wished = places.place({ ...topic(7, 3), wished: [1, 1, 1] })!;
+    assert.deepEqual(
+      wished.placements.map(({ node }) => node),
+      [1, 1, 1],
+    );
+    assert.equal(new Set(wished.placements.map(({ wal }) => wal)).size, 2);
+    const chosen = [8, 9, 10].map((n) => places.place(topic(n, 1))!.placements[0]!.node);
+    assert.deepEqual(chosen, [2, 2, 2]);
+  });
+
   it('spreads partitions over brokers and over the logs of each', () => {
     const { image, alive } = world([null, null, null]);
     const placed = placeNew(image, topic(7, 12), alive)!;

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { type NewPlaces, NewStreams, OwnPlaces } from '../../../src/cluster/place-new.ts';
 import { TopicAdmin } from '../../../src/cluster/topic-admin.ts';
 import { EmbeddedMetadataStore } from '../../../src/metadata/embedded-metadata-store.ts';
 import type { MetadataChange } from '../../../src/metadata/metadata-store.ts';
@@ -10,7 +11,7 @@ import { ErrorCode } from '../../../src/protocol/generated/errors.ts';
 import type { TopicSpec } from '../../../src/requests/support/control-plane.ts';
 import { MemoryStore } from '../../../src/store/memory-store.ts';
 import { crc32cForTests, HandClock, seededRandom } from '../../support/store-fixtures.ts';
-import { oid, range, upload, wal } from '../metadata/fixtures.ts';
+import { oid, range, upload, wal, walRecord } from '../metadata/fixtures.ts';
 
 const spec = (name: string, partitions = 1): TopicSpec => ({
   name,
@@ -38,7 +39,7 @@ async function rig(random: Random = seededRandom(5)) {
     clock,
     logger: silentLogger,
     nodeId: 0,
-    walFor: (_topicId, partition) => (partition % 2 === 0 ? 'w1' : 'w2'),
+    places: new OwnPlaces(0, (_topicId, partition) => (partition % 2 === 0 ? 'w1' : 'w2')),
     drops: {
       graceMs: 1_000,
       references: metadata.references,
@@ -235,6 +236,91 @@ test('blocks of producer ids never overlap, however many are asked for at once',
   assert.equal(metadata.image.nextProducerId, 3_501);
 });
 
+async function clusterRig() {
+  const first = await rig();
+  const { metadata, clock } = first;
+  const endpoints = [{ listener: 'plain', tls: false, host: 'h', port: 9092 }];
+  for (const node of [0, 1, 2])
+    await metadata.commit([{ type: 'broker', node, epoch: 1, endpoints, rack: null }]);
+  await metadata.commit([{ type: 'wal', wal: { ...walRecord('of-1'), node: 1 } }]);
+  const admin = (places: NewPlaces) =>
+    new TopicAdmin({ metadata, clock, random: seededRandom(6), logger: silentLogger, nodeId: 0, places });
+  const placed = (topicId: string) =>
+    metadata.image.topicsById
+      .get(topicId)!
+      .partitions.map(({ state, node, target, wal: logId }) => [state, node, target, logId]);
+  return { ...first, admin, placed, streams: new NewStreams(metadata, () => null) };
+}
+
+test('partitions begin where somebody wished, in a log of that broker, or wait for it to have one', async () => {
+  const { metadata, admin, placed, streams } = await clusterRig();
+  const control = admin(streams);
+  const [made] = await control.createTopics([{ ...spec('t', 3), assignments: [1, 0, 2] }]);
+  assert.equal(made!.error, 0);
+  const [atOne, atZero, atTwo] = placed(made!.topicId);
+  assert.deepEqual(
+    [atOne, atTwo],
+    [
+      ['open', 1, -1, 'of-1'],
+      ['new', -1, 2, ''],
+    ],
+  );
+  assert.deepEqual(atZero!.slice(0, 3), ['open', 0, -1]);
+  const growth = { topicId: made!.topicId, partitions: 5, assignments: [0, 1] };
+  assert.deepEqual(codes(await control.createPartitions([growth])), [0]);
+  const grown = placed(made!.topicId).map(([, node]) => node);
+  assert.deepEqual(grown, [1, 0, -1, 0, 1]);
+  assert.equal(metadata.image.topicsById.get(made!.topicId)!.partitions.length, 5);
+});
+
+test('of a growth that another has begun, the rest goes where it was wished', async () => {
+  const { admin, placed, streams } = await clusterRig();
+  const control = admin(streams);
+  const { topicId } = (await control.createTopics([spec('t')]))[0]!;
+  const results = await Promise.all([
+    control.createPartitions([{ topicId, partitions: 3, assignments: [0, 0] }]),
+    control.createPartitions([{ topicId, partitions: 4, assignments: [0, 0, 1] }]),
+  ]);
+  assert.deepEqual(codes(results.flat()), [0, 0]);
+  assert.deepEqual(
+    placed(topicId)
+      .slice(1)
+      .map(([, node]) => node),
+    [0, 0, 1],
+  );
+});
+
+test('a place that is gone when it is committed is chosen anew, and let go of each time', async () => {
+  const { metadata, admin, placed } = await clusterRig();
+  let asked = 0;
+  let settled = 0;
+  const wals = ['none', 'gone', 'of-1'];
+  const control = admin({
+    place: () => ({
+      placements: [{ partition: 0, node: 1, wal: wals[asked++]! }],
+      settled: () => settled++,
+    }),
+  });
+  const [made] = await control.createTopics([spec('t')]);
+  assert.deepEqual([made!.error, asked, settled], [0, 3, 3]);
+  assert.deepEqual(placed(made!.topicId), [['open', 1, -1, 'of-1']]);
+  assert.equal(metadata.image.topicsByName.size, 1);
+});
+
+test('a topic is made where nobody takes streams, and a wish for a broker that was fenced is refused', async () => {
+  const { metadata, admin, placed, streams } = await clusterRig();
+  const [waiting] = await admin({ place: () => null }).createTopics([spec('t', 2)]);
+  assert.deepEqual(
+    placed(waiting!.topicId).map(([state]) => state),
+    ['new', 'new'],
+  );
+  await metadata.commit([{ type: 'brokerState', node: 1, epoch: 1, state: 'fenced' }]);
+  const wished = { ...spec('u'), assignments: [1] };
+  assert.deepEqual(codes(await admin(streams).createTopics([wished])), [
+    ErrorCode.INVALID_REPLICA_ASSIGNMENT,
+  ]);
+});
+
 test('brokers that ask at the same moment are granted different producer ids', async () => {
   const first = await rig();
   const second = new TopicAdmin({
@@ -243,7 +329,7 @@ test('brokers that ask at the same moment are granted different producer ids', a
     clock: first.clock,
     logger: silentLogger,
     nodeId: 1,
-    walFor: () => 'w2',
+    places: new OwnPlaces(1, () => 'w2'),
   });
   const firsts = await Promise.all([first.admin.producerIds(500), second.producerIds(1_000)]);
   assert.deepEqual(firsts, [0, 500]);
@@ -270,7 +356,7 @@ test('a fenced owner is no controller, an absent store is worth another try', as
     clock: new HandClock(),
     logger: silentLogger,
     nodeId: 0,
-    walFor: () => 'w1',
+    places: new OwnPlaces(0, () => 'w1'),
   });
   assert.deepEqual(codes(await other.createTopics([spec('t')])), [ErrorCode.NOT_CONTROLLER]);
 });

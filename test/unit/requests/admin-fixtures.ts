@@ -27,6 +27,7 @@ import type {
   ConfigEdit,
   ControlPlane,
   ControlResult,
+  TopicGrowth,
   TopicSpec,
 } from '../../../src/requests/support/control-plane.ts';
 import type { RequestContext, RequestHandler } from '../../../src/requests/support/handler.ts';
@@ -172,7 +173,7 @@ export class FakeTopics implements TopicDirectory {
 export class FakeControl implements ControlPlane {
   readonly created: TopicSpec[] = [];
   readonly deleted: string[] = [];
-  readonly grown: { topicId: string; partitions: number }[] = [];
+  readonly grown: TopicGrowth[] = [];
   readonly edits: ConfigEdit[] = [];
   readonly moves: { topicId: string; partition: number; startOffset: number }[] = [];
   idCalls = 0;
@@ -191,7 +192,7 @@ export class FakeControl implements ControlPlane {
     await this.gate;
     return ids.map(() => this.answer);
   }
-  async createPartitions(growth: readonly { topicId: string; partitions: number }[]) {
+  async createPartitions(growth: readonly TopicGrowth[]) {
     this.grown.push(...growth);
     await this.gate;
     return growth.map(() => this.answer);
