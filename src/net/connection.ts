@@ -10,24 +10,13 @@
  */
 import type { Clock, Timer } from '../ports/clock.ts';
 import { FrameReceiver, type FrameSink, type ReceivePool } from './frame-receiver.ts';
+import { noChunks, PendingReply, type QueuedReply, type Reply, type ReplyOwner } from './replies.ts';
+import type { Sender, Transport } from './transport.ts';
 
 export const requestsMax = 16;
 export const answerBytesMax = 8 * 1024 * 1024;
 /** A large frame has more time: 136 KiB/s are enough at the default of 30 s. */
 export const frameBytesPerTimeout = 4 * 1024 * 1024;
-
-/** What a connection needs of a socket; implemented by SocketTransport and by tests. */
-export interface Transport {
-  /** Writes all chunks; `sent` runs when the kernel took the last one (or the connection died). */
-  write(chunks: readonly Uint8Array[], sent: () => void): void;
-  pause(): void;
-  resume(): void;
-  /** Sends what was written, then closes. */
-  end(): void;
-  destroy(): void;
-  /** Total bytes the kernel has taken so far, to see progress. */
-  bytesSent(): number;
-}
 
 /** Who is on the other end. */
 export interface Peer {
@@ -41,19 +30,9 @@ export interface Peer {
 
 export const anonymous = 'User:ANONYMOUS';
 
-/** One request's place in the answer order. */
-export interface Reply {
-  /** Answers with these chunks (size prefix included); `sent` runs once when they need no longer live. */
-  send(chunks: readonly Uint8Array[], bytes: number, sent: (() => void) | null): void;
-  /** No answer for this request (acks=0). */
-  skip(): void;
-  /** Gives up on the connection, saying why in the log. */
-  fail(reason: string): void;
-  /** The answer may take long: `over` runs at most once before it, when it is waited for or (`gone`) of no use any more. */
-  whileParked(over: (gone: boolean) => void): void;
-}
-
 export interface FrameHandler {
+  /** Serves the frame at arena [position, position + length) by a reply of its own; false: nothing was done, it is for `onFrame`. */
+  takeFrame?(connection: Connection, position: number, length: number): boolean;
   /** Starts the request in the frame; it calls one method of `reply` exactly once. */
   onFrame(
     connection: Connection,
@@ -86,78 +65,35 @@ export interface ConnectionOwner {
   onClosed(connection: Connection, reason: string, notable: boolean): void;
 }
 
-class PendingReply implements Reply {
-  private readonly connection: Connection;
-  chunks: readonly Uint8Array[] | null = null;
-  bytes = 0;
-  sent: (() => void) | null = null;
-  done = false;
-  private over: ((gone: boolean) => void) | null = null;
-
-  constructor(connection: Connection) {
-    this.connection = connection;
-  }
-
-  whileParked(over: (gone: boolean) => void): void {
-    this.over = over;
-    this.connection.parked++;
-  }
-
-  /** Ends the waiting, where there is any. */
-  endParking(gone: boolean): void {
-    const { over } = this;
-    if (over === null) return;
-    this.unpark();
-    over(gone);
-  }
-
-  private unpark(): void {
-    if (this.over === null) return;
-    this.over = null;
-    this.connection.parked--;
-  }
-
-  send(chunks: readonly Uint8Array[], bytes: number, sent: (() => void) | null): void {
-    if (this.done) throw new Error('a request was answered twice');
-    this.done = true;
-    this.unpark();
-    this.chunks = chunks;
-    this.bytes = bytes;
-    this.sent = sent;
-    this.connection.answered(this);
-  }
-
-  skip(): void {
-    this.send([], 0, null);
-  }
-
-  fail(reason: string): void {
-    this.done = true;
-    this.unpark();
-    this.connection.close(reason);
-  }
-}
-
-export class Connection implements FrameSink {
+export class Connection implements FrameSink, ReplyOwner, Sender {
   readonly id: number;
   readonly peer: Peer;
   readonly receiver: FrameReceiver;
   /** Requests whose answer may take long. */
   parked = 0;
+  /** When what is being dealt with was received, monotonic. */
+  receivedAt: number;
   private readonly transport: Transport;
   private readonly owner: ConnectionOwner;
-  private readonly queue: PendingReply[] = [];
+  /** Requests that have not left, oldest first. */
+  private first: QueuedReply | null = null;
+  private last: QueuedReply | null = null;
+  private pending = 0;
+  /** Answers with chunks that the kernel has not taken whole, oldest first. */
+  private firstFlying: QueuedReply | null = null;
+  private lastFlying: QueuedReply | null = null;
+  /** Bytes of answers: all that were written, of them those taken, and all that are answered and not taken. */
+  private written = 0;
+  private taken = 0;
   private answerBytes = 0;
-  private inFlightBytes = 0;
-  private inFlight: PendingReply[] = [];
   private paused = false;
   private starved = false;
   private closedFor: string | null = null;
-  private lastActivity: number;
   private frameSince = -1;
   private sendSince = -1;
   private sendMark = 0;
   private delivering = false;
+  private flushing = false;
   private progressing = false;
   private leaving = false;
   private readonly timer: { current: Timer };
@@ -168,7 +104,7 @@ export class Connection implements FrameSink {
     this.transport = transport;
     this.owner = owner;
     this.receiver = new FrameReceiver(owner.pool, this, owner.settings.frameBytesMax);
-    this.lastActivity = owner.clock.monotonic();
+    this.receivedAt = owner.clock.monotonic();
     this.timer = { current: owner.clock.after(this.checkEvery(), () => this.check()) };
   }
 
@@ -179,6 +115,7 @@ export class Connection implements FrameSink {
   /** Bytes arrived in the buffer that `receiver.buffer()` gave. */
   onReceived(n: number, buffer: Uint8Array): void {
     if (this.closed) return;
+    this.receivedAt = this.owner.clock.monotonic();
     this.delivering = true;
     this.receiver.received(n, buffer);
     this.delivered();
@@ -187,14 +124,16 @@ export class Connection implements FrameSink {
   /** Bytes arrived in a buffer of the socket's own (TLS, portable). */
   onData(data: Buffer): void {
     if (this.closed) return;
+    this.receivedAt = this.owner.clock.monotonic();
     this.delivering = true;
     this.receiver.ingest(data, 0, data.length);
     this.delivered();
   }
 
   /** Bytes arrived in a socket loop's slice of the arena; see FrameReceiver.arrived. */
-  onArrived(position: number, frames: number, raw: number, stashed: boolean): void {
+  onArrived(position: number, frames: number, raw: number, stashed: boolean, now: number): void {
     if (this.closed) return;
+    this.receivedAt = now;
     this.delivering = true;
     this.receiver.arrived(position, frames, raw, stashed);
     this.delivered();
@@ -211,10 +150,8 @@ export class Connection implements FrameSink {
     this.delivering = false;
     this.owner.onDelivered();
     if (this.closed) return;
-    const now = this.owner.clock.monotonic();
-    this.lastActivity = now;
-    this.timeFrame(now);
-    this.flush();
+    this.timeFrame(this.receivedAt);
+    if (this.first?.done === true) this.flush();
     this.progress();
   }
 
@@ -225,7 +162,7 @@ export class Connection implements FrameSink {
 
   /** The peer sent FIN: answers under way still go out, then the connection ends. */
   onEnd(): void {
-    if (this.queue.length === 0 && this.inFlight.length === 0) this.close('closed by the peer');
+    if (this.quiet) this.close('closed by the peer');
     else this.close('closed by the peer with requests pending');
   }
 
@@ -233,23 +170,48 @@ export class Connection implements FrameSink {
     this.close(reason);
   }
 
+  /** No request is pending, and no answer is on its way. */
+  private get quiet(): boolean {
+    return this.first === null && this.taken === this.written;
+  }
+
   saturated(): boolean {
-    return (
-      this.queue.length >= requestsMax || this.answerBytes >= answerBytesMax || this.closed || this.leaving
-    );
+    return this.pending >= requestsMax || this.answerBytes >= answerBytesMax || this.closed || this.leaving;
   }
 
   onFrame(buffer: Buffer, position: number, length: number, inArena: boolean): void {
+    const { handler } = this.owner;
+    if (inArena && handler.takeFrame?.(this, position, length) === true) return;
     const reply = new PendingReply(this);
-    this.queue.push(reply);
-    this.owner.handler.onFrame(this, buffer, position, length, inArena, reply);
+    this.enqueue(reply);
+    handler.onFrame(this, buffer, position, length, inArena, reply);
+  }
+
+  /** The request's place is behind all that are pending. */
+  enqueue(reply: QueuedReply): void {
+    if (this.last === null) this.first = reply;
+    else this.last.next = reply;
+    this.last = reply;
+    this.pending++;
+  }
+
+  private dequeue(reply: QueuedReply): void {
+    this.first = reply.next;
+    if (this.first === null) this.last = null;
+    reply.next = null;
+    this.pending--;
   }
 
   /** A request came that is not to wait for parked answers in front of it: they go out now, with what there is. */
   hurry(): void {
     if (this.parked === 0) return;
-    // Answers do not leave the queue while a frame is being dealt with, but be sure to see each.
-    for (const reply of [...this.queue]) reply.endParking(false);
+    for (const reply of this.replies()) reply.endParking(false);
+  }
+
+  private replies(): QueuedReply[] {
+    const all: QueuedReply[] = [];
+    for (let reply = this.first; reply !== null; reply = reply.next) all.push(reply);
+    return all;
   }
 
   onBadSize(size: number): void {
@@ -274,59 +236,85 @@ export class Connection implements FrameSink {
     this.progress();
   }
 
-  answered(reply: PendingReply): void {
+  /** The reply is done; it leaves when those before it have. */
+  answered(reply: QueuedReply): void {
     if (this.closed) {
-      reply.sent?.();
-      reply.sent = null;
+      reply.left();
       return;
     }
     this.answerBytes += reply.bytes;
-    if (this.queue[0] === reply && !this.delivering) this.flush();
+    if (this.first === reply && !this.delivering) this.flush();
   }
 
   /** Writes every answer that is next in order. */
   private flush(): void {
-    if (this.queue.length === 0 || !this.queue[0]!.done || this.inFlightBytes >= answerBytesMax) return;
-    let chunks: Uint8Array[] = [];
-    let bytes = 0;
-    const batch: PendingReply[] = [];
-    while (this.queue.length > 0 && this.queue[0]!.done && this.inFlightBytes + bytes < answerBytesMax) {
-      const reply = this.queue.shift()!;
-      if (reply.bytes === 0) continue;
-      if (batch.length === 0 && (this.queue.length === 0 || !this.queue[0]!.done))
-        chunks = reply.chunks as Uint8Array[];
-      else for (const chunk of reply.chunks!) chunks.push(chunk);
-      bytes += reply.bytes;
-      batch.push(reply);
-    }
-    if (bytes > 0) {
-      this.inFlightBytes += bytes;
-      for (const reply of batch) this.inFlight.push(reply);
-      if (this.sendSince < 0) {
-        this.sendSince = this.owner.clock.monotonic();
-        this.sendMark = this.transport.bytesSent();
-      }
-      this.transport.write(chunks, () => this.onSent(batch, bytes));
-    }
-    if (!this.delivering) this.progress();
+    // A transport may tell of bytes while it is given them.
+    if (this.flushing) return;
+    this.flushing = true;
+    while (this.first?.done === true && this.written - this.taken < answerBytesMax) this.writeReady();
+    this.flushing = false;
+    if (!this.delivering && (this.paused || this.receiver.holding)) this.progress();
+    if (this.leaving) this.leaveIfIdle();
   }
 
-  private onSent(batch: PendingReply[], bytes: number): void {
-    this.inFlightBytes -= bytes;
-    this.answerBytes -= bytes;
-    for (const reply of batch) {
-      const at = this.inFlight.indexOf(reply);
-      if (at >= 0) this.inFlight.splice(at, 1);
-      const { sent } = reply;
-      reply.sent = null;
-      reply.chunks = null;
-      sent?.();
+  private writeReady(): void {
+    let chunks = noChunks;
+    let bytes = 0;
+    for (
+      let reply = this.first;
+      reply?.done === true && this.written + bytes - this.taken < answerBytesMax;
+      reply = this.first
+    ) {
+      this.dequeue(reply);
+      if (reply.chunks === null) {
+        this.write(chunks, bytes);
+        chunks = noChunks;
+        bytes = 0;
+        if (reply.bytes > 0) {
+          this.written += reply.bytes;
+          this.transport.writeSmall(reply, this);
+        }
+        reply.left();
+        continue;
+      }
+      if (reply.bytes === 0) {
+        reply.left();
+        continue;
+      }
+      chunks = bytes === 0 ? reply.chunks : [...chunks, ...reply.chunks];
+      bytes += reply.bytes;
+      reply.end = this.written + bytes;
+      if (this.lastFlying === null) this.firstFlying = reply;
+      else this.lastFlying.next = reply;
+      this.lastFlying = reply;
     }
-    if (this.inFlight.length === 0) this.sendSince = -1;
+    this.write(chunks, bytes);
+  }
+
+  private write(chunks: readonly Uint8Array[], bytes: number): void {
+    if (bytes === 0) return;
+    if (this.sendSince < 0) {
+      this.sendSince = this.owner.clock.monotonic();
+      this.sendMark = this.transport.bytesSent();
+    }
+    this.written += bytes;
+    this.transport.write(chunks, bytes, this);
+  }
+
+  onTaken(bytes: number): void {
+    this.taken += bytes;
+    this.answerBytes -= bytes;
+    for (let reply = this.firstFlying; reply !== null && reply.end <= this.taken; reply = this.firstFlying) {
+      this.firstFlying = reply.next;
+      if (this.firstFlying === null) this.lastFlying = null;
+      reply.next = null;
+      reply.left();
+    }
+    if (this.taken === this.written) this.sendSince = -1;
     if (this.closed) return;
-    this.flush();
-    this.progress();
-    this.leaveIfIdle();
+    if (this.first?.done === true && !this.delivering) this.flush();
+    else if (this.paused || this.receiver.holding) this.progress();
+    if (this.leaving) this.leaveIfIdle();
   }
 
   /** Goes on with requests that were held back. */
@@ -335,12 +323,13 @@ export class Connection implements FrameSink {
     if (this.progressing) return;
     this.progressing = true;
     while (this.receiver.holding && !this.starved && !this.saturated()) {
+      this.receivedAt = this.owner.clock.monotonic();
       this.delivering = true;
       this.receiver.resume();
       this.delivering = false;
       this.owner.onDelivered();
       if (this.closed) break;
-      this.timeFrame(this.owner.clock.monotonic());
+      this.timeFrame(this.receivedAt);
       this.flush();
     }
     this.progressing = false;
@@ -376,7 +365,12 @@ export class Connection implements FrameSink {
       this.close(`a frame did not arrive whole within ${frameMs} ms`);
       return;
     }
-    if (this.sendSince >= 0) {
+    if (this.taken < this.written) {
+      // Small answers do not look at the clock: their time begins here.
+      if (this.sendSince < 0) {
+        this.sendSince = now;
+        this.sendMark = this.transport.bytesSent();
+      }
       const mark = this.transport.bytesSent();
       if (mark !== this.sendMark) {
         this.sendMark = mark;
@@ -386,11 +380,7 @@ export class Connection implements FrameSink {
         return;
       }
     }
-    if (
-      this.queue.length === 0 &&
-      this.inFlight.length === 0 &&
-      now - this.lastActivity > settings.idleTimeoutMs
-    ) {
+    if (this.quiet && now - this.receivedAt > settings.idleTimeoutMs) {
       this.close('idle');
       return;
     }
@@ -406,8 +396,7 @@ export class Connection implements FrameSink {
   }
 
   private leaveIfIdle(): void {
-    if (this.leaving && !this.closed && this.queue.length === 0 && this.inFlight.length === 0)
-      this.close('the broker stops');
+    if (this.leaving && !this.closed && this.quiet) this.close('the broker stops');
   }
 
   /** Ends the connection now; every reply still pending is dropped and its memory released. */
@@ -417,11 +406,15 @@ export class Connection implements FrameSink {
     this.timer.current.cancel();
     this.receiver.close();
     this.transport.destroy();
-    const pending = this.queue.splice(0);
+    const pending = this.replies();
+    this.first = null;
+    this.last = null;
+    this.pending = 0;
     for (const reply of pending) {
+      reply.next = null;
       reply.endParking(true);
-      reply.sent?.();
-      reply.sent = null;
+      // Those that are yet to be answered leave when they are.
+      if (reply.done) reply.left();
     }
     this.owner.onClosed(this, reason, notable);
   }

@@ -6,9 +6,12 @@
  *   turn:  rows ──► connections ──► requests ──► answers ──► dirty ──flush, at the turn's end──► one native call
  *   answers from elsewhere (a commit is durable, a timer) ──► dirty ──flush, in the next phase of the loop──┘
  *
- * Invariants: the loop holds one reference on its slice; a slot names the same connection during a whole turn; `sent` runs when
- * the kernel has taken the bytes or the loop has let go of them, never inside `write`. Bounds: answers that wait are bounded
- * by their connections (connection.ts), the table and the staging buffer of a flush are sent whenever they are full.
+ * Small answers are written into the staging buffer at once, chunks are gathered when the flush begins; those of one connection
+ * stay in their order, since its chunks are gathered before anything is staged behind them.
+ *
+ * Invariants: the loop holds one reference on its slice; a slot names the same connection during a whole turn; a connection is
+ * told of bytes when the kernel has taken them or the loop has let go of them, never inside `write`. Bounds: answers that wait
+ * are bounded by their connections (connection.ts), the table and the staging buffer of a flush are sent whenever they are full.
  */
 import { errorCodeOf } from '../../native-bindings/checks.ts';
 import {
@@ -24,9 +27,10 @@ import {
   socketSources,
 } from '../../native-bindings/contract.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { Connection, Peer, Transport } from './connection.ts';
+import type { Connection, Peer } from './connection.ts';
 import type { ReceivePool } from './frame-receiver.ts';
 import type { ConnectionFactory } from './socket-transport.ts';
+import type { Sender, SmallAnswer, Transport } from './transport.ts';
 
 export type SocketCalls = Pick<NativeBindings, 'createSocketLoop' | 'registerArena' | 'releaseArena'>;
 
@@ -36,11 +40,10 @@ const stagingBytes = 64 * 1024;
 const stagedBytesMax = 8 * 1024;
 const entriesMax = 1024;
 
-/** What a connection waits to be told, in the order of its bytes. */
-interface Awaited {
-  /** The connection's bytes up to here must have been taken. */
-  readonly end: number;
-  readonly sent: () => void;
+/** Told when a turn of the sockets begins, and before its answers leave. */
+export interface TurnHooks {
+  beginTurn(): void;
+  endTurn(): void;
 }
 
 class LoopTransport implements Transport {
@@ -48,10 +51,10 @@ class LoopTransport implements Transport {
   connection: Connection | null = null;
   /** Not given to the loop yet. */
   chunks: Uint8Array[] = [];
-  awaited: Awaited[] = [];
-  /** Bytes of all writes, and of them those that the kernel has taken, as far as is known here. */
+  /** Bytes of all writes; of them those that the kernel has taken, as far as is known here; of them those that were told. */
   asked = 0;
   taken = 0;
+  told = 0;
   /** The loop queues bytes of this connection. */
   queued = false;
   closed = false;
@@ -65,17 +68,19 @@ class LoopTransport implements Transport {
     this.sockets = sockets;
   }
 
-  write(chunks: readonly Uint8Array[], sent: () => void): void {
-    if (this.closed || chunks.length === 0) {
-      sent();
+  write(chunks: readonly Uint8Array[], bytes: number, sender: Sender): void {
+    if (this.closed) {
+      sender.onTaken(bytes);
       return;
     }
     if (this.chunks.length === 0) this.sockets.soil(this);
-    for (const chunk of chunks) {
-      this.chunks.push(chunk);
-      this.asked += chunk.length;
-    }
-    this.awaited.push({ end: this.asked, sent });
+    for (const chunk of chunks) this.chunks.push(chunk);
+    this.asked += bytes;
+  }
+
+  writeSmall(answer: SmallAnswer, sender: Sender): void {
+    if (this.closed) sender.onTaken(answer.bytes);
+    else this.sockets.stage(this, answer);
   }
 
   pause(): void {
@@ -100,17 +105,19 @@ class LoopTransport implements Transport {
 
   /** Tells of what has been taken. */
   settle(): void {
-    const { awaited } = this;
-    let done = 0;
-    while (done < awaited.length && awaited[done]!.end <= this.taken) done++;
-    if (done === 0) return;
-    for (const { sent } of awaited.splice(0, done)) sent();
+    const bytes = this.taken - this.told;
+    if (bytes === 0) return;
+    this.told = this.taken;
+    this.connection!.onTaken(bytes);
   }
 }
+
+const noHooks: TurnHooks = { beginTurn() {}, endTurn() {} };
 
 export class LoopSockets {
   readonly #pool: ReceivePool;
   readonly #clock: Clock;
+  readonly #hooks: TurnHooks;
   readonly #loop: SocketLoop;
   readonly #sliceBytes: number;
   readonly #releaseArena: () => void;
@@ -123,24 +130,29 @@ export class LoopSockets {
   #dirty: LoopTransport[] = [];
   #flushQueued = false;
   #inTurn = false;
+  #now = 0;
   #ended = false;
-  // A flush under way: entries, and for each connection in them where its first one stands and how many bytes it has.
+  // What is to be sent next: entries, and for each run of one connection's where it begins and how many bytes it has.
   readonly #entries = new Uint32Array(entriesMax * SEND_ENTRY_WORDS);
   readonly #staging = Buffer.allocUnsafeSlow(stagingBytes);
+  readonly #stagingView = new DataView(this.#staging.buffer);
   #entryCount = 0;
   #staged = 0;
   readonly #outside: Uint8Array[] = [];
   readonly #sending: LoopTransport[] = [];
   readonly #firsts: number[] = [];
   readonly #bytes: number[] = [];
+  /** Connections that are to be told what became of their bytes. */
+  readonly #untold: LoopTransport[] = [];
 
-  constructor(native: SocketCalls, pool: ReceivePool, clock: Clock) {
+  constructor(native: SocketCalls, pool: ReceivePool, clock: Clock, hooks: TurnHooks = noHooks) {
     this.#pool = pool;
     this.#clock = clock;
+    this.#hooks = hooks;
     this.#sliceBytes = Math.max(SLICE_BYTES_MIN, Math.min(sliceBytesMax, pool.arena.segmentBytes / 4));
     const arena = native.registerArena(pool.arena.buffer);
     this.#releaseArena = () => native.releaseArena(arena);
-    this.#loop = native.createSocketLoop(arena, this.#table, (rows, wants) => this.#turn(rows, wants));
+    this.#loop = native.createSocketLoop(arena, this.#table, (rows, wants) => this.#receive(rows, wants));
     this.#loop.unref();
   }
 
@@ -168,12 +180,15 @@ export class LoopSockets {
 
   // ── Receiving ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #turn(rows: number, wantsSlice: boolean): void {
+  #receive(rows: number, wantsSlice: boolean): void {
     this.#inTurn = true;
+    this.#now = this.#clock.monotonic();
+    this.#hooks.beginTurn();
     try {
       for (let at = 0; at < rows * SOCKET_ROW_WORDS; at += SOCKET_ROW_WORDS) this.#row(at);
     } finally {
       this.#inTurn = false;
+      this.#hooks.endTurn();
     }
     if (this.#ended) return;
     if (wantsSlice) this.#renewSlice();
@@ -197,7 +212,7 @@ export class LoopSockets {
       const raw = table[at + 4]!;
       if (raw > 0) transport.mode = socketModes.raw;
       if ((flags & socketFlags.target) !== 0) connection.onReceived(raw, this.#pool.arena.buffer);
-      else connection.onArrived(position, frames, raw, (flags & socketFlags.partial) !== 0);
+      else connection.onArrived(position, frames, raw, (flags & socketFlags.partial) !== 0, this.#now);
       this.#aim(transport);
     }
     if (transport.closed) return;
@@ -240,9 +255,13 @@ export class LoopSockets {
 
   // ── Sending ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** The connection has something to send. */
+  /** The connection has chunks to send. */
   soil(transport: LoopTransport): void {
     this.#dirty.push(transport);
+    this.#flushSoon();
+  }
+
+  #flushSoon(): void {
     if (this.#inTurn || this.#flushQueued) return;
     this.#flushQueued = true;
     this.#clock.soon(() => {
@@ -251,25 +270,53 @@ export class LoopSockets {
     });
   }
 
+  /** Sends what answers there are: at the end of a turn, of whatever kind. */
   #flush(): void {
-    if (this.#dirty.length === 0) return;
-    const dirty = this.#dirty;
-    this.#dirty = [];
-    for (const transport of dirty) this.#gather(transport);
+    if (this.#dirty.length > 0) {
+      const dirty = this.#dirty;
+      this.#dirty = [];
+      for (const transport of dirty) this.#gather(transport);
+    }
     this.#send();
-    for (const transport of dirty) {
+    const untold = this.#untold;
+    // Whoever is told may close connections, and so send what is left of theirs.
+    for (let i = 0; i < untold.length; i++) {
+      const transport = untold[i]!;
       if (transport.closed) continue;
       if (transport.error !== 0) transport.connection!.onError(errorCodeOf(transport.error));
       else transport.settle();
     }
+    untold.length = 0;
+  }
+
+  /** Runs something that may answer many: its answers leave together when it ends. */
+  turn<Result>(work: () => Result): Result {
+    this.#inTurn = true;
+    try {
+      return work();
+    } finally {
+      this.#inTurn = false;
+      if (!this.#ended) this.#flush();
+    }
+  }
+
+  /** Puts an answer that writes itself behind all that the connection has to send. */
+  stage(transport: LoopTransport, answer: SmallAnswer): void {
+    const { bytes } = answer;
+    if (transport.chunks.length > 0) this.#gather(transport);
+    if (this.#entryCount === entriesMax || this.#staged + bytes > stagingBytes) this.#send();
+    answer.writeTo(this.#staging, this.#stagingView, this.#staged);
+    this.#enter(transport, socketSources.staging, this.#staged, bytes);
+    this.#staged += bytes;
+    transport.asked += bytes;
+    if (this.#entryCount === 1) this.#flushSoon();
   }
 
   /** Puts what the connection has to send into the entries. */
   #gather(transport: LoopTransport): void {
-    const { chunks, slot } = transport;
+    const { chunks } = transport;
     if (chunks.length === 0) return;
     transport.chunks = [];
-    this.#begin(transport);
     const { buffer: memory, byteOffset: memoryStart } = this.#pool.arena.buffer;
     for (const chunk of chunks) {
       const { length } = chunk;
@@ -278,7 +325,6 @@ export class LoopSockets {
       const staged = !inArena && length <= stagedBytesMax;
       if (this.#entryCount === entriesMax || (staged && this.#staged + length > stagingBytes)) {
         this.#send();
-        this.#begin(transport);
       }
       let source: number = socketSources.arena;
       let position = chunk.byteOffset - memoryStart;
@@ -291,28 +337,34 @@ export class LoopSockets {
         source = socketSources.outside + this.#outside.push(chunk) - 1;
         position = 0;
       }
-      const at = this.#entryCount++ * SEND_ENTRY_WORDS;
-      this.#entries[at] = slot;
-      this.#entries[at + 1] = source;
-      this.#entries[at + 2] = position;
-      this.#entries[at + 3] = length;
-      this.#bytes[this.#bytes.length - 1]! += length;
+      this.#enter(transport, source, position, length);
     }
   }
 
-  #begin(transport: LoopTransport): void {
-    this.#sending.push(transport);
-    this.#firsts.push(this.#entryCount);
-    this.#bytes.push(0);
+  #enter(transport: LoopTransport, source: number, position: number, length: number): void {
+    const entries = this.#entries;
+    const runs = this.#sending.length;
+    if (runs === 0 || this.#sending[runs - 1] !== transport) {
+      this.#sending.push(transport);
+      this.#firsts.push(this.#entryCount);
+      this.#bytes.push(0);
+    }
+    const at = this.#entryCount++ * SEND_ENTRY_WORDS;
+    entries[at] = transport.slot;
+    entries[at + 1] = source;
+    entries[at + 2] = position;
+    entries[at + 3] = length;
+    this.#bytes[this.#bytes.length - 1]! += length;
   }
 
   /** Gives the entries to the loop and takes down what became of them; tells nobody yet. */
   #send(): void {
+    if (this.#entryCount === 0) return;
     const entries = this.#entries;
-    if (this.#entryCount > 0) this.#loop.send(entries, this.#entryCount, this.#staging, this.#outside);
+    this.#loop.send(entries, this.#entryCount, this.#staging, this.#outside);
     for (let i = 0; i < this.#sending.length; i++) {
-      if (this.#bytes[i] === 0) continue;
       const transport = this.#sending[i]!;
+      this.#untold.push(transport);
       const at = this.#firsts[i]! * SEND_ENTRY_WORDS;
       switch (entries[at + 1]) {
         case sendOutcomes.taken:
@@ -345,14 +397,15 @@ export class LoopSockets {
   close(transport: LoopTransport): void {
     if (transport.closed) return;
     // What was answered in this turn goes out as far as the kernel takes it, as it would have at once.
-    if (transport.chunks.length > 0) {
-      this.#gather(transport);
-      this.#send();
-    }
+    if (transport.chunks.length > 0) this.#gather(transport);
+    this.#send();
+    if (this.#untold.length > 0) this.#flushSoon();
     transport.closed = true;
     this.#loop.close(transport.slot);
     this.#transports[transport.slot] = undefined;
     if (--this.#count === 0) this.#loop.unref();
-    for (const { sent } of transport.awaited.splice(0)) sent();
+    // The loop has let go of what it had.
+    transport.taken = transport.asked;
+    transport.settle();
   }
 }

@@ -1,6 +1,7 @@
 /** A Transport over Node's sockets: plain ones receive straight into the arena, TLS ones copy once. Shard thread. */
 import net from 'node:net';
-import type { Connection, Peer, Transport } from './connection.ts';
+import type { Connection, Peer } from './connection.ts';
+import { type Sender, type SmallAnswer, smallAnswerBytes, type Transport } from './transport.ts';
 
 class SocketTransport implements Transport {
   private readonly socket: net.Socket;
@@ -11,17 +12,21 @@ class SocketTransport implements Transport {
     socket.setNoDelay(true);
   }
 
-  write(chunks: readonly Uint8Array[], sent: () => void): void {
+  write(chunks: readonly Uint8Array[], bytes: number, sender: Sender): void {
     const { socket } = this;
     const last = chunks.length - 1;
     if (socket.destroyed || last < 0) {
-      sent();
+      sender.onTaken(bytes);
       return;
     }
     if (last > 0) socket.cork();
     for (let i = 0; i < last; i++) socket.write(chunks[i]!);
-    socket.write(chunks[last]!, () => sent());
+    socket.write(chunks[last]!, () => sender.onTaken(bytes));
     if (last > 0) socket.uncork();
+  }
+
+  writeSmall(answer: SmallAnswer, sender: Sender): void {
+    this.write([smallAnswerBytes(answer)], answer.bytes, sender);
   }
 
   pause(): void {

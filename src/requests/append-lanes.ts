@@ -11,8 +11,14 @@ export interface Place {
   act: (() => void) | null;
 }
 
+interface Lane {
+  readonly places: Place[];
+  /** What is done for one place may bring further requests, which come to their turn when it is over. */
+  running: boolean;
+}
+
 export class AppendLanes {
-  readonly #lanes = new Map<PartitionHandle, Place[]>();
+  readonly #lanes = new Map<PartitionHandle, Lane>();
 
   /** Whether a batch that is ready now must wait for others all the same. */
   occupied(partition: PartitionHandle): boolean {
@@ -23,8 +29,8 @@ export class AppendLanes {
   take(partition: PartitionHandle): Place {
     const place: Place = { act: null };
     const lane = this.#lanes.get(partition);
-    if (lane === undefined) this.#lanes.set(partition, [place]);
-    else lane.push(place);
+    if (lane === undefined) this.#lanes.set(partition, { places: [place], running: false });
+    else lane.places.push(place);
     return place;
   }
 
@@ -32,9 +38,11 @@ export class AppendLanes {
   ready(partition: PartitionHandle, place: Place, act: () => void): void {
     place.act = act;
     const lane = this.#lanes.get(partition)!;
-    let done = 0;
-    while (done < lane.length && lane[done]!.act !== null) lane[done++]!.act!();
-    if (done === lane.length) this.#lanes.delete(partition);
-    else if (done > 0) lane.splice(0, done);
+    if (lane.running) return;
+    lane.running = true;
+    const { places } = lane;
+    while (places.length > 0 && places[0]!.act !== null) places.shift()!.act!();
+    lane.running = false;
+    if (places.length === 0) this.#lanes.delete(partition);
   }
 }

@@ -4,7 +4,8 @@
  * advertises, so claim and code cannot drift. Shard thread.
  */
 import { RecordRanges } from '../log/partition-handle.ts';
-import type { Connection, FrameHandler, Reply } from '../net/connection.ts';
+import type { Connection, FrameHandler } from '../net/connection.ts';
+import type { Reply } from '../net/replies.ts';
 import type { Arena } from '../ports/arena.ts';
 import type { Logger } from '../ports/logger.ts';
 import { ProtocolDecodeError } from '../protocol/codec-errors.ts';
@@ -12,10 +13,9 @@ import { ErrorCode } from '../protocol/generated/errors.ts';
 import { Reader } from '../protocol/reader.ts';
 import { type RecordsHole, Writer } from '../protocol/writer.ts';
 import type { RequestRouter } from './request-router.ts';
+import { apiVersionsKey, writeAnswer } from './support/answer-frame.ts';
 import type { Authorizer } from './support/authorizer.ts';
 import type { AnyRequestHandler, CallerContext, RequestContext } from './support/handler.ts';
-
-export const apiVersionsKey = 18;
 
 export interface ServedRange {
   readonly apiKey: number;
@@ -59,6 +59,11 @@ export class Dispatcher implements FrameHandler {
         maxVersion: handler.maxVersion ?? handler.codec.api.maxVersion,
       }))
       .sort((a, b) => a.apiKey - b.apiKey);
+  }
+
+  takeFrame(connection: Connection, position: number, length: number): boolean {
+    const handler = this.table[this.deps.arena.view.getInt16(position)];
+    return handler?.takeFrame?.(connection, position, length) === true;
   }
 
   onFrame(
@@ -219,14 +224,7 @@ export class Dispatcher implements FrameHandler {
     response: unknown,
   ): Buffer {
     const { writer } = this;
-    writer.reset();
-    const at = writer.reserveInt32();
-    writer.i32(correlationId);
-    // The ApiVersions answer keeps header version 0, so that clients can read it before they know the version.
-    if (apiVersion >= handler.codec.api.flexibleFrom && handler.codec.api.key !== apiVersionsKey)
-      writer.uvarint(0);
-    handler.codec.encodeResponse(writer, response, apiVersion);
-    writer.patchFrameLength(at);
+    writeAnswer(writer, handler.codec, apiVersion, correlationId, response);
     return writer.written;
   }
 

@@ -40,8 +40,11 @@ export interface LeaderSource {
 /** KIP-951. */
 const hintsVersion = 10;
 
+/** What a call needs of its request. */
+export type CallContext = Pick<RequestContext, 'apiVersion' | 'listener' | 'close'>;
+
 export class ProduceCall implements AppendWaiter {
-  private readonly context: RequestContext;
+  private readonly context: CallContext;
   private readonly request: ProduceRequest;
   private readonly leaders: LeaderSource;
   private readonly congestion: () => number;
@@ -53,7 +56,7 @@ export class ProduceCall implements AppendWaiter {
   private answered = false;
 
   constructor(
-    context: RequestContext,
+    context: CallContext,
     request: ProduceRequest,
     leaders: LeaderSource,
     congestion: () => number,
@@ -147,7 +150,7 @@ export class ProduceCall implements AppendWaiter {
     const hints = hinted ? this.leaders.hints(this.context.listener) : null;
     let place = 0;
     this.respond({
-      throttleTimeMs: throttleMs(this.congestion()),
+      throttleTimeMs: throttleMsOf(this.congestion()),
       responses: this.request.topicData.map((topic) => ({
         name: topic.name,
         topicId: topic.topicId,
@@ -172,13 +175,13 @@ export class ProduceCall implements AppendWaiter {
 }
 
 /** In Kafka the time-out is for other replicas, never for the leader's own write: ours gets this long at least. */
-const writeMsMin = 1_000;
+export const writeMsMin = 1_000;
 
 /** Producers are slowed from here on (KIP-219): clients wait that long before they send again. */
 const throttleFrom = 0.75;
 const throttleMsMax = 1000;
 
-function throttleMs(congestion: number): number {
+export function throttleMsOf(congestion: number): number {
   return congestion <= throttleFrom
     ? 0
     : Math.round(((congestion - throttleFrom) / (1 - throttleFrom)) * throttleMsMax);

@@ -10,6 +10,7 @@
  * Transactional batches (KIP-98, KIP-890) pass the gate that asks their coordinator first (support/transaction-gate.ts); records of
  * a transaction without its id are refused with TRANSACTIONAL_ID_AUTHORIZATION_FAILED, as Kafka does.
  * A partition that is not open here is NOT_LEADER_OR_FOLLOWER, from v10 with the broker that has it (KIP-951).
+ * Requests of the common kind never come here: quick-produce.ts serves them in place.
  * Omitted: while there is no transaction coordinator transactional batches are refused with INVALID_TXN_STATE.
  */
 import type { PartitionHandle } from '../log/partition-handle.ts';
@@ -32,22 +33,20 @@ import {
   recordCountOf,
 } from '../protocol/records/batch-header.ts';
 import type { Crc32c } from '../protocol/records/crc32c.ts';
-import { namedFaultsMax, type RecordTaskResult } from '../protocol/records/record-tasks.ts';
-import { createWalkReport, type RecordWalk, walkReport } from '../protocol/records/record-walk.ts';
+import type { RecordTaskResult } from '../protocol/records/record-tasks.ts';
+import type { RecordWalk } from '../protocol/records/record-walk.ts';
 import {
   type BatchVerdict,
   batchVerdict,
-  listedFaults,
   recordFaults,
   settleMaxTimestamp,
   settleTimestampType,
-  timeMaxOf,
-  timeMinOf,
-  validateBatch,
   verdictTable,
 } from '../protocol/records/validate.ts';
 import { AppendLanes, type Place } from './append-lanes.ts';
 import { type LeaderSource, ProduceCall, type RecordError } from './produce-call.ts';
+import { QuickProduce, type QuickProduceDeps } from './quick-produce.ts';
+import { BatchJudge } from './support/batch-judge.ts';
 import { type BrokerAddress, ClusterView } from './support/cluster-view.ts';
 import type { RequestContext, RequestHandler } from './support/handler.ts';
 import { LeaderHints } from './support/leader-hints.ts';
@@ -75,7 +74,7 @@ export interface ProduceDeps {
   /** Largest batch that the WAL takes. */
   readonly batchBytesMax: number;
   /** Told of every batch taken or refused, for the metrics. */
-  readonly observe: { produced(bytes: number, records: number): void; refused(error: number): void };
+  readonly observe: QuickProduceDeps['observe'] & { refused(error: number): void };
   /** Address of this broker. */
   readonly endpoint: (listener: string) => BrokerAddress;
 }
@@ -109,20 +108,28 @@ export function produceHandler(deps: ProduceDeps): RequestHandler<ProduceRequest
       version >= topicIdVersion ? topics.topicById(topicId) : topics.topicByName(name),
     hints: (listener) => new LeaderHints(cluster, listener),
   };
-  const report = createWalkReport(namedFaultsMax);
-  const options = {
-    crc32c: deps.crc32c,
-    walk: deps.walk,
-    report,
-    batchBytesMax: 0,
-    zstdAllowed: true,
-    trustCompressed: false,
-    judgeTimes: true,
-    timeMin: 0,
-    timeMax: 0,
-    requireKeys: false,
-    decompressedBytesMax: 0,
-  };
+  const judge = new BatchJudge(deps);
+  const quick = new QuickProduce({
+    ...deps,
+    judge,
+    lanes,
+    refusal: (apiVersion, listener, { topic, index }, error) => {
+      let answer: ProduceResponseInput | null = null;
+      const request = {
+        transactionalId: null,
+        acks: 1,
+        timeoutMs: 0,
+        topicData: [{ ...topic, partitionData: [{ index, records: null }] }],
+      };
+      const caller = { apiVersion, listener, close() {} };
+      const call = new ProduceCall(caller, request, leaders, deps.congestion, (response) => {
+        answer = response;
+      });
+      call.onAppended(call.open(index), error, -1, -1, -1);
+      call.started(clock);
+      return answer!;
+    },
+  });
 
   function refuse(
     { call, place }: Batch,
@@ -229,11 +236,9 @@ export function produceHandler(deps: ProduceDeps): RequestHandler<ProduceRequest
   }
 
   /** Has the compressed records judged. */
-  function judge(batch: Batch, settled: (act: () => void) => void): void {
+  function judgeRecords(batch: Batch, settled: (act: () => void) => void): void {
     const { position, length } = batch;
-    const { requireKeys, judgeTimes, timeMin, timeMax, decompressedBytesMax } = options;
-    const rules = { requireKeys, judgeTimes, timeMin, timeMax, decompressedBytesMax };
-    recordWork.run({ kind: 'judge', position, length, rules }, (result) => {
+    recordWork.run({ kind: 'judge', position, length, rules: judge.rules }, (result) => {
       if (result?.kind !== 'judge' || result.verdict !== batchVerdict.ok) {
         settled(() => refuseJudged(batch, result));
         return;
@@ -298,19 +303,9 @@ export function produceHandler(deps: ProduceDeps): RequestHandler<ProduceRequest
   function start(batch: Batch): void {
     const { position, length, partition, call, place, version } = batch;
     const { settings } = partition;
-    const nowMs = clock.now();
-    options.batchBytesMax = Math.min(settings.maxMessageBytes, deps.batchBytesMax);
-    options.zstdAllowed = version >= 7;
-    options.trustCompressed = settings.trustCompressed;
-    options.judgeTimes = !settings.logAppendTime;
-    options.timeMin = timeMinOf(nowMs, settings.timestampBeforeMaxMs);
-    options.timeMax = timeMaxOf(nowMs, settings.timestampAfterMaxMs);
-    options.requireKeys = settings.compacted;
-    options.decompressedBytesMax = settings.decompressedBytesMax;
-    const verdict = validateBatch(view, buffer, position, length, options);
+    const verdict = judge.judge(settings, position, length, version);
     if (verdict !== batchVerdict.ok) {
-      const end = walkReport.entries + listedFaults(report);
-      refuse(batch, verdict, report[walkReport.faults]!, report.subarray(walkReport.entries, end));
+      refuse(batch, verdict, judge.faults, judge.entries);
       return;
     }
     const attributes = attributesOf(view, position);
@@ -327,8 +322,8 @@ export function produceHandler(deps: ProduceDeps): RequestHandler<ProduceRequest
     }
     settleTimestampType(view, buffer, position, length, deps.crc32c);
     const compressed = codecOf(attributes) !== codecId.none;
-    if (!compressed) settleTime(batch, report[walkReport.maxTimestamp]!);
-    if (compressed && !settings.trustCompressed) inOrder(batch, (settled) => judge(batch, settled));
+    if (!compressed) settleTime(batch, judge.maxTimestamp);
+    if (compressed && !settings.trustCompressed) inOrder(batch, (settled) => judgeRecords(batch, settled));
     else if (differs(partition, attributes)) inOrder(batch, (settled) => recode(batch, settled));
     else admit(batch);
   }
@@ -384,7 +379,12 @@ export function produceHandler(deps: ProduceDeps): RequestHandler<ProduceRequest
     call.started(clock);
   }
 
-  return { codec: ProduceCodec, advertisedMin: 0, handle };
+  return {
+    codec: ProduceCodec,
+    advertisedMin: 0,
+    handle,
+    takeFrame: (connection, position, length) => quick.take(connection, position, length),
+  };
 }
 
 /** Kafka lets this one client id write internal topics (KafkaApis). */

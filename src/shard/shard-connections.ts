@@ -2,7 +2,8 @@
  * The connections of one shard: opened, fed when memory has come back, counted, and ended. Owned by the shard. Bound:
  * `connectionsMax`; beyond it a connection is closed at once.
  */
-import { Connection, type ConnectionOwner, type Peer, type Transport } from '../net/connection.ts';
+import { Connection, type ConnectionOwner, type Peer } from '../net/connection.ts';
+import type { Transport } from '../net/transport.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { ShardCounters } from './shard-counters.ts';
 

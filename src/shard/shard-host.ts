@@ -4,7 +4,7 @@
 import type net from 'node:net';
 import type { CollectedDelta, OpenPartition, StreamName } from '../log/log-manager.ts';
 import type { MetadataChange } from '../metadata/metadata-store.ts';
-import { anonymous, type Connection, type Peer, type Transport } from '../net/connection.ts';
+import { anonymous, type Connection, type Peer } from '../net/connection.ts';
 import { LoopSockets, type SocketCalls } from '../net/loop-sockets.ts';
 import { openAccepted, openPlain, rawSocket } from '../net/socket-transport.ts';
 import {
@@ -14,6 +14,7 @@ import {
   type TlsMaterial,
   type TlsSettings,
 } from '../net/tls-handshake.ts';
+import type { Transport } from '../net/transport.ts';
 import type { MetricsSnapshot } from '../observe/metrics.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { StreamState } from '../stream/objects/objects.ts';
@@ -66,13 +67,18 @@ export class ShardHost implements ShardApi {
   private openLoop(native: SocketCalls): LoopSockets | null {
     try {
       const { pool, clock } = this.shard;
-      return new LoopSockets(native, pool, clock);
+      return new LoopSockets(native, pool, clock, this.shard);
     } catch (error) {
       this.logger.warn('plain connections are served without the native socket loop', {
         error: String(error),
       });
       return null;
     }
+  }
+
+  /** Runs something that may complete many requests: their answers leave together when it ends. */
+  turn<Result>(work: () => Result): Result {
+    return this.sockets === null ? work() : this.sockets.turn(work);
   }
 
   private openPlain(fd: number, peer: Peer): void {

@@ -10,9 +10,10 @@ import type { LogSettings } from '../log/log-settings.ts';
 import type { PartitionLog } from '../log/partition-log.ts';
 import { RecordWork, type RecordWorkDeps } from '../log/record-work.ts';
 import type { ClusterImage, MetadataChange, TopicImage } from '../metadata/metadata-store.ts';
-import type { Connection, ConnectionSettings, Peer, Transport } from '../net/connection.ts';
+import type { Connection, ConnectionSettings, Peer } from '../net/connection.ts';
 import { type ReceivePool, scratchBytes } from '../net/frame-receiver.ts';
 import { Slab } from '../net/slab.ts';
+import type { Transport } from '../net/transport.ts';
 import type { MetricsSnapshot } from '../observe/metrics.ts';
 import type { Arena } from '../ports/arena.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -158,6 +159,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, PeerHost {
   readonly clock: Clock;
   private readonly parts: ShardParts;
   private flushQueued = false;
+  private inTurn = false;
   private flushedBytes = 0;
 
   constructor(parts: ShardParts) {
@@ -324,12 +326,22 @@ export class Shard implements Omit<ShardApi, 'connect'>, PeerHost {
       this.flush();
       return;
     }
-    if (this.flushQueued) return;
+    if (this.flushQueued || this.inTurn) return;
     this.flushQueued = true;
     this.clock.soon(() => {
       this.flushQueued = false;
       this.flush();
     });
+  }
+
+  /** A turn of the socket loop begins: what it queues is flushed when it ends. */
+  beginTurn(): void {
+    this.inTurn = true;
+  }
+
+  endTurn(): void {
+    this.inTurn = false;
+    this.flush();
   }
 
   /** Tells the WALs and the other shards of what this turn queued for them. */

@@ -29,6 +29,7 @@ for (const path of paths) {
     for (let round = 0; round < 6; round++) {
       const w = world(t, path, {
         arenaFrameBytesMax: round % 3 === 0 ? 40_000 : 1 << 20,
+        ownReply: () => random.below(2) === 0,
         // Answers come at once, later, or out of turn.
         onFrame: (arrived) => {
           w.frames.push(arrived);
@@ -105,6 +106,66 @@ for (const path of paths) {
     }
     w.end();
     assert.equal(w.arena.freeSegments(), free);
+  });
+
+  test(`${path}: answers that write themselves keep their place among pieces, also where the kernel takes no more`, async (t) => {
+    let own = false;
+    const left: number[] = [];
+    const w = world(t, path, {
+      ownReply: () => {
+        own = !own;
+        return own;
+      },
+    });
+    const { client, connection } = await w.dial();
+    const answers = collect(client);
+    client.pause();
+    const rounds = 4;
+    const wanted: Buffer[] = [];
+    for (let round = 0; round < rounds; round++) {
+      client.write(Buffer.concat(Array.from({ length: 12 }, () => frame(0, Buffer.alloc(50)))));
+      await until(() => w.frames.length === 12);
+      for (const [i, { reply }] of w.frames.splice(0).entries()) {
+        // The pieces are large: two of them fill what a socket buffers.
+        const number = round * 12 + i;
+        const bytes = Buffer.alloc(i % 2 === 0 ? 30 + i : 400_000, number + 1);
+        wanted.push(bytes);
+        reply.send(i % 2 === 0 ? [bytes] : [bytes.subarray(0, 7), bytes.subarray(7)], bytes.length, () =>
+          left.push(number),
+        );
+      }
+      await turns();
+      if (round % 2 === 1) {
+        client.resume();
+        await until(() => answers.length() === wanted.reduce((sum, { length }) => sum + length, 0));
+        client.pause();
+      }
+    }
+    assert.ok(answers.bytes().equals(Buffer.concat(wanted)));
+    await until(() => left.length === wanted.length);
+    assert.deepEqual(
+      left.filter((number) => number % 2 === 1),
+      wanted.map((_, number) => number).filter((number) => number % 2 === 1),
+      'pieces are given back in their order',
+    );
+    assert.equal(connection.saturated(), false);
+    client.destroy();
+  });
+
+  test(`${path}: a connection whose answers were taken has nothing pending`, async (t) => {
+    let own = true;
+    const w = world(t, path, { ownReply: () => own });
+    for (own of [true, false]) {
+      const { client, connection } = await w.dial();
+      const answers = collect(client);
+      client.write(Buffer.concat(Array.from({ length: 3 }, () => frame(0, Buffer.alloc(50)))));
+      await until(() => w.frames.length === 3);
+      for (const arrived of w.frames.splice(0)) answer(arrived);
+      await until(() => answers.length() === 24);
+      client.end();
+      await until(() => connection.closed);
+      assert.equal(w.closed.at(-1)!.reason, 'closed by the peer');
+    }
   });
 
   test(`${path}: a cut at every byte changes nothing`, async (t) => {

@@ -6,9 +6,10 @@ import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import net from 'node:net';
 import type { TestContext } from 'node:test';
-import { anonymous, Connection, type ConnectionOwner, type Reply } from '../../src/net/connection.ts';
+import { anonymous, Connection, type ConnectionOwner } from '../../src/net/connection.ts';
 import { type ReceivePool, scratchBytes } from '../../src/net/frame-receiver.ts';
 import { LoopSockets } from '../../src/net/loop-sockets.ts';
+import type { QueuedReply, Reply } from '../../src/net/replies.ts';
 import { Slab } from '../../src/net/slab.ts';
 import { openPlain } from '../../src/net/socket-transport.ts';
 import { HeapArena } from '../support/heap-arena.ts';
@@ -32,7 +33,44 @@ export interface Arrived {
   readonly bytes: Buffer;
   readonly inArena: boolean;
   readonly position: number;
-  readonly reply: Reply;
+  readonly reply: Pick<Reply, 'send'>;
+}
+
+/** A reply that the connection did not make, and whose answer writes itself. */
+class OwnReply implements QueuedReply {
+  readonly chunks = null;
+  readonly #connection: Connection;
+  next: QueuedReply | null = null;
+  end = 0;
+  done = false;
+  bytes = 0;
+  #answer: Buffer = Buffer.alloc(0);
+  #sent: (() => void) | null = null;
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  send(chunks: readonly Uint8Array[], bytes: number, sent: (() => void) | null): void {
+    this.#answer = Buffer.concat(chunks);
+    this.#sent = sent;
+    this.bytes = bytes;
+    this.done = true;
+    this.#connection.answered(this);
+  }
+
+  writeTo(into: Uint8Array, view: DataView, at: number): void {
+    into.set(this.#answer, at);
+    // The view covers the same bytes.
+    if (view.getUint8(at) !== this.#answer[0]) throw new Error('the view lies elsewhere');
+  }
+
+  left(): void {
+    this.#sent?.();
+    this.#sent = null;
+  }
+
+  endParking(): void {}
 }
 
 export interface WorldOptions {
@@ -41,6 +79,8 @@ export interface WorldOptions {
   readonly frameBytesMax?: number;
   readonly arenaFrameBytesMax?: number;
   readonly onFrame?: (frame: Arrived) => void;
+  /** Whether the next frame in the arena is answered by a reply of its own. */
+  readonly ownReply?: () => boolean;
 }
 
 export interface World {
@@ -89,6 +129,13 @@ export function world(t: TestContext, path: Path, options: WorldOptions = {}): W
       idleTimeoutMs: 60_000,
     },
     handler: {
+      takeFrame(connection, position, length) {
+        if (options.ownReply?.() !== true) return false;
+        const reply = new OwnReply(connection);
+        connection.enqueue(reply);
+        this.onFrame(connection, arena.buffer, position, length, true, reply as unknown as Reply);
+        return true;
+      },
       onFrame(connection, buffer, position, length, inArena, reply) {
         const bytes = Buffer.from(buffer.subarray(position, position + length));
         const frame = { connection, bytes, inArena, position, reply };

@@ -5,6 +5,7 @@
 import { cleanMutants } from './clean-mutants.ts';
 import { clusterAnswerMutants } from './cluster-answer-mutants.ts';
 import { coordinatorMutants } from './coordinator-mutants.ts';
+import { dataPathMutants } from './data-path-mutants.ts';
 import { groupMutants } from './group-mutants.ts';
 import { handOverMutants } from './hand-over-mutants.ts';
 import { recordMutants } from './record-mutants.ts';
@@ -35,6 +36,7 @@ export const mutants: readonly Mutant[] = [
   ...transactionMutants,
   ...shareMutants,
   ...cleanMutants,
+  ...dataPathMutants,
   ...transactionCoordinatorMutants,
   ...clusterAnswerMutants,
   ...handOverMutants,

@@ -5,7 +5,8 @@
 
 import type { ListenerConfig } from '../../src/broker/broker-config.ts';
 import type { BrokerListeners, ConnectionTakers } from '../../src/broker/listeners.ts';
-import type { Connection, Transport } from '../../src/net/connection.ts';
+import type { Connection } from '../../src/net/connection.ts';
+import { type Sender, type SmallAnswer, smallAnswerBytes, type Transport } from '../../src/net/transport.ts';
 import type { AnyApiCodec, ApiCodec } from '../../src/protocol/codec.ts';
 import { Reader } from '../../src/protocol/reader.ts';
 import { Writer } from '../../src/protocol/writer.ts';
@@ -67,6 +68,7 @@ export class SimConnection implements Transport {
   #received: Buffer = Buffer.alloc(0);
   #arrivesAt = 0;
   #answersAt = 0;
+  #takenAt = 0;
 
   constructor(world: SimWorld, life: Life, listeners: SimListeners, random: SeededRandom) {
     this.world = world;
@@ -84,12 +86,17 @@ export class SimConnection implements Transport {
 
   // ── Transport: the broker's side ────────────────────────────────────────────────────────────────────────────────
 
-  write(chunks: readonly Uint8Array[], sent: () => void): void {
+  write(chunks: readonly Uint8Array[], _bytes: number, sender: Sender): void {
     const bytes = Buffer.concat(chunks);
     this.#sent += bytes.length;
     this.#answersAt = Math.max(this.#answersAt, this.world.time + this.#delay());
     this.world.after(this.#answersAt - this.world.time, () => this.#receive(bytes));
-    this.world.after(this.#delay() / 2, sent, this.life);
+    this.#takenAt = Math.max(this.#takenAt, this.world.time + this.#delay() / 2);
+    this.world.after(this.#takenAt - this.world.time, () => sender.onTaken(bytes.length), this.life);
+  }
+
+  writeSmall(answer: SmallAnswer, sender: Sender): void {
+    this.write([smallAnswerBytes(answer)], answer.bytes, sender);
   }
 
   pause(): void {

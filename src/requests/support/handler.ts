@@ -3,6 +3,7 @@
  * only of its decoded request and the services it was built with. Handlers run on the shard that owns the connection,
  * except those with a `route` (routing.ts), which run where their key is coordinated.
  */
+import type { Connection } from '../../net/connection.ts';
 import type { ApiDescription } from '../../protocol/codec.ts';
 import type { Reader } from '../../protocol/reader.ts';
 import type { Writer } from '../../protocol/writer.ts';
@@ -49,6 +50,11 @@ export interface RequestHandler<Request, ResponseInput> {
   readonly advertisedMin?: number;
   /** Its requests wait for each other's parked answers; those of all other kinds end the waiting of parked ones. */
   readonly patient?: boolean;
+  /**
+   * Serves a request in its frame, which lies in the arena, by a reply that it queues itself. False: nothing was done, and the
+   * request is decoded and handled.
+   */
+  takeFrame?(connection: Connection, position: number, length: number): boolean;
   /** Where requests are served that a coordinator answers; absent: here. */
   readonly route?: Route<Request, ResponseInput>;
   /**

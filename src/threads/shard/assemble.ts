@@ -66,9 +66,11 @@ export function assembleShard(parts: AssembleParts): { host: ShardHost; waiter: 
     parts.logger,
     data.seed.nativeSockets ? native.native : null,
   );
+  const work = new ShardWork(wals, pump, () => shard.flush());
+  const turn = (): boolean => work.turn();
   const waiter = new LoopWaiter(
     wakeSource(data.bell, clock, eventFdNative(native.native)),
-    new ShardWork(wals, pump, () => shard.flush()),
+    { turn: () => host.turn(turn), pending: () => work.pending() },
     clock,
   );
   waiter.start();

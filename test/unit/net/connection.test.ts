@@ -5,12 +5,17 @@ import {
   answerBytesMax,
   Connection,
   type ConnectionOwner,
-  type Reply,
   requestsMax,
-  type Transport,
 } from '../../../src/net/connection.ts';
 import { landingBytesMin, type ReceivePool, scratchBytes } from '../../../src/net/frame-receiver.ts';
+import type { Reply } from '../../../src/net/replies.ts';
 import { Slab } from '../../../src/net/slab.ts';
+import {
+  type Sender,
+  type SmallAnswer,
+  smallAnswerBytes,
+  type Transport,
+} from '../../../src/net/transport.ts';
 import { HeapArena } from '../../support/heap-arena.ts';
 import { SeededRandom } from '../../support/seeded-random.ts';
 import { VirtualClock } from '../../support/virtual-clock.ts';
@@ -22,14 +27,18 @@ class FakeTransport implements Transport {
   destroyed = false;
   sentBytes = 0;
   hold = false;
-  write(chunks: readonly Uint8Array[], sent: () => void): void {
+  write(chunks: readonly Uint8Array[], bytes: number, sender: Sender): void {
     this.written.push(Buffer.concat(chunks));
+    assert.equal(this.written.at(-1)!.length, bytes);
     const done = (): void => {
-      for (const chunk of chunks) this.sentBytes += chunk.length;
-      sent();
+      this.sentBytes += bytes;
+      sender.onTaken(bytes);
     };
     if (this.hold) this.waiting.push(done);
     else done();
+  }
+  writeSmall(answer: SmallAnswer, sender: Sender): void {
+    this.write([smallAnswerBytes(answer)], answer.bytes, sender);
   }
   pause(): void {
     this.paused = true;
@@ -400,9 +409,9 @@ test('while the socket loop keeps the beginning of a frame, it goes on cutting',
   feed(connection, frame(0, Buffer.alloc(60_000)), () => 1 << 20, { current: null });
   assert.equal(frames.length, 1);
   assert.equal(connection.receiver.aim(), socketModes.target, 'another as large is expected');
-  connection.onArrived(0, 0, 0, true);
+  connection.onArrived(0, 0, 0, true, 0);
   assert.equal(connection.receiver.aim(), socketModes.cut);
   assert.equal(connection.receiver.partial, true);
-  connection.onArrived(0, 0, 0, false);
+  connection.onArrived(0, 0, 0, false, 0);
   assert.equal(connection.receiver.aim(), socketModes.target);
 });

@@ -53,7 +53,7 @@ function rig() {
   topics.partitions.delete(`${id}/4`);
   const clock = new VirtualClock();
   const arena = new HeapArena({ segmentBytes: 65_536, segmentCount: 2 });
-  const observe = { fetched() {}, produced() {}, refused() {} };
+  const observe = { fetched() {}, request() {}, answered() {}, produced() {}, refused() {} };
   return { topics, id, clock, arena, observe };
 }
 

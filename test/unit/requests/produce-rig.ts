@@ -83,7 +83,12 @@ export function setup(options: Options = {}) {
     appendFailed: (error) => failures.push(error),
     congestion: () => congestion,
     batchBytesMax: 1 << 20,
-    observe: { produced: () => counts.produced++, refused: () => counts.refused++ },
+    observe: {
+      request: () => {},
+      answered: () => {},
+      produced: () => counts.produced++,
+      refused: () => counts.refused++,
+    },
     endpoint: () => ({ nodeId: 0, host: 'h', port: 1, rack: null }),
   });
   const closed: string[] = [];

@@ -12,6 +12,7 @@ import { ImageBuilder } from '../../../../src/metadata/image-builder.ts';
 import { encodeImage } from '../../../../src/metadata/image-codec.ts';
 import type { MetadataChange } from '../../../../src/metadata/metadata-store.ts';
 import type { Connection } from '../../../../src/net/connection.ts';
+import { smallAnswerBytes } from '../../../../src/net/transport.ts';
 import { silentLogger } from '../../../../src/ports/logger.ts';
 import type { AnyApiCodec, ApiCodec } from '../../../../src/protocol/codec.ts';
 import { FetchCodec } from '../../../../src/protocol/generated/fetch.ts';
@@ -77,9 +78,14 @@ export class TestClient {
     this.connection = shard.accept(
       { host: '/10.0.0.1', listener: 'PLAINTEXT', principal: 'User:ANONYMOUS' },
       {
-        write: (chunks, sent) => {
+        write: (chunks, bytes, sender) => {
           this.received = Buffer.concat([this.received, ...chunks]);
-          sent();
+          sender.onTaken(bytes);
+          this.take();
+        },
+        writeSmall: (answer, sender) => {
+          this.received = Buffer.concat([this.received, smallAnswerBytes(answer)]);
+          sender.onTaken(answer.bytes);
           this.take();
         },
         pause: () => {},
