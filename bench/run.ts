@@ -1,199 +1,228 @@
 /**
- * `npm run bench -- [options] [part of a scenario's name ...]`: measures, writes perf-reports/<date>-<commit>.json and
- * makes perf-reports/README.md anew. Without names every scenario runs (about half an hour). The name storage-costs
- * stands for itself: it counts what storage costs (storage-costs.ts) and writes below perf-reports/storage-costs.
- * The name storage-paths measures what bytes to and from S3 cost (storage-paths.ts).
+ * `npm run bench -- [options] SCENARIO[/VARIANT] …`: measures systems under scenarios and writes a report of each to
+ * perf-reports/<date>-<scenario>/. Whatever was started is ended with this process, however that ends.
  */
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
-import { basename, dirname, join } from 'node:path';
 import { commandLine } from '../tools/command-line.ts';
-import { runScenario } from './broker-bench.ts';
-import { environment } from './environment.ts';
+import { counts } from './counts.ts';
 import { fillMemory } from './fill-memory.ts';
+import { endAllSystems, stopAllSystems } from './harness/bed.ts';
+import { calibrate } from './harness/calibration.ts';
+import { environment } from './harness/environment.ts';
+import type { HarnessOptions } from './harness/options.ts';
+import { runScenario } from './harness/run-scenario.ts';
+import type { Scenario } from './harness/scenario.ts';
+import type { Calibration, ScenarioResult } from './harness/schema.ts';
+import { within } from './harness/time-limits.ts';
 import { runMicro } from './micro/index.ts';
-import {
-  type BrokerResult,
-  type FailedScenario,
-  type MicroResult,
-  type Report,
-  reportPage,
-  reportTables,
-  reportVersion,
-  type StartResult,
-} from './report.ts';
-import { allScenarios, kafkaScenarios, quickScenarios } from './scenarios.ts';
-import { measureInlineStarts, measureProcessStarts } from './starts.ts';
-import { runStorageCosts, storageCostTable } from './storage-costs.ts';
-import { runStoragePaths, storagePathsTable } from './storage-paths.ts';
+import { compareResults } from './report/compare.ts';
+import { readReport, reportsDirectory, writeIndex, writeReport } from './report/files.ts';
+import { reportPage } from './report/page.ts';
+import { plotsOf } from './report/plots.ts';
+import { verdictLine } from './report/verdict.ts';
+import { scenarios } from './scenarios/all.ts';
+import { Session } from './session.ts';
+import { removeAbandoned, removePlaces } from './systems/places.ts';
+import { type SystemName, systemNames } from './systems/system.ts';
 
-const reportsDir = 'perf-reports';
-const GB = 1e9;
-/** More than the log cache of the start profile: every segment of the arena has been used once. */
-const warmGb = 1.6;
+const usage = `npm run bench -- [options] SCENARIO[/VARIANT] ...
 
-const usage = `npm run bench -- [options] [part of a scenario's name ... | storage-costs | storage-paths]
+  --list          print scenarios and their variants
+  --all           every scenario, one after the other; goes on where an ended run of it stopped
+  --fresh         with --all: begins anew
+  --vs SYSTEMS    beside Millrace: kafka, kafka-flush (needs Java and Maven); several with commas
+  --runs N        of each system, in paired order (default 3; --quick 1)
+  --seconds S     of each window (default: the scenario's)
+  --quick         seconds in all: shows that everything works, compares nothing
+  --no-pair       without the pair of equal runs that states the noise
+  --no-fill       leave free memory as it is (see bench/fill-memory.ts)
+  --threads N     shards of Millrace (default: cores - 1)
+  --portable      the load in TypeScript also where the C one compiles
+  --compare FILE  fails where something tracked is worse than in that raw.json by more than the noise
+  --out DIR       reports go there instead of ${reportsDirectory}; '-' prints them only
+  --index         make ${reportsDirectory}/README.md anew from the reports that are there
 
-  --list       print the scenarios' names
-  --quick      the scenarios with floors only, a few seconds each
-  --kafka      Apache Kafka's scenarios too (needs Java and its jars; see test/support/clients)
-  --no-micro, --no-starts, --no-brokers   leave a part out
-  --no-fill    leave free memory as it is (see fill-memory.ts)
-  --threads N  shards of the broker (default: cores - 1)
-  --gb X       bytes of the measured part of large batches (default 2; small requests: half, at most --seconds)
-  --seconds S  the measured part of a scenario ends here at the latest (default 30)
-  --out FILE   another file for the report; '-' prints the tables only`;
+Counted, not measured: ${Object.keys(counts).join(', ')}. Functions alone: micro.`;
 
 const { values: flags, positionals: names } = commandLine(usage, {
   list: { type: 'boolean', default: false },
+  all: { type: 'boolean', default: false },
+  fresh: { type: 'boolean', default: false },
+  vs: { type: 'string', default: '' },
+  runs: { type: 'string' },
+  seconds: { type: 'string' },
   quick: { type: 'boolean', default: false },
-  kafka: { type: 'boolean', default: false },
-  micro: { type: 'boolean', default: true },
-  starts: { type: 'boolean', default: true },
-  brokers: { type: 'boolean', default: true },
+  pair: { type: 'boolean', default: true },
   fill: { type: 'boolean', default: true },
   threads: { type: 'string', default: String(Math.max(1, availableParallelism() - 1)) },
-  gb: { type: 'string', default: '2' },
-  seconds: { type: 'string', default: '30' },
-  out: { type: 'string' },
+  portable: { type: 'boolean', default: false },
+  compare: { type: 'string' },
+  out: { type: 'string', default: reportsDirectory },
+  index: { type: 'boolean', default: false },
 });
 
-const say = (line: string) => process.stdout.write(`${line}\n`);
+const say = (line: string): void => {
+  process.stdout.write(`${line}\n`);
+};
+
+/** Time for starts, warm-ups, settling and reading back besides the windows. */
+const scenarioSecondsSpare = 900;
+
+function numberFlag(name: 'runs' | 'seconds' | 'threads', least: number): number | null {
+  const text = flags[name];
+  if (text === undefined) return null;
+  const value = Number(text);
+  if (!Number.isFinite(value) || value < least) throw new Error(`--${name} needs a number from ${least} on`);
+  return value;
+}
+
+function optionsFor(variant: string | null): HarnessOptions {
+  const others = flags.vs === '' ? [] : flags.vs.split(',');
+  for (const name of others)
+    if (!(systemNames as readonly string[]).includes(name) || name === 'millrace')
+      throw new Error(`--vs ${name}: known are ${systemNames.slice(1).join(', ')}`);
+  return {
+    quick: flags.quick,
+    runs: Math.floor(numberFlag('runs', 1) ?? (flags.quick ? 1 : 3)),
+    seconds: numberFlag('seconds', 0.2),
+    systems: ['millrace', ...(others as SystemName[])],
+    threads: Math.floor(numberFlag('threads', 1) ?? 1),
+    pairFirst: flags.pair && !flags.quick,
+    variant,
+    portableLoad: flags.portable,
+  };
+}
 
 async function main(): Promise<number> {
-  if (names.includes('storage-paths')) return await reportStoragePaths();
-  if (names.includes('storage-costs')) return await reportStorageCosts();
-  const threads = Number(flags.threads);
-  const own = flags.quick ? quickScenarios(threads) : allScenarios(threads);
-  const all = flags.kafka ? [...own, ...kafkaScenarios()] : own;
-  const scenarios =
-    names.length === 0 ? all : all.filter(({ name }) => names.some((wanted) => name.includes(wanted)));
   if (flags.list) {
-    for (const { name } of scenarios) say(name);
+    for (const { name, title, variants } of scenarios)
+      say(`${name.padEnd(20)}${title}: ${variants.map((variant) => variant.name).join(', ')}`);
+    for (const [name, { title }] of Object.entries(counts)) say(`${name.padEnd(20)}${title}`);
+    say(`${'micro'.padEnd(20)}Functions alone`);
     return 0;
   }
-  const where = environment(tmpdir());
-  const brokers: BrokerResult[] = [];
-  const failed: FailedScenario[] = [];
-  let filledBytes = 0;
-  const releases: (() => void)[] = [];
-  process.on('exit', () => {
-    for (const release of releases) release();
-  });
-  const fill = () => {
-    const filled = fillMemory();
-    filledBytes = Math.max(filledBytes, filled.bytes);
-    releases.push(filled.release);
-    say(
-      `filled ${(filled.bytes / GB).toFixed(1)} GB of free memory with page cache in ${filled.seconds.toFixed(0)} s`,
-    );
-  };
-  if (flags.brokers) {
-    for (const scenario of scenarios) {
-      const gb = Number(flags.gb);
-      const bytes = (scenario.load === 'large' ? gb : gb / 2) * GB;
-      const warmBytes = scenario.load === 'large' ? warmGb * GB : 0.02 * GB;
-      if (flags.fill) fill();
-      try {
-        const result = await runScenario(scenario, { bytes, warmBytes, secondsMax: Number(flags.seconds) });
-        brokers.push(result);
-        say(
-          `${scenario.name}: ${result.mbPerSecond.toFixed(0)} MB/s, ${result.pathCpuSecondsPerGb.toFixed(2)} CPU-s/GB on the path, ${result.cpuSecondsPerGb.toFixed(2)} in all, ${result.pathCpuMicrosecondsPerRequest.toFixed(1)} µs/request, p50 ${result.latency.p50Ms.toFixed(2)} p99 ${result.latency.p99Ms.toFixed(2)} ms, rss ${result.rssPeakMb.toFixed(0)} MB; ${result.threads
-            .map(({ name, seconds }) => `${name} ${seconds.toFixed(1)}`)
-            .slice(0, 6)
-            .join(', ')}`,
-        );
-      } catch (error) {
-        failed.push({ scenario, error: (error as Error).message });
-        say(`${scenario.name}: failed: ${(error as Error).message}`);
-      }
+  if (flags.index) {
+    writeIndex();
+    return 0;
+  }
+  if (!flags.all && names.length === 0) {
+    say(usage);
+    return 64;
+  }
+  removeAbandoned();
+  const session =
+    flags.all && !flags.fresh ? Session.open({ ...flags, commit: environment('.').commit }) : null;
+  const wanted = flags.all ? [...scenarios.map(({ name }) => name), ...Object.keys(counts)] : names;
+  let failures = 0;
+  for (const name of wanted) {
+    if (session?.isDone(name) === true) {
+      say(`${name}: done before`);
+      continue;
+    }
+    try {
+      if (!(await runNamed(name))) failures++;
+      session?.finish(name);
+    } catch (error) {
+      failures++;
+      say(`${name}: failed: ${(error as Error).message}`);
+    } finally {
+      await stopAllSystems();
     }
   }
-  const starts: StartResult[] = [];
-  if (flags.starts) {
-    starts.push(await measureProcessStarts(10), await measureInlineStarts(10));
-    for (const start of starts)
-      say(
-        `start, ${start.kind}: median ${start.medianMs.toFixed(0)} ms, worst ${start.worstMs.toFixed(0)} ms, floor ${start.floorMs} ms`,
-      );
+  if (flags.all) Session.forget();
+  return failures === 0 ? 0 : 1;
+}
+
+/** @returns whether it ended as it should. */
+async function runNamed(name: string): Promise<boolean> {
+  if (name === 'micro') {
+    for (const { group, name: what, opsPerSecond } of await runMicro())
+      say(`${group}: ${what}: ${(1e9 / opsPerSecond).toFixed(0)} ns`);
+    return true;
   }
-  let micro: MicroResult[] = [];
-  if (flags.micro) micro = await runMicro();
-  const report: Report = {
-    reportVersion,
-    environment: where,
-    filledGb: filledBytes / GB,
-    brokers,
-    failed,
-    micro,
-    starts,
-  };
-  write(report);
-  return failed.length === 0 ? 0 : 1;
-}
-
-/** Counts, not times: a report of its own, the same on every machine. */
-async function reportStorageCosts(): Promise<number> {
-  const results = await runStorageCosts(say);
-  say(storageCostTable(results));
-  if (flags.out === '-') return 0;
-  const where = environment(tmpdir());
-  const stamp = where.date.slice(0, 10);
-  const file = flags.out ?? join(reportsDir, 'storage-costs', `${stamp}-${where.commit}.json`);
-  mkdirSync(dirname(file), { recursive: true });
-  writeFileSync(file, `${JSON.stringify({ environment: where, storageCosts: results }, null, 1)}\n`);
-  writeFileSync(
-    file.replace(/\.json$/, '.md'),
-    `# Storage costs, ${stamp}, ${where.commit}\n\n${storageCostTable(results)}`,
-  );
-  say(`written: ${file}`);
-  return 0;
-}
-
-/** Processor time of bytes to and from S3; a report of its own. */
-async function reportStoragePaths(): Promise<number> {
-  const where = environment(tmpdir());
-  const result = await runStoragePaths(say);
-  if (typeof result === 'string') {
-    say(`no S3 server: ${result}`);
-    return 1;
+  const count = counts[name];
+  if (count !== undefined) {
+    const { result, page } = await count.run(environment(tmpdir()), say);
+    publish(result, page);
+    return true;
   }
-  say(storagePathsTable(result));
-  if (flags.out === '-') return 0;
-  const directory = join(reportsDir, 'storage-paths');
-  mkdirSync(directory, { recursive: true });
-  const stamp = where.date.slice(0, 10);
-  const file = flags.out ?? join(directory, `${stamp}-${where.commit}.json`);
-  writeFileSync(file, `${JSON.stringify({ environment: where, storagePaths: result }, null, 1)}\n`);
-  writeFileSync(
-    file.replace(/\.json$/, '.md'),
-    `# Bytes to and from S3, ${stamp}, ${where.commit}\n\n${storagePathsTable(result)}\n${where.cpu}, ${where.cores} cores, Node ${where.node}, load before ${where.loadBefore}\n`,
-  );
-  say(`written: ${file}`);
-  return 0;
+  const [scenarioName, variant] = name.split('/') as [string, string?];
+  const scenario = scenarios.find((each) => each.name === scenarioName);
+  if (scenario === undefined) throw new Error(`no such scenario; --list tells which there are`);
+  const options = optionsFor(variant ?? null);
+  const where = environment(tmpdir());
+  const filled = flags.fill && !flags.quick ? fillMemory() : null;
+  if (filled !== null) fills.add(filled.release);
+  const given = new AbortController();
+  try {
+    const calibration = calibrationOf(scenario);
+    const result = await within(
+      secondsMax(scenario, options),
+      `scenario ${name}`,
+      runScenario(scenario, options, {
+        environment: where,
+        calibration,
+        memoryFilledGb: (filled?.bytes ?? 0) / 1e9,
+        say,
+        signal: given.signal,
+      }),
+    );
+    publish(result);
+    say(verdictLine(result).replaceAll('**', ''));
+    const complete = result.variants.every(({ failures }) => failures.length === 0);
+    return complete && compare(result);
+  } finally {
+    given.abort(new Error('given up'));
+    filled?.release();
+    if (filled !== null) fills.delete(filled.release);
+  }
 }
 
-function write(report: Report): void {
-  const { environment: where } = report;
+function secondsMax(scenario: Scenario, options: HarnessOptions): number {
+  const seconds = options.quick ? 10 : (options.seconds ?? scenario.seconds) + 60;
+  const windows = scenario.variants.length * (2 + options.runs * options.systems.length);
+  return scenarioSecondsSpare + 1.5 * seconds * windows;
+}
+
+const calibrations = new Map<string, Calibration>();
+function calibrationOf({ places }: Scenario): Calibration {
+  let found = calibrations.get(places.log);
+  if (found === undefined) {
+    say(`calibrating ${places.log === 'disk' ? 'disk' : 'tmpfs'}, memory and loopback`);
+    found = calibrate(places.log, flags.quick ? 0.05 : 0.5);
+    calibrations.set(places.log, found);
+  }
+  return found;
+}
+
+function publish(result: ScenarioResult, page?: string): void {
   if (flags.out === '-') {
-    say(reportTables(report, '-'));
+    say(page ?? reportPage(result, plotsOf(result)));
     return;
   }
-  mkdirSync(reportsDir, { recursive: true });
-  const stamp = where.date.slice(0, 16).replace(/[:T]/g, '-');
-  const file = flags.out ?? join(reportsDir, `${stamp}-${where.commit}.json`);
-  writeFileSync(file, `${JSON.stringify(report, null, 1)}\n`);
-  const reports = readdirSync(reportsDir)
-    .filter((name) => name.endsWith('.json'))
-    .map((name) => ({
-      file: name,
-      report: JSON.parse(readFileSync(join(reportsDir, name), 'utf8')) as Report,
-    }))
-    .filter(({ report: each }) => each.reportVersion === reportVersion);
-  writeFileSync(join(reportsDir, 'README.md'), reportPage(reports));
-  say(`written: ${basename(file)}`);
+  say(`written: ${writeReport(result, flags.out, page)}/report.md`);
+  writeIndex(flags.out);
 }
 
-// An exit runs what takes brokers and files away; a signal alone would not.
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
-process.exitCode = await main();
+function compare(result: ScenarioResult): boolean {
+  if (flags.compare === undefined) return true;
+  const { lines, worse } = compareResults(readReport(flags.compare), result);
+  for (const line of lines) say(line);
+  for (const line of worse) say(`WORSE: ${line}`);
+  return worse.length === 0;
+}
+
+// Nothing outlives this process: an exit ends what runs, and a signal is made an exit.
+const fills = new Set<() => void>();
+process.on('exit', () => {
+  for (const release of fills) release();
+  endAllSystems();
+  removePlaces();
+});
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1));
+process.exitCode = await main().catch((error: unknown) => {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  return 64;
+});
+// What a scenario that was given up left running must not keep this process.
+process.exit();

@@ -6,7 +6,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { environment } from '../bench/environment.ts';
+import { environment } from '../bench/harness/environment.ts';
 import { commandLine } from '../tools/command-line.ts';
 import { abuse } from './long/abuse.ts';
 import { coldReaders } from './long/cold-readers.ts';

@@ -33,6 +33,8 @@ export interface S3Options {
   readonly build?: boolean;
   /** Where its data goes instead of the system's temporary directory. */
   readonly below?: string;
+  /** Words in front of the command, such as a program that ends it with its parent. */
+  readonly wrapper?: readonly string[];
 }
 
 // Or each test process would warn of the Node versions that coming SDKs need.
@@ -59,7 +61,8 @@ async function start(name: S3ServerName, options: S3Options): Promise<S3Server |
   const directory = mkdtempSync(join(options.below ?? tmpdir(), `millrace-${name}-`));
   const port = await freePort();
   const args = program.args(port, directory, credentials, tls);
-  const server = spawn(program.path, args, { stdio: 'ignore', cwd: directory });
+  const command = [...(options.wrapper ?? []), program.path, ...args];
+  const server = spawn(command[0]!, command.slice(1), { stdio: 'ignore', cwd: directory });
   const endpoint = `${tls === null ? 'http' : 'https'}://127.0.0.1:${port}`;
   const ended = new Promise<void>((resolve) => {
     server.once('close', () => resolve());

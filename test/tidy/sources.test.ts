@@ -26,11 +26,11 @@ const isGenerated = (path: string): boolean => path.includes('/generated/');
 const isFixture = (path: string): boolean =>
   path.includes('/fixtures/') || path.startsWith('perf-reports/') || path.startsWith('test/results/');
 const code = files.filter(
-  (path) => /\.(ts|cc|h|sh|java|py|go)$/.test(path) && !isGenerated(path) && !isFixture(path),
+  (path) => /\.(ts|c|cc|h|sh|java|py|go)$/.test(path) && !isGenerated(path) && !isFixture(path),
 );
 const texts = files.filter(
   (path) =>
-    /\.(ts|cc|h|sh|java|py|go|md|json|yml|yaml|xml|tsv|schema|properties)$|^\.ci\/|^LICENSE$/.test(path) &&
+    /\.(ts|c|cc|h|sh|java|py|go|md|json|yml|yaml|xml|tsv|schema|properties)$|^\.ci\/|^LICENSE$/.test(path) &&
     !isFixture(path),
 );
 

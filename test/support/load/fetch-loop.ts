@@ -2,6 +2,7 @@
  * A consumer without a group: one connection, one fetch in flight, an incremental fetch session (KIP-227). It looks at
  * batch headers only, unless told to do more, so that what it costs is the broker's.
  */
+import type { ConnectionOptions } from 'node:tls';
 import { ErrorCode } from '../../../src/protocol/generated/errors.ts';
 import { FetchCodec } from '../../../src/protocol/generated/fetch.ts';
 import { baseOffsetOf, batchBytesOf, lastOffsetOf } from '../../../src/protocol/records/batch-header.ts';
@@ -20,6 +21,8 @@ export interface FetchLoopOptions {
   readonly bytesPerSecond?: number;
   /** Asks again for what the broker could not read from its store in time, as stock clients do; counted in `late`. */
   readonly patient?: boolean;
+  /** TLS, and whom to trust. */
+  readonly secured?: ConnectionOptions;
   /** Whole batches of one partition from one answer, in order, valid during the call. */
   readonly onRecords?: (partition: number, records: Buffer) => void;
 }
@@ -59,7 +62,7 @@ export class FetchLoop {
   static async start(options: FetchLoopOptions): Promise<FetchLoop> {
     return new FetchLoop(
       options,
-      await RawConnection.connect(options.address, 'fetch-loop', 32 * 1024 * 1024),
+      await RawConnection.connect(options.address, 'fetch-loop', 32 * 1024 * 1024, options.secured),
     );
   }
 

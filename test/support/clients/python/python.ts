@@ -5,7 +5,8 @@ import { type Client, codecs, driverClient } from '../jobs.ts';
 
 const release = 'confluent-kafka==2.16.1';
 
-export async function openPython(): Promise<Client> {
+/** The interpreter that has the client. */
+export async function pythonProgram(): Promise<string> {
   const home = await installed('python', release, async (aside) => {
     await step('python3', ['-m', 'venv', aside]);
     await step(join(aside, 'bin', 'python'), [
@@ -17,7 +18,11 @@ export async function openPython(): Promise<Client> {
       release,
     ]);
   });
-  const command = [join(home, 'bin', 'python'), join(sources, 'python', 'driver.py')] as const;
+  return join(home, 'bin', 'python');
+}
+
+export async function openPython(): Promise<Client> {
+  const command = [await pythonProgram(), join(sources, 'python', 'driver.py')] as const;
   return driverClient(command, {
     operations: ['produce', 'consume', 'rebalance', 'admin', 'transact', 'copy'],
     codecs,
