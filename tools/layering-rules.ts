@@ -44,6 +44,7 @@ export const rooms: Readonly<Record<string, readonly Allowance[]>> = {
     'adapters',
     'threads',
     'net',
+    'interbroker',
     'requests',
     'coordinator',
     'log',
@@ -59,6 +60,8 @@ export const rooms: Readonly<Record<string, readonly Allowance[]>> = {
   // Frames arrive through interfaces that net states and requests implement: no code of net runs there.
   requests: ['coordinator', 'log', 'metadata', 'types of net', ...common],
   net: [...common],
+  // What coordinators and logs ask of one another, brought to other brokers: their words, none of their code.
+  interbroker: ['types of coordinator', 'types of log', 'types of metadata', 'types of net', ...common],
   coordinator: [...common],
   log: ['stream', 'metadata', ...common],
   stream: ['store', 'types of metadata', ...common],

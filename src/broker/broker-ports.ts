@@ -1,6 +1,7 @@
 /** What a broker is given besides its configuration: clock, randomness, log, and what stands between it and its storage. */
 import type { EmbeddedMetadataOptions } from '../metadata/embedded-metadata-store.ts';
 import type { Authority } from '../metadata/metadata-claim.ts';
+import type { Dial } from '../net/outgoing-socket.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { Random } from '../ports/random.ts';
@@ -24,6 +25,8 @@ export interface BrokerPorts {
   readonly cluster?: (options: EmbeddedMetadataOptions) => Promise<Authority>;
   /** Instead of sockets; inline deployments only. */
   readonly listeners?: BrokerListeners;
+  /** Instead of sockets to other brokers; inline deployments only. */
+  readonly dial?: Dial;
 }
 
 export interface StorageLayers {

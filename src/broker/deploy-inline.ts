@@ -1,5 +1,6 @@
 /** Everything in the caller's thread: shard, WALs, uploads and compaction. */
 
+import { socketDial } from '../net/outgoing-socket.ts';
 import { createCodecs } from '../protocol/compression/codecs.ts';
 import { composeShard } from '../shard/compose-shard.ts';
 import { ShardHost } from '../shard/shard-host.ts';
@@ -36,6 +37,7 @@ export async function deployInline(parts: DeployParts): Promise<Deployment> {
     store,
     control: parts.control,
     peers: null,
+    dial: ports.dial ?? socketDial(parts.tls),
   });
   const host = new ShardHost(
     shard,

@@ -110,6 +110,27 @@ export const metricTable = {
     labels: [],
     doc: 'Requests that could not be decoded or failed inside; each cost its connection.',
   },
+  millrace_interbroker_requests_total: {
+    kind: 'counter',
+    labels: ['request'],
+    doc: 'Requests to other brokers of the cluster.',
+  },
+  millrace_interbroker_requests_unanswered_total: {
+    kind: 'counter',
+    labels: ['request'],
+    doc: 'Of those, the ones without an answer: the broker could not be reached, or said nothing in time.',
+  },
+  millrace_interbroker_request_seconds: {
+    kind: 'summary',
+    labels: ['request'],
+    scale: micros,
+    doc: 'Time from the wish to ask another broker to its answer.',
+  },
+  millrace_interbroker_connections: {
+    kind: 'gauge',
+    labels: [],
+    doc: 'Connections to other brokers, opening ones included.',
+  },
   millrace_produce_refused_total: { kind: 'counter', labels: [], doc: 'Batches that validation refused.' },
   millrace_telemetry_pushes_total: {
     kind: 'counter',

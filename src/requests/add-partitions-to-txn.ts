@@ -1,8 +1,8 @@
 /**
  * AddPartitionsToTxn (key 24), versions 0–5. Up to v3 a client's: one transaction, all partitions or none; one that does not
  * exist makes the others OPERATION_NOT_ATTEMPTED, and so does an internal one, which is TOPIC_AUTHORIZATION_FAILED: offsets are
- * added by AddOffsetsToTxn. v2 PRODUCER_FENCED. From v4 on brokers': several transactions, each added to or (`verifyOnly`) only
- * asked about, each for itself.
+ * added by AddOffsetsToTxn. v2 PRODUCER_FENCED. From v4 on brokers', who need CLUSTER_ACTION on the cluster: several transactions, each
+ * added to or (`verifyOnly`) only asked about, each for itself.
  */
 import { coordinatorTopics } from '../coordinator/runtime/coordinator-place.ts';
 import type { TransactionCoordinator } from '../coordinator/transaction/transaction-api.ts';
@@ -15,6 +15,7 @@ import {
 } from '../protocol/generated/add-partitions-to-txn.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
 import { inOrder, pick } from './routing.ts';
+import { aclOperation, clusterResource } from './support/authorizer.ts';
 import type { RequestHandler } from './support/handler.ts';
 import type { TopicDirectory } from './support/topic-directory.ts';
 import { isInternalTopic } from './support/topic-names.ts';
@@ -106,9 +107,11 @@ export function addPartitionsToTxnHandler({
           ? [request.v3AndBelowTransactionalId]
           : request.transactions.map(({ transactionalId }) => transactionalId),
       part: (request, indexes) => ({ ...request, transactions: pick(request.transactions, indexes) }),
-      merge: (_request, parts) => ({
-        resultsByTransaction: inOrder(parts, ({ resultsByTransaction }) => resultsByTransaction),
-      }),
+      merge: (_request, parts) =>
+        parts.find(({ response }) => response.errorCode === ErrorCode.CLUSTER_AUTHORIZATION_FAILED)
+          ?.response ?? {
+          resultsByTransaction: inOrder(parts, ({ resultsByTransaction }) => resultsByTransaction),
+        },
       refused: (request, errorCode, apiVersion) =>
         apiVersion < batchedVersion
           ? { resultsByTopicV3AndBelow: resultsOf(request.v3AndBelowTopics, () => errorCode) }
@@ -119,7 +122,8 @@ export function addPartitionsToTxnHandler({
               })),
             },
     },
-    handle({ apiVersion }, request, respond) {
+    handle(context, request, respond) {
+      const { apiVersion } = context;
       if (apiVersion < batchedVersion) {
         const fenced = (results: Results): Results =>
           results.map(({ name, resultsByPartition }) => ({
@@ -136,6 +140,10 @@ export function addPartitionsToTxnHandler({
           topics: request.v3AndBelowTopics,
         };
         addOne(transaction, apiVersion, (results) => respond({ resultsByTopicV3AndBelow: fenced(results) }));
+        return;
+      }
+      if (!context.may(aclOperation.clusterAction, clusterResource)) {
+        respond({ errorCode: ErrorCode.CLUSTER_AUTHORIZATION_FAILED });
         return;
       }
       const { transactions } = request;

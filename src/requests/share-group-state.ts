@@ -1,7 +1,8 @@
 /**
  * What brokers ask the share coordinator (KIP-932): InitializeShareGroupState (key 83), ReadShareGroupState (84),
  * WriteShareGroupState (85, versions 0-1), DeleteShareGroupState (86), ReadShareGroupStateSummary (87, versions 0-1). One file,
- * since they differ in their fields only; each partition is asked of the shard that coordinates it, and has its own error.
+ * since they differ in their fields only; each partition is asked of the shard that coordinates it, and has its own error:
+ * NOT_COORDINATOR where that is none of this broker's. The caller needs CLUSTER_ACTION on the cluster.
  */
 import type { ShareKey, ShareStateCoordinator } from '../coordinator/share/share-state-api.ts';
 import { DeleteShareGroupStateCodec } from '../protocol/generated/delete-share-group-state.ts';
@@ -10,6 +11,7 @@ import { InitializeShareGroupStateCodec } from '../protocol/generated/initialize
 import { ReadShareGroupStateCodec } from '../protocol/generated/read-share-group-state.ts';
 import { ReadShareGroupStateSummaryCodec } from '../protocol/generated/read-share-group-state-summary.ts';
 import { WriteShareGroupStateCodec } from '../protocol/generated/write-share-group-state.ts';
+import { aclOperation, clusterResource } from './support/authorizer.ts';
 import type { AnyRequestHandler, RequestHandler, ServedCodec } from './support/handler.ts';
 
 interface StateRequest<Part> {
@@ -34,7 +36,8 @@ function stateHandler<Part extends { readonly partition: number }>(
 ): RequestHandler<StateRequest<Part>, StateResponse> {
   return {
     codec,
-    handle(_context, { groupId, topics }, respond) {
+    handle(context, { groupId, topics }, respond) {
+      const allowed = context.may(aclOperation.clusterAction, clusterResource);
       const results = topics.map(({ topicId }) => ({ topicId, partitions: [] as Outcome[] }));
       let waiting = topics.reduce((sum, { partitions }) => sum + partitions.length, 0);
       if (waiting === 0) respond({ results });
@@ -47,7 +50,8 @@ function stateHandler<Part extends { readonly partition: number }>(
             waiting--;
             if (waiting === 0) respond({ results });
           };
-          if (groupId === '') take(ErrorCode.INVALID_REQUEST);
+          if (!allowed) take(ErrorCode.CLUSTER_AUTHORIZATION_FAILED);
+          else if (groupId === '') take(ErrorCode.INVALID_REQUEST);
           else ask({ groupId, topicId, partition }, part, take);
         }
       }
@@ -55,6 +59,7 @@ function stateHandler<Part extends { readonly partition: number }>(
   };
 }
 
+/** @param states those that this broker coordinates, on whatever shard. */
 export function shareGroupStateHandlers(states: ShareStateCoordinator): readonly AnyRequestHandler[] {
   return [
     stateHandler(InitializeShareGroupStateCodec, (key, { stateEpoch, startOffset }, done) =>

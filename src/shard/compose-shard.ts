@@ -5,6 +5,7 @@
 
 import { KafkaConfigCatalog } from '../config/config-catalog.ts';
 import type { GroupServices } from '../coordinator/group/group-services.ts';
+import type { Dial } from '../net/outgoing-socket.ts';
 import type { Arena } from '../ports/arena.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Logger } from '../ports/logger.ts';
@@ -57,6 +58,8 @@ export interface ShardThread {
     recordTask(task: RecordTask): Promise<RecordTaskResult>;
   };
   readonly peers: ShardPeers | null;
+  /** Opens connections to other brokers; null where none can be reached. */
+  readonly dial: Dial | null;
 }
 
 export function composeShard(seed: ShardSeed, thread: ShardThread): Shard {
@@ -117,6 +120,7 @@ export function composeShard(seed: ShardSeed, thread: ShardThread): Shard {
     catalog,
     handlers: (services) => requestHandlers(services, groupServices(services), catalog, seed.handlers),
     peers: thread.peers,
+    dial: thread.dial,
   });
   collectColdReads(shard.counters.metrics, { coldReader, cache, reader });
   return shard;

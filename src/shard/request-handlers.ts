@@ -85,7 +85,7 @@ export function requestHandlers(
 ): readonly AnyRequestHandler[] {
   const { topics, arena, clock, logger, crc32c, walk, endpoint, observe, control, sessions } = services;
   const { nodeId, fetchBytesMax, coordinatorPartitions } = services.settings;
-  const { transactions: coordinator, transactionLinks, ids } = services.coordinators;
+  const { transactions: coordinator, transactionLinks, transactionLinksHere, ids } = services.coordinators;
   const partitionOfGroup = (groupId: string): number => services.coordinators.partitionOf('group', groupId);
   const autoTopics = new AutoTopics({
     topics,
@@ -150,7 +150,7 @@ export function requestHandlers(
     addOffsetsToTxnHandler({ coordinator, partitionOfGroup }),
     endTxnHandler({ coordinator }),
     txnOffsetCommitHandler({ groups, verifier: transactionLinks, partitionOfGroup }),
-    writeTxnMarkersHandler({ markers: transactionLinks }),
+    writeTxnMarkersHandler({ markers: transactionLinksHere }),
     listTransactionsHandler({ coordinator }),
     describeTransactionsHandler({ coordinator }),
     createTopicsHandler({ ...admin, defaultPartitions: settings.defaultPartitions }),
@@ -192,7 +192,7 @@ export function requestHandlers(
     describeShareGroupOffsetsHandler({ groups, states: shares.states, topics }),
     alterShareGroupOffsetsHandler({ groups, topics }),
     deleteShareGroupOffsetsHandler(groups),
-    ...shareGroupStateHandlers(shares.states),
+    ...shareGroupStateHandlers(shares.statesHere),
   ];
   return handlers;
 }

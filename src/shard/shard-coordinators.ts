@@ -25,6 +25,7 @@ import {
 import type { PartitionHost } from '../coordinator/runtime/coordinator-runtime.ts';
 import { TransactionCoordinatorShard } from '../coordinator/transaction/transaction-coordinator.ts';
 import type { TransactionSettings } from '../coordinator/transaction/transaction-settings.ts';
+import type { OtherBrokers } from '../interbroker/other-brokers.ts';
 import type { PartitionHandle } from '../log/partition-handle.ts';
 import { MarkerAppender } from '../log/transaction-seam.ts';
 import type { MetadataChange, TopicImage } from '../metadata/metadata-store.ts';
@@ -56,6 +57,10 @@ export interface ShardCoordinatorsDeps extends Omit<CoordinatorLogDeps, 'topic' 
   /** A partition of this shard. */
   readonly local: (topicId: string, partition: number) => PartitionHandle | undefined;
   readonly ownerOf: (topic: TopicImage, partition: number) => number;
+  /** The other broker that has a partition open; −1 = this one, or nobody. */
+  readonly brokerOf: (topic: TopicImage, partition: number) => number;
+  /** Null where no other broker can be reached. */
+  readonly others: OtherBrokers | null;
   readonly control: ControlPlane;
   readonly group: GroupSettings;
   readonly transaction: TransactionSettings;
@@ -71,8 +76,9 @@ const limitsMax = 10_000;
 export class ShardCoordinators implements CoordinatorPlaces {
   readonly groups: GroupCoordinatorShard;
   readonly transactions: TransactionCoordinatorShard;
-  /** Markers to partitions and questions to transaction coordinators, wherever they are. */
+  /** Markers to partitions and questions to transaction coordinators, wherever they are; and in this broker alone, for others. */
   readonly transactionLinks: TransactionLinks;
+  readonly transactionLinksHere: TransactionLinks;
   readonly ids: ProducerIds;
   readonly shares: ShardShares;
   /** What other shards may ask of this one (requests/routing.ts). */
@@ -105,6 +111,7 @@ export class ShardCoordinators implements CoordinatorPlaces {
     this.shares = new ShardShares({
       ...deps,
       places: this,
+      coordinatorBroker: (topic, key) => this.brokerOf(topic, key),
       services: this.services,
       configs: deps.shareConfigs,
       log: this.#logOf('share', deps.local),
@@ -123,16 +130,16 @@ export class ShardCoordinators implements CoordinatorPlaces {
       share: this.shares.groupPorts,
     });
     this.ids = new ProducerIds(deps);
-    this.transactionLinks = new TransactionLinks({
-      self: deps.self,
-      links: deps.links,
-      topics,
+    const transactionLinks = {
+      ...deps,
       places: this,
-      ownerOf: deps.ownerOf,
+      coordinatorBroker: (topic: string, key: string) => this.brokerOf(topic, key),
       coordinator: () => this.transactions,
-      endTransaction: (topic, partition, marker, done) => this.endTransaction(topic, partition, marker, done),
+      endTransaction: this.endTransaction.bind(this),
       appender: new MarkerAppender(deps),
-    });
+    };
+    this.transactionLinks = new TransactionLinks(transactionLinks);
+    this.transactionLinksHere = new TransactionLinks({ ...transactionLinks, others: null });
     this.transactionLinks.serve(this.services);
     this.transactions = new TransactionCoordinatorShard({
       clock: deps.clock,
@@ -232,6 +239,13 @@ export class ShardCoordinators implements CoordinatorPlaces {
     const topic = this.#deps.topics.topicByName(topicName);
     if (topic === undefined) return this.#deps.self;
     return this.#deps.ownerOf(topic, coordinatorPartition(key, topic.partitions.length));
+  }
+
+  /** The other broker that coordinates a key; −1 = this one, or nobody. */
+  brokerOf(topicName: string, key: string): number {
+    const topic = this.#deps.topics.topicByName(topicName);
+    if (topic === undefined) return -1;
+    return this.#deps.brokerOf(topic, coordinatorPartition(key, topic.partitions.length));
   }
 
   // ── Partitions come and go ──────────────────────────────────────────────────────────────────────────────────────

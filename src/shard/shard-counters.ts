@@ -1,4 +1,5 @@
 /** What a shard counts while it works: plain fields on the hot path, and series by request for the metrics page. */
+import type { PeerObserver } from '../interbroker/peer-line.ts';
 import { type Counter, Metrics, type Summary } from '../observe/metrics.ts';
 import { API_TABLE } from '../protocol/generated/api-keys.ts';
 
@@ -18,6 +19,18 @@ export class ShardCounters {
   fetchedBytes = 0;
   connectionsOpened = 0;
   connectionsClosed = 0;
+  /** Requests to other brokers. */
+  readonly interbroker: PeerObserver = {
+    asked: (api) => {
+      this.metrics.counter('millrace_interbroker_requests_total', api).value++;
+    },
+    answered: (api, micros) => {
+      if (micros === null)
+        this.metrics.counter('millrace_interbroker_requests_unanswered_total', api).value++;
+      else this.metrics.summary('millrace_interbroker_request_seconds', api).record(micros);
+    },
+    connections: (change) => this.metrics.gauge('millrace_interbroker_connections').add(change),
+  };
   private readonly series: (RequestSeries | undefined)[] = [];
 
   private of(apiKey: number): RequestSeries {

@@ -112,6 +112,12 @@ export class ShardPartitions implements TopicDirectory {
     return ownerShard(topic.topicId, partition, this.#deps.settings.shards);
   }
 
+  /** The other broker that has the partition open; −1 = this one, or nobody. */
+  brokerOf(topic: TopicImage, partition: number): number {
+    const image = topic.partitions[partition];
+    return image?.state === 'open' && image.node !== this.#deps.settings.nodeId ? image.node : -1;
+  }
+
   stagePartitions(partitions: readonly OpenPartition[]): void {
     for (const spec of partitions) this.#deps.logs.stage(spec);
   }

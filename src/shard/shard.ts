@@ -5,6 +5,7 @@
  */
 import type { GroupSettings } from '../coordinator/group/group-settings.ts';
 import type { TransactionSettings } from '../coordinator/transaction/transaction-settings.ts';
+import { OtherBrokers } from '../interbroker/other-brokers.ts';
 import { type CollectedDelta, LogManager, type OpenPartition, type StreamName } from '../log/log-manager.ts';
 import type { LogSettings } from '../log/log-settings.ts';
 import type { PartitionLog } from '../log/partition-log.ts';
@@ -12,6 +13,7 @@ import { RecordWork, type RecordWorkDeps } from '../log/record-work.ts';
 import type { ClusterImage, MetadataChange, TopicImage } from '../metadata/metadata-store.ts';
 import type { Connection, ConnectionSettings, Peer } from '../net/connection.ts';
 import { type ReceivePool, scratchBytes } from '../net/frame-receiver.ts';
+import type { Dial } from '../net/outgoing-socket.ts';
 import { Slab } from '../net/slab.ts';
 import type { Transport } from '../net/transport.ts';
 import type { MetricsSnapshot } from '../observe/metrics.ts';
@@ -101,6 +103,8 @@ export interface ShardParts {
   readonly handlers: (services: ShardServices) => readonly AnyRequestHandler[];
   /** Partitions and coordinators of other shards; null when this shard is alone. */
   readonly peers: ShardPeers | null;
+  /** Opens connections to other brokers; null where none can be reached. */
+  readonly dial: Dial | null;
 }
 
 /** Doors to the other shards. */
@@ -158,6 +162,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, PeerHost {
   readonly pool: ReceivePool;
   readonly clock: Clock;
   private readonly parts: ShardParts;
+  private readonly others: OtherBrokers | null;
   private flushQueued = false;
   private inTurn = false;
   private flushedBytes = 0;
@@ -198,7 +203,10 @@ export class Shard implements Omit<ShardApi, 'connect'>, PeerHost {
         opened: (topic, partition) => this.coordinators.opened(topic, partition),
         closing: (topic, partition) => this.coordinators.closing(topic, partition),
         topicDeleted: (topicId, name) => this.coordinators.topicDeleted(topicId, name),
-        imageChanged: (changes) => this.coordinators.imageChanged(changes),
+        imageChanged: (changes) => {
+          this.others?.imageChanged(changes);
+          this.coordinators.imageChanged(changes);
+        },
         described: (name) => this.coordinators.described(name),
       },
       flush: () => this.flush(),
@@ -214,6 +222,18 @@ export class Shard implements Omit<ShardApi, 'connect'>, PeerHost {
       outsideBytes: 0,
       outsideBytesMax: settings.connection.frameBytesMax,
     };
+    this.others =
+      parts.dial === null
+        ? null
+        : new OtherBrokers({
+            nodeId: settings.nodeId,
+            image: () => this.image,
+            dial: parts.dial,
+            clock,
+            random: parts.random,
+            logger,
+            observe: this.counters.interbroker,
+          });
     this.coordinators = new ShardCoordinators({
       self: settings.index,
       shards: settings.shards,
@@ -229,6 +249,8 @@ export class Shard implements Omit<ShardApi, 'connect'>, PeerHost {
       nodeId: settings.nodeId,
       local: (topicId, partition) => this.logs.get(topicId, partition),
       ownerOf: (topic, partition) => this.partitions.ownerOf(topic, partition),
+      brokerOf: (topic, partition) => this.partitions.brokerOf(topic, partition),
+      others: this.others,
       control: parts.control,
       group: settings.group,
       transaction: settings.transaction,
@@ -445,6 +467,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, PeerHost {
 
   drain(timeoutMs: number): Promise<void> {
     this.coordinators.close();
+    this.others?.close();
     return this.connections.drain(timeoutMs);
   }
 

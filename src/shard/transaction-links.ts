@@ -1,17 +1,22 @@
 /**
- * Ways of transactions between the shards of this broker: markers to partitions wherever they are owned, and questions to the
+ * Ways of transactions between shards and brokers: markers to partitions wherever they are owned, and questions to the
  * coordinator of a transactional id (log/transaction-seam.ts). Shard thread.
  *
- *     marker   ─┬─ partition of an internal topic: its coordinator here, or that of the owning shard (`markerService`)
+ *     marker   ─┬─ partition that another broker has open: WriteTxnMarkers to it
+ *               ├─ partition of an internal topic: its coordinator here, or that of the owning shard (`markerService`)
  *               └─ any other: its log, here or over the link
- *     question ─── the coordinator here, or on the shard that owns the id (`verifyService`)
+ *     question ─┬─ coordinated by another broker: AddPartitionsToTxn to it
+ *               └─ else the coordinator here, or on the shard that owns the id (`verifyService`)
  *
- * Questions and markers for other shards are rare beside records, so they go as JSON. Bounds: as of `ask`; what cannot be sent is
- * answered with COORDINATOR_NOT_AVAILABLE or NOT_LEADER_OR_FOLLOWER, and whoever asked tries again.
+ * Where a partition is the image says, at each attempt anew. What another broker asks ends in this one: it is served by links
+ * that lead to no third (`others` null). Questions and markers for other shards are rare beside records, so they go as JSON.
+ * Bounds: as of `ask` and of the batches (interbroker/batches.ts); what cannot be sent is answered with
+ * COORDINATOR_NOT_AVAILABLE or NOT_LEADER_OR_FOLLOWER, and whoever asked tries again.
  */
 import { coordinatorTopics } from '../coordinator/runtime/coordinator-place.ts';
 import type { TransactionCoordinator } from '../coordinator/transaction/transaction-api.ts';
 import type { MarkerSender, VersionedMarker } from '../coordinator/transaction/transaction-markers.ts';
+import type { OtherBrokers } from '../interbroker/other-brokers.ts';
 import type { AppendWaiter } from '../log/append-journal.ts';
 import type { MarkerAppender, TransactionVerifier } from '../log/transaction-seam.ts';
 import type { TopicImage } from '../metadata/metadata-store.ts';
@@ -31,6 +36,12 @@ export interface TransactionLinksDeps {
   readonly self: number;
   /** Null where this shard is alone. */
   readonly links: ShardLinks | null;
+  /** Null: what another broker has open is refused. */
+  readonly others: Pick<OtherBrokers, 'markers' | 'transactions'> | null;
+  /** The other broker that has a partition open; −1 = this one, or nobody. */
+  readonly brokerOf: (topic: TopicImage, partition: number) => number;
+  /** The same of the partition that coordinates a key. */
+  readonly coordinatorBroker: (topicName: string, key: string) => number;
   readonly topics: TopicDirectory;
   readonly places: CoordinatorPlaces;
   readonly ownerOf: (topic: TopicImage, partition: number) => number;
@@ -78,10 +89,16 @@ export class TransactionLinks implements MarkerSender, TransactionVerifier {
   // ── Markers ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
   send(topic: string, partition: number, marker: VersionedMarker, done: (error: number) => void): void {
-    const { topics, ownerOf, self, links } = this.#deps;
+    const { topics, ownerOf, self, links, others, brokerOf } = this.#deps;
     const image = topics.topicByName(topic);
     if (image?.partitions[partition] === undefined) {
       done(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION);
+      return;
+    }
+    const broker = brokerOf(image, partition);
+    if (broker >= 0) {
+      if (others === null) done(ErrorCode.NOT_LEADER_OR_FOLLOWER);
+      else others.markers.send(broker, topic, partition, marker, done);
       return;
     }
     const owner = ownerOf(image, partition);
@@ -111,8 +128,13 @@ export class TransactionLinks implements MarkerSender, TransactionVerifier {
   // ── Questions ───────────────────────────────────────────────────────────────────────────────────────────────────
 
   verify(transaction: Transaction, partition: Partition, done: (error: number) => void): void {
-    const { places, self, links } = this.#deps;
+    const { places, self, links, coordinatorBroker } = this.#deps;
     const settle = (error: number): void => done(toldError(error, transaction.abortable));
+    const broker = coordinatorBroker(coordinatorTopics.transaction, transaction.transactionalId);
+    if (broker >= 0) {
+      this.#verifyAt(broker, transaction, partition, settle);
+      return;
+    }
     const owner = places.ownerOf(coordinatorTopics.transaction, transaction.transactionalId);
     if (owner === self || links === null) {
       this.#verifyHere(transaction, partition, settle);
@@ -122,6 +144,25 @@ export class TransactionLinks implements MarkerSender, TransactionVerifier {
     links.ask(owner, verifyService, Buffer.from(JSON.stringify(question)), (answer) =>
       settle(answer === null ? ErrorCode.COORDINATOR_NOT_AVAILABLE : Number(answer)),
     );
+  }
+
+  /** A yes from memory counts only while the broker that says it coordinates: one that was deposed may not know it yet. */
+  #verifyAt(
+    broker: number,
+    transaction: Transaction,
+    partition: Partition,
+    done: (error: number) => void,
+  ): void {
+    const { others, coordinatorBroker } = this.#deps;
+    if (others === null) {
+      done(ErrorCode.NOT_COORDINATOR);
+      return;
+    }
+    others.transactions.ask(broker, transaction, partition, (error) => {
+      const now = coordinatorBroker(coordinatorTopics.transaction, transaction.transactionalId);
+      const isStale = error === ErrorCode.NONE && !transaction.add && now !== broker;
+      done(isStale ? ErrorCode.NOT_COORDINATOR : error);
+    });
   }
 
   #verifyHere(

@@ -8,6 +8,7 @@ import { coordinatorMutants } from './coordinator-mutants.ts';
 import { dataPathMutants } from './data-path-mutants.ts';
 import { groupMutants } from './group-mutants.ts';
 import { handOverMutants } from './hand-over-mutants.ts';
+import { interbrokerMutants } from './interbroker-mutants.ts';
 import { recordMutants } from './record-mutants.ts';
 import { requestMutants } from './request-mutants.ts';
 import { shareMutants } from './share-mutants.ts';
@@ -40,4 +41,5 @@ export const mutants: readonly Mutant[] = [
   ...transactionCoordinatorMutants,
   ...clusterAnswerMutants,
   ...handOverMutants,
+  ...interbrokerMutants,
 ];

@@ -8,6 +8,7 @@ import {
   defaultShareStateSettings,
   ShareStateCoordinatorShard,
 } from '../../coordinator/share/share-state-coordinator.ts';
+import type { OtherBrokers } from '../../interbroker/other-brokers.ts';
 import type { PartitionHandle } from '../../log/partition-handle.ts';
 import type { TopicImage } from '../../metadata/metadata-store.ts';
 import type { Arena } from '../../ports/arena.ts';
@@ -35,6 +36,9 @@ export interface ShardSharesDeps {
   readonly ownerOf: (topic: TopicImage, partition: number) => number;
   /** Null where this shard is alone. */
   readonly links: ShardLinks | null;
+  /** Null where no other broker can be reached. */
+  readonly others: Pick<OtherBrokers, 'states'> | null;
+  readonly coordinatorBroker: (topicName: string, key: string) => number;
   readonly places: CoordinatorPlaces;
   readonly services: ShardServicesTable;
   readonly configs: ShareConfigs;
@@ -47,8 +51,10 @@ export interface ShardSharesDeps {
 export class ShardShares {
   /** The share coordinator of this shard. */
   readonly coordinator: ShareStateCoordinatorShard;
-  /** The share coordinator and the share partitions, on whatever shard of this broker. */
+  /** The share coordinator on whatever shard and broker, and those of this broker alone, for what other brokers ask. */
   readonly states: ShareStateLinks;
+  readonly statesHere: ShareStateLinks;
+  /** The share partitions on whatever shard of this broker. */
   readonly partitions: ShareLinks;
   readonly sessions: ShareSessions;
   readonly groupPorts: ShareGroupPorts;
@@ -64,7 +70,9 @@ export class ShardShares {
         updatesPerSnapshot: number('share.coordinator.snapshot.update.records.per.snapshot'),
       },
     });
-    this.states = new ShareStateLinks({ ...deps, coordinator: () => this.coordinator });
+    const stateLinks = { ...deps, coordinator: () => this.coordinator };
+    this.states = new ShareStateLinks(stateLinks);
+    this.statesHere = new ShareStateLinks({ ...stateLinks, others: null });
     this.states.serve(deps.services);
     const settings = (groupId: string) => shareSettings(configs, groupId);
     this.#local = new LocalSharePartitions({

@@ -1,6 +1,7 @@
 /**
- * The share coordinator as every shard asks it: the one of this shard, or that of the shard which owns the key's partition of
- * `__share_group_state`. The topic is made with the first question; until it is there the answer is
+ * The share coordinator as every shard asks it: the one of this shard, that of the shard which owns the key's partition of
+ * `__share_group_state`, or that of the broker which has it open. What another broker asks is served by links that lead to no
+ * third (`others` null). The topic is made with the first question; until it is there the answer is
  * COORDINATOR_NOT_AVAILABLE, as when a question cannot be sent, and whoever asked tries again. Shard thread.
  *
  * Questions to other shards go as JSON: one for each batch of acknowledgements, not for each record.
@@ -13,6 +14,8 @@ import {
   type ShareStateWrite,
   shareKeyText,
 } from '../../coordinator/share/share-state-api.ts';
+import type { OtherBrokers } from '../../interbroker/other-brokers.ts';
+import type { StateAnswer, StateQuestion } from '../../interbroker/state-questions.ts';
 import type { SharePersister } from '../../log/share/share-api.ts';
 import { ErrorCode } from '../../protocol/generated/errors.ts';
 import type { CoordinatorPlaces, ShardLinks } from '../../requests/request-router.ts';
@@ -26,6 +29,10 @@ export interface ShareStateLinksDeps {
   readonly self: number;
   /** Null where this shard is alone. */
   readonly links: ShardLinks | null;
+  /** Null: what another broker coordinates is refused. */
+  readonly others: Pick<OtherBrokers, 'states'> | null;
+  /** The other broker that coordinates a key; −1 = this one, or nobody. */
+  readonly coordinatorBroker: (topicName: string, key: string) => number;
   readonly topics: TopicDirectory;
   readonly places: CoordinatorPlaces;
   readonly coordinator: () => ShareStateCoordinator;
@@ -33,24 +40,7 @@ export interface ShareStateLinksDeps {
   readonly makeTopic: () => void;
 }
 
-type Question =
-  | {
-      readonly do: 'initialize';
-      readonly key: ShareKey;
-      readonly stateEpoch: number;
-      readonly startOffset: number;
-    }
-  | { readonly do: 'read'; readonly key: ShareKey; readonly leaderEpoch: number }
-  | { readonly do: 'summary'; readonly key: ShareKey }
-  | { readonly do: 'write'; readonly key: ShareKey; readonly write: ShareStateWrite }
-  | { readonly do: 'delete'; readonly key: ShareKey };
-
-interface Answer {
-  readonly error: number;
-  readonly state: ShareStateAnswer | null;
-}
-
-type Done = (answer: Answer) => void;
+type Done = (answer: StateAnswer) => void;
 
 export class ShareStateLinks implements ShareStateCoordinator {
   readonly #deps: ShareStateLinksDeps;
@@ -62,20 +52,27 @@ export class ShareStateLinks implements ShareStateCoordinator {
   /** What other shards may ask of this one. */
   serve(services: ShardServicesTable): void {
     services.register(shareStateService, (bytes, answer) => {
-      this.#here(JSON.parse(bytes.toString()) as Question, (said) =>
+      this.#here(JSON.parse(bytes.toString()) as StateQuestion, (said) =>
         answer(Buffer.from(JSON.stringify(said))),
       );
     });
   }
 
-  #ask(question: Question, done: Done): void {
-    const { self, links, topics, places, makeTopic } = this.#deps;
+  #ask(question: StateQuestion, done: Done): void {
+    const { self, links, topics, places, makeTopic, others, coordinatorBroker } = this.#deps;
     if (topics.topicByName(coordinatorTopics.share) === undefined) {
       makeTopic();
       done({ error: ErrorCode.COORDINATOR_NOT_AVAILABLE, state: null });
       return;
     }
-    const owner = places.ownerOf(coordinatorTopics.share, shareKeyText(question.key));
+    const key = shareKeyText(question.key);
+    const broker = coordinatorBroker(coordinatorTopics.share, key);
+    if (broker >= 0) {
+      if (others === null) done({ error: ErrorCode.NOT_COORDINATOR, state: null });
+      else others.states.ask(broker, question, done);
+      return;
+    }
+    const owner = places.ownerOf(coordinatorTopics.share, key);
     if (owner === self || links === null) {
       this.#here(question, done);
       return;
@@ -84,12 +81,12 @@ export class ShareStateLinks implements ShareStateCoordinator {
       done(
         bytes === null
           ? { error: ErrorCode.COORDINATOR_NOT_AVAILABLE, state: null }
-          : (JSON.parse(bytes.toString()) as Answer),
+          : (JSON.parse(bytes.toString()) as StateAnswer),
       ),
     );
   }
 
-  #here(question: Question, done: Done): void {
+  #here(question: StateQuestion, done: Done): void {
     const coordinator = this.#deps.coordinator();
     const { key } = question;
     const settled = (error: number): void => done({ error, state: null });

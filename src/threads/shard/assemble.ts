@@ -3,6 +3,7 @@
  * the shard's doorbell. Used by the shard thread, and by main where main is the only shard (portable path).
  */
 
+import { socketDial } from '../../net/outgoing-socket.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Logger } from '../../ports/logger.ts';
 import type { Random } from '../../ports/random.ts';
@@ -58,7 +59,8 @@ export function assembleShard(parts: AssembleParts): { host: ShardHost; waiter: 
   const peers = links.every((link) => link === null)
     ? null
     : new LinkPeers(data.seed.settings.index, links, pump, arena);
-  const shard = composeShard(data.seed, { ...parts, alone: data.alone, wals, peers });
+  const dial = socketDial(data.tls);
+  const shard = composeShard(data.seed, { ...parts, alone: data.alone, wals, peers, dial });
   const host = new ShardHost(
     shard,
     data.tls,

@@ -11,8 +11,8 @@ import type {
 } from '../../../src/protocol/generated/add-partitions-to-txn.ts';
 import { ErrorCode } from '../../../src/protocol/generated/errors.ts';
 import { addPartitionsToTxnHandler } from '../../../src/requests/add-partitions-to-txn.ts';
-import type { RequestContext } from '../../../src/requests/support/handler.ts';
 import type { TopicDirectory } from '../../../src/requests/support/topic-directory.ts';
+import { context } from './admin-fixtures.ts';
 
 const offsets = '__consumer_offsets';
 const topics = {
@@ -31,7 +31,7 @@ function ask(apiVersion: number, asked: Readonly<Record<string, number[]>>, erro
   const producer = { transactionalId: 'tx', producerId: 7, producerEpoch: 1 };
   const answers: AddPartitionsToTxnResponseInput[] = [];
   addPartitionsToTxnHandler({ topics, coordinator }).handle(
-    { apiVersion } as RequestContext,
+    context(apiVersion),
     {
       transactions: apiVersion < 4 ? [] : [{ ...producer, verifyOnly: false, topics: list }],
       v3AndBelowTransactionalId: 'tx',
@@ -87,7 +87,7 @@ for (const verifyOnly of [true, false])
     } as unknown as TopicDirectory;
     const answers: AddPartitionsToTxnResponseInput[] = [];
     addPartitionsToTxnHandler({ topics, coordinator }).handle(
-      { apiVersion: 5 } as RequestContext,
+      context(5),
       {
         transactions: [
           {

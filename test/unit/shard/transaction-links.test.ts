@@ -39,6 +39,9 @@ function rig(verdict = 0) {
         topicByName: (name: string) => (['t', internal].includes(name) ? topic(name) : undefined),
         partition: (name: string, index: number) => ({ name, index }),
       },
+      others: null,
+      brokerOf: () => -1,
+      coordinatorBroker: () => -1,
       places: { ownerOf: (_topic: string, key: string) => Number(key === 'remote') },
       ownerOf: (_topic: unknown, partition: number) => partition,
       coordinator: () => ({

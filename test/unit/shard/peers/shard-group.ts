@@ -265,6 +265,7 @@ export class ShardGroup {
         store: new MemoryStore(clock),
         control: { ...noControl, alterConfigs: (edits) => this.alter(edits) },
         peers,
+        dial: null,
       },
     );
   }
