@@ -6,7 +6,7 @@
  * done ends as that. Every call says that it wants a member that knows a leader, so that one which is cut off from the others
  * says so at once.
  *
- * Limits: a call takes at most `timeoutMs` in all and 2 s at one member; streams are opened again after 50 ms to 2 s.
+ * Limits: a call takes at most `timeoutMs` in all and 2 s at one member, one that keeps a lease alive 1 s; streams are opened again after 50 ms to 2 s.
  */
 import type { Clock, Timer } from '../../ports/clock.ts';
 import { MillraceError } from '../../ports/errors.ts';
@@ -56,6 +56,8 @@ export interface EtcdKvOptions {
 
 const timeoutMsDefault = 5_000;
 const attemptMsMax = 2_000;
+/** A lease of three seconds must outlive a member that says nothing. */
+const keepAliveMsMax = 1_000;
 /** Between two rounds over all members. */
 const roundPauseMs = 100;
 
@@ -125,9 +127,9 @@ export class GrpcEtcdKv implements EtcdKv {
 
   /** A stream of one question and one answer: etcd has no call for it. */
   async keepAlive(lease: LeaseId): Promise<number> {
-    const answer = await this.#withMembers(false, (deadlineMs) =>
-      this.#ask(paths.keepAlive, encodeLeaseId(lease), deadlineMs),
-    );
+    const ask = (deadlineMs: number): Promise<Buffer> =>
+      this.#ask(paths.keepAlive, encodeLeaseId(lease), deadlineMs);
+    const answer = await this.#withMembers(false, ask, keepAliveMsMax);
     return Math.max(0, decodeLease(answer).ttlSeconds);
   }
 
@@ -166,6 +168,7 @@ export class GrpcEtcdKv implements EtcdKv {
   #withMembers(
     writes: boolean,
     ask: (deadlineMs: number, endpoint: GrpcEndpoint) => Promise<Buffer>,
+    attemptMs = attemptMsMax,
   ): Promise<Buffer> {
     if (this.#closed) return Promise.reject(etcdUnavailable('the client was closed'));
     return new Promise((resolve, reject) => {
@@ -174,7 +177,7 @@ export class GrpcEtcdKv implements EtcdKv {
         reject(error as Error);
       };
       this.#pending.add(fail);
-      this.#attempts(writes, ask).then((answer) => {
+      this.#attempts(writes, ask, attemptMs).then((answer) => {
         this.#pending.delete(fail);
         resolve(answer);
       }, fail);
@@ -184,6 +187,7 @@ export class GrpcEtcdKv implements EtcdKv {
   async #attempts(
     writes: boolean,
     ask: (deadlineMs: number, endpoint: GrpcEndpoint) => Promise<Buffer>,
+    attemptMs: number,
   ): Promise<Buffer> {
     const { clock } = this.#options;
     const end = clock.monotonic() + this.#timeoutMs;
@@ -192,7 +196,7 @@ export class GrpcEtcdKv implements EtcdKv {
       const at = this.#current;
       const left = end - clock.monotonic();
       try {
-        return await ask(clock.now() + Math.min(attemptMsMax, left), this.#endpoints[at]!);
+        return await ask(clock.now() + Math.min(attemptMs, left), this.#endpoints[at]!);
       } catch (error) {
         if (error instanceof MillraceError) throw error;
         const failure = error as GrpcFailure;

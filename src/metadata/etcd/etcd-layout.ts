@@ -6,8 +6,8 @@
  *   <prefix>/log/<first revision>    one entry of the log: commits from that revision on; 20 digits
  *   <prefix>/chunk/<nonce>/<number>  parts of an entry too large for one request; 4 digits
  *   <prefix>/journal                 revision up to which the bucket's journal holds the log: decimal
- *   <prefix>/alive/<node>            registration epoch of a broker whose lease is in force
- *   <prefix>/controller              node and epoch of the broker that leads, under its lease: JSON
+ *   <prefix>/members/<node>          registration epoch of a broker whose lease is in force: decimal
+ *   <prefix>/members/leader          node and epoch of the broker that leads, under its lease: JSON
  *
  *   value of a log entry (little endian)
  *   0        1        2        18            22             26
@@ -42,8 +42,8 @@ export class EtcdLayout {
     return `${this.prefix}/journal`;
   }
 
-  get controller(): string {
-    return `${this.prefix}/controller`;
+  get leader(): string {
+    return `${this.prefix}/members/leader`;
   }
 
   get logPrefix(): string {
@@ -54,8 +54,8 @@ export class EtcdLayout {
     return `${this.prefix}/chunk/`;
   }
 
-  get alivePrefix(): string {
-    return `${this.prefix}/alive/`;
+  get membersPrefix(): string {
+    return `${this.prefix}/members/`;
   }
 
   log(firstRevision: number): string {
@@ -71,8 +71,8 @@ export class EtcdLayout {
     return `${this.chunkPrefix}${nonce.toString('hex')}/${String(index).padStart(4, '0')}`;
   }
 
-  alive(node: number): string {
-    return this.alivePrefix + node;
+  member(node: number): string {
+    return this.membersPrefix + node;
   }
 }
 
