@@ -4,6 +4,7 @@
  * every partition → new WAL epochs → serve. Main thread; what is taken is noted in the ends, for a start that fails.
  */
 import { OwnPlaces } from '../cluster/place-new.ts';
+import { defaultPolicy } from '../cluster/policy.ts';
 import { TopicAdmin } from '../cluster/topic-admin.ts';
 import { KafkaConfigCatalog } from '../config/config-catalog.ts';
 import type { Membership } from '../metadata/membership.ts';
@@ -415,6 +416,11 @@ function clusterRole(owning: Owning, membership: Membership, ownership: Ownershi
     nodeId: config.nodeId,
     brokerEpoch,
     fenced: ground.fail,
+    policy: defaultPolicy,
+    audit: {
+      record: (record) =>
+        logger.debug('cluster decision', { ...record, event: JSON.stringify(record.event) }),
+    },
     clock,
     logger,
   });

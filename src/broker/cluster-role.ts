@@ -5,6 +5,9 @@
  *   registered ─► alive ─► own streams recovered ─► assignments followed ─► leaves: draining ─► owns nothing ─► gone
  */
 import { Assignments } from '../cluster/assignments.ts';
+import type { Audit } from '../cluster/audit.ts';
+import { Controller } from '../cluster/controller.ts';
+import type { ClusterPolicy } from '../cluster/policy.ts';
 import type { Membership } from '../metadata/membership.ts';
 import type { MetadataStore } from '../metadata/metadata-store.ts';
 import type { Ownership } from '../ownership/ownership.ts';
@@ -24,6 +27,8 @@ export interface ClusterRoleDeps {
   readonly brokerEpoch: number;
   /** The registration has ended without this broker's doing: it can own nothing any more. */
   readonly fenced: (error: MillraceError) => void;
+  readonly policy: ClusterPolicy;
+  readonly audit: Audit;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -52,6 +57,7 @@ export async function formerGone(membership: Membership, nodeId: number, clock: 
 export class ClusterRole {
   readonly #deps: ClusterRoleDeps;
   readonly #assignments: Assignments;
+  readonly #controller: Controller;
   #unwatch: (() => void) | null = null;
 
   constructor(deps: ClusterRoleDeps) {
@@ -63,12 +69,14 @@ export class ClusterRole {
       recover: (logs) => recoverClaimed(logs, recovering),
       mayOpen: () => membership.validUntil > clock.boottime(),
     });
+    this.#controller = new Controller({ ...deps, load: () => null, policy: () => deps.policy });
   }
 
   start(): void {
     this.#unwatch = this.#deps.metadata.watch(() => this.#checkRegistration());
     this.#checkRegistration();
     this.#assignments.start();
+    this.#controller.start();
   }
 
   #checkRegistration(): void {
@@ -110,9 +118,9 @@ export class ClusterRole {
   }
 
   /** Nothing is opened, closed or recovered any more. */
-  stop(): Promise<void> {
+  async stop(): Promise<void> {
     this.#unwatch?.();
-    return this.#assignments.stop();
+    await Promise.all([this.#controller.stop(), this.#assignments.stop()]);
   }
 
   /** Everything of this broker is in objects: its registration and its lease end. */

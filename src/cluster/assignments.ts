@@ -6,7 +6,7 @@
  *   open here, assigned to another      ─► tail uploaded, closed; the other one opens it
  *   a log that was another's is its own ─► drained: its streams end closed, for whoever is to own them
  *
- * The logs of one broker are drained together, one broker after the other; opens and closes go on meanwhile, in batches, one of
+ * All logs that are claimed by then are drained together; opens and closes go on meanwhile, in batches, one of
  * each kind under way. What fails is tried again after a pause that grows to `retryMsMax`; an open that is refused by a condition of the
  * metadata (somebody was first) is only looked at again. Bounds: the work is read from the image, and nothing is queued.
  */
@@ -136,9 +136,11 @@ export class Assignments {
     const { image } = metadata;
     const open: Stream[] = [];
     const close: Stream[] = [];
+    const used = new Set<string>();
     for (const partition of partitionsOf(image)) {
       const mine = assignee(partition) === nodeId;
       if (partition.state === 'open') {
+        used.add(partition.wal);
         if (!mine && partition.node === nodeId && close.length < batch && isInForce(image, partition.target))
           close.push(nameOf(partition));
       } else if (mine && open.length < batch) open.push(nameOf(partition));
@@ -146,7 +148,7 @@ export class Assignments {
     if (close.length > 0) this.#run('close', `${close.length} streams`, () => ownership.close(close));
     if (open.length > 0 && !this.#leaving && mayOpen())
       this.#run('open', `${open.length} streams`, () => ownership.open(open));
-    const logs = this.#claimed(image);
+    const logs = this.#claimed(image, used);
     if (logs.length > 0)
       this.#run('recover', logs.map(({ logId }) => logId).join(', '), () => this.#recover(logs));
     this.#timer?.cancel();
@@ -161,12 +163,17 @@ export class Assignments {
     return Math.max(1, wait);
   }
 
-  /** Open logs on record as this broker's that it does not write. */
-  #claimed(image: ClusterImage): WalRecord[] {
+  /**
+   * Logs on record as this broker's that it does not write: open ones, and those that were given up while streams are open in
+   * them.
+   */
+  #claimed(image: ClusterImage, used: ReadonlySet<string>): WalRecord[] {
     const { nodeId, ownLogs } = this.#deps;
     return [...image.wals.values()].filter(
       ({ logId, node, state, kind }) =>
-        node === nodeId && state === 'open' && kind !== 'memory' && !ownLogs.includes(logId),
+        node === nodeId &&
+        !ownLogs.includes(logId) &&
+        (state === 'open' ? kind !== 'memory' : state === 'abandoned' && used.has(logId)),
     );
   }
 

@@ -6,6 +6,7 @@
  */
 import type { MetadataChange, MetadataStore, PartitionImage, WalRecord } from '../metadata/metadata-store.ts';
 import { openClaimed, removeDrained } from '../volumes/claimed-logs.ts';
+import { type DrainedLog, nothingRecovered } from '../volumes/drain.ts';
 import type { Volume, VolumeDeps } from '../volumes/volume.ts';
 import type { WalConfig } from '../volumes/wal-config.ts';
 import type { OwnershipDeps } from './ownership.ts';
@@ -19,7 +20,7 @@ export interface RecoverClaimedDeps extends DrainingDeps {
 }
 
 /**
- * @param records all claimed logs of one broker: a stream's batches may lie in several of them.
+ * @param records claimed logs. Of those that were given up nothing is read: their streams end where objects do.
  * Rejects with what opening, reading and storing say; then nothing is closed, and it may be called again.
  */
 export async function recoverClaimed(
@@ -27,10 +28,12 @@ export async function recoverClaimed(
   deps: RecoverClaimedDeps,
 ): Promise<{ readonly streams: number; readonly batches: number }> {
   const { metadata, fold, wals, volumes: volumeDeps } = deps;
-  const logs = await openClaimed(records, wals, metadata.image.clusterId, volumeDeps);
+  const readable = records.filter(({ state }) => state === 'open');
+  const logs = await openClaimed(readable, wals, metadata.image.clusterId, volumeDeps);
   try {
-    const producers = new Map(await fold(openIn(logs, deps)));
-    const { closes, taken } = await drainLogs(logs, producers, deps);
+    const drained = [...logs, ...records.filter(({ state }) => state !== 'open').map(givenUp)];
+    const producers = new Map(await fold(openIn(drained, deps)));
+    const { closes, taken } = await drainLogs(drained, producers, deps);
     await metadata.commit([...closes, ...logs.map((log) => emptied(log, deps))]);
     const streams = closes.filter(({ type }) => type === 'close').length;
     const gone: MetadataChange[] = [];
@@ -46,7 +49,7 @@ export async function recoverClaimed(
 }
 
 /** Streams whose producers a drain goes on from. */
-function openIn(logs: readonly Volume[], { metadata }: RecoverClaimedDeps): PartitionImage[] {
+function openIn(logs: readonly Pick<Volume, 'logId'>[], { metadata }: RecoverClaimedDeps): PartitionImage[] {
   const logIds = new Set(logs.map(({ logId }) => logId));
   const open: PartitionImage[] = [];
   for (const { partitions } of metadata.image.topicsById.values()) {
@@ -54,6 +57,10 @@ function openIn(logs: readonly Volume[], { metadata }: RecoverClaimedDeps): Part
       if (partition.state === 'open' && logIds.has(partition.wal)) open.push(partition);
   }
   return open;
+}
+
+function givenUp({ logId, location }: WalRecord): DrainedLog {
+  return { logId, path: location, recovered: nothingRecovered, bytes: null };
 }
 
 function emptied({ logId, recovered }: Volume, { metadata }: RecoverClaimedDeps): MetadataChange {

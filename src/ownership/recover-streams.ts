@@ -5,7 +5,15 @@
 import type { PartitionImage } from '../metadata/metadata-store.ts';
 import { Slab } from '../net/slab.ts';
 import type { ShardDoor } from '../shard/shard-api.ts';
-import { type DrainDeps, type Drained, drain, drainWindowBytes, planOf, tellGaps } from '../volumes/drain.ts';
+import {
+  type DrainDeps,
+  type Drained,
+  type DrainedLog,
+  drain,
+  drainWindowBytes,
+  planOf,
+  tellGaps,
+} from '../volumes/drain.ts';
 import { foldHeaders } from '../volumes/fold-headers.ts';
 import type { Volume } from '../volumes/volume.ts';
 import type { FoldedStates, OwnershipDeps, RecoveredStreams } from './ownership.ts';
@@ -67,7 +75,7 @@ export async function recoverStreams(deps: RecoverDeps): Promise<RecoveredStream
 
 /** A drain through a window in the arena. */
 export async function drainLogs(
-  logs: readonly Volume[],
+  logs: readonly DrainedLog[],
   producers: Map<string, NonNullable<ReturnType<FoldedStates['get']>>>,
   deps: DrainingDeps,
 ): Promise<Drained> {

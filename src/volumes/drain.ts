@@ -24,6 +24,8 @@ import { hasCode } from '../store/store-errors.ts';
 import { stateBytes } from '../stream/objects/object-sections.ts';
 import type { StreamState } from '../stream/objects/objects.ts';
 import { PayloadReader } from '../stream/wal/payload-reader.ts';
+import { RecoveredBatches } from '../stream/wal/recovered-batches.ts';
+import type { RecoveredWal } from '../stream/wal/recovery.ts';
 import { DrainWindow, type ObjectPort, type Producers } from './drain-window.ts';
 import { foldHeaders } from './fold-headers.ts';
 import { planRecovery, type RecoveryGap, type RecoveryPlan } from './recovery-plan.ts';
@@ -31,7 +33,17 @@ import { SalvagedLog } from './salvaged-log.ts';
 import type { Volume } from './volume.ts';
 
 /** A log that was read; nobody writes it any more, or its owner is this very start. */
-export type DrainedLog = Pick<Volume, 'logId' | 'path' | 'recovered' | 'bytes'>;
+export interface DrainedLog extends Pick<Volume, 'logId' | 'path' | 'bytes'> {
+  readonly recovered: Pick<RecoveredWal, 'state' | 'batches' | 'lost' | 'lostCommits'> | null;
+}
+
+/** Of a log that was given up. */
+export const nothingRecovered: NonNullable<DrainedLog['recovered']> = {
+  state: 'empty',
+  batches: new RecoveredBatches(),
+  lost: [],
+  lostCommits: [],
+};
 
 export interface DrainDeps extends ObjectPort {
   readonly crc32c: Crc32c;

@@ -79,7 +79,7 @@ export class SalvagedLog {
   }
 
   /** Says where each partition of the log ends now, and which of them may have ended further on. */
-  tell({ lostCommits }: RecoveredWal): void {
+  tell({ lostCommits }: Pick<RecoveredWal, 'lostCommits'>): void {
     const logger = this.#logger;
     const log = this.#logId;
     if (this.#told > linesMax)

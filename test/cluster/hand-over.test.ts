@@ -13,7 +13,7 @@ for (const wal of ['shared', 'object'] as const satisfies readonly ClusterWal[])
     afterEach(() => cluster.dispose());
 
     async function begun(brokers: number): Promise<CountingProducer> {
-      cluster = new ClusterBed(brokers, wal);
+      cluster = new ClusterBed(brokers, wal, { leads: false });
       await cluster.start();
       const connection = await cluster.bed(1).connect();
       await connection.createTopic(topic, 1);

@@ -11,15 +11,23 @@ import { patienceMs } from './patience.ts';
 export type ClusterWal = 'shared' | 'object' | 'local';
 
 export class ClusterBed {
-  readonly authority = new MemoryAuthority();
+  readonly authority: MemoryAuthority;
   readonly dir = mkdtempSync(join(tmpdir(), 'millrace-cluster-'));
   readonly beds: BrokerBed[];
 
   constructor(
     brokers: number,
     wal: ClusterWal = 'shared',
-    settings: Readonly<Record<string, string | number | boolean | readonly string[]>> = {},
+    {
+      settings = {},
+      leads = true,
+    }: {
+      readonly settings?: Readonly<Record<string, string | number | boolean | readonly string[]>>;
+      /** Whether one of them is controller; else the test decides in its place. */
+      readonly leads?: boolean;
+    } = {},
   ) {
+    this.authority = new MemoryAuthority(leads);
     const storeUrl = pathToFileURL(join(this.dir, 'store')).href;
     this.beds = Array.from({ length: brokers }, (_, i) => {
       const node = i + 1;

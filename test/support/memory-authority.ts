@@ -17,10 +17,13 @@ export class MemoryAuthority {
   readonly builder = new ImageBuilder();
   readonly #listeners = new Set<ChangeListener>();
   readonly #members = new Set<MemoryMembership>();
+  /** Whether brokers may come to lead; else the test decides in a controller's place. */
+  readonly #leads: boolean;
   /** Each commit that was taken, for a test to look at. */
   readonly commits: Commit[] = [];
 
-  constructor() {
+  constructor(leads = true) {
+    this.#leads = leads;
     const clusterId = randomBytes(16).toString('base64url');
     this.builder.apply([{ type: 'cluster', clusterId, createdMs: 1 }]);
   }
@@ -30,7 +33,7 @@ export class MemoryAuthority {
   }
 
   readonly open = async (): Promise<Authority> => {
-    const membership = new MemoryMembership(this.#members);
+    const membership = new MemoryMembership(this.#members, this.#leads);
     return { claim: this.#claim(), membership };
   };
 
@@ -100,10 +103,12 @@ class MemoryMembership implements Membership {
   readonly #listeners = new Set<() => void>();
   node = -1;
   epoch = 0;
+  readonly #leads: boolean;
   #lost = false;
 
-  constructor(members: Set<MemoryMembership>) {
+  constructor(members: Set<MemoryMembership>, leads: boolean) {
     this.#members = members;
+    this.#leads = leads;
   }
 
   async join(node: number, epoch: number): Promise<void> {
@@ -118,6 +123,7 @@ class MemoryMembership implements Membership {
   }
 
   get leader() {
+    if (!this.#leads) return null;
     const [first] = [...this.#members].sort((a, b) => a.node - b.node);
     return first === undefined ? null : { node: first.node, epoch: first.epoch };
   }
