@@ -3,7 +3,7 @@
  * find, lock and read WALs, refuse here → claim the metadata → fence and format WALs → record them → shards → recover and open
  * every partition → new WAL epochs → serve. Main thread; what is taken is noted in the ends, for a start that fails.
  */
-import { OwnPlaces } from '../cluster/place-new.ts';
+import { NewStreams, OwnPlaces } from '../cluster/place-new.ts';
 import { defaultPolicy } from '../cluster/policy.ts';
 import { TopicAdmin } from '../cluster/topic-admin.ts';
 import { KafkaConfigCatalog } from '../config/config-catalog.ts';
@@ -111,7 +111,7 @@ export async function startBroker(
       clusterId: metadata.image.clusterId,
       endpoints: listeners.endpoints(),
       tls,
-      control: controlPlane(ground, metadata, pins),
+      control: controlPlane(ground, metadata, pins, membership),
       logIds: pins.logIds,
       files: ground.files,
       spawned,
@@ -274,6 +274,7 @@ function controlPlane(
   { config, ports }: BrokerGround,
   metadata: MetadataDistributor,
   pins: VolumePins,
+  membership: Membership | null,
 ): TopicAdmin {
   const { clock, random, logger } = ports;
   return new TopicAdmin({
@@ -283,7 +284,10 @@ function controlPlane(
     logger,
     nodeId: config.nodeId,
     drops: { references: metadata.references, graceMs: config.objectGraceMs },
-    places: new OwnPlaces(config.nodeId, (topicId, partition) => pins.logFor(topicId, partition)),
+    places:
+      membership === null
+        ? new OwnPlaces(config.nodeId, (topicId, partition) => pins.logFor(topicId, partition))
+        : new NewStreams(metadata, () => membership.alive),
   });
 }
 

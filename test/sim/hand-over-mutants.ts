@@ -28,7 +28,7 @@ export const handOverMutants: readonly Mutant[] = [
   {
     name: 'claimed logs are drained without the producers of what objects hold',
     file: 'ownership/recover-claimed.js',
-    find: 'await fold(openIn(logs, deps))',
+    find: 'await fold(openIn(drained, deps))',
     replace: 'new Map()',
     judge,
   },
