@@ -3,6 +3,7 @@
  * plain data. Where the records go, and how many are kept, is for whoever implements the port.
  */
 import type { WalRecord } from '../metadata/metadata-store.ts';
+import type { BalancePlan } from './plan.ts';
 
 /** What giving up a log may lose, as far as the metadata can say. */
 export interface PossibleLoss {
@@ -43,6 +44,8 @@ export type AuditEvent =
       /** The first of them, as `topic-partition`. */
       readonly named: readonly string[];
     }
+  /** What the balancer decided and refused, with what it looked at. */
+  | { readonly type: 'plan'; readonly plan: BalancePlan }
   | { readonly type: 'refused'; readonly step: string; readonly code: string; readonly message: string };
 
 export interface AuditRecord {

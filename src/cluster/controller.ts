@@ -18,9 +18,11 @@ import type { Clock, Timer } from '../ports/clock.ts';
 import { MillraceError } from '../ports/errors.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { Audit, AuditEvent, PossibleLoss } from './audit.ts';
+import { type BalanceMoment, BalanceRounds } from './balance-rounds.ts';
 import type { ClusterLoad } from './cluster-load.ts';
 import { Liveness } from './liveness.ts';
 import { OnTheWay } from './on-the-way.ts';
+import type { BalancePlan } from './plan.ts';
 import { type ClusterPolicy, checkPolicy } from './policy.ts';
 import { nextStep, possibleLoss, type Step, unreachableLogs } from './steps.ts';
 
@@ -67,6 +69,7 @@ export class Controller {
   readonly #options: ControllerOptions;
   readonly #liveness = new Liveness();
   readonly #ways = new OnTheWay();
+  readonly #rounds = new BalanceRounds();
   /** Logs that an operator gave up. */
   readonly #givenUp = new Set<string>();
   /** Logs that nobody can read, and since when (monotonic ms). */
@@ -135,6 +138,12 @@ export class Controller {
     return this.#ways.moving;
   }
 
+  /** What the balancer would do with room for everything: a dry run, on any broker. */
+  preview(): BalancePlan {
+    this.#see();
+    return this.#rounds.preview(this.#moment());
+  }
+
   /** Logs of lost brokers that no other can read, and what giving them up may lose. */
   waiting(): PossibleLoss[] {
     return unreachableLogs(this.#options.metadata.image);
@@ -167,6 +176,7 @@ export class Controller {
       calls = true;
       if (change.type === 'controller' && change.node !== nodeId) this.#deposedAt = clock.boottime();
       if (change.type === 'broker' || change.type === 'brokerState') this.#see();
+      if (change.type === 'broker' || change.type === 'open') this.#ways.opened(change.node);
     }
     if (calls) this.#nudge(gatherMs);
   }
@@ -202,7 +212,7 @@ export class Controller {
     while (this.#state === 'started') {
       this.#again = false;
       if (!this.leads) break;
-      const step = this.#next();
+      const step = this.#next() ?? this.#balance();
       if (step === null) return this.#dueMs();
       if (await this.#commit(step)) this.#failures = 0;
       else return Math.min(retryMsMax, retryMs * 2 ** this.#failures++);
@@ -229,9 +239,38 @@ export class Controller {
       lost,
       abandoned: this.#abandoned(nowMs),
       overdue: this.#ways.overdue(nowMs, moveTimeoutMs),
+      idle: this.#ways.idle,
       load: load(),
       policy: { changesMax },
     });
+  }
+
+  /** Nothing is to be done of need: a round of the balancer, if it is time. */
+  #balance(): Step | null {
+    const round = this.#rounds.next(this.#moment());
+    if (round === null) return null;
+    const { plan, changes, news } = round;
+    const event: AuditEvent = { type: 'plan', plan };
+    if (changes.length > 0) return { name: 'balance', changes, events: [event] };
+    if (news) {
+      this.#record(event);
+      this.#tell(event);
+    }
+    return null;
+  }
+
+  #moment(): BalanceMoment {
+    const { metadata, membership, clock, policy, load } = this.#options;
+    return {
+      image: metadata.image,
+      alive: membership.alive,
+      liveness: this.#liveness,
+      load: load(),
+      policy: policy(),
+      moving: this.#ways.moving,
+      idle: this.#ways.idle,
+      nowMs: clock.monotonic(),
+    };
   }
 
   /** Logs that are to be given up; those that begin to wait are told. */
@@ -269,7 +308,8 @@ export class Controller {
     const nowMs = clock.monotonic();
     const graceMs = this.#liveness.nextGraceMs(nowMs, joinGraceMs) ?? idleMs;
     const wayMs = this.#ways.nextMs(nowMs, moveTimeoutMs) ?? idleMs;
-    return Math.max(gatherMs, Math.min(idleMs, graceMs, wayMs));
+    const roundMs = this.#rounds.waitMs(this.#moment());
+    return Math.max(gatherMs, Math.min(idleMs, graceMs, wayMs, roundMs));
   }
 
   async #commit({ name, changes, events }: Step): Promise<boolean> {
@@ -342,9 +382,26 @@ export class Controller {
           first: names,
         });
       }
+      case 'plan':
+        return this.#tellPlan(event.plan);
       default:
         return;
     }
+  }
+
+  #tellPlan({ moves, rejected, coldBytes, deferred }: BalancePlan): void {
+    const { logger } = this.#options;
+    const [first] = moves;
+    if (first !== undefined)
+      logger.info('partitions move for balance', {
+        moves: moves.length,
+        goal: first.goal,
+        reason: first.reason,
+        coldBytes: Math.round(coldBytes),
+        deferred,
+      });
+    for (const { goal, stream, from, to, reason } of rejected)
+      logger.info('a partition does not move for balance', { goal, partition: stream, from, to, reason });
   }
 }
 

@@ -9,6 +9,8 @@ import { homeOf, isMoving } from './census.ts';
 interface Way {
   readonly state: PartitionImage['state'];
   readonly target: number;
+  /** Broker that is to open it; −1 = one that is to let go of it. */
+  readonly opener: number;
   readonly sinceMs: number;
 }
 
@@ -16,6 +18,12 @@ export class OnTheWay {
   #ways = new Map<string, Way>();
   /** Streams that are to be let go of, or were closed by one broker for another. */
   #moving = 0;
+  readonly #idle = new Set<number>();
+
+  /** Brokers that did not open in time what they were given, and nothing since: better given nothing more. */
+  get idle(): ReadonlySet<number> {
+    return this.#idle;
+  }
 
   /** Streams on their way from one broker to another, as last seen. */
   get moving(): number {
@@ -36,7 +44,8 @@ export class OnTheWay {
         const key = streamKey(partition.topicId, partition.partition);
         const known = this.#ways.get(key);
         const goesOn = known !== undefined && known.state === state && known.target === target;
-        ways.set(key, goesOn ? known : { state, target, sinceMs: nowMs });
+        const opener = state === 'open' ? -1 : homeOf(partition);
+        ways.set(key, goesOn ? known : { state, target, opener, sinceMs: nowMs });
       }
     }
     this.#ways = ways;
@@ -45,8 +54,17 @@ export class OnTheWay {
   /** Keys of those that have made no progress for so long. */
   overdue(nowMs: number, timeoutMs: number): Set<string> {
     const overdue = new Set<string>();
-    for (const [key, { sinceMs }] of this.#ways) if (nowMs - sinceMs >= timeoutMs) overdue.add(key);
+    for (const [key, { opener, sinceMs }] of this.#ways) {
+      if (nowMs - sinceMs < timeoutMs) continue;
+      overdue.add(key);
+      if (opener >= 0) this.#idle.add(opener);
+    }
     return overdue;
+  }
+
+  /** A broker opened a stream, or began anew. */
+  opened(node: number): void {
+    this.#idle.delete(node);
   }
 
   /** Ms until the next of them is overdue; null = none is on its way. */

@@ -80,7 +80,7 @@ function place(
   { topicId, firstPartition, partitions, wished }: NewTopic,
   pending: Pending,
 ): Placement[] | null {
-  const spread = new Spread(image, census, null, pending.nodes);
+  const spread = new Spread(image, census, null, { pending: pending.nodes });
   const written = new Map<string, number>();
   const placements: Placement[] = [];
   for (let partition = firstPartition; partition < firstPartition + partitions; partition++) {

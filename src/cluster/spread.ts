@@ -24,6 +24,13 @@ interface Candidate extends Pick<Standing, 'node' | 'domain'> {
   readonly load: Record<StreamResource, number>;
 }
 
+export interface SpreadOptions {
+  /** Streams that are on their way to a broker and not in the image yet. */
+  readonly pending?: ReadonlyMap<number, number>;
+  /** Brokers that get nothing while there is another. */
+  readonly idle?: ReadonlySet<number>;
+}
+
 export class Spread {
   readonly #image: ClusterImage;
   readonly #load: ClusterLoad | null;
@@ -39,16 +46,17 @@ export class Spread {
     { readonly nodes: Map<number, number>; readonly domains: Map<string, number> }
   >();
 
-  /** @param pending streams that are on their way to a broker and not in the image yet. */
   constructor(
     image: ClusterImage,
     census: Census,
     load: ClusterLoad | null,
-    pending: ReadonlyMap<number, number> = new Map(),
+    { pending = new Map(), idle = new Set() }: SpreadOptions = {},
   ) {
     this.#image = image;
     this.#load = load;
-    const takers = [...census.brokers.values()].filter(({ takes }) => takes);
+    const all = [...census.brokers.values()].filter(({ takes }) => takes);
+    const brisk = all.filter(({ node }) => !idle.has(node));
+    const takers = brisk.length > 0 ? brisk : all;
     this.#candidates = takers.map(({ node, domain, streams }) => ({
       node,
       domain,

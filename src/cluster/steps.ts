@@ -34,12 +34,14 @@ export interface Situation {
   readonly abandoned: ReadonlyMap<string, 'operator' | 'policy'>;
   /** Streams (by key) that have been on their way for too long. */
   readonly overdue: ReadonlySet<string>;
+  /** Brokers that do not open what they are given: they get nothing while there is another. */
+  readonly idle: ReadonlySet<number>;
   readonly load: ClusterLoad | null;
   readonly policy: Pick<ClusterPolicy, 'changesMax'>;
 }
 
 export interface Step {
-  readonly name: 'lead' | 'fence' | 'settle';
+  readonly name: 'lead' | 'fence' | 'settle' | 'balance';
   readonly changes: readonly MetadataChange[];
   readonly events: readonly AuditEvent[];
 }
@@ -164,13 +166,13 @@ class Settling {
 
   #assignStreams(): void {
     if (this.#room <= 0) return;
-    const { image, load } = this.#situation;
+    const { image, load, idle } = this.#situation;
     const strays = this.#strays();
     if (strays.length === 0) return;
     // What carries most goes first: what is left evens it out.
     const weights = new Map(strays.map((stray) => [stray, weightOf(load, stray.partition)]));
     if (load !== null) strays.sort((a, b) => weights.get(b)! - weights.get(a)!);
-    const spread = new Spread(image, this.#census, load);
+    const spread = new Spread(image, this.#census, load, { idle });
     const assigned = new Map<AssignCause, { to: Record<string, number>; named: string[]; streams: number }>();
     for (const { partition: stream, topic, cause, stays, avoid } of strays) {
       if (this.#room <= 0) break;

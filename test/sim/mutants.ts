@@ -4,6 +4,7 @@
  */
 import { cleanMutants } from './clean-mutants.ts';
 import { clusterAnswerMutants } from './cluster-answer-mutants.ts';
+import { clusterMutants } from './cluster-mutants.ts';
 import { coordinatorMutants } from './coordinator-mutants.ts';
 import { dataPathMutants } from './data-path-mutants.ts';
 import { groupMutants } from './group-mutants.ts';
@@ -39,6 +40,7 @@ export const mutants: readonly Mutant[] = [
   ...cleanMutants,
   ...dataPathMutants,
   ...transactionCoordinatorMutants,
+  ...clusterMutants,
   ...clusterAnswerMutants,
   ...handOverMutants,
   ...interbrokerMutants,

@@ -1,0 +1,126 @@
+/**
+ * When the balancer is asked, and how much of its plans is carried out: rounds, each of which may have so many streams on their way.
+ * Main thread; belongs to the controller.
+ *
+ *   look every intervalMs, and when a broker has been alive for settleMs ─► plan ─► moves: next round after roundMs
+ *
+ * Nothing moves without need while logs of lost brokers are being brought into objects. After a move the use of cores decides
+ * nothing for a while: it is measured for brokers only, and says of where streams were.
+ */
+import type { ClusterImage, MetadataChange } from '../metadata/metadata-store.ts';
+import { censusOf } from './census.ts';
+import type { ClusterLoad } from './cluster-load.ts';
+import type { Goal } from './goals.ts';
+import type { Liveness } from './liveness.ts';
+import { type BalancePlan, planBalance } from './plan.ts';
+import type { ClusterPolicy } from './policy.ts';
+
+export interface BalanceMoment {
+  readonly image: ClusterImage;
+  readonly alive: ReadonlyMap<number, number>;
+  readonly liveness: Liveness;
+  readonly load: ClusterLoad | null;
+  readonly policy: ClusterPolicy;
+  /** Streams on their way from one broker to another. */
+  readonly moving: number;
+  /** Brokers that do not open what they are given. */
+  readonly idle: ReadonlySet<number>;
+  readonly nowMs: number;
+}
+
+export interface BalanceRound {
+  readonly plan: BalancePlan;
+  readonly changes: readonly MetadataChange[];
+  /** Says something that the last plan that was told did not. */
+  readonly news: boolean;
+}
+
+/** Until reports of load are of brokers as they are after a move. */
+const cpuSettleMs = 30_000;
+
+export class BalanceRounds {
+  #dueMs = Number.NEGATIVE_INFINITY;
+  #movedMs = Number.NEGATIVE_INFINITY;
+  /** Brokers that took part in the last look. */
+  #seen = '';
+  #told = '';
+
+  /** Null = not now. */
+  next(moment: BalanceMoment): BalanceRound | null {
+    const { image, alive, load, policy, moving, nowMs } = moment;
+    const { balance, changesMax } = policy;
+    const settling = settlingOf(moment);
+    const seen = [...alive.keys()]
+      .filter((node) => !settling.has(node))
+      .sort()
+      .join();
+    if (!balance.enabled || (nowMs < this.#dueMs && seen === this.#seen)) return null;
+    this.#seen = seen;
+    this.#dueMs = nowMs + balance.intervalMs;
+    for (const { claimed } of censusOf(image, alive).brokers.values()) if (claimed > 0) return null;
+    const moves = Math.min(balance.movesMax - moving, changesMax);
+    if (moves <= 0) {
+      this.#dueMs = nowMs + balance.roundMs;
+      return null;
+    }
+    const plan = planBalance({
+      image,
+      alive,
+      settling,
+      load,
+      policy: balance,
+      room: { moves, coldBytes: balance.coldBytesMax },
+      without: new Set<Goal>(nowMs - this.#movedMs < cpuSettleMs ? ['cpu'] : []),
+    });
+    if (plan.moves.length > 0) {
+      this.#dueMs = nowMs + balance.roundMs;
+      this.#movedMs = nowMs;
+    }
+    const gist = JSON.stringify([plan.rejected.map(({ goal, stream, to }) => [goal, stream, to])]);
+    const news = plan.moves.length > 0 || (plan.rejected.length > 0 && gist !== this.#told);
+    this.#told = plan.rejected.length > 0 ? gist : '';
+    return { plan, changes: changesOf(plan), news };
+  }
+
+  /** The plan of a round with room for everything; nothing comes of it. */
+  preview({ image, alive, load, policy, ...moment }: BalanceMoment): BalancePlan {
+    return planBalance({
+      image,
+      alive,
+      settling: settlingOf({ image, alive, load, policy, ...moment }),
+      load,
+      policy: policy.balance,
+      room: { moves: Number.POSITIVE_INFINITY, coldBytes: Number.POSITIVE_INFINITY },
+      without: new Set(),
+    });
+  }
+
+  /** Ms until the next look. */
+  waitMs({
+    alive,
+    liveness,
+    policy,
+    nowMs,
+  }: Pick<BalanceMoment, 'alive' | 'liveness' | 'policy' | 'nowMs'>): number {
+    const { enabled, settleMs, intervalMs } = policy.balance;
+    if (!enabled) return intervalMs;
+    let wait = Math.max(0, this.#dueMs - nowMs);
+    for (const node of alive.keys()) {
+      const aliveMs = liveness.aliveMs(node, nowMs);
+      if (aliveMs >= 0 && aliveMs < settleMs) wait = Math.min(wait, settleMs - aliveMs);
+    }
+    return wait;
+  }
+}
+
+/** Brokers that are given nothing yet, or no more. */
+function settlingOf({ alive, liveness, policy, idle, nowMs }: BalanceMoment): Set<number> {
+  const settling = new Set<number>(idle);
+  for (const node of alive.keys())
+    if (liveness.aliveMs(node, nowMs) < policy.balance.settleMs) settling.add(node);
+  return settling;
+}
+
+function changesOf({ moves }: BalancePlan): MetadataChange[] {
+  return moves.map(({ topicId, partition, to }) => ({ type: 'assign', topicId, partition, node: to }));
+}
