@@ -9,6 +9,8 @@
  * - A lost broker is fenced by a commit of its own: only what the image says after that is final. An upload that came in between
  *   would else be taken back by the claim of its log, which states what the log has freed.
  * - A log of a lost broker that others reach is claimed, and a claim of a broker that is lost in turn moves on by the same rule.
+ *   All logs of a broker go to one taker: a stream's batches may lie in several of them, and are put in order over all. Several lost
+ *   brokers go to different takers.
  *   Of a memory log nothing is left: it is given up, and its taker closes the streams where their objects end.
  * - A log that only its broker reaches waits for it, with its streams, unless the policy or an operator gives it up.
  * - Where no stream is open in a log nothing that anybody was told is only there: it is retired, not claimed.
@@ -101,6 +103,8 @@ interface Stray {
   readonly avoid: number;
 }
 
+type GivenUpBy = 'operator' | 'policy' | 'memory';
+
 class Settling {
   readonly #situation: Situation;
   readonly #census: Census;
@@ -128,7 +132,8 @@ class Settling {
   #settleLogs(): void {
     const { image, abandoned } = this.#situation;
     const takers = [...this.#census.brokers.values()].filter(({ up, state }) => up && state === 'active');
-    const given = new Map<number, number>();
+    /** By lost broker: its logs that others can settle, and who says that one is given up. */
+    const lost = new Map<number, { readonly wal: WalRecord; readonly by: GivenUpBy | null }[]>();
     for (const wal of image.wals.values()) {
       if (this.#census.brokers.has(wal.node)) continue;
       if (!this.#census.logs.has(wal.logId)) {
@@ -136,18 +141,24 @@ class Settling {
         continue;
       }
       const by = abandoned.get(wal.logId) ?? (wal.kind === 'memory' ? 'memory' : null);
-      const settled = wal.state !== 'open' || by !== null || isReachable(wal);
-      const taker = settled && this.#room > 0 ? takerOf(takers, given) : null;
+      if (wal.state !== 'open' || by !== null || isReachable(wal))
+        lost.set(wal.node, [...(lost.get(wal.node) ?? []), { wal, by }]);
+      else this.#waiting.add(wal.logId);
+    }
+    const given = new Map<number, number>();
+    for (const logs of lost.values()) {
+      // All of a broker's together, even where that is more than a commit is to have: they are few.
+      const taker = this.#room > 0 ? takerOf(takers, given) : null;
       if (taker === null) {
-        this.#waiting.add(wal.logId);
+        for (const { wal } of logs) this.#waiting.add(wal.logId);
         continue;
       }
-      given.set(taker.node, (given.get(taker.node) ?? 0) + 1);
-      this.#claim(wal, taker.node, by);
+      given.set(taker.node, (given.get(taker.node) ?? 0) + logs.length);
+      for (const { wal, by } of logs) this.#claim(wal, taker.node, by);
     }
   }
 
-  #claim(wal: WalRecord, to: number, by: 'operator' | 'policy' | 'memory' | null): void {
+  #claim(wal: WalRecord, to: number, by: GivenUpBy | null): void {
     const { image } = this.#situation;
     const state = by === null ? wal.state : 'abandoned';
     this.#changes.push({ type: 'wal', wal: { ...wal, node: to, epoch: wal.epoch + 1, state } });

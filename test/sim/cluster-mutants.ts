@@ -45,8 +45,8 @@ export const clusterMutants: readonly Mutant[] = [
   {
     name: 'a log that nobody can read is claimed without a word',
     file: 'cluster/steps.js',
-    find: "const settled = wal.state !== 'open' || by !== null || isReachable(wal);",
-    replace: 'const settled = true;',
+    find: "if (wal.state !== 'open' || by !== null || isReachable(wal))",
+    replace: 'if (true)',
     judge: controller,
   },
   {
@@ -64,10 +64,17 @@ export const clusterMutants: readonly Mutant[] = [
     judge: controller,
   },
   {
-    name: 'all logs of lost brokers go to one taker',
+    name: 'the logs of all lost brokers go to one taker',
     file: 'cluster/steps.js',
-    find: 'given.set(taker.node, (given.get(taker.node) ?? 0) + 1);',
+    find: 'given.set(taker.node, (given.get(taker.node) ?? 0) + logs.length);',
     replace: '',
+    judge: controller,
+  },
+  {
+    name: 'the logs of one broker are divided between takers',
+    file: 'cluster/steps.js',
+    find: 'lost.set(wal.node, [...(lost.get(wal.node) ?? []), { wal, by }]);',
+    replace: 'lost.set(wal.logId, [{ wal, by }]);',
     judge: controller,
   },
   {
