@@ -3,7 +3,7 @@
  * plain data. Where the records go, and how many are kept, is for whoever implements the port.
  */
 import type { WalRecord } from '../metadata/metadata-store.ts';
-import type { BalancePlan } from './plan.ts';
+import type { BalancePlan } from './balance-plan.ts';
 
 /** What giving up a log may lose, as far as the metadata can say. */
 export interface PossibleLoss {

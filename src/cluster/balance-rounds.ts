@@ -8,11 +8,12 @@
  * nothing for a while: it is measured for brokers only, and says of where streams were.
  */
 import type { ClusterImage, MetadataChange } from '../metadata/metadata-store.ts';
+import type { BalancePlan } from './balance-plan.ts';
 import { censusOf } from './census.ts';
 import type { ClusterLoad } from './cluster-load.ts';
 import type { Goal } from './goals.ts';
 import type { Liveness } from './liveness.ts';
-import { type BalancePlan, planBalance } from './plan.ts';
+import { planBalance } from './plan.ts';
 import type { ClusterPolicy } from './policy.ts';
 
 export interface BalanceMoment {

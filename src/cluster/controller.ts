@@ -18,11 +18,11 @@ import type { Clock, Timer } from '../ports/clock.ts';
 import { MillraceError } from '../ports/errors.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { Audit, AuditEvent, PossibleLoss } from './audit.ts';
+import type { BalancePlan } from './balance-plan.ts';
 import { type BalanceMoment, BalanceRounds } from './balance-rounds.ts';
 import type { ClusterLoad } from './cluster-load.ts';
 import { Liveness } from './liveness.ts';
 import { OnTheWay } from './on-the-way.ts';
-import type { BalancePlan } from './plan.ts';
 import { type ClusterPolicy, checkPolicy } from './policy.ts';
 import { nextStep, possibleLoss, type Step, unreachableLogs } from './steps.ts';
 

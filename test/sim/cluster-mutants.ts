@@ -2,6 +2,7 @@
 import type { Mutant } from './mutants.ts';
 
 const controller = 'test/unit/cluster/controller.test.ts';
+const balance = 'test/unit/cluster/controller-balance.test.ts';
 const plan = 'test/unit/cluster/plan.test.ts';
 const placing = 'test/unit/cluster/place-new.test.ts';
 
@@ -166,21 +167,21 @@ export const clusterMutants: readonly Mutant[] = [
     file: 'cluster/balance-rounds.js',
     find: 'balance.movesMax - moving',
     replace: 'balance.movesMax',
-    judge: controller,
+    judge: balance,
   },
   {
     name: 'a broker that comes and goes is given streams',
     file: 'cluster/balance-rounds.js',
     find: 'if (liveness.aliveMs(node, nowMs) < policy.balance.settleMs)',
     replace: 'if (false)',
-    judge: controller,
+    judge: balance,
   },
   {
     name: 'streams move for balance while a lost log is being brought into objects',
     file: 'cluster/balance-rounds.js',
     find: 'if (claimed > 0)',
     replace: 'if (false)',
-    judge: controller,
+    judge: balance,
   },
   {
     name: 'topics that are made at once all go to one broker',

@@ -1,6 +1,8 @@
 /** Clusters for tests of the balancer: made of numbers, or at random from a seed; and plans carried out on them. */
+
+import type { BalanceInput, BalancePlan } from '../../../src/cluster/balance-plan.ts';
 import type { ClusterLoad, StreamLoad } from '../../../src/cluster/cluster-load.ts';
-import { type BalanceInput, type BalancePlan, planBalance } from '../../../src/cluster/plan.ts';
+import { planBalance } from '../../../src/cluster/plan.ts';
 import { type BalancePolicy, defaultPolicy } from '../../../src/cluster/policy.ts';
 import type { MetadataChange } from '../../../src/metadata/metadata-store.ts';
 import { streamKey } from '../../../src/ports/stream-id.ts';

@@ -218,6 +218,20 @@ export class ClusterWorld {
   }
 }
 
+/** Brokers 1 to `nodes`, and a topic whose partitions are open on them in turn. */
+export async function settledCluster(
+  nodes: number,
+  partitions: number,
+  policy: Partial<ClusterPolicy> = {},
+): Promise<ClusterWorld> {
+  const world = new ClusterWorld(policy);
+  for (let node = 1; node <= nodes; node++) world.addBroker(node);
+  world.addTopic(1, partitions);
+  await world.run(1_000);
+  world.assertSettled();
+  return world;
+}
+
 /** Does what a broker does with its streams, one commit at a time. */
 export class PaperBroker {
   readonly node: number;

@@ -1,8 +1,9 @@
 /** What the balancer plans, by example and for clusters at random. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import type { BalancePlan } from '../../../src/cluster/balance-plan.ts';
 import { negligible } from '../../../src/cluster/cluster-load.ts';
-import { type BalancePlan, planBalance } from '../../../src/cluster/plan.ts';
+import { planBalance } from '../../../src/cluster/plan.ts';
 import { defaultPolicy } from '../../../src/cluster/policy.ts';
 import { SeededRandom } from '../../support/seeded-random.ts';
 import { carried, carryOut, inputOf, mib, randomRig, rig, settle, topicOn } from './balance-fixtures.ts';
