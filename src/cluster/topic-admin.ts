@@ -25,6 +25,7 @@ import type {
   ConfigEdit,
   ControlPlane,
   ControlResult,
+  PartitionMove,
   TopicCreated,
   TopicGrowth,
   TopicSpec,
@@ -108,6 +109,29 @@ export class TopicAdmin implements ControlPlane {
 
   moveLogStarts(moves: readonly LogStartMove[]): Promise<ControlResult[]> {
     return Promise.all(moves.map((move) => this.#moveLogStart(move)));
+  }
+
+  assign(moves: readonly PartitionMove[]): Promise<ControlResult[]> {
+    return Promise.all(moves.map((move) => this.#assign(move)));
+  }
+
+  removeBroker(node: number): Promise<ControlResult> {
+    const problem = (): ControlResult | null => {
+      const broker = this.#image.brokers.get(node);
+      if (broker === undefined) return refused(ErrorCode.BROKER_ID_NOT_REGISTERED, notRegistered(node));
+      return broker.state === 'fenced'
+        ? null
+        : refused(ErrorCode.INVALID_REQUEST, `Broker ${node} is in the cluster: stop it first.`);
+    };
+    const { epoch } = this.#image.brokers.get(node) ?? { epoch: 0 };
+    const left = (): ControlResult =>
+      refused(
+        ErrorCode.INVALID_REQUEST,
+        `Broker ${node} still has partitions or a write-ahead log that others are to take first.`,
+      );
+    const refusal = problem();
+    if (refusal !== null) return Promise.resolve(refusal);
+    return this.#commit([{ type: 'brokerRemoved', node, epoch }], () => problem() ?? left());
   }
 
   producerIds(count: number): Promise<number> {
@@ -211,6 +235,18 @@ export class TopicAdmin implements ControlPlane {
       });
       if (!moved || attempt >= attemptsMax) return result;
     }
+  }
+
+  #assign({ topicId, partition, node }: PartitionMove): Promise<ControlResult> {
+    return this.#commit([{ type: 'assign', topicId, partition, node }], () => {
+      if (this.#image.topicsById.get(topicId)?.partitions[partition] === undefined) {
+        const message = `Partition ${topicId}/${partition} does not exist.`;
+        return refused(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, message);
+      }
+      return (this.#image.brokers.get(node)?.state ?? 'fenced') === 'fenced'
+        ? refused(ErrorCode.INVALID_REPLICA_ASSIGNMENT, `Broker ${node} is not there any more.`)
+        : null;
+    });
   }
 
   #alterConfig(edit: ConfigEdit): Promise<ControlResult> {
@@ -360,6 +396,10 @@ export class TopicAdmin implements ControlPlane {
     }
     throw new MillraceError('internal', 'TOPIC_ID', 'the source of randomness does not yield topic ids');
   }
+}
+
+function notRegistered(node: number): string {
+  return `Broker ID ${node} is not currently registered`;
 }
 
 function opens({ topicId }: NewTopic, placements: readonly Placement[]): MetadataChange[] {

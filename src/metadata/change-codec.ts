@@ -66,6 +66,7 @@ const changeTypes = [
   'controller',
   'assign',
   'authority',
+  'brokerRemoved',
 ] as const satisfies readonly MetadataChange['type'][];
 
 const resources = ['topic', 'broker', 'cluster', 'group', 'client-metrics', 'feature'] as const;
@@ -231,6 +232,9 @@ function writeChange(to: MetadataWriter, change: MetadataChange): void {
       to.id(change.topicId);
       to.uint(change.partition);
       return to.int(change.node);
+    case 'brokerRemoved':
+      to.uint(change.node);
+      return to.uint(change.epoch);
     case 'authority':
       to.string(change.previous);
       return writeAuthority(to, change);
@@ -345,6 +349,8 @@ function readChange(from: MetadataReader): MetadataChange {
       const partition = from.uint();
       return { type, topicId, partition, node: from.int() };
     }
+    case 'brokerRemoved':
+      return { type, node: from.uint(), epoch: from.uint() };
     case 'authority':
       return { type, previous: from.string(), ...readAuthority(from) };
   }

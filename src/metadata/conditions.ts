@@ -5,6 +5,7 @@
  */
 import { MillraceError } from '../ports/errors.ts';
 import { firstAtOrAbove, holds, manifestId, takesState } from './image-builder.ts';
+import { leftBehind } from './left-behind.ts';
 import type {
   Author,
   BrokerState,
@@ -53,6 +54,8 @@ export class ConditionChecker {
   readonly #states: Overlay<true>;
   readonly #ids: Overlay<number>;
   readonly #brokers: Overlay<BrokerFact>;
+  /** Highest epoch of brokers that were removed. */
+  readonly #retired: Overlay<number>;
   readonly #overlays: readonly Overlay<unknown>[];
 
   constructor(image: ClusterImage) {
@@ -81,6 +84,7 @@ export class ConditionChecker {
     this.#states = new Overlay((objectId) => (image.stateObjects.has(objectId) ? true : null));
     this.#ids = new Overlay((kind) => (kind === 'producer' ? image.nextProducerId : image.nextObjectId));
     this.#brokers = new Overlay((node) => image.brokers.get(Number(node)) ?? null);
+    this.#retired = new Overlay(() => image.retiredEpoch);
     this.#overlays = [
       this.#cluster,
       this.#authority,
@@ -98,6 +102,7 @@ export class ConditionChecker {
       this.#states,
       this.#ids,
       this.#brokers,
+      this.#retired,
     ];
   }
 
@@ -251,6 +256,8 @@ export class ConditionChecker {
         const { node, epoch } = change;
         const recorded = this.#brokers.get(String(node))?.epoch ?? -1;
         if (epoch <= recorded) violated(`broker ${node} has epoch ${recorded} already`);
+        const retired = this.#retired.get('') ?? 0;
+        if (recorded < 0 && epoch <= retired) violated(`a broker of epoch ${retired} was removed already`);
         return this.#brokers.set(String(node), { epoch, state: 'active' });
       }
       case 'brokerState': {
@@ -259,6 +266,20 @@ export class ConditionChecker {
         if (recorded?.epoch !== epoch || recorded.state === 'fenced')
           violated(`broker ${node} is not registered as epoch ${epoch}`);
         return this.#brokers.set(String(node), { epoch, state });
+      }
+      case 'brokerRemoved': {
+        const { node, epoch } = change;
+        const recorded = this.#brokers.get(String(node));
+        if (recorded?.epoch !== epoch || recorded.state !== 'fenced')
+          violated(`broker ${node} is not registered as epoch ${epoch} and fenced`);
+        const facts = {
+          log: (id: string) => this.#wals.get(id),
+          topic: (id: string) => this.#topics.get(id),
+        };
+        const left = leftBehind(this.#image, facts, node);
+        if (left !== null) violated(left);
+        this.#retired.set('', Math.max(this.#retired.get('') ?? 0, epoch));
+        return this.#brokers.set(String(node), null);
       }
       case 'controller':
         if (this.#isGone(change.node)) violated(`broker ${change.node} is fenced`);

@@ -13,6 +13,7 @@ import type { Timer } from '../ports/clock.ts';
 import { MillraceError } from '../ports/errors.ts';
 import type { SequencedEntry } from '../store/sequenced-log.ts';
 import { AuthoredStore, type AuthorityStore } from './authored-store.ts';
+import { nextBrokerEpoch } from './broker-epochs.ts';
 import { decodeEntry, encodeEntry } from './change-codec.ts';
 import { CommitQueue } from './commit-queue.ts';
 import type { BrokerRegistration, MetadataClaim, RegisteredMetadata } from './metadata-claim.ts';
@@ -111,7 +112,7 @@ export class EmbeddedMetadataStore implements MetadataClaim, AuthorityStore {
     { node, endpoints, rack }: BrokerRegistration,
     changes: readonly MetadataChange[] = [],
   ): Promise<RegisteredMetadata> {
-    const epoch = (this.image.brokers.get(node)?.epoch ?? 0) + 1;
+    const epoch = nextBrokerEpoch(this.image, node);
     const store = new AuthoredStore(this, { node, epoch });
     await store.commit([{ type: 'broker', node, epoch, endpoints, rack }, ...changes]);
     return { store, epoch };

@@ -50,6 +50,7 @@ export class MutableImage implements ClusterImage {
   nextObjectId = 0;
   readonly configs = new Map<string, Readonly<Record<string, string>>>();
   readonly brokers = new Map<number, BrokerImage>();
+  retiredEpoch = 0;
   controller = -1;
 }
 
@@ -242,6 +243,10 @@ export class ImageBuilder implements ObjectReferences {
         image.authority = { kind, incarnation, location };
         return;
       }
+      case 'brokerRemoved':
+        image.brokers.delete(change.node);
+        image.retiredEpoch = Math.max(image.retiredEpoch, change.epoch);
+        return;
       case 'controller':
         image.controller = change.node;
         return;

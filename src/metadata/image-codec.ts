@@ -50,6 +50,7 @@ export function encodeImage(image: MutableImage): Buffer {
     to.byte(brokerStates.indexOf(broker.state));
     to.uint(broker.idFloor);
   }
+  to.uint(image.retiredEpoch);
   to.int(image.controller);
   to.uint(image.configs.size);
   for (const [resource, configs] of image.configs) {
@@ -99,6 +100,7 @@ export function decodeImage(bytes: Buffer): ImageBuilder {
     const idFloor = from.version < 5 ? 0 : from.uint();
     image.brokers.set(node, { epoch, state, endpoints, rack, idFloor });
   }
+  if (from.version >= 5) image.retiredEpoch = from.uint();
   if (from.version >= 5) image.controller = from.int();
   for (let left = from.count(2); left > 0; left--) {
     const resource = from.string();

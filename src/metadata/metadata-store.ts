@@ -218,6 +218,8 @@ export type MetadataChange =
       readonly epoch: number;
       readonly state: BrokerState;
     }
+  /** Forgets a broker that is gone for good: fenced, no log of it open, no stream that is its own. */
+  | { readonly type: 'brokerRemoved'; readonly node: number; readonly epoch: number }
   /** The broker that leads the cluster's jobs. */
   | { readonly type: 'controller'; readonly node: number }
   /** Which broker is to own a stream; its owner lets go of it, and whoever is named here opens it. */
@@ -329,6 +331,8 @@ export interface ClusterImage {
   readonly configs: ReadonlyMap<string, Readonly<Record<string, string>>>;
   /** By node id. */
   readonly brokers: ReadonlyMap<number, BrokerImage>;
+  /** Highest epoch of brokers that were removed: whoever registers begins above it, or one of them could speak for it. */
+  readonly retiredEpoch: number;
   /** Node id; −1 = a broker that is alone leads. */
   readonly controller: number;
 }

@@ -1,67 +1,133 @@
 /**
- * AlterPartitionReassignments (key 45), versions 0–1. One broker holds every partition, so the one assignment that can be
- * asked for is in force already.
+ * AlterPartitionReassignments (key 45), versions 0–1: moves partitions to other brokers, committed by the control plane. The first
+ * broker of a list that is there becomes the owner; the present one lets go of the partition once its tail is uploaded.
  *
- *   NONE this broker alone                               NO_REASSIGNMENT_IN_PROGRESS null, which cancels
- *   INVALID_REPLICA_ASSIGNMENT nobody, a broker twice, brokers that are not registered
- *   UNKNOWN_TOPIC_OR_PARTITION                            REQUEST_TIMED_OUT a time-out of zero or less
+ *   NONE the move is begun, or the partition is there     NO_REASSIGNMENT_IN_PROGRESS null, which cancels, and nothing moves
+ *   INVALID_REPLICA_ASSIGNMENT nobody, a broker twice, brokers that are not registered, or only such that are fenced or leave
+ *   UNKNOWN_TOPIC_OR_PARTITION                             REQUEST_TIMED_OUT a time-out of zero or less
+ *   INVALID_REPLICATION_FACTOR more than one broker, where v1 wants the number to stay
  *
- * Each mention of a partition is answered. v1: AllowReplicationFactorChange is given back; nothing can change it.
+ * Each mention of a partition is answered. A move that is cancelled goes back to the broker that has the partition.
  */
+import type { PartitionImage } from '../metadata/metadata-store.ts';
 import {
   AlterPartitionReassignmentsCodec,
   type AlterPartitionReassignmentsRequest,
   type AlterPartitionReassignmentsResponseInput,
 } from '../protocol/generated/alter-partition-reassignments.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
+import { isMoving } from './support/cluster-view.ts';
+import type { ControlPlane, PartitionMove } from './support/control-plane.ts';
 import type { RequestHandler } from './support/handler.ts';
-import { expired } from './support/time-limit.ts';
+import { ownerAssigned } from './support/manual-assignment.ts';
+import { expired, type LimitDeps, withinLimit } from './support/time-limit.ts';
 import type { TopicDirectory } from './support/topic-directory.ts';
 
-type Outcome = readonly [error: number, message: string | null];
+interface Outcome {
+  readonly partitionIndex: number;
+  errorCode: number;
+  errorMessage: string | null;
+}
 
-export function alterPartitionReassignmentsHandler(deps: {
+type Refusal = readonly [error: number, message: string | null];
+
+export interface ReassignmentDeps extends LimitDeps {
   readonly topics: TopicDirectory;
+  readonly control: Pick<ControlPlane, 'assign'>;
   readonly nodeId: number;
-}): RequestHandler<AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponseInput> {
+}
+
+export function alterPartitionReassignmentsHandler(
+  deps: ReassignmentDeps,
+): RequestHandler<AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponseInput> {
   const { topics, nodeId } = deps;
 
-  function outcomeOf(name: string, index: number, replicas: readonly number[] | null): Outcome {
+  function find(name: string, index: number): PartitionImage | Refusal {
     const topic = topics.topicByName(name);
     const unknown = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
     if (topic === undefined) return [unknown, `Unable to find a topic named ${name}.`];
-    if (topic.partitions[index] === undefined) return [unknown, `Unable to find partition ${name}:${index}.`];
-    if (replicas === null) return [ErrorCode.NO_REASSIGNMENT_IN_PROGRESS, null];
-    const problem = assignmentProblem(replicas);
-    return problem === null
-      ? [ErrorCode.NONE, null]
-      : [ErrorCode.INVALID_REPLICA_ASSIGNMENT, `The manual partition assignment includes ${problem}.`];
+    return topic.partitions[index] ?? [unknown, `Unable to find partition ${name}:${index}.`];
   }
 
-  function assignmentProblem(replicas: readonly number[]): string | null {
-    if (replicas.length === 0) return 'an empty replica list';
-    const other = replicas.find((replica) => replica !== nodeId);
-    if (other !== undefined) return `broker ${other}, but no such broker is registered`;
-    return replicas.length > 1 ? `the broker ${nodeId} more than once` : null;
+  /** The broker that the partition is to go to; null = nothing is to be done. */
+  function plan(
+    partition: PartitionImage,
+    replicas: readonly number[] | null,
+    mayChangeFactor: boolean,
+  ): number | null | Refusal {
+    if (replicas === null) {
+      return isMoving(partition) ? partition.node : [ErrorCode.NO_REASSIGNMENT_IN_PROGRESS, null];
+    }
+    const assigned = { partitionIndex: partition.partition, brokerIds: replicas };
+    const owner = ownerAssigned(topics.image, nodeId, assigned);
+    if (typeof owner === 'string') return [ErrorCode.INVALID_REPLICA_ASSIGNMENT, owner];
+    if (replicas.length > 1 && !mayChangeFactor) {
+      const message = `The replication factor is changed from 1 to ${replicas.length}`;
+      return [ErrorCode.INVALID_REPLICATION_FACTOR, message];
+    }
+    const { node, target } = partition;
+    return owner === (target < 0 ? node : target) ? null : owner;
+  }
+
+  function serve(
+    { topics: asked, timeoutMs, allowReplicationFactorChange }: AlterPartitionReassignmentsRequest,
+    respond: (response: AlterPartitionReassignmentsResponseInput) => void,
+  ): void {
+    const moves: PartitionMove[] = [];
+    const moving: Outcome[] = [];
+    const responses = asked.map(({ name, partitions }) => ({
+      name,
+      partitions: partitions.map(({ partitionIndex, replicas }) => {
+        const outcome: Outcome = { partitionIndex, errorCode: ErrorCode.NONE, errorMessage: null };
+        const found = find(name, partitionIndex);
+        const planned = isRefusal(found) ? found : plan(found, replicas, allowReplicationFactorChange);
+        if (isRefusal(planned)) [outcome.errorCode, outcome.errorMessage] = planned;
+        else if (planned !== null && !isRefusal(found)) {
+          moves.push({ topicId: found.topicId, partition: partitionIndex, node: planned });
+          moving.push(outcome);
+        }
+        return outcome;
+      }),
+    }));
+    const answer = { allowReplicationFactorChange, errorMessage: null, responses };
+    if (moves.length === 0) {
+      respond(answer);
+      return;
+    }
+    withinLimit(deps, timeoutMs, deps.control.assign(moves), (results, failure) => {
+      for (const [i, outcome] of moving.entries()) {
+        outcome.errorCode = results?.[i]?.error ?? failure;
+        outcome.errorMessage = results?.[i]?.message ?? null;
+      }
+      respond(answer);
+    });
   }
 
   return {
     codec: AlterPartitionReassignmentsCodec,
-    handle(_context, { timeoutMs, allowReplicationFactorChange, topics: asked }, respond) {
-      const late = expired(timeoutMs);
-      const tooLate: Outcome = [ErrorCode.REQUEST_TIMED_OUT, null];
+    handle(_context, request, respond) {
+      if (!expired(request.timeoutMs)) {
+        serve(request, respond);
+        return;
+      }
+      const errorCode = ErrorCode.REQUEST_TIMED_OUT;
       respond({
-        allowReplicationFactorChange,
-        errorCode: late ? ErrorCode.REQUEST_TIMED_OUT : ErrorCode.NONE,
+        allowReplicationFactorChange: request.allowReplicationFactorChange,
+        errorCode,
         errorMessage: null,
-        responses: asked.map(({ name, partitions }) => ({
+        responses: request.topics.map(({ name, partitions }) => ({
           name,
-          partitions: partitions.map(({ partitionIndex, replicas }) => {
-            const [errorCode, errorMessage] = late ? tooLate : outcomeOf(name, partitionIndex, replicas);
-            return { partitionIndex, errorCode, errorMessage };
-          }),
+          partitions: partitions.map(({ partitionIndex }) => ({
+            partitionIndex,
+            errorCode,
+            errorMessage: null,
+          })),
         })),
       });
     },
   };
+}
+
+function isRefusal(found: PartitionImage | number | null | Refusal): found is Refusal {
+  return Array.isArray(found);
 }

@@ -65,6 +65,7 @@ export class ShardPartitions implements TopicDirectory {
   readonly #builder: ImageBuilder;
   readonly #remote = new Map<string, RemoteHandle>();
   #serving = false;
+  readonly #watchers = new Set<() => void>();
 
   constructor(deps: ShardPartitionsDeps) {
     this.#deps = deps;
@@ -221,6 +222,12 @@ export class ShardPartitions implements TopicDirectory {
         default:
       }
     }
+    for (const watcher of [...this.#watchers]) watcher();
+  }
+
+  watch(listener: () => void): () => void {
+    this.#watchers.add(listener);
+    return () => this.#watchers.delete(listener);
   }
 
   /** A stream was opened or closed, here or elsewhere; only where it is now counts. */

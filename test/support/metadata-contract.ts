@@ -85,6 +85,20 @@ export function metadataContract(name: string, { sole, newWorld }: MetadataContr
       }
     });
 
+    clause('registers a broker that was removed above all epochs that it had', async (world) => {
+      const store = await registered(world, 4);
+      await store.close();
+      const claim = await world.open();
+      await claim.claim();
+      const other = (await claim.register(broker(5))).store;
+      await other.commit([{ type: 'brokerState', node: 4, epoch: 1, state: 'fenced' }]);
+      await other.commit([{ type: 'brokerRemoved', node: 4, epoch: 1 }]);
+      assert.deepEqual([...other.image.brokers.keys()], [5]);
+      const again = await claim.register(broker(4));
+      assert.equal(again.epoch, 2);
+      await again.store.close();
+    });
+
     clause('commits nothing for a broker that was registered anew', async (world) => {
       const claim = await world.open();
       await claim.claim();

@@ -20,6 +20,7 @@ import type { Timer } from '../../ports/clock.ts';
 import { MillraceError } from '../../ports/errors.ts';
 import { hasCode } from '../../store/store-errors.ts';
 import { AuthoredStore, type AuthorityStore } from '../authored-store.ts';
+import { nextBrokerEpoch } from '../broker-epochs.ts';
 import { encodeEntry } from '../change-codec.ts';
 import { type CommitBatch, CommitQueue } from '../commit-queue.ts';
 import type { BrokerRegistration, MetadataClaim, RegisteredMetadata } from '../metadata-claim.ts';
@@ -153,7 +154,7 @@ export class EtcdMetadataStore implements MetadataClaim, AuthorityStore {
     changes: readonly MetadataChange[] = [],
   ): Promise<RegisteredMetadata> {
     for (;;) {
-      const epoch = (this.image.brokers.get(node)?.epoch ?? 0) + 1;
+      const epoch = nextBrokerEpoch(this.image, node);
       const store = new AuthoredStore(this, { node, epoch });
       const before = this.#registered.get(node);
       this.#registered.set(node, epoch);

@@ -114,7 +114,8 @@ export class ListenerView {
   replicasOf(partition: PartitionImage): number[] {
     const { node, target } = partition;
     if (isMoving(partition)) return this.standingOf(node) === standing.gone ? [target] : [target, node];
-    return [node < 0 ? this.own.nodeId : node];
+    if (node >= 0) return [node];
+    return [target < 0 ? this.own.nodeId : target];
   }
 
   inSyncOf(partition: PartitionImage): number[] {
@@ -157,9 +158,9 @@ export class ListenerView {
   }
 }
 
-/** Whether the stream is on its way to another broker. */
+/** Whether the stream is on its way from one broker to another. */
 export function isMoving({ node, target }: PartitionImage): boolean {
-  return target >= 0 && target !== node;
+  return node >= 0 && target >= 0 && target !== node;
 }
 
 function byNode(a: BrokerAddress, b: BrokerAddress): number {

@@ -20,6 +20,12 @@ export interface TopicGrowth {
   readonly assignments?: readonly number[];
 }
 
+export interface PartitionMove {
+  readonly topicId: string;
+  readonly partition: number;
+  readonly node: number;
+}
+
 export interface ControlResult {
   /** Wire error code, 0 = done. */
   readonly error: number;
@@ -48,6 +54,10 @@ export interface ControlPlane {
   moveLogStarts(
     moves: readonly { readonly topicId: string; readonly partition: number; readonly startOffset: number }[],
   ): Promise<ControlResult[]>;
+  /** Says which broker is to own each partition; that one opens it once the present owner has let go. */
+  assign(moves: readonly PartitionMove[]): Promise<ControlResult[]>;
+  /** Forgets a broker that is fenced and has nothing any more. */
+  removeBroker(node: number): Promise<ControlResult>;
   /** Reserves `count` producer ids nobody had before; resolves to the first. */
   producerIds(count: number): Promise<number>;
 }

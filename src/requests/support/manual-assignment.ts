@@ -22,20 +22,17 @@ export function ownerAssigned(
   own: number,
   { partitionIndex, brokerIds }: AssignedPartition,
 ): number | string {
-  const whose = `The manual assignment of partition ${partitionIndex}`;
-  if (brokerIds.length === 0) return `${whose} names no broker.`;
+  const includes = 'The manual partition assignment includes';
+  if (brokerIds.length === 0) return `${includes} an empty replica list.`;
   const seen = new Set<number>();
   for (const node of brokerIds) {
-    if (seen.has(node)) return `${whose} names broker ${node} more than once.`;
+    if (seen.has(node)) return `${includes} the broker ${node} more than once.`;
     seen.add(node);
     if (stateOf(image, own, node) === null)
-      return `${whose} includes broker ${node}, but no such broker is registered.`;
+      return `${includes} broker ${node}, but no such broker is registered.`;
   }
   const owner = brokerIds.find((node) => stateOf(image, own, node) === 'active');
-  return (
-    owner ??
-    `All brokers that the manual assignment of partition ${partitionIndex} names are fenced or leave.`
-  );
+  return owner ?? `All brokers in the manual assignment of partition ${partitionIndex} are fenced or leave.`;
 }
 
 /** The owner of each partition, in their order, or what is wrong with the first that is wrong. */
@@ -51,7 +48,7 @@ export function ownersAssigned(
     if (typeof owner === 'string') return owner;
     if (assignment.brokerIds.length !== replicas) {
       const { partitionIndex, brokerIds } = assignment;
-      return `The manual assignment of partition ${partitionIndex} has ${brokerIds.length} replica(s), others have ${replicas}.`;
+      return `The manual assignment of partition ${partitionIndex} has ${brokerIds.length} replica(s), not ${replicas} as others.`;
     }
     owners.push(owner);
   }

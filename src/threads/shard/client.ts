@@ -55,6 +55,8 @@ export class ShardThread {
       createPartitions: (growth) => control.createPartitions(growth),
       alterConfigs: (edits) => control.alterConfigs(edits),
       moveLogStarts: (moves) => control.moveLogStarts(moves),
+      assign: (moves) => control.assign(moves),
+      removeBroker: (node) => control.removeBroker(node),
       producerIds: (count) => control.producerIds(count),
       readBlocks: (task) => helpers.readBlocks(task),
       recordTask: (task) => helpers.recordTask(task),

@@ -321,6 +321,48 @@ test('a topic is made where nobody takes streams, and a wish for a broker that w
   ]);
 });
 
+test('partitions are assigned to brokers that are there, each by a commit of its own', async () => {
+  const { metadata, admin, placed, streams } = await clusterRig();
+  const control = admin(streams);
+  const { topicId } = (await control.createTopics([{ ...spec('t', 2), assignments: [0, 0] }]))[0]!;
+  await metadata.commit([{ type: 'brokerState', node: 2, epoch: 1, state: 'fenced' }]);
+  const moves = [
+    { topicId, partition: 0, node: 1 },
+    { topicId, partition: 1, node: 2 },
+    { topicId, partition: 9, node: 1 },
+    { topicId: 'nosuchtopicatallAAAAAA', partition: 0, node: 1 },
+  ];
+  assert.deepEqual(codes(await control.assign(moves)), [
+    0,
+    ErrorCode.INVALID_REPLICA_ASSIGNMENT,
+    ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+    ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+  ]);
+  assert.deepEqual(
+    placed(topicId).map(([state, node, target]) => [state, node, target]),
+    [
+      ['open', 0, 1],
+      ['open', 0, -1],
+    ],
+  );
+});
+
+test('a broker is forgotten when it is fenced and has nothing any more', async () => {
+  const { metadata, admin, streams } = await clusterRig();
+  const control = admin(streams);
+  const remove = async (node: number) => (await control.removeBroker(node)).error;
+  const { BROKER_ID_NOT_REGISTERED: unknown, INVALID_REQUEST: refused } = ErrorCode;
+  assert.deepEqual([await remove(2), await remove(9)], [refused, unknown]);
+  for (const node of [1, 2])
+    await metadata.commit([{ type: 'brokerState', node, epoch: 1, state: 'fenced' }]);
+  assert.deepEqual([await remove(2), await remove(2)], [0, unknown]);
+  // Its log is still open.
+  assert.equal(await remove(1), refused);
+  await metadata.commit([{ type: 'wal', wal: { ...walRecord('of-1'), node: 1, state: 'empty' } }]);
+  assert.equal(await remove(1), 0);
+  assert.deepEqual([...metadata.image.brokers.keys()], [0]);
+});
+
 test('brokers that ask at the same moment are granted different producer ids', async () => {
   const first = await rig();
   const second = new TopicAdmin({

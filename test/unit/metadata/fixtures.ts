@@ -123,6 +123,7 @@ export const everyChange: readonly MetadataChange[] = [
     ],
   },
   { type: 'brokerState', node: 3, epoch: 9, state: 'fenced' },
+  { type: 'brokerRemoved', node: 3, epoch: 9 },
   { type: 'controller', node: -1 },
   { type: 'assign', topicId: id(1), partition: 9_999, node: 4 },
   { type: 'assign', topicId: id(1), partition: 0, node: -1 },

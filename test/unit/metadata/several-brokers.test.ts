@@ -1,6 +1,7 @@
 /** What commits of several registered brokers may say of each other's streams and logs (docs/internals/metadata.md). */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { nextBrokerEpoch } from '../../../src/metadata/broker-epochs.ts';
 import { ConditionChecker } from '../../../src/metadata/conditions.ts';
 import { ImageBuilder } from '../../../src/metadata/image-builder.ts';
 import { decodeImage, encodeImage } from '../../../src/metadata/image-codec.ts';
@@ -132,6 +133,41 @@ describe('metadata of several brokers', () => {
     cluster.commit(1, fence(2));
     cluster.refuses(condition, /broker 2 is fenced/, 1, assign(2));
     cluster.refuses(condition, /broker 2 is fenced/, 1, { type: 'controller', node: 2 });
+  });
+
+  it('forget a broker that is fenced and has nothing left, and remember its epoch', () => {
+    const cluster = new Cluster();
+    const remove = (node: number, epoch = 1): MetadataChange => ({ type: 'brokerRemoved', node, epoch });
+    const assign = (partition: number, node: number): MetadataChange => ({
+      type: 'assign',
+      topicId: id(1),
+      partition,
+      node,
+    });
+    cluster.refuses(condition, /not registered as epoch 1 and fenced/, 2, remove(1));
+    cluster.commit(1, assign(1, 1));
+    cluster.commit(2, fence(1));
+    cluster.refuses(condition, /not registered as epoch 2 and fenced/, 2, remove(1, 2));
+    cluster.refuses(condition, /WAL w1 of broker 1 is open/, 2, remove(1));
+    cluster.commit(2, log(1, { node: 2, epoch: 2 }));
+    // Open on it, in a log that another has claimed.
+    cluster.refuses(condition, /topic-1-0 belongs to broker 1/, 2, remove(1));
+    cluster.commit(2, close(0, 0));
+    cluster.refuses(condition, /topic-1-0 belongs to broker 1/, 2, remove(1));
+    cluster.commit(2, assign(0, 2));
+    // Open elsewhere, but assigned to it.
+    cluster.refuses(condition, /topic-1-1 belongs to broker 1/, 2, remove(1));
+    cluster.commit(2, assign(1, -1));
+    cluster.commit(2, remove(1));
+    const { image } = cluster.builder;
+    assert.deepEqual([[...image.brokers.keys()], image.retiredEpoch], [[2], 1]);
+    assert.deepEqual(decodeImage(encodeImage(image)).image, image);
+    cluster.refuses('METADATA_AUTHOR_FENCED', /registered no more/, 1, topic(9));
+    const again = (epoch: number) => () =>
+      new ConditionChecker(image).check({ author: { node: 1, epoch }, changes: [broker(1, epoch)] });
+    assert.throws(again(1), /a broker of epoch 1 was removed already/);
+    assert.equal(nextBrokerEpoch(image, 1), 2);
+    again(nextBrokerEpoch(image, 1))();
   });
 
   it('survive in a snapshot, with where object ids stood at each registration', () => {

@@ -27,6 +27,7 @@ import type {
   ConfigEdit,
   ControlPlane,
   ControlResult,
+  PartitionMove,
   TopicGrowth,
   TopicSpec,
 } from '../../../src/requests/support/control-plane.ts';
@@ -121,6 +122,7 @@ export class FakePartition implements PartitionHandle {
 export class FakeTopics implements TopicDirectory {
   readonly builder = new ImageBuilder();
   readonly partitions = new Map<string, FakePartition>();
+  readonly watchers = new Set<() => void>();
   #next = 1;
 
   constructor() {
@@ -141,6 +143,16 @@ export class FakeTopics implements TopicDirectory {
 
   partition(id: string, index: number): FakePartition | undefined {
     return this.partitions.get(`${id}/${index}`);
+  }
+
+  watch(listener: () => void): () => void {
+    this.watchers.add(listener);
+    return () => this.watchers.delete(listener);
+  }
+
+  /** Tells whoever waits for the image. */
+  changed(): void {
+    for (const watcher of [...this.watchers]) watcher();
   }
 
   /** Makes a topic whose partitions are open here; returns its id. */
@@ -176,6 +188,8 @@ export class FakeControl implements ControlPlane {
   readonly grown: TopicGrowth[] = [];
   readonly edits: ConfigEdit[] = [];
   readonly moves: { topicId: string; partition: number; startOffset: number }[] = [];
+  readonly assigned: PartitionMove[] = [];
+  readonly removed: number[] = [];
   idCalls = 0;
   nextId = 4_000;
   answer: ControlResult = { error: 0, message: null };
@@ -206,6 +220,16 @@ export class FakeControl implements ControlPlane {
     this.moves.push(...moves);
     await this.gate;
     return moves.map(() => this.answer);
+  }
+  async assign(moves: readonly PartitionMove[]) {
+    this.assigned.push(...moves);
+    await this.gate;
+    return moves.map(() => this.answer);
+  }
+  async removeBroker(node: number) {
+    this.removed.push(node);
+    await this.gate;
+    return this.answer;
   }
   async producerIds(count: number): Promise<number> {
     this.idCalls++;

@@ -1,6 +1,7 @@
 /** Requests about replicas, leaders and brokers, answered truthfully by the only broker there is. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { silentLogger } from '../../../src/ports/logger.ts';
 import { AlterPartitionReassignmentsCodec } from '../../../src/protocol/generated/alter-partition-reassignments.ts';
 import { AlterReplicaLogDirsCodec } from '../../../src/protocol/generated/alter-replica-log-dirs.ts';
 import { DescribeQuorumCodec } from '../../../src/protocol/generated/describe-quorum.ts';
@@ -16,12 +17,20 @@ import { listConfigResourcesHandler } from '../../../src/requests/list-config-re
 import { listPartitionReassignmentsHandler } from '../../../src/requests/list-partition-reassignments.ts';
 import { unregisterBrokerHandler } from '../../../src/requests/unregister-broker.ts';
 import { HandClock } from '../../support/store-fixtures.ts';
-import { call, ErrorCode, endpoint, FakeTopics, nodeId } from './admin-fixtures.ts';
+import { call, ErrorCode, endpoint, FakeControl, FakeTopics, nodeId } from './admin-fixtures.ts';
 
 test('reassignments: this broker alone is what there is; all else is refused', async () => {
   const topics = new FakeTopics();
   topics.add('t', 2);
-  const handler = alterPartitionReassignmentsHandler({ topics, nodeId });
+  const control = new FakeControl();
+  const clock = new HandClock();
+  const handler = alterPartitionReassignmentsHandler({
+    topics,
+    control,
+    clock,
+    logger: silentLogger,
+    nodeId,
+  });
   const ask = async (
     replicas: number[] | null,
     name = 't',
@@ -49,7 +58,9 @@ test('reassignments: this broker alone is what there is; all else is refused', a
   assert.deepEqual(await ask([nodeId], 'x'), [0, unknown, 'Unable to find a topic named x.']);
   const late = ErrorCode.REQUEST_TIMED_OUT;
   assert.deepEqual(await ask([nodeId], 't', 0, 1, 0), [late, late, null]);
-  const listed = await call(listPartitionReassignmentsHandler(), ListPartitionReassignmentsCodec, 0, {
+  assert.deepEqual(control.assigned, []);
+  const listing = listPartitionReassignmentsHandler({ topics, endpoint });
+  const listed = await call(listing, ListPartitionReassignmentsCodec, 0, {
     topics: [{ name: 't', partitionIndexes: [0] }],
   });
   assert.deepEqual([listed.errorCode, listed.errorMessage, listed.topics], [0, null, []]);
@@ -59,7 +70,7 @@ test('elections: nobody else could lead, and what is open is led', async () => {
   const topics = new FakeTopics();
   const id = topics.add('t', 2);
   topics.partitions.delete(`${id}/1`);
-  const handler = electLeadersHandler({ topics });
+  const handler = electLeadersHandler({ topics, endpoint, clock: new HandClock() });
   const ask = async (
     version: number,
     electionType: number,
@@ -203,7 +214,9 @@ test('what can be configured, by type', async () => {
 });
 
 test('the only broker stays registered, and no other is', async () => {
-  const handler = unregisterBrokerHandler({ nodeId });
+  const control = new FakeControl();
+  control.answer = { error: ErrorCode.BROKER_ID_NOT_REGISTERED, message: null };
+  const handler = unregisterBrokerHandler({ control, clock: new HandClock(), logger: silentLogger, nodeId });
   const code = async (brokerId: number) =>
     (await call(handler, UnregisterBrokerCodec, 0, { brokerId })).errorCode;
   assert.equal(await code(nodeId), ErrorCode.INVALID_REQUEST);

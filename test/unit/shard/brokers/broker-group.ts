@@ -148,6 +148,8 @@ export class BrokerGroup {
       createPartitions: refused,
       alterConfigs: refused,
       moveLogStarts: (moves) => Promise.resolve(moves.map(() => ({ error: 0, message: null }))),
+      assign: refused,
+      removeBroker: refused,
       producerIds: async (count) => {
         this.#nextProducerId += count;
         return this.#nextProducerId - count;

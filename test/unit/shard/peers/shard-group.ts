@@ -50,6 +50,8 @@ const noControl: ControlPlane = {
   createPartitions: () => Promise.reject(new Error('no control plane here')),
   alterConfigs: () => Promise.reject(new Error('no control plane here')),
   moveLogStarts: () => Promise.reject(new Error('no control plane here')),
+  assign: () => Promise.reject(new Error('no control plane here')),
+  removeBroker: () => Promise.reject(new Error('no control plane here')),
   producerIds: () => Promise.reject(new Error('no control plane here')),
 };
 
