@@ -7,8 +7,9 @@ export function fnv1aByte(hash: number, byte: number): number {
   return Math.imul(hash ^ byte, prime);
 }
 
-export function fnv1a(name: string): number {
-  let hash = basis;
+/** @param start another one than FNV's own gives a hash that is independent of the usual one. */
+export function fnv1a(name: string, start = basis): number {
+  let hash = start;
   for (let i = 0; i < name.length; i++) hash = fnv1aByte(hash, name.charCodeAt(i));
   return hash;
 }

@@ -16,6 +16,7 @@ import { setPriority } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { BrokerProcess } from '../support/broker-process.ts';
+import { endWithUs } from '../support/end-with-us.ts';
 import { BatchPool } from '../support/load/batches.ts';
 import { errorName } from '../support/load/error-name.ts';
 import { type AckTimes, PacedProducer } from '../support/load/paced-producer.ts';
@@ -111,14 +112,12 @@ async function scrape(http: string): Promise<(beginning: string) => number> {
 function replayInProcess(plan: ReplayPlan): Promise<ReplayResult> {
   return new Promise((resolve, reject) => {
     const child: ChildProcess = fork(readersFile, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
-    const endWithUs = (): void => void child.kill('SIGKILL');
-    process.once('exit', endWithUs);
+    endWithUs(child);
     child.once('message', (result) => resolve(result as ReplayResult));
     child.once('error', reject);
-    child.once('close', (code) => {
-      process.off('exit', endWithUs);
-      reject(new Error(`the readers ended with code ${code} before they were done`));
-    });
+    child.once('close', (code) =>
+      reject(new Error(`the readers ended with code ${code} before they were done`)),
+    );
     child.send(plan);
   });
 }

@@ -10,6 +10,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { endWithUs } from './end-with-us.ts';
 import { patienceMs } from './patience.ts';
 
 export interface BrokerProcessOptions {
@@ -98,6 +99,7 @@ export class BrokerProcess {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...env },
     });
+    endWithUs(child);
     this.child = child;
     this.pid = child.pid ?? 0;
     this.ended = new Promise((resolve) => {

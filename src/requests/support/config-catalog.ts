@@ -6,21 +6,11 @@
  * The entries lie in the cluster image, definitions and static settings come from the catalog. A topic or group config
  * inherits from its `brokerName`; without one it has an own entry or its default.
  */
+import { kafkaTypes } from '../../config/setting-spec.ts';
 import type { ClusterImage } from '../../metadata/metadata-store.ts';
 
 /** ConfigType of the wire. */
-export const configType = {
-  unknown: 0,
-  boolean: 1,
-  string: 2,
-  int: 3,
-  short: 4,
-  long: 5,
-  double: 6,
-  list: 7,
-  class: 8,
-  password: 9,
-} as const;
+export const configType = { unknown: 0, ...kafkaTypes } as const;
 
 /** ConfigSource of the wire. */
 export const configSource = {

@@ -6,6 +6,7 @@
  * with a retriable error.
  */
 import type { PartitionHandle } from '../../log/partition-handle.ts';
+import { AcquireBudget } from '../../log/share/acquire-budget.ts';
 import type {
   Acquired,
   AcquireLimits,
@@ -113,7 +114,7 @@ export class LocalSharePartitions {
     done: (results: readonly Acquired[]) => void,
   ): void {
     const results: Acquired[] = [];
-    let { recordsMax, bytesMax } = limits;
+    const budget = new AcquireBudget(limits);
     const next = (): void => {
       const name = names[results.length];
       if (name === undefined) {
@@ -122,14 +123,13 @@ export class LocalSharePartitions {
       }
       const take = (acquired: Acquired): void => {
         results.push(acquired);
-        for (const { firstOffset, lastOffset } of acquired.ranges) recordsMax -= lastOffset - firstOffset + 1;
-        bytesMax -= acquired.bytes;
+        budget.take(acquired);
         next();
       };
       const partition = this.#open(groupId, name);
       if (typeof partition === 'number') take({ ...nothingAcquired, error: partition });
-      else if (recordsMax <= 0 || bytesMax <= 0) take(nothingAcquired);
-      else partition.acquire(memberId, { ...limits, recordsMax, bytesMax }, take);
+      else if (budget.spent) take(nothingAcquired);
+      else partition.acquire(memberId, budget.left, take);
     };
     next();
   }

@@ -6,6 +6,7 @@
  * What cannot be sent is answered with NOT_LEADER_OR_FOLLOWER, which clients try again; locks that nobody could give back end
  * with their time. Bounds: calls under way per link (peers/peer-calls.ts); a wait that cannot be sent ends with its time.
  */
+import { AcquireBudget } from '../../log/share/acquire-budget.ts';
 import type {
   Acquired,
   AcquireLimits,
@@ -156,22 +157,20 @@ export class ShareLinks implements SharePartitionsApi {
   ): void {
     const results: Acquired[] = names.map(() => nothingAcquired);
     const parts = this.#parts(names);
-    let { recordsMax, bytesMax } = limits;
+    const budget = new AcquireBudget(limits);
     const next = (at: number): void => {
       const part = parts[at];
-      if (part === undefined || recordsMax <= 0 || bytesMax <= 0) {
+      if (part === undefined || budget.spent) {
         done(results);
         return;
       }
-      const left = { ...limits, recordsMax, bytesMax };
+      const { left } = budget;
       this.#ask(part.owner, { do: 'acquire', groupId, memberId, names: part.items, limits: left }, (said) => {
         const found = said as readonly Acquired[] | null;
         for (const [i, index] of part.indexes.entries()) {
           const acquired = found?.[i] ?? { ...nothingAcquired, error: ErrorCode.NOT_LEADER_OR_FOLLOWER };
           results[index] = acquired;
-          bytesMax -= acquired.bytes;
-          for (const { firstOffset, lastOffset } of acquired.ranges)
-            recordsMax -= lastOffset - firstOffset + 1;
+          budget.take(acquired);
         }
         next(at + 1);
       });

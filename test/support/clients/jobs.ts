@@ -20,6 +20,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { endWithUs } from '../end-with-us.ts';
 import { patienceMs } from '../patience.ts';
 import { type ClientRecord, formatRecords, parseRecords } from '../real-records.ts';
 import { runProgram } from '../run-program.ts';
@@ -127,9 +128,7 @@ export function driverClient(
         stdio: ['ignore', output, output],
         env: { ...process.env, ...able.env },
       });
-      const endWithUs = (): void => void child.kill('SIGKILL');
-      process.once('exit', endWithUs);
-      child.once('close', () => process.off('exit', endWithUs));
+      endWithUs(child);
       return child;
     },
   };

@@ -5,6 +5,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { endWithUs } from '../end-with-us.ts';
 import { patienceMs } from '../patience.ts';
 import type { Address } from '../raw-client.ts';
 
@@ -87,9 +88,7 @@ export class BrokerChild {
     const child = spawn(command[0]!, command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;
     this.starts++;
-    const endWithUs = () => child.kill('SIGKILL');
-    process.once('exit', endWithUs);
-    child.once('close', () => process.off('exit', endWithUs));
+    endWithUs(child);
     this.#ended = new Promise((resolve) => child.once('close', () => resolve()));
     child.stderr!.setEncoding('utf8').on('data', (text: string) => {
       this.#stderr = (this.#stderr + text).slice(-stderrKeptBytes);
