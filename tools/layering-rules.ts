@@ -126,6 +126,7 @@ export const builtinRooms: Readonly<Record<string, readonly string[]>> = {
   buffer: ['protocol', 'store', 'stream', 'native-bindings'],
   child_process: [],
   crypto: ['src/threads/adapters/'],
+  'dns/promises': ['src/broker/address-limits.ts'],
   events: ['src/threads/shard/shard.worker.ts'],
   fs: [
     'store',

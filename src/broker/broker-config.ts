@@ -37,6 +37,14 @@ export interface CompactionConfig {
   readonly requestsPerSecond: number;
 }
 
+/** `max.connections.per.ip` and its overrides. */
+export interface AddressLimitsConfig {
+  /** Of an address without a limit of its own. */
+  readonly max: number;
+  /** By host name or address. */
+  readonly overrides: readonly (readonly [host: string, max: number])[];
+}
+
 export interface BrokerConfig {
   readonly nodeId: number;
   readonly rack: string | null;
@@ -70,6 +78,8 @@ export interface BrokerConfig {
   readonly tls: TlsFiles | null;
   readonly connection: ConnectionSettings;
   readonly connectionsMax: number;
+  /** Null = as many of one address as of all. */
+  readonly connectionsPerAddress: AddressLimitsConfig | null;
   readonly fetchBytesMax: number;
   readonly fetchSessionSlots: number;
   readonly producerExpirationMs: number;

@@ -31,6 +31,7 @@ import { isOwnLog, type Volume, type VolumeDeps, volumeEpoch } from '../volumes/
 import { retirePredecessors, walRecords } from '../volumes/wal-records.ts';
 import { claimVolumes, formatNew, openVolumes, recoverVolumes } from '../volumes/wal-volumes.ts';
 import { answerMs } from '../volumes/watched-files.ts';
+import { AddressLimits, addressesOfHost } from './address-limits.ts';
 import { openAuthority } from './authority.ts';
 import { backgroundServices } from './background.ts';
 import type { BrokerEnds } from './broker-ends.ts';
@@ -86,6 +87,10 @@ export async function startBroker(
   const { config, ports, watch, listeners, native } = ground;
   checkDeployment(config);
   const tls = readTlsMaterial(config.tls, ports.random);
+  const addresses =
+    config.connectionsPerAddress === null
+      ? null
+      : await AddressLimits.open(config.connectionsPerAddress, addressesOfHost);
   await lockData(ground, ends);
   const spawned = ends.spawned(await watch.step('threads', () => spawn(config, native)));
   // Descriptors can be given to shard threads; else Node's own servers listen.
@@ -101,6 +106,7 @@ export async function startBroker(
   const deployment = ends.deployment(
     await deploy({
       alone: alone.memory,
+      addresses: addresses?.memory ?? null,
       config,
       ports,
       native,
@@ -155,7 +161,7 @@ export async function startBroker(
     ends.service(service);
   }
   keepHouse(ground, ends, deployment);
-  listeners.serve(deployment);
+  listeners.serve(deployment, addresses);
   const cluster = membership === null ? null : clusterRole(owning, membership, ownership);
   if (cluster !== null) {
     cluster.start();

@@ -45,6 +45,7 @@ export async function deployInline(parts: DeployParts): Promise<Deployment> {
     tlsListeners(config),
     ports.logger,
     config.nativeSockets ? native.native : null,
+    parts.addresses,
   );
   const controls: WalControl[] = [];
   const codecs = createCodecs();

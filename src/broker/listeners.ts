@@ -11,6 +11,7 @@ import { MillraceError } from '../ports/errors.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { ShardDoor } from '../shard/shard-api.ts';
 import type { ShardHost } from '../shard/shard-host.ts';
+import { type AddressLimits, uncounted } from './address-limits.ts';
 import type { ListenerConfig } from './broker-config.ts';
 
 interface BoundListener {
@@ -42,7 +43,7 @@ export interface BrokerListeners {
   bind(configs: readonly ListenerConfig[], native: NativeBindings | null): Promise<void>;
   address(name: string): string | null;
   endpoints(): Readonly<Record<string, { readonly host: string; readonly port: number }>>;
-  serve(takers: ConnectionTakers): void;
+  serve(takers: ConnectionTakers, limits: AddressLimits | null): void;
   close(): void;
 }
 
@@ -51,6 +52,7 @@ export class Listeners implements BrokerListeners {
   private readonly clock: Clock;
   private readonly logger: Logger;
   private takers: ConnectionTakers = { shards: [], local: null };
+  private limits: AddressLimits | null = null;
   private native: NativeBindings | null = null;
   private nextShard = 0;
   private closed = false;
@@ -74,7 +76,7 @@ export class Listeners implements BrokerListeners {
     const listener: BoundListener = { config, port: 0, fd: -1, acceptor: null, server, early: [] };
     // Clients may come before the broker serves, as they do after a restart: they wait, as in the kernel's backlog.
     server.on('connection', (socket) => {
-      if (listener.early === null) this.takers.local!.connectSocket(socket, config.name);
+      if (listener.early === null) this.take(socket, config.name);
       else if (listener.early.length < earlyConnectionsMax) listener.early.push(socket.on('error', () => {}));
       else socket.destroy();
     });
@@ -103,8 +105,9 @@ export class Listeners implements BrokerListeners {
   }
 
   /** From now on connections are taken. */
-  serve(takers: ConnectionTakers): void {
+  serve(takers: ConnectionTakers, limits: AddressLimits | null): void {
     this.takers = takers;
+    this.limits = limits;
     for (const listener of this.bound) {
       if (listener.fd >= 0) {
         this.accept(listener, this.native!);
@@ -112,10 +115,23 @@ export class Listeners implements BrokerListeners {
       }
       const early = listener.early ?? [];
       listener.early = null;
-      for (const socket of early) {
-        if (!socket.destroyed) takers.local!.connectSocket(socket, listener.config.name);
-      }
+      for (const socket of early) if (!socket.destroyed) this.take(socket, listener.config.name);
     }
+  }
+
+  private take(socket: net.Socket, listener: string): void {
+    const slot = this.admit(socket.remoteAddress ?? '');
+    if (slot === null) socket.destroy();
+    else this.takers.local!.connectSocket(socket, listener, slot);
+  }
+
+  /** Where a connection is counted; null: it is refused. */
+  private admit(address: string): number | null {
+    if (this.limits === null) return uncounted;
+    const slot = this.limits.admit(address);
+    if (slot === null)
+      this.logger.debug('a connection was refused: its address has as many as it may', { address });
+    return slot;
   }
 
   private accept(listener: BoundListener, native: NativeBindings): void {
@@ -123,9 +139,14 @@ export class Listeners implements BrokerListeners {
     listener.acceptor = native.createAcceptor(
       listener.fd,
       (fd, remote) => {
+        const slot = this.admit(remote);
+        if (slot === null) {
+          native.closeFd(fd);
+          return;
+        }
         const shard = shards[this.nextShard++ % shards.length]!;
         shard
-          .connect({ fd, host: `/${remote}`, listener: listener.config.name })
+          .connect({ fd, host: `/${remote}`, listener: listener.config.name, slot })
           .catch((error: Error) => this.logger.warn('a connection was lost', { error: error.message }));
       },
       (code, dropped) => {

@@ -30,6 +30,7 @@ const settingCodes: ReadonlySet<string> = new Set([
   'STORE_FORBIDDEN',
   'HTTP_ADDRESS',
   'LISTENER_ADDRESS',
+  'ADDRESS_UNKNOWN',
   'TLS_FILE',
 ]);
 

@@ -93,6 +93,15 @@ export function addressText(address: Address): string {
   return `${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`;
 }
 
+/** HOST:COUNT, with the host before the last colon, as Kafka takes it: an IPv6 address needs no brackets. Throws `Expected`. */
+export function parseHostLimit(text: string): readonly [host: string, max: number] {
+  const [, host = '', count = ''] = /^(\S+):(\d{1,10})$/.exec(text) ?? [];
+  const max = Number(count);
+  if (host === '' || max > 2 ** 31 - 1)
+    throw new Expected('HOST:COUNT such as 10.0.0.7:100 or batch.example:2000');
+  return [host.replace(/^\[(.*)\]$/, '$1'), max];
+}
+
 /** What is wrong with the text, or null. */
 export function problemOf(parse: (text: string) => unknown, text: string): string | null {
   try {

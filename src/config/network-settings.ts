@@ -1,5 +1,5 @@
 /** Settings of the listeners and their connections: a part of the one table, in its order. */
-import { parseAddress, parseListener, parseProtocolMapping, problemOf } from './addresses.ts';
+import { parseAddress, parseHostLimit, parseListener, parseProtocolMapping, problemOf } from './addresses.ts';
 import { defaultRequestBytesMax } from './derive.ts';
 import { bytes, choice, duration, int, list, perProfile, text } from './setting-spec.ts';
 import { absolutePath } from './setting-urls.ts';
@@ -44,10 +44,10 @@ export const networkSettings = {
   }),
   'http.address': text({
     group: 'Network',
-    default: perProfile({ start: ':9080', dev: '127.0.0.1:9080', embedded: '' }),
-    defaultText: ':9080; dev 127.0.0.1:9080; embedded off',
+    default: perProfile({ start: '127.0.0.1:9080', dev: '127.0.0.1:9080', embedded: '' }),
+    defaultText: '127.0.0.1:9080; embedded off',
     check: (address) => (address === '' ? null : problemOf(parseAddress, address)),
-    doc: 'Address of /healthz, /readyz and /metrics; empty = off.',
+    doc: 'Address of /healthz, /readyz and /metrics, which anybody who reaches it may read; :9080 = every interface, empty = off.',
   }),
   'tls.cert.file': text({
     group: 'Network',
@@ -81,6 +81,21 @@ export const networkSettings = {
     max: int32Max,
     kafka: 'int',
     doc: 'Client connections at a time; more are closed as soon as they are accepted.',
+  }),
+  'max.connections.per.ip': int({
+    group: 'Network',
+    default: int32Max,
+    min: 0,
+    max: int32Max,
+    kafka: 'int',
+    doc: 'Client connections of one address at a time; more are closed as soon as they are accepted.',
+  }),
+  'max.connections.per.ip.overrides': list({
+    group: 'Network',
+    default: [],
+    check: (overrides) => firstProblem(overrides, parseHostLimit),
+    kafka: 'string',
+    doc: 'Hosts with a limit of their own, HOST:COUNT; names are looked up at the start.',
   }),
   'connections.max.idle.ms': duration({
     group: 'Network',

@@ -26,6 +26,8 @@ export function relationProblems(settings: Settings): RelationProblem[] {
     wrong('group.min.session.timeout.ms', `at most group.max.session.timeout.ms, ${durationText(max, 'ms')}`);
   }
   consumerGroupRelations(settings, wrong);
+  if (settings['max.connections.per.ip'] === 0 && settings['max.connections.per.ip.overrides'].length === 0)
+    wrong('max.connections.per.ip', '1 or more, unless max.connections.per.ip.overrides lets somebody in');
   if (settings['s3.kms.key.id'] !== '' && settings['s3.encryption'] !== 'aws:kms') {
     wrong('s3.encryption', 'aws:kms, since s3.kms.key.id names a key');
   }

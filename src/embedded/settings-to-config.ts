@@ -1,9 +1,10 @@
 /** From the settings table to what the broker is built from: derived limits, addresses, budgets. Pure. */
 import { fileURLToPath } from 'node:url';
-import type { BrokerConfig, ListenerConfig } from '../broker/broker-config.ts';
+import type { AddressLimitsConfig, BrokerConfig, ListenerConfig } from '../broker/broker-config.ts';
 import {
   isUnspecified,
   listenerName,
+  parseHostLimit,
   parseListener,
   parseProtocolMapping,
   protocolOf,
@@ -132,6 +133,7 @@ export function brokerConfig(
       idleTimeoutMs: settings['connections.max.idle.ms'],
     },
     connectionsMax: settings['max.connections'],
+    connectionsPerAddress: connectionsPerAddress(settings),
     fetchBytesMax: settings['fetch.max.bytes'],
     fetchSessionSlots: settings['max.incremental.fetch.session.cache.slots'],
     producerExpirationMs: settings['producer.id.expiration.ms'],
@@ -173,4 +175,11 @@ export function brokerConfig(
     logLevel: settings['log.level'],
     logFormat: settings['log.format'],
   };
+}
+
+/** Null: no address has a limit of its own, and nothing is counted by address. */
+function connectionsPerAddress(settings: Settings): AddressLimitsConfig | null {
+  const max = settings['max.connections.per.ip'];
+  const overrides = settings['max.connections.per.ip.overrides'].map(parseHostLimit);
+  return max === 2 ** 31 - 1 && overrides.length === 0 ? null : { max, overrides };
 }

@@ -26,6 +26,8 @@ export interface Peer {
   readonly listener: string;
   /** As Kafka prints it: "User:ANONYMOUS", or "User:" and the client certificate's subject. */
   readonly principal: string;
+  /** Called once when the connection has ended. */
+  readonly gone?: () => void;
 }
 
 export const anonymous = 'User:ANONYMOUS';

@@ -9,7 +9,7 @@
  *
  * Node asks for the next buffer right after each callback, so the slice last returned by `buffer()` stays pinned: the
  * receiver keeps its chunk's reference until the next callback moves on or the connection closes. Limits: frames up to
- * `frameBytesMax`; landing chunks only while `chunks` (shared by the shard) is below its limit, else the scratch serves;
+ * `frameBytesMax` (a client that has to show a certificate has no connection before: tls-handshake.ts); landing chunks only while `chunks` (shared by the shard) is below its limit, else the scratch serves;
  * frames outside of the arena only while the shard's sum of them is below its limit, which is one of the largest size.
  */
 import { CUT_FRAME_BYTES_MAX, socketModes } from '../../native-bindings/contract.ts';
@@ -52,7 +52,7 @@ export interface FrameSink {
 export class FrameReceiver {
   private readonly pool: ReceivePool;
   private readonly sink: FrameSink;
-  private frameBytesMax: number;
+  private readonly frameBytesMax: number;
   private readonly head = Buffer.alloc(4);
   private headFilled = 0;
   /** Size of the frame under way, or −1. */
@@ -85,11 +85,6 @@ export class FrameReceiver {
     this.pool = pool;
     this.sink = sink;
     this.frameBytesMax = frameBytesMax;
-  }
-
-  /** Raises the limit once a client is authenticated. */
-  setFrameBytesMax(bytes: number): void {
-    this.frameBytesMax = bytes;
   }
 
   /** True while part of a frame has arrived. */

@@ -6,7 +6,7 @@
 import type net from 'node:net';
 import tls from 'node:tls';
 import type { Clock } from '../ports/clock.ts';
-import { anonymous } from './connection.ts';
+import { anonymous, type Peer } from './connection.ts';
 import { subjectName } from './distinguished-name.ts';
 import { type ConnectionFactory, openAccepted } from './socket-transport.ts';
 
@@ -55,15 +55,15 @@ export interface Handshake {
 }
 
 export interface HandshakeOutcome {
-  /** In either case, before the connection exists. */
-  onOver(handshake: Handshake): void;
+  /** In either case, before the connection exists. @param admitted there will be one. */
+  onOver(handshake: Handshake, admitted: boolean): void;
   onFailed(reason: string): void;
 }
 
 /** Wraps a socket in TLS; a failed handshake closes it and is reported. */
 export function openTls(
   raw: net.Socket,
-  from: { readonly host: string; readonly listener: string },
+  from: Omit<Peer, 'principal'>,
   settings: TlsSettings,
   create: ConnectionFactory,
   outcome: HandshakeOutcome,
@@ -80,7 +80,7 @@ export function openTls(
     if (over) return;
     over = true;
     timer.cancel();
-    outcome.onOver(handshake);
+    outcome.onOver(handshake, false);
     if (reason !== null) outcome.onFailed(reason);
     socket.destroy();
   };
@@ -97,7 +97,7 @@ export function openTls(
     }
     over = true;
     timer.cancel();
-    outcome.onOver(handshake);
+    outcome.onOver(handshake, true);
     openAccepted(socket, { ...from, principal }, create);
   });
   return handshake;

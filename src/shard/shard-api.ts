@@ -30,6 +30,8 @@ export interface IncomingConnection {
   readonly fd: number;
   readonly host: string;
   readonly listener: string;
+  /** Where its address is counted; -1 = nowhere. */
+  readonly slot: number;
 }
 
 /** What a shard counts: totals since its start, and what it holds now. */

@@ -73,6 +73,7 @@ export class ShardConnections {
     this.#connections.delete(connection.id);
     this.#starved.delete(connection);
     this.#deps.closed(connection.id);
+    connection.peer.gone?.();
     this.#deps.counters.connectionsClosed++;
     const { host, listener, principal } = connection.peer;
     const fields = { connection: connection.id, host, listener, principal, reason };

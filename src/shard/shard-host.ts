@@ -18,6 +18,7 @@ import type { Transport } from '../net/transport.ts';
 import type { MetricsSnapshot } from '../observe/metrics.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { StreamState } from '../stream/objects/objects.ts';
+import { AddressCounts } from '../threads/memory/address-counts.ts';
 import type { Shard } from './shard.ts';
 import type { IncomingConnection, RestoredBatches, ShardApi, ShardNumbers, StreamEnd } from './shard-api.ts';
 
@@ -33,6 +34,8 @@ export class ShardHost implements ShardApi {
   private leaving = false;
   /** Where plain connections by descriptor go; null: to Node's sockets. */
   private readonly sockets: LoopSockets | null;
+  /** Where connections are counted by their address; null where they are not. */
+  private readonly addresses: AddressCounts | null;
 
   /** @param native has plain connections received and answered by the addon's socket loop; null: by Node's sockets. */
   constructor(
@@ -41,8 +44,10 @@ export class ShardHost implements ShardApi {
     tlsListeners: readonly string[],
     logger: Logger,
     native: SocketCalls | null,
+    addresses: SharedArrayBuffer | null,
   ) {
     this.shard = shard;
+    this.addresses = addresses === null ? null : new AddressCounts(addresses);
     this.logger = logger;
     this.sockets = native === null ? null : this.openLoop(native);
     this.tlsListeners = new Set(tlsListeners);
@@ -57,10 +62,16 @@ export class ShardHost implements ShardApi {
           };
   }
 
-  connect({ fd, host, listener }: IncomingConnection): void {
-    if (this.leaving) rawSocket(fd).destroy();
-    else if (this.tlsListeners.has(listener)) this.secure(rawSocket(fd), host, listener);
-    else this.openPlain(fd, { host, listener, principal: anonymous });
+  connect({ fd, host, listener, slot }: IncomingConnection): void {
+    const from = this.counted({ host, listener }, slot);
+    if (this.leaving) refuse(rawSocket(fd), from);
+    else if (this.tlsListeners.has(listener)) this.secure(rawSocket(fd), from);
+    else this.openPlain(fd, { ...from, principal: anonymous });
+  }
+
+  private counted(from: { readonly host: string; readonly listener: string }, slot: number): Incoming {
+    const { addresses } = this;
+    return addresses === null || slot < 0 ? from : { ...from, gone: () => addresses.ended(slot) };
   }
 
   /** Without the loop the shard works all the same. */
@@ -90,30 +101,36 @@ export class ShardHost implements ShardApi {
       this.sockets.open(fd, peer, this.accept);
     } catch (error) {
       this.logger.warn('a connection could not be taken', { host: peer.host, error: String(error) });
-      rawSocket(fd).destroy();
+      refuse(rawSocket(fd), peer);
     }
   }
 
   /** A socket that a JavaScript server accepted in this thread. */
-  connectSocket(socket: net.Socket, listener: string): void {
-    const host = hostText(socket.remoteAddress);
-    if (this.leaving) socket.destroy();
-    else if (this.tlsListeners.has(listener)) this.secure(socket, host, listener);
-    else openAccepted(socket, { host, listener, principal: anonymous }, this.accept);
+  connectSocket(socket: net.Socket, listener: string, slot: number): void {
+    const from = this.counted({ host: hostText(socket.remoteAddress), listener }, slot);
+    if (this.leaving) refuse(socket, from);
+    else if (this.tlsListeners.has(listener)) this.secure(socket, from);
+    else openAccepted(socket, { ...from, principal: anonymous }, this.accept);
   }
 
   private readonly accept = (peer: Peer, transport: Transport): Connection =>
     this.shard.accept(peer, transport);
 
-  private secure(socket: net.Socket, host: string, listener: string): void {
+  private secure(socket: net.Socket, from: Incoming): void {
     // A client that stops in the middle of a handshake has a connection as much as any other.
     if (this.shard.connections.count + this.handshakes.size >= this.shard.settings.connectionsMax) {
-      socket.on('error', () => {}).destroy();
+      refuse(
+        socket.on('error', () => {}),
+        from,
+      );
       return;
     }
-    const handshake = openTls(socket, { host, listener }, this.tls!, this.accept, {
-      onOver: (over) => this.handshakes.delete(over),
-      onFailed: (reason) => this.logger.info('a TLS handshake failed', { host, reason }),
+    const handshake = openTls(socket, from, this.tls!, this.accept, {
+      onOver: (over, admitted) => {
+        this.handshakes.delete(over);
+        if (!admitted) from.gone?.();
+      },
+      onFailed: (reason) => this.logger.info('a TLS handshake failed', { host: from.host, reason }),
     });
     this.handshakes.add(handshake);
   }
@@ -188,6 +205,14 @@ export class ShardHost implements ShardApi {
   quiesce(): Promise<void> {
     return this.shard.quiesce();
   }
+}
+
+/** A connection that is on its way to be one. */
+type Incoming = Omit<Peer, 'principal'>;
+
+function refuse(socket: net.Socket, from: Incoming): void {
+  socket.destroy();
+  from.gone?.();
 }
 
 /** An IPv4 client of an IPv6 socket is shown as the IPv4 address it has. */

@@ -67,6 +67,7 @@ export function assembleShard(parts: AssembleParts): { host: ShardHost; waiter: 
     data.tlsListeners,
     parts.logger,
     data.seed.nativeSockets ? native.native : null,
+    data.addresses,
   );
   const work = new ShardWork(wals, pump, () => shard.flush());
   const turn = (): boolean => work.turn();

@@ -295,3 +295,23 @@ test('the table is consistent: lower-case dotted keys, one environment name each
   }
   assert.equal(variables.size, settingKeys.length);
 });
+
+test('limits of single addresses: hosts before the last colon, and nobody shut out altogether', () => {
+  const overrides = '10.0.0.7:100,batch.example:0,fe80::1:2147483647,[::1]:5';
+  assert.deepEqual(problems({ 'max.connections.per.ip.overrides': overrides }), []);
+  for (const wrong of ['10.0.0.7', ':5', '10.0.0.7:', '10.0.0.7:-1', 'a b:5', '10.0.0.7:2147483648'])
+    assert.match(problems({ 'max.connections.per.ip.overrides': wrong })[0] ?? 'none', /HOST:COUNT/, wrong);
+  assert.match(
+    problems({ 'max.connections.per.ip': '0' })[0] ?? 'none',
+    /^max\.connections\.per\.ip: 1 or more/,
+  );
+  assert.deepEqual(
+    problems({ 'max.connections.per.ip': '0', 'max.connections.per.ip.overrides': '10.0.0.7:100' }),
+    [],
+  );
+});
+
+test('the HTTP port is for this machine alone unless somebody says otherwise', () => {
+  assert.equal(resolve({}).settings['http.address'], '127.0.0.1:9080');
+  assert.equal(resolve({}, 'dev').settings['http.address'], '127.0.0.1:9080');
+});
