@@ -1,6 +1,6 @@
+/** Ends a child with this process, however a test of it ends: an assertion that nobody catches leaves no broker behind. */
 import type { ChildProcess } from 'node:child_process';
 
-/** Ends a child with this process, however a test of it ends: an assertion that nobody catches leaves no broker behind. */
 export function endWithUs(child: ChildProcess): void {
   const end = (): void => {
     child.kill('SIGKILL');
