@@ -23,6 +23,8 @@ import type { TopicDirectory } from './support/topic-directory.ts';
 export interface ShareOffsetsDeps {
   readonly groups: GroupServices;
   readonly states: ShareStateCoordinator;
+  /** High watermark of a partition, wherever it is open; −1 where nobody can say. */
+  readonly endOf: (topicId: string, partition: number, done: (end: number) => void) => void;
   readonly topics: TopicDirectory;
 }
 
@@ -65,7 +67,7 @@ export function describeShareGroupOffsetsHandler(
 }
 
 function describe(
-  { groups, states, topics: directory }: ShareOffsetsDeps,
+  { groups, states, endOf, topics: directory }: ShareOffsetsDeps,
   { groupId, topics: asked }: DescribeShareGroupOffsetsRequestGroup,
   done: (group: DescribeShareGroupOffsetsResponseGroupInput) => void,
 ): void {
@@ -119,7 +121,8 @@ function describe(
         continue;
       }
       states.summary({ groupId, topicId, partition: partitionIndex }, (error, state) => {
-        if (error === ErrorCode.NONE && state !== null) told(directory, topicId, partitionIndex, state, take);
+        if (error === ErrorCode.NONE && state !== null)
+          endOf(topicId, partitionIndex, (end) => take(told(state, end)));
         else take({ ...unknownOffset, errorCode: error, errorMessage: errorName(error) });
       });
     }
@@ -127,19 +130,10 @@ function describe(
 }
 
 function told(
-  directory: TopicDirectory,
-  topicId: string,
-  partition: number,
   { startOffset, leaderEpoch, deliveryCompleteCount }: ShareStateAnswer,
-  take: (result: { startOffset: number; leaderEpoch: number; lag: number }) => void,
-): void {
-  const handle = directory.partition(topicId, partition);
-  const answer = (): void => {
-    const end = handle?.highWatermark ?? -1;
-    const known = end >= 0 && startOffset >= 0 && deliveryCompleteCount >= 0;
-    const lag = known ? Math.max(0, end - startOffset - deliveryCompleteCount) : -1;
-    take({ startOffset, leaderEpoch: Math.max(0, leaderEpoch), lag });
-  };
-  if (handle?.refresh === undefined) answer();
-  else handle.refresh(answer);
+  end: number,
+): { startOffset: number; leaderEpoch: number; lag: number } {
+  const known = end >= 0 && startOffset >= 0 && deliveryCompleteCount >= 0;
+  const lag = known ? Math.max(0, end - startOffset - deliveryCompleteCount) : -1;
+  return { startOffset, leaderEpoch: Math.max(0, leaderEpoch), lag };
 }

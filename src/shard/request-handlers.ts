@@ -189,7 +189,12 @@ export function requestHandlers(
     shareGroupDescribeHandler(groups),
     whenShared(topics, shareFetchHandler({ ...share, arena, clock, fetchBytesMax, observe })),
     whenShared(topics, shareAcknowledgeHandler(share)),
-    describeShareGroupOffsetsHandler({ groups, states: shares.states, topics }),
+    describeShareGroupOffsetsHandler({
+      groups,
+      states: shares.states,
+      endOf: (topicId, partition, done) => shares.endOf(topicId, partition, done),
+      topics,
+    }),
     alterShareGroupOffsetsHandler({ groups, topics }),
     deleteShareGroupOffsetsHandler(groups),
     ...shareGroupStateHandlers(shares.statesHere),

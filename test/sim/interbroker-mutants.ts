@@ -4,6 +4,7 @@ import type { Mutant } from './mutants.ts';
 const line = 'test/unit/interbroker/peer-line.test.ts';
 const frames = 'test/unit/interbroker/answer-frames.test.ts';
 const others = 'test/unit/interbroker/other-brokers.test.ts';
+const shares = 'test/unit/shard/brokers/share-groups.test.ts';
 const transactions = 'test/unit/shard/brokers/transactions.test.ts';
 
 export const interbrokerMutants: readonly Mutant[] = [
@@ -90,6 +91,34 @@ export const interbrokerMutants: readonly Mutant[] = [
     find: 'writeTxnMarkersHandler({ markers: transactionLinksHere })',
     replace: 'writeTxnMarkersHandler({ markers: transactionLinks })',
     judge: transactions,
+  },
+  {
+    name: 'a question about delivery states is passed on to a third broker',
+    file: 'shard/request-handlers.js',
+    find: '...shareGroupStateHandlers(shares.statesHere)',
+    replace: '...shareGroupStateHandlers(shares.states)',
+    judge: shares,
+  },
+  {
+    name: 'a share partition is kept although all of its group have left',
+    file: 'requests/support/share-session.js',
+    find: 'this.#shares.left(groupId);',
+    replace: '',
+    judge: shares,
+  },
+  {
+    name: 'what a member of a share group holds is forgotten when others have left',
+    file: 'shard/share/local-share-partitions.js',
+    find: 'if (!this.#left.has(known) || !known.quiet)',
+    replace: 'if (!this.#left.has(known))',
+    judge: shares,
+  },
+  {
+    name: 'the lag of partitions on other brokers is that of none here',
+    file: 'shard/share/shard-shares.js',
+    find: 'if (topic !== undefined && broker >= 0) {',
+    replace: 'if (false) {',
+    judge: shares,
   },
   {
     name: 'the yes of a coordinator that was deposed counts',

@@ -138,6 +138,11 @@ export interface SharePartitionsApi {
     counted: boolean,
     done: () => void,
   ): void;
+  /**
+   * Nobody of the group is in a session of the caller's shard any more: its state may change behind the partitions that are kept, so
+   * those that nobody holds anything of are read anew when they are wanted again.
+   */
+  left(groupId: string): void;
   /** Runs `done` once: when a partition has changed since it was seen, or when the time is over. */
   wait(groupId: string, partitions: readonly SharePartitionSeen[], waitMs: number, done: () => void): void;
 }

@@ -107,10 +107,15 @@ export class SharePartition implements PartitionWatcher {
     return this.#ended;
   }
 
-  /** Nobody holds or waits for anything here: it may be dropped and read again when it is wanted. */
-  get idle(): boolean {
+  /** Nobody holds or asks for anything here: the coordinator has all that is known. */
+  get quiet(): boolean {
     const held = this.#window?.runs.some(({ state }) => state === recordStates.acquired) ?? true;
-    return !held && this.#writes.idle && !this.#reading && this.#watchers.size === 0;
+    return !held && this.#writes.idle && !this.#reading && this.#acquires.length === 0;
+  }
+
+  /** Nobody waits either: it may be dropped and read again when it is wanted. */
+  get idle(): boolean {
+    return this.quiet && this.#watchers.size === 0;
   }
 
   /** For tests and descriptions. */

@@ -56,6 +56,8 @@ export class ShareSessions {
   readonly #sessionsMax: number;
   readonly #sessions = new Map<string, ShareSession>();
   readonly #byConnection = new Map<number, Set<ShareSession>>();
+  /** Sessions of each group. */
+  readonly #counts = new Map<string, number>();
 
   constructor(shares: SharePartitionsApi, sessionsMax: number) {
     this.#shares = shares;
@@ -91,6 +93,7 @@ export class ShareSessions {
   #open(groupId: string, memberId: string, connectionId: number): ShareSession {
     const session = new ShareSession(groupId, memberId, connectionId);
     this.#sessions.set(nameOf(groupId, memberId), session);
+    this.#counts.set(groupId, (this.#counts.get(groupId) ?? 0) + 1);
     this.#bind(session, connectionId);
     return session;
   }
@@ -116,10 +119,19 @@ export class ShareSessions {
 
   /** @param lost its member is gone: what it holds counts as delivered. */
   end(session: ShareSession, lost: boolean, done: () => void): void {
-    if (this.isOpen(session)) this.#sessions.delete(nameOf(session.groupId, session.memberId));
-    this.#unbind(session);
     const { groupId, memberId, partitions } = session;
+    const wasOpen = this.isOpen(session);
+    this.#unbind(session);
     this.#shares.release(groupId, memberId, partitions, lost, done);
+    if (!wasOpen) return;
+    this.#sessions.delete(nameOf(groupId, memberId));
+    const left = this.#counts.get(groupId)! - 1;
+    if (left > 0) {
+      this.#counts.set(groupId, left);
+      return;
+    }
+    this.#counts.delete(groupId);
+    this.#shares.left(groupId);
   }
 
   connectionClosed(connectionId: number): void {

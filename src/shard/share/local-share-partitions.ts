@@ -41,6 +41,8 @@ export class LocalSharePartitions {
   /** By group, then stream; in order of creation. */
   readonly #groups = new Map<string, Map<string, SharePartition>>();
   #count = 0;
+  /** Partitions of which a session has ended since they were read. */
+  readonly #left = new WeakSet<SharePartition>();
 
   constructor(deps: LocalSharePartitionsDeps) {
     this.#deps = deps;
@@ -57,7 +59,10 @@ export class LocalSharePartitions {
   /** Finds or makes it; a number is the wire error that says why not. */
   #open(groupId: string, name: SharePartitionName): SharePartition | number {
     const known = this.#at(groupId, name);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      if (!this.#left.has(known) || !known.quiet) return known;
+      known.end(ErrorCode.NOT_LEADER_OR_FOLLOWER);
+    }
     const { topicId, partition } = name;
     const { arena, clock, local, persister, settings, writeTimeoutMs } = this.#deps;
     const log = local(topicId, partition);
@@ -178,6 +183,14 @@ export class LocalSharePartitions {
       if (partition === undefined) take();
       else partition.release(memberId, counted, take);
     }
+  }
+
+  /**
+   * A shard has no session of the group any more. Its coordinator may be on another broker, which cannot say when the group's state
+   * is changed behind what is kept here; nobody may be in the group then.
+   */
+  left(groupId: string): void {
+    for (const partition of this.#groups.get(groupId)?.values() ?? []) this.#left.add(partition);
   }
 
   wait(groupId: string, names: readonly SharePartitionSeen[], waitMs: number, done: () => void): void {

@@ -37,7 +37,9 @@ export interface ShardSharesDeps {
   /** Null where this shard is alone. */
   readonly links: ShardLinks | null;
   /** Null where no other broker can be reached. */
-  readonly others: Pick<OtherBrokers, 'states'> | null;
+  readonly others: Pick<OtherBrokers, 'states' | 'ends'> | null;
+  /** The other broker that has a partition open; −1 = this one, or nobody. */
+  readonly brokerOf: (topic: TopicImage, partition: number) => number;
   readonly coordinatorBroker: (topicName: string, key: string) => number;
   readonly places: CoordinatorPlaces;
   readonly services: ShardServicesTable;
@@ -59,8 +61,10 @@ export class ShardShares {
   readonly sessions: ShareSessions;
   readonly groupPorts: ShareGroupPorts;
   readonly #local: LocalSharePartitions;
+  readonly #deps: ShardSharesDeps;
 
   constructor(deps: ShardSharesDeps) {
+    this.#deps = deps;
     const { configs, topics } = deps;
     const number = (name: string): number => Number(configs.broker(name));
     this.coordinator = new ShareStateCoordinatorShard({
@@ -95,6 +99,22 @@ export class ShardShares {
       delete: (key, done) => this.states.delete(key, done),
       forget: (groupId) => this.partitions.forget(groupId),
     };
+  }
+
+  /** High watermark of a partition, on whatever shard and broker; `done` gets −1 where nobody can say. */
+  endOf(topicId: string, partition: number, done: (end: number) => void): void {
+    const { topics, others, brokerOf } = this.#deps;
+    const topic = topics.topicById(topicId);
+    const broker = topic === undefined ? -1 : brokerOf(topic, partition);
+    if (topic !== undefined && broker >= 0) {
+      if (others === null) done(-1);
+      else others.ends.ask(broker, topic.name, partition, done);
+      return;
+    }
+    const handle = topics.partition(topicId, partition);
+    const answer = (): void => done(handle?.highWatermark ?? -1);
+    if (handle?.refresh === undefined) answer();
+    else handle.refresh(answer);
   }
 
   close(): void {

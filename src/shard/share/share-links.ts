@@ -65,7 +65,7 @@ type Question =
       readonly names: readonly SharePartitionSeen[];
       readonly waitMs: number;
     }
-  | { readonly do: 'forget'; readonly groupId: string };
+  | { readonly do: 'forget' | 'left'; readonly groupId: string };
 
 /** A partition that no shard owns is asked for here, where it is refused. */
 interface Part<T> {
@@ -116,6 +116,10 @@ export class ShareLinks implements SharePartitionsApi {
         return;
       case 'forget':
         local.forget(groupId);
+        answer(true);
+        return;
+      case 'left':
+        local.left(groupId);
         answer(true);
     }
   }
@@ -242,6 +246,11 @@ export class ShareLinks implements SharePartitionsApi {
   forget(groupId: string): void {
     for (let shard = 0; shard < this.#deps.shards; shard++)
       this.#ask(shard, { do: 'forget', groupId }, ignore);
+  }
+
+  /** The same. */
+  left(groupId: string): void {
+    for (let shard = 0; shard < this.#deps.shards; shard++) this.#ask(shard, { do: 'left', groupId }, ignore);
   }
 }
 

@@ -185,6 +185,7 @@ describe('share requests for partitions of other brokers', () => {
       done(partitions.map(({ partition }) => (partition === 0 ? 0 : acknowledge))),
     giveBack() {},
     release: (_group, _member, _partitions, _counted, done) => done(),
+    left() {},
     wait: (_group, _partitions, _waitMs, done) => done(),
   });
 
