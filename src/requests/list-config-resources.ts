@@ -1,6 +1,6 @@
 /**
  * ListConfigResources (key 74), versions 0–1: what can be configured by name. v0 was ListClientMetricsResources and lists
- * client metrics subscriptions only. v1: topics, brokers, groups and subscriptions that have configs; without types all;
+ * client metrics subscriptions only. v1: topics, registered brokers, groups and subscriptions that have configs; without types all;
  * another type is UNSUPPORTED_VERSION, broker loggers are a type and there are none.
  */
 
@@ -34,7 +34,7 @@ export function listConfigResourcesHandler(deps: {
       case topic:
         return image.topicsByName.keys();
       case broker:
-        return [String(nodeId)];
+        return [...new Set([nodeId, ...image.brokers.keys()])].sort((a, b) => a - b).map(String);
       case group:
         return configured('group:');
       case clientMetrics:

@@ -170,7 +170,7 @@ export function requestHandlers(
     listPartitionReassignmentsHandler({ topics, endpoint }),
     electLeadersHandler({ topics, endpoint, clock }),
     alterReplicaLogDirsHandler({ topics, storeUrl: settings.storeUrl }),
-    describeQuorumHandler({ topics, endpoint, clock, nodeId }),
+    describeQuorumHandler({ topics, endpoint, clock }),
     unregisterBrokerHandler(admin),
     findCoordinatorHandler(groups),
     joinGroupHandler(groups),

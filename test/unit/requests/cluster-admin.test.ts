@@ -152,7 +152,7 @@ test('the quorum is this broker, at the revision it acts on', async () => {
     },
   ]);
   const clock = new HandClock();
-  const handler = describeQuorumHandler({ topics, endpoint, clock, nodeId });
+  const handler = describeQuorumHandler({ topics, endpoint, clock });
   for (const version of [0, 1, 2]) {
     const ask = (topicName: string, partitionIndex: number) =>
       call(handler, DescribeQuorumCodec, version, {

@@ -2,19 +2,29 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { CoordinatorPlace } from '../../../src/coordinator/group/group-services.ts';
 import { silentLogger } from '../../../src/ports/logger.ts';
+import { ApiVersionsCodec } from '../../../src/protocol/generated/api-versions.ts';
 import { DescribeClusterCodec } from '../../../src/protocol/generated/describe-cluster.ts';
+import { DescribeConfigsCodec } from '../../../src/protocol/generated/describe-configs.ts';
+import { DescribeQuorumCodec } from '../../../src/protocol/generated/describe-quorum.ts';
 import { DescribeTopicPartitionsCodec } from '../../../src/protocol/generated/describe-topic-partitions.ts';
+import { IncrementalAlterConfigsCodec } from '../../../src/protocol/generated/incremental-alter-configs.ts';
+import { ListConfigResourcesCodec } from '../../../src/protocol/generated/list-config-resources.ts';
 import { MetadataCodec } from '../../../src/protocol/generated/metadata.ts';
+import { apiVersionsHandler } from '../../../src/requests/api-versions.ts';
 import { describeClusterHandler } from '../../../src/requests/describe-cluster.ts';
+import { describeConfigsHandler } from '../../../src/requests/describe-configs.ts';
+import { describeQuorumHandler } from '../../../src/requests/describe-quorum.ts';
 import { describeTopicPartitionsHandler } from '../../../src/requests/describe-topic-partitions.ts';
+import { incrementalAlterConfigsHandler } from '../../../src/requests/incremental-alter-configs.ts';
+import { listConfigResourcesHandler } from '../../../src/requests/list-config-resources.ts';
 import { metadataHandler } from '../../../src/requests/metadata.ts';
 import { ClusterView } from '../../../src/requests/support/cluster-view.ts';
 import { coordinatorFinder } from '../../../src/requests/support/coordinator-places.ts';
 import { TopicPieces } from '../../../src/requests/support/metadata-pieces.ts';
 import { AutoTopics } from '../../../src/requests/support/topic-creation.ts';
-import { settle } from '../../support/store-fixtures.ts';
+import { HandClock, settle } from '../../support/store-fixtures.ts';
 import { VirtualClock } from '../../support/virtual-clock.ts';
-import { call, ErrorCode, FakeControl } from './admin-fixtures.ts';
+import { call, catalog, ErrorCode, FakeControl } from './admin-fixtures.ts';
 import {
   addressOf,
   ownEndpoint as endpoint,
@@ -222,6 +232,71 @@ describe('DescribeTopicPartitions of several brokers', () => {
       [0, peer, [peer]],
       [0, -1, [own]],
     ]);
+  });
+});
+
+describe('what else one broker says of the others', () => {
+  it('DescribeQuorum names the broker that leads, where the listener reaches it', async () => {
+    const { topics } = rig();
+    const handler = describeQuorumHandler({ topics, endpoint, clock: new HandClock() });
+    const told = async (listener?: string) => {
+      const request = { topics: [{ topicName: '__cluster_metadata', partitions: [{ partitionIndex: 0 }] }] };
+      const answer = await call(handler, DescribeQuorumCodec, 2, request, listener);
+      const { leaderId, leaderEpoch, currentVoters } = answer.topics[0]!.partitions[0]!;
+      const listeners = answer.nodes.map(({ nodeId, listeners: [at] }) => [nodeId, at!.host, at!.port]);
+      return [leaderId, leaderEpoch, currentVoters.map(({ replicaId }) => replicaId), listeners];
+    };
+    assert.deepEqual(await told(), [own, 1, [own], [[own, 'host-7', 9092]]]);
+    topics.lead(plainPeer);
+    assert.deepEqual(await told(), [plainPeer, 1, [plainPeer], [[plainPeer, 'host-8', 9092]]]);
+    assert.deepEqual(await told(tlsListener), [own, 1, [own], [[own, 'host-7', 9093]]]);
+  });
+
+  it('ListConfigResources names all that are registered', async () => {
+    const { topics } = rig();
+    topics.set(peer, 'fenced');
+    const handler = listConfigResourcesHandler({ topics, nodeId: own });
+    const { configResources } = await call(handler, ListConfigResourcesCodec, 1, { resourceTypes: [4] });
+    assert.deepEqual(
+      configResources.map(({ resourceName }) => resourceName),
+      ['6', '7', '8'],
+    );
+  });
+
+  it('configs of another broker are for that one to tell and to change', async () => {
+    const { topics } = rig();
+    const control = new FakeControl();
+    const deps = { topics, catalog, control, clock: new HandClock(), logger: silentLogger, nodeId: own };
+    const described = await call(describeConfigsHandler(deps), DescribeConfigsCodec, 4, {
+      resources: [own, peer].map((node) => ({ resourceType: 4, resourceName: String(node) })),
+    });
+    assert.deepEqual(
+      described.results.map(({ errorCode }) => errorCode),
+      [0, ErrorCode.INVALID_REQUEST],
+    );
+    const configs = [{ name: 'log.retention.ms', configOperation: 0, value: '5' }];
+    const altered = await call(incrementalAlterConfigsHandler(deps), IncrementalAlterConfigsCodec, 1, {
+      resources: [own, peer].map((node) => ({ resourceType: 4, resourceName: String(node), configs })),
+    });
+    assert.deepEqual(
+      altered.responses.map(({ errorCode }) => errorCode),
+      [0, ErrorCode.INVALID_REQUEST],
+    );
+    assert.deepEqual(
+      control.edits.map(({ name }) => name),
+      [String(own)],
+    );
+  });
+
+  it('a client that looks for another broker under this address is to bootstrap anew', async () => {
+    const { topics } = rig();
+    const handler = apiVersionsHandler({ handlers: () => [], features: [], topics, nodeId: own });
+    const software = { clientSoftwareName: 'x', clientSoftwareVersion: '1' };
+    const code = async (nodeId: number) => {
+      const { clusterId } = topics.image;
+      return (await call(handler, ApiVersionsCodec, 5, { ...software, clusterId, nodeId })).errorCode;
+    };
+    assert.deepEqual([await code(own), await code(peer)], [0, ErrorCode.REBOOTSTRAP_REQUIRED]);
   });
 });
 
