@@ -4,6 +4,7 @@
  */
 import { availableParallelism, tmpdir } from 'node:os';
 import { commandLine } from '../tools/command-line.ts';
+import { writeCoefficients } from './coefficients.ts';
 import { counts } from './counts.ts';
 import { fillMemory } from './fill-memory.ts';
 import { endAllSystems, stopAllSystems } from './harness/bed.ts';
@@ -40,7 +41,7 @@ const usage = `npm run bench -- [options] SCENARIO[/VARIANT] ...
   --portable      the load in TypeScript also where the C one compiles
   --compare FILE  fails where something tracked is worse than in that raw.json by more than the noise
   --out DIR       reports go there instead of ${reportsDirectory}; '-' prints them only
-  --index         make ${reportsDirectory}/README.md anew from the reports that are there
+  --index         make ${reportsDirectory}/README.md and the cost model's coefficients anew from the reports there
 
 Counted, not measured: ${Object.keys(counts).join(', ')}. Functions alone: micro.`;
 
@@ -103,6 +104,7 @@ async function main(): Promise<number> {
   }
   if (flags.index) {
     writeIndex();
+    writeCoefficients();
     return 0;
   }
   if (!flags.all && names.length === 0) {
@@ -202,6 +204,7 @@ function publish(result: ScenarioResult, page?: string): void {
   }
   say(`written: ${writeReport(result, flags.out, page)}/report.md`);
   writeIndex(flags.out);
+  if (flags.out === reportsDirectory) writeCoefficients();
 }
 
 function compare(result: ScenarioResult): boolean {

@@ -15,7 +15,7 @@ const common = ['ports', 'protocol', 'config', 'observe', 'native-bindings'] as 
 /** What each room may import besides itself. */
 export const rooms: Readonly<Record<string, readonly Allowance[]>> = {
   main: ['cli', 'embedded', 'inspect', 'threads', 'adapters', ...common],
-  cli: ['embedded', 'inspect', 'threads', 'adapters', ...common],
+  cli: ['embedded', 'inspect', 'cost', 'threads', 'adapters', ...common],
   embedded: ['broker', 'threads', 'adapters', 'coordinator', 'store', ...common],
   broker: [
     'roles',
@@ -67,6 +67,8 @@ export const rooms: Readonly<Record<string, readonly Allowance[]>> = {
   stream: ['store', 'types of metadata', ...common],
   // Tools of an operator: they look at what stores hold with the broker's own readers, and run beside no broker.
   inspect: ['stream', 'metadata', 'store', ...common],
+  // Bills from numbers: no part of a broker.
+  cost: ['ports'],
   metadata: ['store', ...common],
   store: [...common],
   observe: ['ports', 'config'],

@@ -35,7 +35,7 @@ export const figureSpecs = {
   getsPerGb: { title: 'GET-class requests per GB in', unit: '/GB', digits: 1 },
   loopP99Ms: { title: 'event loop late, p99', unit: 'ms', digits: 1 },
   loopMaxMs: { title: 'event loop late, most', unit: 'ms', digits: 1 },
-  dollarsPerMb: { title: 'compute and requests', unit: 'µ$/MB', digits: 3 },
+  dollarsPerMb: { title: 'processor time and requests', unit: 'µ$/MB', digits: 3 },
   readyMs: { title: 'start to ready', unit: 'ms', digits: 0 },
   firstAckMs: { title: 'start to first acknowledgement', unit: 'ms', digits: 0 },
   startCpuSeconds: { title: 'CPU of a start', unit: 's', digits: 2 },
@@ -61,8 +61,8 @@ export interface WindowFacts {
   readonly latency: LatencySummary | null;
   readonly endToEnd: LatencySummary | null;
   readonly store: StoreTraffic | null;
-  /** Dollars of the window's processor time and requests; null where no price is known. */
-  readonly dollars: number | null;
+  /** Of the window's processor time and requests. */
+  readonly dollars: number;
 }
 
 /** Figures without a value in this window are left out. */
@@ -88,7 +88,8 @@ export function windowFigures(facts: WindowFacts): Record<string, number> {
     figures.pathCpuSecondsPerGb = path / (bytesIn / GB);
     figures.deviceBytesPerByte = usage.deviceWrittenBytes / bytesIn;
     figures.wireBytesPerByte = usage.loopbackBytes / bytesIn;
-    if (facts.dollars !== null) figures.dollarsPerMb = (facts.dollars * 1e6) / (bytesIn / MB);
+    // In millionths of a dollar.
+    figures.dollarsPerMb = (facts.dollars / (bytesIn / MB)) * 1e6;
     if (store !== null) {
       const { puts, gets } = billedRequests(store);
       figures.putsPerGb = puts / (bytesIn / GB);

@@ -16,6 +16,7 @@ export function helpText(profile: Profile, machine: Machine, directory: string):
     '  millrace start [options]    serve until SIGTERM or SIGINT; a second signal ends it at once',
     '  millrace doctor [STORE]     try out an object store: has it all that a broker relies on?',
     '  millrace inspect [STORE]    print what a store holds; --verify reads and checks all of it',
+    '  millrace cost [options]     what a month of a workload costs, by system; cost --help says more',
     '  millrace help               this text',
     '',
     'Options:',

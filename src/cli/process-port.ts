@@ -1,6 +1,7 @@
 /** The process as the command line sees it, so that tests can be the process. */
 import { readFileSync, statSync } from 'node:fs';
 import { availableParallelism, totalmem } from 'node:os';
+import { fileURLToPath } from 'node:url';
 import type { Machine } from '../config/derive.ts';
 
 export const stopSignals = ['SIGTERM', 'SIGINT'] as const;
@@ -16,6 +17,8 @@ export interface ProcessPort {
   readonly startedAtMs: number;
   now(): number;
   machine(): Machine;
+  /** Where a file of data lies that ships with the package. */
+  dataFile(name: string): string;
   /** Throws what node:fs throws. A file larger than `bytesMax` is an error. */
   readText(path: string, bytesMax: number): string;
   out(text: string): void;
@@ -25,6 +28,7 @@ export interface ProcessPort {
 
 /** Package description beside the compiled tree: dist/src/cli/ is three below it. */
 const packageFile = new URL('../../../package.json', import.meta.url);
+const dataFolder = new URL('../../../src/cost/data/', import.meta.url);
 
 export function systemProcess(environment: Readonly<Record<string, string | undefined>>): ProcessPort {
   return {
@@ -37,6 +41,7 @@ export function systemProcess(environment: Readonly<Record<string, string | unde
     startedAtMs: Date.now() - process.uptime() * 1000,
     now: () => Date.now(),
     machine: systemMachine,
+    dataFile: (name) => fileURLToPath(new URL(name, dataFolder)),
     readText(path, bytesMax) {
       const { size } = statSync(path);
       if (size > bytesMax) throw new Error(`${path} has ${size} bytes, more than ${bytesMax}`);

@@ -15,6 +15,7 @@ import type { Broker, BrokerOptions } from '../embedded/broker-types.ts';
 import { createLogger } from '../observe/logger.ts';
 import type { Logger } from '../ports/logger.ts';
 import { type Command, parseCommandLine, type StartCommand, type ToolCommand } from './arguments.ts';
+import { costArguments } from './cost-arguments.ts';
 import { type ExitCode, exitCodes, failureExitCode, startExitCode } from './exit-codes.ts';
 import { helpText } from './help.ts';
 import type { ProcessPort } from './process-port.ts';
@@ -28,6 +29,8 @@ export async function runCommandLine(
   startBroker: StartBroker,
   loadTools: () => Promise<Tools>,
 ): Promise<ExitCode> {
+  const cost = costArguments(host.args);
+  if (cost !== null) return (await import('./cost.ts')).runCost(host, cost);
   let resolved: ResolvedSettings;
   let command: Command;
   try {

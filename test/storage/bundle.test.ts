@@ -50,6 +50,16 @@ test('as a program it serves with its threads and its addon, and stops clean', a
   assert.deepEqual(await broker.stop(), { code: 0, signal: null });
 });
 
+test('as a program it finds the files of data that ship beside it', async () => {
+  const { code, out, err } = await runProgram(process.execPath, [join(folder, 'main.js'), 'cost', '--json'], {
+    timeoutMs: patienceMs,
+  });
+  assert.equal(code, 0, err);
+  assert.ok((JSON.parse(out) as { bills: unknown[] }).bills.length > 10);
+  const { files: shipped } = JSON.parse(readFileSync('package.json', 'utf8')) as { files: string[] };
+  assert.ok(shipped.includes('src/cost/data'));
+});
+
 /** Notes what Node loads, one URL a line, and then does what the rest of the command line says. */
 const noteLoads = `
 import { register } from 'node:module';

@@ -27,6 +27,9 @@ class FakeProcess implements ProcessPort {
   machine() {
     return { memoryBytes: 8 * 2 ** 30, cores: 4 };
   }
+  dataFile(name: string): string {
+    return `/package/${name}`;
+  }
   readText(path: string): string {
     const text = this.files.get(path);
     if (text === undefined) throw new Error(`ENOENT: no such file ${path}`);
