@@ -126,7 +126,8 @@ export const packageImporters: Readonly<Record<string, string>> = {
 export const builtinRooms: Readonly<Record<string, readonly string[]>> = {
   assert: ['native-bindings'],
   buffer: ['protocol', 'store', 'stream', 'native-bindings'],
-  child_process: [],
+  // A platform that is asked for brokers may be a command.
+  child_process: ['src/threads/adapters/scaling-hook.ts'],
   crypto: ['src/threads/adapters/'],
   'dns/promises': ['src/broker/address-limits.ts'],
   events: ['src/threads/shard/shard.worker.ts'],
@@ -144,8 +145,8 @@ export const builtinRooms: Readonly<Record<string, readonly string[]>> = {
   ],
   // Volumes: a start looks at files that may not answer, and must not be held up by them.
   'fs/promises': ['store', 'stream', 'volumes', 'native-bindings'],
-  http: ['observe', 'store'],
-  https: ['store'],
+  http: ['observe', 'store', 'src/threads/adapters/scaling-hook.ts'],
+  https: ['store', 'src/threads/adapters/scaling-hook.ts'],
   module: ['protocol', 'native-bindings'],
   net: ['broker', 'shard', 'net', 'observe', 'store'],
   os: ['broker', 'volumes', 'embedded', 'cli', 'main', 'native-bindings'],

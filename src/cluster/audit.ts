@@ -3,7 +3,9 @@
  * plain data. Where the records go, and how many are kept, is for whoever implements the port.
  */
 import type { WalRecord } from '../metadata/metadata-store.ts';
+import type { ScalingRequest } from '../ports/scaling-hook.ts';
 import type { BalancePlan } from './balance-plan.ts';
+import type { ScalingDecision } from './scaling.ts';
 
 /** What giving up a log may lose, as far as the metadata can say. */
 export interface PossibleLoss {
@@ -46,6 +48,9 @@ export type AuditEvent =
     }
   /** What the balancer decided and refused, with what it looked at. */
   | { readonly type: 'plan'; readonly plan: BalancePlan }
+  /** How many brokers there are to be; told when that, or its reasons, changed. */
+  | { readonly type: 'scaling'; readonly decision: ScalingDecision }
+  | { readonly type: 'asked'; readonly request: ScalingRequest }
   | { readonly type: 'refused'; readonly step: string; readonly code: string; readonly message: string };
 
 export interface AuditRecord {

@@ -4,6 +4,7 @@ import type { Mutant } from './mutants.ts';
 const controller = 'test/unit/cluster/controller.test.ts';
 const balance = 'test/unit/cluster/controller-balance.test.ts';
 const plan = 'test/unit/cluster/plan.test.ts';
+const scaling = 'test/unit/cluster/scaling.test.ts';
 const placing = 'test/unit/cluster/place-new.test.ts';
 
 export const clusterMutants: readonly Mutant[] = [
@@ -189,5 +190,33 @@ export const clusterMutants: readonly Mutant[] = [
     find: 'add(nodes, node, 1);',
     replace: '',
     judge: placing,
+  },
+  {
+    name: 'brokers are taken away though the others would be full then',
+    file: 'cluster/scaling.js',
+    find: 'total / left > target[resource] * inBelow',
+    replace: 'total / left > target[resource]',
+    judge: scaling,
+  },
+  {
+    name: 'the number of brokers changes in a maintenance window',
+    file: 'cluster/scaling.js',
+    find: 'if (desired !== current && window !== undefined) {',
+    replace: 'if (false) {',
+    judge: scaling,
+  },
+  {
+    name: 'a broker that stops for itself is named to the platform',
+    file: 'cluster/scaler.js',
+    find: 'nowMs - sinceMs >= emptyMs && ',
+    replace: '',
+    judge: scaling,
+  },
+  {
+    name: 'a broker is named to the platform while it has streams',
+    file: 'cluster/scaler.js',
+    find: "if (partition.state === 'open')\n                empty.delete(partition.node);",
+    replace: '',
+    judge: scaling,
   },
 ];

@@ -16,6 +16,8 @@ const entries = [
   // What a cluster's brokers start; their side of it is on its way.
   'src/cluster/controller.ts',
   'src/cluster/place-new.ts',
+  'src/cluster/scaler.ts',
+  'src/threads/adapters/scaling-hook.ts',
 ];
 
 function sources(): Map<string, string> {

@@ -1,0 +1,88 @@
+/**
+ * The platform that runs brokers, as an operator names it: a command, or an address that takes a POST. Both are given the request as
+ * JSON (a command on its standard input, besides the numbers as arguments), have `timeoutMs`, and say with exit code 0 or a status of
+ * 2xx that they have taken notice. Main thread.
+ *
+ *   exec:/path/to/command        command DESIRED CURRENT REMOVE   (node ids with commas between them, '' = none)
+ *   http://host/path, https://…  POST, application/json
+ */
+import { spawn } from 'node:child_process';
+import { request as httpRequest } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import { MillraceError } from '../../ports/errors.ts';
+import type { ScalingHook, ScalingRequest } from '../../ports/scaling-hook.ts';
+
+const timeoutMs = 30_000;
+/** Of what a command says, for the message. */
+const textMax = 500;
+
+/** Throws SCALING_HOOK_URL (invalid). */
+export function openScalingHook(url: string, limitMs = timeoutMs): ScalingHook {
+  if (url.startsWith('exec:/')) {
+    const command = url.slice('exec:'.length);
+    return { ask: (request) => run(command, request, limitMs) };
+  }
+  if (/^https?:\/\//.test(url) && URL.canParse(url)) {
+    const address = new URL(url);
+    return { ask: (request) => post(address, request, limitMs) };
+  }
+  throw new MillraceError(
+    'invalid',
+    'SCALING_HOOK_URL',
+    `'${url}' is neither exec:/path/to/command nor an address of http:// or https://`,
+  );
+}
+
+function run(command: string, request: ScalingRequest, limitMs: number): Promise<void> {
+  const { desired, current, remove } = request;
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, [String(desired), String(current), remove.join(',')], {
+      stdio: ['pipe', 'ignore', 'pipe'],
+      // Not its own time-out, which outlives a command that is not there.
+      signal: AbortSignal.timeout(limitMs),
+      killSignal: 'SIGKILL',
+    });
+    let said = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      said = (said + text).slice(0, textMax);
+    });
+    child.on('error', (error) => reject(failed(command, reasonOf(error, limitMs))));
+    child.on('close', (code, signal) => {
+      if (code === 0) resolve();
+      else reject(failed(command, `it ended with ${code ?? signal}${said === '' ? '' : `: ${said.trim()}`}`));
+    });
+    // One that does not read its input is no fault.
+    child.stdin.on('error', () => {});
+    child.stdin.end(JSON.stringify(request));
+  });
+}
+
+function post(address: URL, request: ScalingRequest, limitMs: number): Promise<void> {
+  const body = JSON.stringify(request);
+  const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
+  const send = address.protocol === 'https:' ? httpsRequest : httpRequest;
+  return new Promise((resolve, reject) => {
+    const call = send(address, { method: 'POST', headers, signal: AbortSignal.timeout(limitMs) });
+    call.on('response', (response) => {
+      response.resume();
+      response.on('error', (error) => reject(failed(address.href, reasonOf(error, limitMs))));
+      response.on('end', () => {
+        const { statusCode = 0 } = response;
+        if (statusCode >= 200 && statusCode < 300) resolve();
+        else reject(failed(address.href, `it answered with ${statusCode}`));
+      });
+    });
+    call.on('error', (error) => reject(failed(address.href, reasonOf(error, limitMs))));
+    call.end(body);
+  });
+}
+
+function reasonOf(error: Error, limitMs: number): string {
+  return error.name === 'AbortError' || error.name === 'TimeoutError'
+    ? `no answer in ${limitMs} ms`
+    : error.message;
+}
+
+function failed(whom: string, why: string): MillraceError {
+  return new MillraceError('unavailable', 'SCALING_HOOK', `${whom} could not be asked for brokers: ${why}`);
+}

@@ -1,0 +1,79 @@
+/** A platform asked for brokers: a command, and a server that takes a POST. */
+import assert from 'node:assert/strict';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, it } from 'node:test';
+import { openScalingHook } from '../../src/threads/adapters/scaling-hook.ts';
+
+const request = { desired: 3, current: 5, remove: [7, 9], reason: 'drained: 7, 9' };
+
+describe('scaling hook: a command', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'millrace-hook-'));
+  after(() => rmSync(dir, { recursive: true, force: true }));
+
+  function command(name: string, body: string): string {
+    const path = join(dir, name);
+    writeFileSync(path, `#!/bin/sh\n${body}\n`);
+    chmodSync(path, 0o755);
+    return `exec:${path}`;
+  }
+
+  it('is given numbers as arguments and the request as its input', async () => {
+    const out = join(dir, 'out');
+    const url = command('good', `{ echo "$1 $2 $3"; cat; } > ${out}`);
+    await openScalingHook(url).ask(request);
+    const [numbers, json] = readFileSync(out, 'utf8').split('\n');
+    assert.equal(numbers, '3 5 7,9');
+    assert.deepEqual(JSON.parse(json!), request);
+  });
+
+  it('has failed when it ends with another code, is not there, or does not end', async () => {
+    const bad = openScalingHook(command('bad', 'echo no such pool >&2; exit 3'));
+    await assert.rejects(bad.ask(request), { code: 'SCALING_HOOK', message: /ended with 3: no such pool/ });
+    const missing = openScalingHook(`exec:${join(dir, 'missing')}`);
+    await assert.rejects(missing.ask(request), { code: 'SCALING_HOOK', message: /ENOENT/ });
+    const hanging = openScalingHook(command('hang', 'exec sleep 600'), 200);
+    await assert.rejects(hanging.ask(request), { code: 'SCALING_HOOK', message: /no answer in 200 ms/ });
+  });
+});
+
+describe('scaling hook: an address', () => {
+  const bodies: string[] = [];
+  let status = 202;
+  const server = createServer((incoming, answer) => {
+    let body = '';
+    incoming.setEncoding('utf8').on('data', (text: string) => {
+      body += text;
+    });
+    incoming.on('end', () => {
+      bodies.push(`${incoming.method} ${incoming.url} ${incoming.headers['content-type']} ${body}`);
+      if (status > 0) answer.writeHead(status).end('noted');
+    });
+  });
+  after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+
+  it('is sent the request, and refuses by its status or its silence', async () => {
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo;
+    const hook = openScalingHook(`http://127.0.0.1:${port}/scale?pool=a`, 300);
+    await hook.ask(request);
+    assert.deepEqual(bodies, [`POST /scale?pool=a application/json ${JSON.stringify(request)}`]);
+    status = 500;
+    await assert.rejects(hook.ask(request), { code: 'SCALING_HOOK', message: /answered with 500/ });
+    status = 0;
+    await assert.rejects(hook.ask(request), { code: 'SCALING_HOOK', message: /no answer in 300 ms/ });
+    const nobody = openScalingHook('http://127.0.0.1:1/', 300);
+    await assert.rejects(nobody.ask(request), { code: 'SCALING_HOOK' });
+  });
+
+  it('is nothing else', () => {
+    for (const url of ['exec:relative', 'ftp://x/', 'https://', 'scale.sh'])
+      assert.throws(() => openScalingHook(url), { code: 'SCALING_HOOK_URL' });
+  });
+});
