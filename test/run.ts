@@ -43,7 +43,7 @@ const groups: readonly Group[] = [
     concurrency: 2,
     needs: ['etcd', 'versitygw', 'moto'],
   },
-  { name: 'cluster', folder: 'cluster', concurrency: 1, needs: [] },
+  { name: 'cluster', folder: 'cluster', concurrency: 1, needs: ['etcd'] },
   { name: 'kills', folder: '.', only: isKill, concurrency: 1, needs: [] },
   { name: 'compat', folder: 'compat', concurrency: 1, needs: clients },
 ];

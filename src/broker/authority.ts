@@ -1,7 +1,11 @@
 /** Where the metadata are decided: in the store's own journal by a broker alone, or where a cluster's brokers come together. */
+import { readFileSync } from 'node:fs';
+import type { EmbeddedMetadataOptions } from '../metadata/embedded-metadata-store.ts';
 import { EmbeddedMetadataStore } from '../metadata/embedded-metadata-store.ts';
 import type { Authority } from '../metadata/metadata-claim.ts';
+import { MillraceError } from '../ports/errors.ts';
 import type { ObjectStore } from '../store/object-store.ts';
+import type { ClusterConfig } from './broker-config.ts';
 import type { BrokerGround } from './broker-ground.ts';
 
 export async function openAuthority(ground: BrokerGround, store: ObjectStore): Promise<Authority> {
@@ -16,10 +20,52 @@ export async function openAuthority(ground: BrokerGround, store: ObjectStore): P
     onFenced: ground.fail,
   };
   if (cluster !== undefined) return cluster(options);
+  if (ground.config.cluster !== null) return inEtcd(ground.config.cluster, options);
   const snapshotEntries = storage?.snapshotEntries;
   const claim = await EmbeddedMetadataStore.open({
     ...options,
     ...(snapshotEntries === undefined ? {} : { snapshotEntries }),
   });
-  return { claim, membership: null };
+  return { claim, membership: null, release: async () => {} };
+}
+
+async function inEtcd(config: ClusterConfig, options: EmbeddedMetadataOptions): Promise<Authority> {
+  const { prefix, url, user, sessionMs, endpoints } = config;
+  const { clock, random, logger } = options;
+  // Loaded when it is needed: a broker alone has no use for it.
+  const [{ GrpcEtcdKv }, { EtcdMetadataStore }, { EtcdMembership }] = await Promise.all([
+    import('../metadata/etcd/etcd-kv.ts'),
+    import('../metadata/etcd/etcd-metadata-store.ts'),
+    import('../metadata/etcd/etcd-membership.ts'),
+  ]);
+  const kv = new GrpcEtcdKv({ endpoints, tls: tlsOf(config), user, clock, random, logger });
+  try {
+    const claim = await EtcdMetadataStore.open({ ...options, kv, prefix, location: url });
+    const isRegistered = (node: number, epoch: number): boolean => {
+      const broker = claim.image.brokers.get(node);
+      return broker?.epoch === epoch && broker.state !== 'fenced';
+    };
+    const membership = await EtcdMembership.open({ kv, prefix, clock, logger, sessionMs, isRegistered });
+    const release = async (): Promise<void> => {
+      await membership.leave();
+      await kv.close();
+    };
+    return { claim, membership, release };
+  } catch (error) {
+    await kv.close();
+    throw error;
+  }
+}
+
+function tlsOf({ caFile, certFile, keyFile }: ClusterConfig) {
+  if (caFile === '' && certFile === '') return null;
+  const read = (file: string): Buffer | null => {
+    if (file === '') return null;
+    try {
+      return readFileSync(file);
+    } catch (error) {
+      throw new MillraceError('invalid', 'TLS_FILE', `${file} cannot be read: ${(error as Error).message}`);
+    }
+  };
+  return { ca: read(caFile), certificate: read(certFile), key: read(keyFile) };
 }

@@ -17,6 +17,22 @@ export interface TlsFiles {
   readonly clientAuth: 'none' | 'requested' | 'required';
 }
 
+export interface ClusterConfig {
+  /** host:port of members of the etcd. */
+  readonly endpoints: readonly string[];
+  /** Of all its keys. */
+  readonly prefix: string;
+  /** For people. */
+  readonly url: string;
+  readonly user: { readonly name: string; readonly password: string } | null;
+  /** Empty = none. */
+  readonly caFile: string;
+  readonly certFile: string;
+  readonly keyFile: string;
+  /** Without a sign of life for so long a broker counts as gone. */
+  readonly sessionMs: number;
+}
+
 export interface ListenerConfig {
   /** Unique, in lower case: "plain", "tls", "internal", … */
   readonly name: string;
@@ -51,6 +67,8 @@ export interface BrokerConfig {
   /** Null keeps nothing on disk (embedded with memory store and WAL). */
   readonly dataDir: string | null;
   readonly storeUrl: string;
+  /** Null where the broker has the store to itself. */
+  readonly cluster: ClusterConfig | null;
   readonly wals: readonly WalConfig[];
   /** 0 = inline in the caller's thread, else the number of shards. */
   readonly threads: number;

@@ -2,7 +2,7 @@
  * What a broker has taken so far and how it is let go of, whenever that is: of a start that fails half way as of a stop. Each
  * thing is noted as it is made. Main thread.
  *
- *   timers ─► threads without work ─► (not clean: store) ─► deployment ─► metadata ─► (clean: store) ─► volumes, locks
+ *   timers ─► threads without work ─► (not clean: store) ─► deployment ─► metadata, authority ─► (clean: store) ─► volumes, locks
  *
  * Volumes and locks stay while a thread is inside a write that does not return: it may still reach its volume.
  */
@@ -16,6 +16,11 @@ import { inTime } from './in-time.ts';
 /** A device that answers nothing must not hold up an end. */
 const closeTimeoutMs = 5_000;
 
+interface EndingMetadata {
+  endDistribution(): void;
+  close(): Promise<void>;
+}
+
 export class BrokerEnds {
   readonly #ground: BrokerGround;
   readonly #stops: (() => void)[] = [];
@@ -24,7 +29,8 @@ export class BrokerEnds {
   #spawned: readonly SpawnedShard[] = [];
   #store: ObjectStore | null = null;
   #deployment: Deployment | null = null;
-  #metadata: { close(): Promise<void> } | null = null;
+  #metadata: EndingMetadata | null = null;
+  #authority: { release(): Promise<void> } | null = null;
   #released: Promise<void> | null = null;
 
   constructor(ground: BrokerGround) {
@@ -65,9 +71,14 @@ export class BrokerEnds {
     return volumes;
   }
 
-  metadata<T extends { close(): Promise<void> }>(metadata: T): T {
+  metadata<T extends EndingMetadata>(metadata: T): T {
     this.#metadata = metadata;
     return metadata;
+  }
+
+  authority<T extends { release(): Promise<void> }>(authority: T): T {
+    this.#authority = authority;
+    return authority;
   }
 
   deployment(deployment: Deployment): Deployment {
@@ -84,6 +95,7 @@ export class BrokerEnds {
   async #release(clean: boolean): Promise<void> {
     const { clock, logger } = this.#ground.ports;
     for (const stop of this.#stops) stop();
+    this.#metadata?.endDistribution();
     await Promise.all(this.#spawned.map((shard) => shard.terminate()));
     // Not a clean end: what the store has not answered by now is not waited for.
     if (!clean) await this.#store?.close().catch(() => {});
@@ -92,6 +104,11 @@ export class BrokerEnds {
       clock,
       closeTimeoutMs,
       this.#metadata?.close().catch(() => {}),
+    );
+    await inTime(
+      clock,
+      closeTimeoutMs,
+      this.#authority?.release().catch(() => {}),
     );
     if (clean) await this.#store?.close().catch(() => {});
     if (closed && !this.stuck) {

@@ -96,7 +96,9 @@ export async function startBroker(
   // Descriptors can be given to shard threads; else Node's own servers listen.
   await listeners.bind(config.listeners, config.threads > 0 ? native.native : null);
   const store = ends.store(await openOwnStore(ground));
-  const authority = await watch.step('reading the metadata', () => openAuthority(ground, store));
+  const authority = ends.authority(
+    await watch.step('reading the metadata', () => openAuthority(ground, store)),
+  );
   const { claim, membership } = authority;
   const logs = await claimLogs(ground, ends, store, authority);
   const { metadata, volumes } = logs;

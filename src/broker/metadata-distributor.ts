@@ -17,12 +17,15 @@ export class MetadataDistributor implements MetadataStore {
   private readonly sinks: ChangeSink[] = [];
   private applied: Promise<unknown> = Promise.resolve();
   private readonly unwatch: () => void;
+  private ended = false;
 
   constructor(store: MetadataStore, onSinkFailed: (error: Error) => void) {
     this.store = store;
     this.unwatch = store.watch((revision, changes) => {
       const all = Promise.all(this.sinks.map((sink) => sink(revision, changes)));
-      all.catch((error) => onSinkFailed(error));
+      all.catch((error) => {
+        if (!this.ended) onSinkFailed(error);
+      });
       this.applied = all;
     });
   }
@@ -56,6 +59,13 @@ export class MetadataDistributor implements MetadataStore {
 
   watch(listener: ChangeListener): () => void {
     return this.store.watch(listener);
+  }
+
+  /** The shards end: what others commit from now on is not for them any more, nor what is on its way to them. */
+  endDistribution(): void {
+    this.ended = true;
+    this.unwatch();
+    this.applied = Promise.resolve();
   }
 
   close(): Promise<void> {

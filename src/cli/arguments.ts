@@ -42,6 +42,7 @@ const settingFlags = {
   data: 'data.dir',
   store: 'store.url',
   wal: 'wal.url',
+  metadata: 'metadata.url',
   listen: 'listeners',
   http: 'http.address',
   threads: 'threads',
@@ -52,6 +53,7 @@ const options = {
   data: { type: 'string' },
   store: { type: 'string' },
   wal: { type: 'string' },
+  metadata: { type: 'string' },
   listen: { type: 'string' },
   http: { type: 'string' },
   threads: { type: 'string' },
@@ -76,13 +78,24 @@ const toolOptions: Readonly<Record<string, readonly string[]>> = {
   verify: ['inspect'],
   topic: ['inspect'],
 };
-const startOptions = ['data', 'wal', 'listen', 'http', 'threads', 'abandon-wal', 'salvage-wal', 'take-over'];
+const startOptions = [
+  'data',
+  'wal',
+  'metadata',
+  'listen',
+  'http',
+  'threads',
+  'abandon-wal',
+  'salvage-wal',
+  'take-over',
+];
 const argumentsMax = 1_000;
 
 export const optionsHelp: readonly (readonly [string, string])[] = [
   ['--data DIR', 'data.dir: lock, WAL, file store'],
   ['--store URL', 'store.url: file:///dir, s3://bucket/prefix or memory:'],
   ['--wal URL', 'wal.url: file:///dir, shared:/dir, store:, s3://… or memory:; may be repeated'],
+  ['--metadata URL', 'metadata.url: etcd://HOST:PORT,…/prefix makes this broker one of a cluster'],
   ['--listen HOST:PORT', 'listeners: plain TCP, or tls://HOST:PORT; may be repeated'],
   ['--http HOST:PORT', 'http.address: /healthz, /readyz, /metrics'],
   ['--threads N', 'threads that own partitions and connections'],

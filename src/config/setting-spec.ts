@@ -4,6 +4,7 @@ import type { DurationUnit, SettingType, SettingValue } from './values.ts';
 
 export const settingGroups = [
   'Place',
+  'Cluster',
   'S3',
   'Write-ahead log',
   'Upload',

@@ -5,6 +5,7 @@
  */
 import { resolve } from 'node:path';
 import { cleanerSettings } from './cleaner-settings.ts';
+import { clusterSettings } from './cluster-settings.ts';
 import {
   arenaBytesMax,
   arenaBytesMin,
@@ -156,6 +157,7 @@ export const settingTable = {
     max: day,
     doc: 'A request on which the store is silent for this long has failed, and is tried again.',
   }),
+  ...clusterSettings,
   ...walSettings,
   'upload.bytes': bytes({
     group: 'Upload',

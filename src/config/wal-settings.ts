@@ -58,7 +58,8 @@ export const walSettings = {
   }),
   'wal.alone.max.ms': int({
     group: 'Write-ahead log',
-    default: 0,
+    default: (context) => (context.get('metadata.url') === '' ? 0 : 300_000),
+    defaultText: '0; in a cluster 300000',
     min: 30_000,
     max: 3_600_000,
     also: 0,

@@ -1,6 +1,11 @@
 /** From the settings table to what the broker is built from: derived limits, addresses, budgets. Pure. */
 import { fileURLToPath } from 'node:url';
-import type { AddressLimitsConfig, BrokerConfig, ListenerConfig } from '../broker/broker-config.ts';
+import type {
+  AddressLimitsConfig,
+  BrokerConfig,
+  ClusterConfig,
+  ListenerConfig,
+} from '../broker/broker-config.ts';
 import {
   isUnspecified,
   listenerName,
@@ -10,6 +15,7 @@ import {
   protocolOf,
 } from '../config/addresses.ts';
 import { staticBrokerConfigs } from '../config/broker-configs.ts';
+import { parseMetadataUrl } from '../config/cluster-settings.ts';
 import { deriveLimits } from '../config/derive.ts';
 import type { Settings } from '../config/setting-keys.ts';
 import { storeUrlOf } from '../config/store-url.ts';
@@ -21,6 +27,29 @@ const objectGraceMs = 10 * 60_000;
 
 function location(url: string): string {
   return url.startsWith('file:') ? fileURLToPath(url) : url;
+}
+
+/** Brokers of a cluster may name one shared directory: each has its own below it. */
+function walLocation(url: string, settings: Settings): string {
+  if (url.startsWith('memory:')) return 'memory:';
+  const own = url.startsWith('shared:') && settings['metadata.url'] !== '';
+  return own ? `${url.replace(/\/+$/, '')}/node-${settings['node.id']}` : location(url);
+}
+
+function cluster(settings: Settings): ClusterConfig | null {
+  const url = settings['metadata.url'];
+  const place = parseMetadataUrl(url);
+  if (place === null) return null;
+  const name = settings['etcd.user'];
+  return {
+    ...place,
+    url,
+    user: name === '' ? null : { name, password: settings['etcd.password'] },
+    caFile: settings['etcd.ca.file'],
+    certFile: settings['etcd.cert.file'],
+    keyFile: settings['etcd.key.file'],
+    sessionMs: settings['cluster.session.ms'],
+  };
 }
 
 /** The store of a WAL of objects that is not the broker's own. */
@@ -72,8 +101,9 @@ export function brokerConfig(
     rack: settings['broker.rack'] === '' ? null : settings['broker.rack'],
     dataDir: inMemory ? null : settings['data.dir'],
     storeUrl: storeUrlOf(settings),
+    cluster: cluster(settings),
     wals: settings['wal.url'].map((url) => ({
-      location: url.startsWith('memory:') ? 'memory:' : location(url),
+      location: walLocation(url, settings),
       storeUrl: walStoreUrl(url, settings),
       capacityBytes: settings['wal.capacity'],
       lingerMs: settings['wal.linger.max.ms'],

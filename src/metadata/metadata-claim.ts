@@ -53,4 +53,6 @@ export interface Authority {
   readonly claim: MetadataClaim;
   /** Null where one broker has the store to itself. */
   readonly membership: Membership | null;
+  /** Ends the membership, and what the claim was reached by; after the claim is closed. */
+  release(): Promise<void>;
 }

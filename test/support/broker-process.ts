@@ -24,6 +24,8 @@ export interface BrokerProcessOptions {
   /** Program and first words before `start`; a wrapper as strace goes here. */
   readonly command?: readonly [string, ...string[]];
   readonly readyTimeoutMs?: number;
+  /** In a process group of its own: a Ctrl-C for the starter does not reach it. */
+  readonly detached?: boolean;
 }
 
 /** How a process ended: its code, or the signal that ended it. */
@@ -72,6 +74,11 @@ export class BrokerProcess {
     }
   }
 
+  /** One that has not been started yet. */
+  static prepare(options: BrokerProcessOptions): BrokerProcess {
+    return new BrokerProcess(options);
+  }
+
   get running(): boolean {
     return this.child !== null;
   }
@@ -97,6 +104,7 @@ export class BrokerProcess {
     const began = performance.now();
     const child = spawn(command[0], words, {
       stdio: ['ignore', 'pipe', 'pipe'],
+      detached: this.options.detached ?? false,
       env: { ...process.env, ...env },
     });
     endWithUs(child);

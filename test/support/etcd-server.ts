@@ -23,6 +23,10 @@ export interface EtcdServerOptions {
   readonly heartbeatMs?: number;
   readonly electionMs?: number;
   readonly args?: readonly string[];
+  /** Where its data stay; else in a temporary directory that goes with it. */
+  readonly directory?: string;
+  /** In a process group of its own: a Ctrl-C for the starter does not reach it. */
+  readonly detached?: boolean;
 }
 
 export interface EtcdServer {
@@ -60,7 +64,7 @@ export async function startEtcd(options: EtcdServerOptions = {}): Promise<EtcdSe
   } catch (error) {
     return `etcd cannot be had here: ${error instanceof Error ? error.message : String(error)}`;
   }
-  const directory = mkdtempSync(join(tmpdir(), 'millrace-etcd-'));
+  const directory = options.directory ?? mkdtempSync(join(tmpdir(), 'millrace-etcd-'));
   const count = options.members ?? 1;
   const ports = await freePorts(count * 2);
   const scheme = options.tls === undefined ? 'http' : 'https';
@@ -86,7 +90,7 @@ export async function startEtcd(options: EtcdServerOptions = {}): Promise<EtcdSe
       tlsArgs(options.tls),
       options.args ?? [],
     ].flat();
-    running[i] = new Member(spawn(program, args, { stdio: 'ignore' }));
+    running[i] = new Member(spawn(program, args, { stdio: 'ignore', detached: options.detached ?? false }));
     if (!(await listens(ports[2 * i]!, () => running[i]!.runs)))
       throw new Error(`etcd ${name} does not listen`);
   };
@@ -96,7 +100,7 @@ export async function startEtcd(options: EtcdServerOptions = {}): Promise<EtcdSe
   };
   const stop = async (): Promise<void> => {
     await Promise.all(members.map((_, i) => kill(i)));
-    rmSync(directory, { recursive: true, force: true });
+    if (options.directory === undefined) rmSync(directory, { recursive: true, force: true });
   };
   try {
     await Promise.all(members.map((_, i) => begin(i)));

@@ -34,7 +34,7 @@ export class MemoryAuthority {
 
   readonly open = async (): Promise<Authority> => {
     const membership = new MemoryMembership(this.#members, this.#leads);
-    return { claim: this.#claim(), membership };
+    return { claim: this.#claim(), membership, release: () => membership.leave() };
   };
 
   /** The lease of a broker has run out. */

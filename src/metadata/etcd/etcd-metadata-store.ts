@@ -289,21 +289,26 @@ export class EtcdMetadataStore implements MetadataClaim, AuthorityStore {
   }
 
   #fold(commits: readonly Commit[], first: number): void {
-    for (const [i, { changes }] of commits.entries()) {
+    for (const [i, { author, changes }] of commits.entries()) {
       this.#journal.live.apply(changes);
       if (this.image.revision !== first + i)
         throw new MillraceError('internal', 'METADATA_FAILED', `revision ${first + i} folded as another`);
-      for (const change of changes) this.#checkRegistration(change);
+      for (const change of changes) this.#checkRegistration(change, author);
     }
   }
 
   /** Notices that this broker is not the one that the metadata know. */
-  #checkRegistration(change: MetadataChange): void {
+  #checkRegistration(change: MetadataChange, author: Author | null): void {
     if (change.type !== 'broker' && change.type !== 'brokerState') return;
     const { node, epoch } = change;
     const own = this.#registered.get(node);
     if (own === undefined) return;
     if (change.type === 'broker' ? epoch <= own : epoch !== own || change.state !== 'fenced') return;
+    // It ended its registration itself, to leave.
+    if (change.type === 'brokerState' && author?.node === node && author.epoch === own) {
+      this.#registered.delete(node);
+      return;
+    }
     const how = change.type === 'broker' ? `registered anew as epoch ${epoch}` : 'fenced';
     const what = `broker ${node} of epoch ${own} was ${how}`;
     this.#stopOn(new MillraceError('fenced', 'METADATA_AUTHOR_FENCED', what));
