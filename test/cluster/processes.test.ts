@@ -3,12 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { DevCluster } from '../support/dev-cluster.ts';
 import { ClusterLoad } from '../support/load/cluster-load.ts';
-import type { Address } from '../support/raw-client.ts';
-
-const addressOf = (bootstrap: string): Address => {
-  const [host, port] = bootstrap.split(':');
-  return { host: host!, port: Number(port) };
-};
+import { addressOf } from '../support/raw-client.ts';
 
 for (const wal of ['shared', 'object'] as const) {
   test(`nothing acknowledged is lost while brokers come and go, ${wal} write-ahead logs`, async (t) => {

@@ -24,6 +24,12 @@ export interface Address {
   readonly port: number;
 }
 
+/** Of host:port. */
+export function addressOf(text: string): Address {
+  const colon = text.lastIndexOf(':');
+  return { host: text.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(text.slice(colon + 1)) };
+}
+
 interface Waiting {
   readonly correlationId: number;
   readonly onFrame: (frame: Buffer) => void;
