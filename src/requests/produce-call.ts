@@ -35,6 +35,13 @@ export interface RecordError {
 export interface LeaderSource {
   topicOf(topic: ProduceRequestTopicProduceData, version: number): TopicImage | undefined;
   hints(listener: string): LeaderHints;
+  /** Calls `then` at once, or when it is known who leads those of the partitions that leave this broker; soon in any case. */
+  whenLed(listener: string, partitions: readonly PartitionName[], then: () => void): void;
+}
+
+export interface PartitionName {
+  readonly topicId: string;
+  readonly partition: number;
 }
 
 /** KIP-951. */
@@ -144,10 +151,28 @@ export class ProduceCall implements AppendWaiter {
       else this.context.close(`a produce request with acks=0 failed with ${errorName(failed.errorCode)}`);
       return;
     }
-    const { apiVersion } = this.context;
-    const hinted =
-      apiVersion >= hintsVersion && this.outcomes.some(({ errorCode }) => isMisdirected(errorCode));
-    const hints = hinted ? this.leaders.hints(this.context.listener) : null;
+    const { apiVersion, listener } = this.context;
+    if (apiVersion < hintsVersion || !this.outcomes.some(({ errorCode }) => isMisdirected(errorCode))) {
+      this.answer(null);
+      return;
+    }
+    this.leaders.whenLed(listener, this.misdirected(), () => this.answer(this.leaders.hints(listener)));
+  }
+
+  private misdirected(): PartitionName[] {
+    const names: PartitionName[] = [];
+    let place = 0;
+    for (const topic of this.request.topicData) {
+      const topicId = this.leaders.topicOf(topic, this.context.apiVersion)?.topicId;
+      for (const { index: partition } of topic.partitionData) {
+        const { errorCode } = this.outcomes[place++]!;
+        if (topicId !== undefined && isMisdirected(errorCode)) names.push({ topicId, partition });
+      }
+    }
+    return names;
+  }
+
+  private answer(hints: LeaderHints | null): void {
     let place = 0;
     this.respond({
       throttleTimeMs: throttleMsOf(this.congestion()),

@@ -9,7 +9,8 @@
  * named more than once takes every batch, in order, and is answered as often: what is acknowledged is kept.
  * Transactional batches (KIP-98, KIP-890) pass the gate that asks their coordinator first (support/transaction-gate.ts); records of
  * a transaction without its id are refused with TRANSACTIONAL_ID_AUTHORIZATION_FAILED, as Kafka does.
- * A partition that is not open here is NOT_LEADER_OR_FOLLOWER, from v10 with the broker that has it (KIP-951).
+ * A partition that is not open here is NOT_LEADER_OR_FOLLOWER, from v10 with the broker that has it (KIP-951): while this broker lets go
+ * of it for another, the answer waits up to `leaderHoldMs` until that one has it.
  * Requests of the common kind never come here: quick-produce.ts serves them in place.
  * Omitted: while there is no transaction coordinator transactional batches are refused with INVALID_TXN_STATE.
  */
@@ -44,12 +45,13 @@ import {
   verdictTable,
 } from '../protocol/records/validate.ts';
 import { AppendLanes, type Place } from './append-lanes.ts';
-import { type LeaderSource, ProduceCall, type RecordError } from './produce-call.ts';
+import { type LeaderSource, type PartitionName, ProduceCall, type RecordError } from './produce-call.ts';
 import { QuickProduce, type QuickProduceDeps } from './quick-produce.ts';
 import { BatchJudge } from './support/batch-judge.ts';
 import { type BrokerAddress, ClusterView } from './support/cluster-view.ts';
 import type { RequestContext, RequestHandler } from './support/handler.ts';
-import { LeaderHints } from './support/leader-hints.ts';
+import { whenImage } from './support/image-wait.ts';
+import { isLeaving, LeaderHints } from './support/leader-hints.ts';
 import type { TopicDirectory } from './support/topic-directory.ts';
 import type { TransactionGate } from './support/transaction-gate.ts';
 
@@ -97,6 +99,11 @@ interface Batch {
 const abortableVersion = 11;
 const addingVersion = 12;
 const topicIdVersion = 13;
+/**
+ * Most moves are over by then, and a client that is told the new leader goes there at once; one that is not waits 100 ms before it
+ * even asks. Answers to what came behind it on its connection wait too.
+ */
+const leaderHoldMs = 150;
 
 export function produceHandler(deps: ProduceDeps): RequestHandler<ProduceRequest, ProduceResponseInput> {
   const { topics, arena, clock, recordWork } = deps;
@@ -107,14 +114,20 @@ export function produceHandler(deps: ProduceDeps): RequestHandler<ProduceRequest
     topicOf: ({ name, topicId }, version) =>
       version >= topicIdVersion ? topics.topicById(topicId) : topics.topicByName(name),
     hints: (listener) => new LeaderHints(cluster, listener),
+    whenLed: (listener, partitions, then) => {
+      const isKnown = ({ topicId, partition }: PartitionName): boolean => {
+        const image = topics.topicById(topicId)?.partitions[partition];
+        return image === undefined || !isLeaving(image, cluster.of(listener));
+      };
+      whenImage(topics, clock, leaderHoldMs, () => partitions.every(isKnown), then);
+    },
   };
   const judge = new BatchJudge(deps);
   const quick = new QuickProduce({
     ...deps,
     judge,
     lanes,
-    refusal: (apiVersion, listener, { topic, index }, error) => {
-      let answer: ProduceResponseInput | null = null;
+    refuse: (apiVersion, listener, { topic, index }, error, done) => {
       const request = {
         transactionalId: null,
         acks: 1,
@@ -122,12 +135,9 @@ export function produceHandler(deps: ProduceDeps): RequestHandler<ProduceRequest
         topicData: [{ ...topic, partitionData: [{ index, records: null }] }],
       };
       const caller = { apiVersion, listener, close() {} };
-      const call = new ProduceCall(caller, request, leaders, deps.congestion, (response) => {
-        answer = response;
-      });
+      const call = new ProduceCall(caller, request, leaders, deps.congestion, (answer) => done(answer!));
       call.onAppended(call.open(index), error, -1, -1, -1);
       call.started(clock);
-      return answer!;
     },
   });
 

@@ -8,6 +8,8 @@
  *   free ──take──► waiting in journal and queue ──appended──► in the queue, done ──left──► free
  *                        └──time is over──► answered, in the journal ──appended──► free
  *
+ * One that is refused may wait in the queue for the answer, until it is known where its partition went.
+ *
  * Shard thread. Bounds: one ticket for each request pending, which connections bound; `ticketsKept` are kept for later.
  */
 import type { AppendWaiter } from '../log/append-journal.ts';
@@ -47,13 +49,14 @@ export interface QuickProduceDeps {
   readonly crc32c: Crc32c;
   readonly judge: BatchJudge;
   readonly lanes: AppendLanes;
-  /** The general handler's answer to such a request that could not be appended. */
-  readonly refusal: (
+  /** Gives the general handler's answer to such a request that could not be appended, now or soon. */
+  readonly refuse: (
     version: number,
     listener: string,
     named: NamedPartition,
     error: number,
-  ) => ProduceResponseInput;
+    done: (answer: ProduceResponseInput) => void,
+  ) => void;
   readonly appendFailed: (error: unknown) => void;
   readonly congestion: () => number;
   readonly observe: {
@@ -194,31 +197,39 @@ export class QuickProduce {
     logAppendTime: number,
     logStartOffset: number,
   ): void {
-    const { clock, congestion, observe } = this.#deps;
     const last = this.#open.pop()!;
     if (last !== ticket) {
       this.#open[ticket.place] = last;
       last.place = ticket.place;
     }
-    if (error === 0) {
-      ticket.baseOffset = baseOffset;
-      ticket.logAppendTimeMs = logAppendTime;
-      ticket.logStartOffset = logStartOffset;
-      ticket.throttleMs = throttleMsOf(congestion());
-      ticket.bytes = ticket.named!.template(ticket.version).bytes.length;
-    } else this.#refuse(ticket, error);
-    ticket.done = true;
-    observe.answered(ProduceApi.key, (clock.monotonic() - ticket.receivedAt) * 1000);
-    ticket.connection!.answered(ticket);
+    if (error !== 0) {
+      this.#refuse(ticket, error);
+      return;
+    }
+    ticket.baseOffset = baseOffset;
+    ticket.logAppendTimeMs = logAppendTime;
+    ticket.logStartOffset = logStartOffset;
+    ticket.throttleMs = throttleMsOf(this.#deps.congestion());
+    ticket.bytes = ticket.named!.template(ticket.version).bytes.length;
+    this.#answer(ticket);
   }
 
   #refuse(ticket: Ticket, error: number): void {
     const { version, correlationId, named, connection } = ticket;
-    const answer = this.#deps.refusal(version, connection!.peer.listener, named!, error);
-    const writer = new Writer();
-    writeAnswer(writer, ProduceCodec, version, correlationId, answer);
-    ticket.chunks = [Buffer.from(writer.written)];
-    ticket.bytes = writer.written.length;
+    this.#deps.refuse(version, connection!.peer.listener, named!, error, (answer) => {
+      const writer = new Writer();
+      writeAnswer(writer, ProduceCodec, version, correlationId, answer);
+      ticket.chunks = [Buffer.from(writer.written)];
+      ticket.bytes = writer.written.length;
+      this.#answer(ticket);
+    });
+  }
+
+  #answer(ticket: Ticket): void {
+    const { clock, observe } = this.#deps;
+    ticket.done = true;
+    observe.answered(ProduceApi.key, (clock.monotonic() - ticket.receivedAt) * 1000);
+    ticket.connection!.answered(ticket);
   }
 
   free(ticket: Ticket): void {

@@ -118,6 +118,13 @@ export const clusterAnswerMutants: readonly Mutant[] = [
     judge: 'test/unit/metadata/several-brokers.test.ts',
   },
   {
+    name: 'whoever produces to a partition that leaves waits for a broker that is gone',
+    file: 'requests/support/leader-hints.js',
+    find: ' && view.standingOf(target) === standing.reachable',
+    replace: '',
+    judge: misdirectedTest,
+  },
+  {
     name: 'an id block begins wherever another may have ended',
     file: 'metadata/conditions.js',
     find: 'if (first !== granted)',

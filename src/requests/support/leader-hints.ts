@@ -6,9 +6,15 @@
  * FENCED_LEADER_EPOCH, which the leader itself answers, its epoch is the news. Nothing is said of a leader that the client's
  * listener does not reach.
  */
-import type { TopicImage } from '../../metadata/metadata-store.ts';
+import type { PartitionImage, TopicImage } from '../../metadata/metadata-store.ts';
 import { ErrorCode } from '../../protocol/generated/errors.ts';
-import type { BrokerAddress, ClusterView } from './cluster-view.ts';
+import {
+  type BrokerAddress,
+  type ClusterView,
+  isMoving,
+  type ListenerView,
+  standing,
+} from './cluster-view.ts';
 
 export interface CurrentLeader {
   readonly leaderId: number;
@@ -43,6 +49,12 @@ export class LeaderHints {
   get endpoints(): BrokerAddress[] {
     return this.#named === null ? [] : [...this.#named.values()];
   }
+}
+
+/** Whether this broker lets go of the partition for another that is there: who leads it is known soon. */
+export function isLeaving(partition: PartitionImage, view: ListenerView): boolean {
+  const { node, target } = partition;
+  return isMoving(partition) && node === view.own.nodeId && view.standingOf(target) === standing.reachable;
 }
 
 /** Errors of a client that has an old leader, or an old epoch, in mind. */

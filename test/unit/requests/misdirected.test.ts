@@ -57,9 +57,8 @@ function rig() {
   return { topics, id, clock, arena, observe };
 }
 
-function produced(version: number, listener?: string) {
-  const { topics, id, clock, arena, observe } = rig();
-  const handler = produceHandler({
+function produceWith({ topics, clock, arena, observe }: ReturnType<typeof rig>) {
+  return produceHandler({
     topics,
     arena,
     clock,
@@ -74,6 +73,12 @@ function produced(version: number, listener?: string) {
     observe,
     endpoint,
   });
+}
+
+function produced(version: number, listener?: string) {
+  const made = rig();
+  const { id } = made;
+  const handler = produceWith(made);
   const partitionData = [1, 2, 3, 4].map((index) => ({ index, records: Buffer.alloc(1) }));
   const topic = version >= 13 ? { topicId: id } : { name: 'a' };
   const input = { acks: -1, timeoutMs: 1000, topicData: [{ ...topic, partitionData }] };
@@ -121,6 +126,90 @@ describe('Produce for partitions of other brokers', () => {
 
   it('says nothing of it before v10', async () => {
     assert.deepEqual(await told(9), [Array(4).fill(unknownLeader), []]);
+  });
+});
+
+describe('Produce while its partition leaves', () => {
+  function leaving() {
+    const made = rig();
+    const { topics, id, clock } = made;
+    topics.assign(id, 4, peer);
+    const handler = produceWith(made);
+    const state = { told: null as unknown };
+    const ask = (version: number): void => {
+      const input = {
+        acks: -1,
+        timeoutMs: 1000,
+        topicData: [
+          {
+            ...(version >= 13 ? { topicId: id } : { name: 'a' }),
+            partitionData: [{ index: 4, records: Buffer.alloc(1) }],
+          },
+        ],
+      };
+      state.told = null;
+      void call(handler, ProduceCodec, version, input).then(({ responses, nodeEndpoints }) => {
+        const { errorCode, currentLeader } = responses[0]!.partitionResponses[0]!;
+        state.told = [errorCode, currentLeader.leaderId, nodeEndpoints.map(({ nodeId }) => nodeId)];
+      });
+    };
+    const settle = () => new Promise((resolve) => setImmediate(resolve));
+    return { topics, id, clock, state, ask, settle };
+  }
+
+  it('waits until the other has it, and is told so', async () => {
+    const { topics, id, clock, state, ask, settle } = leaving();
+    ask(13);
+    topics.close(id, 4);
+    topics.changed();
+    clock.advance(100);
+    await settle();
+    assert.equal(state.told, null);
+    topics.move(id, 4, peer);
+    topics.changed();
+    await settle();
+    assert.deepEqual(state.told, [NOT_LEADER_OR_FOLLOWER, peer, [peer]]);
+    assert.equal(topics.watchers.size, 0);
+  });
+
+  it('waits no longer than 150 ms, nor for a broker that is gone, a move that is given up, or a deleted topic', async () => {
+    const { topics, id, clock, state, ask, settle } = leaving();
+    const refused = [NOT_LEADER_OR_FOLLOWER, -1, []];
+    ask(10);
+    clock.advance(149);
+    await settle();
+    assert.equal(state.told, null);
+    clock.advance(1);
+    await settle();
+    assert.deepEqual(state.told, refused);
+    for (const end of [
+      () => topics.set(peer, 'fenced'),
+      () => topics.assign(id, 4, own),
+      () => topics.builder.apply([{ type: 'topicDeleted', topicId: id }]),
+    ]) {
+      topics.assign(id, 4, plainPeer);
+      topics.assign(id, 4, topics.image.brokers.get(peer)!.state === 'fenced' ? plainPeer : peer);
+      ask(10);
+      await settle();
+      assert.equal(state.told, null);
+      end();
+      topics.changed();
+      await settle();
+      assert.deepEqual(state.told, refused);
+    }
+    assert.equal(topics.watchers.size, 0);
+  });
+
+  it('does not wait where no hint can be told, or this broker is not the one that has it', async () => {
+    const { topics, id, state, ask, settle } = leaving();
+    ask(9);
+    await settle();
+    assert.deepEqual(state.told, [NOT_LEADER_OR_FOLLOWER, -1, []]);
+    topics.move(id, 4, plainPeer);
+    topics.assign(id, 4, peer);
+    ask(10);
+    await settle();
+    assert.deepEqual(state.told, [NOT_LEADER_OR_FOLLOWER, plainPeer, [plainPeer]]);
   });
 });
 

@@ -133,6 +133,9 @@ export class ProduceSide {
   /** The topic's id, which is another one after it was made anew; null: it is deleted. */
   topicId: string | null = topicIds[0];
   breaks = false;
+  readonly #leaving = new Set<number>();
+  readonly #watchers = new Set<() => void>();
+  #revision = 1;
   readonly #pool: ReceivePool;
   readonly #dispatcher: Dispatcher;
 
@@ -222,19 +225,27 @@ export class ProduceSide {
   }
 
   #directory(): TopicDirectory {
-    // As the image says, another broker leads: those that are closing here name it.
-    const partition = { state: 'open', node: 6, leaderEpoch: 4 };
+    // As the image says, another broker leads: those that are closing here name it. Those that leave are on their way there.
+    const there = { state: 'open', node: 6, target: -1, leaderEpoch: 4 };
+    const leaving = { state: 'open', node: 0, target: 6, leaderEpoch: 3 };
     const image = (topicId: string, internal: boolean) =>
       ({
         name: internal ? '__inner' : 't',
         topicId,
         internal,
-        partitions: new Array(9).fill(partition),
+        partitions: Array.from({ length: 9 }, (_, i) => (this.#leaving.has(i) ? leaving : there)),
       }) as unknown as TopicImage;
     const endpoints = [{ listener: 'plain', tls: false, host: 'there', port: 9 }];
     const brokers = new Map([[6, { endpoints, rack: null, state: 'serving' }]]);
+    const side = this;
     return {
-      image: { revision: 1, brokers },
+      get image() {
+        return { revision: side.#revision, brokers };
+      },
+      watch: (listener: () => void) => {
+        this.#watchers.add(listener);
+        return () => this.#watchers.delete(listener);
+      },
       topicByName: (name: string) => {
         if (name === '__inner') return image(internalId, true);
         return name === 't' && this.topicId !== null ? image(this.topicId, false) : undefined;
@@ -296,6 +307,28 @@ export class ProduceSide {
     else this.logs.cancelClose(log);
   }
 
+  /** The partition is on its way to another broker, which has it when it arrives. */
+  leave(partition: number): void {
+    this.#leaving.add(partition);
+    this.closing(partition, true);
+    this.#changed();
+  }
+
+  arrive(): void {
+    this.#leaving.clear();
+    this.#changed();
+  }
+
+  #changed(): void {
+    this.#revision++;
+    for (const watcher of [...this.#watchers]) watcher();
+  }
+
+  /** Requests whose answers wait to know who leads. */
+  get held(): number {
+    return this.#watchers.size;
+  }
+
   deleteTopic(): void {
     for (let partition = 0; partition < partitions; partition++) this.logs.remove(this.topicId!, partition);
     this.topicId = null;
@@ -340,6 +373,7 @@ export class ProduceSide {
       batches: this.batches.length,
       closed: [...this.closed],
       counts: { ...this.counts },
+      held: this.held,
       free: this.arena.freeSegments(),
       // Which of the answers that are ready leave before a close in the same turn is nobody's promise.
       answers: this.clients.map(({ connection, wire }) =>

@@ -165,6 +165,7 @@ function errorsOf(client: Client, versions: ReadonlyMap<number, number>): number
 const seen = new Set<number>();
 let quick = 0;
 let frames = 0;
+let mostHeld = 0;
 
 for (let seed = 1; seed <= 16; seed++) {
   test(`seed ${seed}: with and without the quick lane the same bytes are logged and answered`, async () => {
@@ -203,8 +204,10 @@ for (let seed = 1; seed <= 16; seed++) {
           if (random.chance(0.3)) {
             const partition = random.below(partitions);
             const closing = random.chance(0.5);
-            both((side) => side.closing(partition, closing));
+            const leaves = random.chance(0.5);
+            both((side) => (leaves ? side.leave(partition) : side.closing(partition, closing)));
           }
+          if (random.chance(0.1)) both((side) => side.arrive());
           if (!random.chance(0.1)) break;
           const room = random.pick([0, 3, 1000]);
           both((side) => {
@@ -253,6 +256,7 @@ for (let seed = 1; seed <= 16; seed++) {
           });
         }
       }
+      mostHeld = Math.max(mostHeld, sides[0].held);
       assert.deepEqual(sides[0].state(), sides[1].state(), `step ${step}`);
       for (const gone of open.filter((at) => sides[0].clients[at]!.connection.closed))
         open.splice(open.indexOf(gone), 1);
@@ -276,6 +280,7 @@ for (let seed = 1; seed <= 16; seed++) {
 test('the runs above went down both lanes and met every kind of answer', () => {
   assert.ok(quick > frames / 4, `${quick} of ${frames} were quick`);
   assert.ok(quick < frames, 'some are not for the quick lane');
+  assert.ok(mostHeld > 3, `${mostHeld} answers waited for a leader at the same time`);
   for (const error of [
     ErrorCode.NONE,
     ErrorCode.CORRUPT_MESSAGE,
@@ -297,4 +302,59 @@ test('the runs above went down both lanes and met every kind of answer', () => {
   ]) {
     assert.ok(seen.has(error), `${errorName(error)} was never answered`);
   }
+});
+
+test('an answer of the quick lane waits for the leader, or for nobody once its connection has closed', async () => {
+  const side = new ProduceSide(true);
+  const frame = (correlationId: number): Buffer => {
+    const records = buildBatch(
+      [{ key: null, value: Buffer.from('v'), timestamp: startMs }],
+      {},
+      javascriptCrc32c,
+    );
+    const topicData = [{ name: 't', partitionData: [{ index: 0, records }] }];
+    const writer = new Writer();
+    const header = { apiKey: 0, apiVersion: 10, correlationId, clientId: 'c' };
+    encodeRequestFrame(writer, ProduceCodec as never, header, { acks: -1, timeoutMs: 1500, topicData });
+    return Buffer.from(writer.written);
+  };
+  const stays = side.connect();
+  const goes = side.connect();
+  // Known to the quick lane while it is served.
+  stays.connection.onData(frame(1));
+  side.wal.commit(1);
+  side.leave(0);
+  stays.connection.onData(frame(2));
+  goes.connection.onData(frame(3));
+  assert.deepEqual([side.held, stays.wire.out.length], [2, 1]);
+  goes.connection.close('by the test');
+  side.clock.advance(100);
+  side.arrive();
+  assert.deepEqual([side.held, stays.wire.out.length, goes.wire.out.length], [0, 2, 0]);
+  const reader = new Reader(stays.wire.out[1]!.subarray(4));
+  decodeResponseHeader(reader, 0, 10);
+  const answer = ProduceCodec.decodeResponse(reader, 10);
+  const [partition] = answer.responses[0]!.partitionResponses;
+  assert.equal(partition!.errorCode, ErrorCode.NOT_LEADER_OR_FOLLOWER);
+  assert.deepEqual(partition!.currentLeader, { leaderId: 6, leaderEpoch: 4 });
+  assert.deepEqual(answer.nodeEndpoints, [{ nodeId: 6, host: 'there', port: 9, rack: null }]);
+  // Tickets are used again, each by one request at a time.
+  side.closing(0, false);
+  stays.connection.onData(Buffer.concat([frame(4), frame(5), frame(6)]));
+  side.wal.commit(3);
+  const later = Buffer.concat(stays.wire.out.slice(2));
+  const size = 4 + later.readInt32BE(0);
+  assert.deepEqual(
+    [0, 1, 2].map((i) => later.readInt32BE(i * size + 4)),
+    [4, 5, 6],
+  );
+  assert.equal(side.quick, 6);
+  // Nobody takes it: the answer does not wait for ever.
+  side.leave(0);
+  stays.connection.onData(frame(7));
+  side.clock.advance(149);
+  assert.equal(side.held, 1);
+  side.clock.advance(1);
+  assert.equal(side.held, 0);
+  side.clock.advance(3_000);
 });
