@@ -16,6 +16,11 @@ export interface PossibleLoss {
   readonly node: number;
   /** Wall-clock ms of the newest upload from it, 0 = never: what was acknowledged before that is in objects. */
   readonly lastUploadMs: number;
+  /**
+   * What its streams were given since that upload at the rate of the last reports, when it was found to wait; null = there were no
+   * reports, or it is not known when it began to wait.
+   */
+  readonly bytesEstimate: number | null;
   /** Streams that are open in it; records from `from` on may lie in it alone, up to an end that nobody knows. */
   readonly streams: readonly { readonly topic: string; readonly partition: number; readonly from: number }[];
 }

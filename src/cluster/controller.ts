@@ -24,7 +24,8 @@ import type { ClusterLoad } from './cluster-load.ts';
 import { Liveness } from './liveness.ts';
 import { OnTheWay } from './on-the-way.ts';
 import { type ClusterPolicy, checkPolicy } from './policy.ts';
-import { nextStep, possibleLoss, type Step, unreachableLogs } from './steps.ts';
+import { nextStep, type Step, unreachableLogs } from './steps.ts';
+import { WaitingLogs } from './waiting-logs.ts';
 
 export interface ControllerOptions {
   readonly metadata: Pick<MetadataStore, 'image' | 'commit' | 'watch'>;
@@ -70,10 +71,7 @@ export class Controller {
   readonly #liveness = new Liveness();
   readonly #ways = new OnTheWay();
   readonly #rounds = new BalanceRounds();
-  /** Logs that an operator gave up. */
-  readonly #givenUp = new Set<string>();
-  /** Logs that nobody can read, and since when (monotonic ms). */
-  readonly #waiting = new Map<string, number>();
+  readonly #waiting = new WaitingLogs();
   /** Boottime ms of when another broker said in the metadata that it leads. */
   #deposedAt = Number.NEGATIVE_INFINITY;
   #unwatch: readonly (() => void)[] = [];
@@ -144,9 +142,11 @@ export class Controller {
     return this.#rounds.preview(this.#moment());
   }
 
-  /** Logs of lost brokers that no other can read, and what giving them up may lose. */
+  /** Logs of lost brokers that no other can read, and what giving them up may lose; bytes only on the broker that leads. */
   waiting(): PossibleLoss[] {
-    return unreachableLogs(this.#options.metadata.image);
+    return unreachableLogs(this.#options.metadata.image).map(
+      (loss) => this.#waiting.losses.get(loss.logId) ?? loss,
+    );
   }
 
   /**
@@ -156,16 +156,15 @@ export class Controller {
   abandon(logId: string): PossibleLoss {
     if (!this.leads)
       throw new MillraceError('unavailable', 'NOT_CONTROLLER', 'this broker does not lead the cluster');
-    const { image } = this.#options.metadata;
-    if (!this.waiting().some((loss) => loss.logId === logId))
+    this.#seeWaiting();
+    if (!this.#waiting.giveUp(logId))
       throw new MillraceError(
         'invalid',
         'WAL_NOT_WAITING',
         `no stream waits for the write-ahead log ${logId}`,
       );
-    this.#givenUp.add(logId);
     this.#nudge(0);
-    return possibleLoss(image, image.wals.get(logId)!);
+    return this.#waiting.losses.get(logId)!;
   }
 
   #follow(changes: readonly MetadataChange[]): void {
@@ -228,6 +227,7 @@ export class Controller {
     const nowMs = clock.monotonic();
     const { joinGraceMs, moveTimeoutMs, changesMax } = policy();
     this.#see();
+    this.#seeWaiting();
     this.#ways.see(image, nowMs);
     const lost = this.#liveness.lost(membership.alive, nowMs, joinGraceMs);
     // Whoever leads is there.
@@ -237,7 +237,8 @@ export class Controller {
       alive: membership.alive,
       node: nodeId,
       lost,
-      abandoned: this.#abandoned(nowMs),
+      abandoned: this.#waiting.abandoned(policy(), nowMs),
+      waiting: this.#waiting.losses,
       overdue: this.#ways.overdue(nowMs, moveTimeoutMs),
       idle: this.#ways.idle,
       load: load(),
@@ -273,32 +274,22 @@ export class Controller {
     };
   }
 
-  /** Logs that are to be given up; those that begin to wait are told. */
-  #abandoned(nowMs: number): Map<string, 'operator' | 'policy'> {
-    const { policy, logger } = this.#options;
-    const { unreachableWals, unreachableWaitMs } = policy();
-    const losses = this.waiting();
-    const abandoned = new Map<string, 'operator' | 'policy'>();
-    const ids = new Set(losses.map(({ logId }) => logId));
-    for (const logId of this.#waiting.keys()) if (!ids.has(logId)) this.#waiting.delete(logId);
-    for (const logId of this.#givenUp) if (!ids.has(logId)) this.#givenUp.delete(logId);
-    for (const loss of losses) {
-      const { logId } = loss;
-      let sinceMs = this.#waiting.get(logId);
-      if (sinceMs === undefined) {
-        sinceMs = nowMs;
-        this.#waiting.set(logId, nowMs);
-        this.#record({ type: 'waiting', loss });
-        logger.warn(
-          'partitions wait for a lost broker: its write-ahead log cannot be read by others',
-          lossFields(loss),
-        );
-      }
-      if (this.#givenUp.has(logId)) abandoned.set(logId, 'operator');
-      else if (unreachableWals === 'abandon' && nowMs - sinceMs >= unreachableWaitMs)
-        abandoned.set(logId, 'policy');
+  /** Logs that begin to wait are told. */
+  #seeWaiting(): void {
+    const { metadata, load, clock, logger } = this.#options;
+    const moment = {
+      image: metadata.image,
+      load: load(),
+      nowMs: clock.monotonic(),
+      wallMs: clock.now(),
+    };
+    for (const loss of this.#waiting.see(moment)) {
+      this.#record({ type: 'waiting', loss });
+      logger.warn(
+        'partitions wait for a lost broker: its write-ahead log cannot be read by others',
+        lossFields(loss),
+      );
     }
-    return abandoned;
   }
 
   /** Ms until time alone calls for a step. */
@@ -405,6 +396,6 @@ export class Controller {
   }
 }
 
-function lossFields({ logId, location, node, lastUploadMs, streams }: PossibleLoss) {
-  return { log: logId, location, broker: node, lastUploadMs, partitions: streams.length };
+function lossFields({ logId, location, node, lastUploadMs, bytesEstimate, streams }: PossibleLoss) {
+  return { log: logId, location, broker: node, lastUploadMs, bytesEstimate, partitions: streams.length };
 }

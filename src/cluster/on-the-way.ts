@@ -6,6 +6,9 @@ import type { ClusterImage, PartitionImage } from '../metadata/metadata-store.ts
 import { streamKey } from '../ports/stream-id.ts';
 import { homeOf, isMoving } from './census.ts';
 
+/** Time-outs after which a broker that did not open anything is given something again. */
+const idleTimeouts = 10;
+
 interface Way {
   readonly state: PartitionImage['state'];
   readonly target: number;
@@ -18,11 +21,15 @@ export class OnTheWay {
   #ways = new Map<string, Way>();
   /** Streams that are to be let go of, or were closed by one broker for another. */
   #moving = 0;
-  readonly #idle = new Set<number>();
+  /** Since when (ms). */
+  readonly #idle = new Map<number, number>();
 
-  /** Brokers that did not open in time what they were given, and nothing since: better given nothing more. */
+  /**
+   * Brokers that did not open in time what they were given, and nothing since: better given nothing more. After a while they are
+   * tried again, since one that is given nothing cannot show that it opens.
+   */
   get idle(): ReadonlySet<number> {
-    return this.#idle;
+    return new Set(this.#idle.keys());
   }
 
   /** Streams on their way from one broker to another, as last seen. */
@@ -57,8 +64,10 @@ export class OnTheWay {
     for (const [key, { opener, sinceMs }] of this.#ways) {
       if (nowMs - sinceMs < timeoutMs) continue;
       overdue.add(key);
-      if (opener >= 0) this.#idle.add(opener);
+      if (opener >= 0) this.#idle.set(opener, nowMs);
     }
+    for (const [node, sinceMs] of this.#idle)
+      if (nowMs - sinceMs >= timeoutMs * idleTimeouts) this.#idle.delete(node);
     return overdue;
   }
 

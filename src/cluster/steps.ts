@@ -34,6 +34,8 @@ export interface Situation {
   readonly lost: ReadonlyMap<number, string>;
   /** Log ids of logs that nobody can read and that are to be given up, and who says so. */
   readonly abandoned: ReadonlyMap<string, 'operator' | 'policy'>;
+  /** What was told of logs that wait, by log id. */
+  readonly waiting: ReadonlyMap<string, PossibleLoss>;
   /** Streams (by key) that have been on their way for too long. */
   readonly overdue: ReadonlySet<string>;
   /** Brokers that do not open what they are given: they get nothing while there is another. */
@@ -86,7 +88,23 @@ export function possibleLoss(image: ClusterImage, wal: WalRecord): PossibleLoss 
     for (const each of partitions)
       if (each.state === 'open' && each.wal === logId)
         streams.push({ topic: name, partition: each.partition, from: committedEnd(each) });
-  return { logId, kind, location, node, lastUploadMs, streams };
+  return { logId, kind, location, node, lastUploadMs, bytesEstimate: null, streams };
+}
+
+/** Bytes that the streams of a log were given since its last upload, at the rate that was reported last. */
+export function estimateBytes(
+  image: ClusterImage,
+  { logId, lastUploadMs }: Pick<PossibleLoss, 'logId' | 'lastUploadMs'>,
+  load: ClusterLoad | null,
+  nowMs: number,
+): number | null {
+  if (load === null || lastUploadMs === 0) return null;
+  let rate = 0;
+  for (const { topicId, partitions } of image.topicsById.values())
+    for (const { state, wal, partition } of partitions)
+      if (state === 'open' && wal === logId)
+        rate += load.streams.get(streamKey(topicId, partition))?.bytesIn ?? 0;
+  return Math.round((rate * Math.max(0, nowMs - lastUploadMs)) / 1_000);
 }
 
 /** Brokers other than its own can bring what a log holds into objects; of a memory log that is nothing. */
@@ -159,11 +177,16 @@ class Settling {
   }
 
   #claim(wal: WalRecord, to: number, by: GivenUpBy | null): void {
-    const { image } = this.#situation;
+    const { image, waiting } = this.#situation;
     const state = by === null ? wal.state : 'abandoned';
     this.#changes.push({ type: 'wal', wal: { ...wal, node: to, epoch: wal.epoch + 1, state } });
     if (by !== null && wal.state === 'open')
-      this.#events.push({ type: 'abandoned', by, to, loss: possibleLoss(image, wal) });
+      this.#events.push({
+        type: 'abandoned',
+        by,
+        to,
+        loss: waiting.get(wal.logId) ?? possibleLoss(image, wal),
+      });
     else this.#events.push({ type: 'claimed', logId: wal.logId, from: wal.node, to });
   }
 

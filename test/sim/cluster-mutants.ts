@@ -178,6 +178,13 @@ export const clusterMutants: readonly Mutant[] = [
     judge: balance,
   },
   {
+    name: 'a broker that did not open something once is given nothing for ever',
+    file: 'cluster/on-the-way.js',
+    find: 'if (nowMs - sinceMs >= timeoutMs * idleTimeouts)',
+    replace: 'if (false)',
+    judge: balance,
+  },
+  {
     name: 'streams move for balance while a lost log is being brought into objects',
     file: 'cluster/balance-rounds.js',
     find: 'if (claimed > 0)',

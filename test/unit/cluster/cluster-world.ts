@@ -243,6 +243,8 @@ export class PaperBroker {
   /** It claims logs and never gets to read them. */
   slowReader = false;
   dead = false;
+  /** Commits of its that a condition refused. */
+  readonly refusals: string[] = [];
   readonly #world: ClusterWorld;
   readonly #unwatch: () => void;
   #busy = false;
@@ -295,9 +297,11 @@ export class PaperBroker {
     try {
       if (changes.length > 0) this.#world.commit(this.node, this.epoch, changes);
     } catch (error) {
-      // Fenced: a broker ends then.
+      // A broker that is fenced ends; whatever else is in the way may be gone when it looks again.
       if (!(error instanceof MillraceError)) throw error;
-      this.dead = true;
+      if (error.kind === 'fenced') this.dead = true;
+      else this.refusals.push(error.message);
+      this.#look();
       return;
     }
     if (!this.slowReader) for (const wal of this.#claimed()) this.#empty(wal.logId);

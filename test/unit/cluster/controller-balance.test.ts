@@ -64,6 +64,22 @@ describe('controller: balance', () => {
     assert.ok(world.openOn()[3]! >= 12);
   });
 
+  it('gives a broker that did not open what it got something again after a while', async () => {
+    const world = await cluster(3, 30, { moveTimeoutMs: 1_000 });
+    world.brokers.get(3)!.stuck = true;
+    const [first] = world.partitions;
+    world.commit(1, 1, [{ type: 'assign', topicId: first!.topicId, partition: 0, node: 3 }]);
+    await world.run(3_000);
+    assert.notEqual(first!.target, 3);
+    world.brokers.get(3)!.stuck = false;
+    world.addTopic(2, 30, [1, 2]);
+    await world.run(6_000);
+    assert.ok(world.openOn()[3]! <= 10, 'not yet');
+    await world.run(20_000);
+    world.assertSettled();
+    assert.ok(world.openOn()[3]! >= 17, JSON.stringify(world.openOn()));
+  });
+
   it('does not begin while logs of a lost broker are brought into objects', async () => {
     const world = await cluster(3, 60);
     for (const node of [1, 2]) world.brokers.get(node)!.slowReader = true;
