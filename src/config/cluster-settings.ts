@@ -1,5 +1,5 @@
 /** Settings of a broker that is one of several: a part of the one table, in its order. */
-import { int, text } from './setting-spec.ts';
+import { int, password, text } from './setting-spec.ts';
 import { absolutePath } from './setting-urls.ts';
 
 /** Where a cluster's metadata are: members of the etcd, and the prefix of all keys. */
@@ -32,14 +32,14 @@ export const clusterSettings = {
     default: '',
     check: (url) =>
       url === '' || parseMetadataUrl(url) !== null ? null : 'etcd://HOST:PORT,HOST:PORT/prefix',
-    doc: 'etcd of a cluster, etcd://HOST:PORT,…/prefix (/millrace where none is given): all brokers with the same store and the same etcd are one cluster. Empty = the broker has the store to itself.',
+    doc: 'The etcd of a cluster, etcd://HOST:PORT,…/prefix (/millrace where none is given): all brokers with the same store and the same etcd are one cluster. Empty = the broker has the store to itself.',
   }),
   'etcd.user': text({
     group: 'Cluster',
     default: '',
     doc: 'Name at an etcd that asks for it; empty = none.',
   }),
-  'etcd.password': text({
+  'etcd.password': password({
     group: 'Cluster',
     default: '',
     doc: 'Password of etcd.user. Better in the environment or a file than on the command line.',

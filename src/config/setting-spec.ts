@@ -83,6 +83,11 @@ export const duration = (spec: SettingSpec<number>): Row<'duration', number> => 
   ...spec,
 });
 export const text = (spec: SettingSpec<string>): Row<'string', string> => ({ type: 'string', ...spec });
+/** Never printed. */
+export const password = (spec: SettingSpec<string>): Row<'password', string> => ({
+  type: 'password',
+  ...spec,
+});
 export const list = (spec: SettingSpec<readonly string[]>): Row<'list', readonly string[]> => ({
   type: 'list',
   ...spec,
