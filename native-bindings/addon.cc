@@ -18,6 +18,6 @@ NAPI_MODULE_INIT() {
   millrace::defineDoorbells(env, exports, environment);
   millrace::defineSocketLoop(env, exports, environment);
   // Raised whenever a signature changes, so that a binary of another build is refused instead of crashing.
-  millrace::must(napi_set_named_property(env, exports, "version", millrace::number(env, 3)), "cannot export");
+  millrace::must(napi_set_named_property(env, exports, "version", millrace::number(env, 4)), "cannot export");
   return exports;
 }

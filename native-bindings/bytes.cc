@@ -1,5 +1,8 @@
-// Calls that read bytes in place: checksums and the walk over the records of a batch.
+// Calls that read bytes in place: checksums and the walk over the records of a batch; and one that copies many ranges.
 // Also the table of registered arenas. Positions are bytes, up to 2^53.
+#include <errno.h>
+#include <string.h>
+
 #include "crc32c.h"
 #include "environment.h"
 #include "records.h"
@@ -61,8 +64,29 @@ napi_value releaseArena(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+constexpr size_t kCopyWords = 3;  // position in the source, position in the target, bytes
+
+// (source, target, Uint32Array of triples, count) → 0, or -EFAULT with nothing copied: a triple lies outside.
+napi_value copyRanges(napi_env env, napi_callback_info info) {
+  const Call<4> call(env, info);
+  const Bytes source = bytesOf(env, call[0]);
+  const Bytes target = bytesOf(env, call[1]);
+  const auto* table = reinterpret_cast<const uint32_t*>(bytesOf(env, call[2]).data);
+  const auto words = kCopyWords * static_cast<size_t>(integerOf(env, call[3]));
+  for (size_t i = 0; i < words; i += kCopyWords) {
+    const size_t length = table[i + 2];
+    if (length > source.length || table[i] > source.length - length) return number(env, -EFAULT);
+    if (length > target.length || table[i + 1] > target.length - length) return number(env, -EFAULT);
+  }
+  for (size_t i = 0; i < words; i += kCopyWords) {
+    memcpy(target.data + table[i + 1], source.data + table[i], table[i + 2]);
+  }
+  return number(env, 0);
+}
+
 constexpr Function kFunctions[] = {
     {"crc32c", crcOfBuffer},          {"crc32cAt", crcOfArena},         {"walkRecords", walk},
+    {"copyRanges", copyRanges},
     {"registerArena", registerArena}, {"releaseArena", releaseArena},
 };
 

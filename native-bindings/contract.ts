@@ -147,7 +147,17 @@ export interface SocketLoop {
   unref(): void;
 }
 
+/** Words of a range to copy: position in the source, position in the target, bytes. */
+export const COPY_RANGE_WORDS = 3;
+
+/**
+ * Copies the first `count` ranges of the table from one memory to another that it does not overlap. A range that lies outside
+ * of either throws RangeError, with nothing copied.
+ */
+export type CopyRanges = (source: Uint8Array, target: Uint8Array, table: Uint32Array, count: number) => void;
+
 export interface NativeBindings extends FileCalls, ChecksumCalls {
+  readonly copyRanges: CopyRanges;
   /**
    * Judges the plain records of one version 2 batch. Flags, answers and report (walkReport places or more) are those of
    * the portable walk in protocol/records/record-walk: 0 means well-formed and no record at fault.
@@ -182,6 +192,11 @@ export interface NativeBindings extends FileCalls, ChecksumCalls {
   madviseHuge(buffer: Uint8Array): boolean;
   /** Gives the whole pages inside a range back to the system; they read as zeros afterwards. Returns their bytes. */
   madviseFree(buffer: Uint8Array, position: number, length: number): number;
+  /**
+   * Has the pages of a range made present by a thread of libuv's pool, so that nobody waits for them at first touch. Their
+   * bytes stay as they are, whoever writes them meanwhile.
+   */
+  populate(buffer: Uint8Array, position: number, length: number, done: () => void): void;
   /** Processor time of the calling thread, user and system. */
   threadCpuSeconds(): number;
   /** Milliseconds since the machine started, its sleep included; the same in every thread. */

@@ -16,6 +16,7 @@ import {
 import {
   type Acceptor,
   ARENAS_MAX,
+  COPY_RANGE_WORDS,
   type DirectFile,
   type EventFdWatcher,
   type NativeBindings,
@@ -30,7 +31,7 @@ import { NativeSocketLoop, type SocketLoopAddon } from './socket-loop.ts';
 export type * from './contract.ts';
 
 /** The addon as it exports itself; a binary of any other version is not used. */
-const ADDON_VERSION = 3;
+const ADDON_VERSION = 4;
 
 interface Addon extends SocketLoopAddon {
   readonly version: number;
@@ -44,6 +45,7 @@ interface Addon extends SocketLoopAddon {
     flags: number,
     report: Float64Array,
   ): number;
+  copyRanges(source: Uint8Array, target: Uint8Array, table: Uint32Array, count: number): number;
   registerArena(buffer: Uint8Array): number;
   releaseArena(handle: number): void;
   openDirect(path: string, create: boolean, exclusive: boolean, sync: boolean): number;
@@ -57,6 +59,7 @@ interface Addon extends SocketLoopAddon {
   closeFd(fd: number): number;
   madviseHuge(buffer: Uint8Array): number;
   madviseFree(buffer: Uint8Array, position: number, length: number): number;
+  populate(buffer: Uint8Array, position: number, length: number, done: () => void): void;
   alignedBuffer(bytes: number): Buffer | undefined;
   threadCpuSeconds(): number;
   bootTimeMs(): number;
@@ -136,6 +139,15 @@ class CheckedBindings implements NativeBindings {
     checkInteger('recordCount', records, 0, 2 ** 31 - 1);
     checkReport(report);
     return this.#addon.walkRecords(buffer, position, length, records, flags, report);
+  }
+
+  copyRanges(source: Uint8Array, target: Uint8Array, table: Uint32Array, count: number): void {
+    checkBytes(source);
+    checkBytes(target);
+    if (!(table instanceof Uint32Array)) throw new TypeError('expected ranges to copy');
+    checkInteger('count', count, 0, Math.floor(table.length / COPY_RANGE_WORDS));
+    if (this.#addon.copyRanges(source, target, table, count) < 0)
+      throw new RangeError('a range to copy lies outside of its memory');
   }
 
   registerArena(buffer: Uint8Array): number {
@@ -220,6 +232,12 @@ class CheckedBindings implements NativeBindings {
     checkBytes(buffer);
     checkRange(buffer.length, position, length);
     return checked('madvise', this.#addon.madviseFree(buffer, position, length));
+  }
+
+  populate(buffer: Uint8Array, position: number, length: number, done: () => void): void {
+    checkBytes(buffer);
+    checkRange(buffer.length, position, length);
+    this.#addon.populate(buffer, position, length, done);
   }
 
   threadCpuSeconds(): number {

@@ -42,6 +42,62 @@ napi_value adviseFree(napi_env env, napi_callback_info info) {
   return number(env, adviseInside(bytes.data + position, static_cast<size_t>(length), MADV_DONTNEED));
 }
 
+struct Populating {
+  napi_async_work work;
+  napi_ref owner;  // keeps the memory alive meanwhile
+  napi_ref done;
+  uint8_t* data;
+  size_t length;
+};
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+// On a thread of libuv's pool. Whoever owns the bytes may be writing them: they stay what they are.
+void populate(napi_env, void* data) {
+  auto* populating = static_cast<Populating*>(data);
+  const uintptr_t mask = pageSize() - 1;
+  const uintptr_t start = reinterpret_cast<uintptr_t>(populating->data) & ~mask;
+  const uintptr_t end = reinterpret_cast<uintptr_t>(populating->data) + populating->length;
+  int result;
+  do result = madvise(reinterpret_cast<void*>(start), end - start, MADV_POPULATE_WRITE);
+  while (result < 0 && (errno == EINTR || errno == EAGAIN));
+  if (result == 0) return;
+  // Before Linux 5.14, and elsewhere.
+  for (uintptr_t page = reinterpret_cast<uintptr_t>(populating->data); page < end; page += pageSize()) {
+    __atomic_fetch_add(reinterpret_cast<uint8_t*>(page), 0, __ATOMIC_RELAXED);
+  }
+}
+
+void populated(napi_env env, napi_status, void* data) {
+  auto* populating = static_cast<Populating*>(data);
+  napi_value done;
+  napi_value receiver;
+  if (napi_get_reference_value(env, populating->done, &done) == napi_ok && napi_get_global(env, &receiver) == napi_ok) {
+    napi_call_function(env, receiver, done, 0, nullptr, nullptr);
+  }
+  napi_delete_reference(env, populating->owner);
+  napi_delete_reference(env, populating->done);
+  napi_delete_async_work(env, populating->work);
+  delete populating;
+}
+
+// (buffer, position, length, callback)
+napi_value populateLater(napi_env env, napi_callback_info info) {
+  const Call<4> call(env, info);
+  auto* populating = new Populating();
+  populating->data = bytesOf(env, call[0]).data + integerOf(env, call[1]);
+  populating->length = static_cast<size_t>(integerOf(env, call[2]));
+  must(napi_create_reference(env, call[0], 1, &populating->owner), "cannot hold the memory");
+  must(napi_create_reference(env, call[3], 1, &populating->done), "cannot hold the callback");
+  napi_value name;
+  must(napi_create_string_utf8(env, "populate", NAPI_AUTO_LENGTH, &name), "no name");
+  must(napi_create_async_work(env, nullptr, name, populate, populated, populating, &populating->work), "no work");
+  must(napi_queue_async_work(env, populating->work), "cannot queue work");
+  return nullptr;
+}
+
 void unmap(napi_env, void* data, void* hint) { munmap(data, reinterpret_cast<size_t>(hint)); }
 
 // Page-aligned zeroed Buffer, or undefined when memory is short.
@@ -86,6 +142,7 @@ napi_value exitNow(napi_env env, napi_callback_info info) {
 constexpr Function kFunctions[] = {
     {"madviseHuge", adviseHuge},
     {"madviseFree", adviseFree},
+    {"populate", populateLater},
     {"alignedBuffer", alignedBuffer},
     {"threadCpuSeconds", threadCpuSeconds},
     {"bootTimeMs", bootTimeMs},

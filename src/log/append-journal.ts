@@ -188,14 +188,17 @@ export class AppendJournal {
       const what = `entry ${through} is said to be durable, the last one is ${this.tail - 1}`;
       throw new MillraceError('internal', 'JOURNAL_ORDER', what);
     }
+    let bytes = 0;
     for (let entry = this.durable; entry < end; entry++) {
       const s = entry & this.mask;
-      const length = this.length[s]!;
+      bytes += this.length[s]!;
       this.commit[s] = commit;
-      this.pendingBytes -= length;
-      this.deltaBytes += length;
-      this.partition[s]!.onDurable(this.lastOffset[s]! + 1);
+      // Once for adjacent entries of a partition: the newest says it all.
+      const next = entry + 1 < end ? this.partition[(entry + 1) & this.mask] : null;
+      if (next !== this.partition[s]) this.partition[s]!.onDurable(this.lastOffset[s]! + 1);
     }
+    this.pendingBytes -= bytes;
+    this.deltaBytes += bytes;
     const first = this.durable;
     this.durable = Math.max(this.durable, end);
     const outcome = this.mayAcknowledge() ? ErrorCode.NONE : ErrorCode.REQUEST_TIMED_OUT;
@@ -277,13 +280,39 @@ export class AppendJournal {
 
   /** Evicts the oldest uploaded entry; false when only the delta is left. */
   evictOldest(): boolean {
-    if (this.head >= this.uploaded) return false;
-    const s = this.head++ & this.mask;
-    const length = this.length[s]!;
-    this.heldBytes -= length;
-    this.partition[s]!.tail.dropOldest();
-    this.partition[s] = null;
-    this.arena.releaseRange(this.position[s]!, length);
-    return true;
+    return this.evictUntil(-1, 1) === 1;
+  }
+
+  /**
+   * Evicts uploaded entries, oldest first, while more than `heldBytes` are held, `entriesMax` of them at most.
+   * @returns how many.
+   */
+  evictUntil(heldBytes: number, entriesMax: number): number {
+    const { segmentBytes } = this.arena;
+    const end = Math.min(this.uploaded, this.head + entriesMax);
+    const from = this.head;
+    // Neighbours lie in one segment as a rule: their references go together.
+    let segment = -1;
+    let references = 0;
+    while (this.head < end && this.heldBytes > heldBytes) {
+      const s = this.head++ & this.mask;
+      const position = this.position[s]!;
+      const length = this.length[s]!;
+      this.heldBytes -= length;
+      this.partition[s]!.tail.dropOldest();
+      this.partition[s] = null;
+      const first = Math.floor(position / segmentBytes);
+      const last = Math.floor((position + length - 1) / segmentBytes);
+      for (let at = first; at <= last; at++) {
+        if (at === segment) references++;
+        else {
+          if (references > 0) this.arena.release(segment, references);
+          segment = at;
+          references = 1;
+        }
+      }
+    }
+    if (references > 0) this.arena.release(segment, references);
+    return this.head - from;
   }
 }

@@ -76,12 +76,18 @@ export interface OpenPartition {
   readonly producers: readonly ProducerEntry[];
 }
 
+/** Uploaded batches that one turn evicts: a third of a millisecond. */
+const evictionsPerTurn = 8192;
+
 export class LogManager {
   readonly journals: readonly AppendJournal[];
   private readonly options: LogManagerOptions;
   private readonly logs = new Map<string, PartitionLog>();
   private changed: PartitionLog[] = [];
   private flushing = false;
+  /** Appends are being completed: what changes by them is told when that is done. */
+  private completing = false;
+  private trimming = false;
   private ended = false;
   private flushQueued = false;
   private readonly failures: (Error | null)[];
@@ -106,8 +112,13 @@ export class LogManager {
     for (const [i, wal] of options.wals.entries()) {
       const journal = this.journals[i]!;
       wal.onDurable = (through, sequence) => {
-        journal.completeThrough(through + this.shifts[i]!, sequence);
-        this.flushChanges();
+        this.completing = true;
+        try {
+          journal.completeThrough(through + this.shifts[i]!, sequence);
+        } finally {
+          this.completing = false;
+          this.flushChanges();
+        }
       };
       wal.onFailed = (error, outstanding) => this.failVolume(i, error, outstanding);
       wal.onReturned = () => journal.releaseGivenUp();
@@ -257,7 +268,7 @@ export class LogManager {
 
   private onChanged(partition: PartitionLog): void {
     this.changed.push(partition);
-    if (this.flushing || this.flushQueued) return;
+    if (this.flushing || this.completing || this.flushQueued) return;
     this.flushQueued = true;
     this.options.clock.soon(() => {
       this.flushQueued = false;
@@ -290,29 +301,29 @@ export class LogManager {
     this.options.wals[volume]!.drain?.();
     const journal = this.journals[volume]!;
     const end = journal.endOfCut(commit);
-    const byLog = new Map<PartitionLog, number[]>();
     let bytes = 0;
-    for (let entry = journal.uploaded; entry < end; entry++) {
-      const { stream } = journal.partition[journal.slot(entry)]!;
-      const log = this.logs.get(streamKey(stream.topicId, stream.partition));
-      if (log === undefined || log !== journal.partition[journal.slot(entry)]) continue;
-      bytes += journal.length[journal.slot(entry)]!;
-      const list = byLog.get(log);
-      if (list === undefined) byLog.set(log, [entry]);
-      else list.push(entry);
-    }
     const streams: StreamDelta[] = [];
     const delta = new Map<PartitionLog, Float64Array>();
-    for (const [log, entries] of byLog) {
-      const positions = new Float64Array(entries.length);
-      const lengths = new Uint32Array(entries.length);
-      for (const [i, entry] of entries.entries()) {
-        positions[i] = journal.position[journal.slot(entry)]!;
-        lengths[i] = journal.length[journal.slot(entry)]!;
+    // By what each log has in the journal, so that an entry costs two words: there may be half a million. Those of logs that
+    // are deleted are passed over.
+    for (const log of this.logs.values()) {
+      if (log.journal !== journal) continue;
+      const { tail } = log;
+      const from = tail.firstFrom(journal.uploaded);
+      const count = tail.firstFrom(end) - from;
+      if (count === 0) continue;
+      const positions = new Float64Array(count);
+      const lengths = new Uint32Array(count);
+      for (let i = 0; i < count; i++) {
+        const s = journal.slot(tail.at(from + i));
+        const length = journal.length[s]!;
+        positions[i] = journal.position[s]!;
+        lengths[i] = length;
+        bytes += length;
       }
       delta.set(log, positions);
-      const baseOffset = journal.baseOffset[journal.slot(entries[0]!)]!;
-      const endOffset = journal.lastOffset[journal.slot(entries[entries.length - 1]!)]! + 1;
+      const baseOffset = journal.baseOffset[journal.slot(tail.at(from))]!;
+      const endOffset = journal.lastOffset[journal.slot(tail.at(from + count - 1))]! + 1;
       log.producers.stored(baseOffset);
       const { arena, clock } = this.options;
       const nowMs = Math.floor(clock.now());
@@ -401,17 +412,25 @@ export class LogManager {
     return most;
   }
 
-  /** Evicts uploaded batches above the cache budget. */
+  /** Evicts uploaded batches above the cache budget, in turns: an upload of small batches has half a million. */
   trimCache(): void {
+    if (this.trimming) return;
+    let more = false;
     for (const journal of this.journals) {
       const limit = this.options.logCacheBytes / this.journals.length;
-      while (journal.heldBytes > limit && journal.evictOldest());
+      if (journal.evictUntil(limit, evictionsPerTurn) === evictionsPerTurn) more = true;
     }
+    if (!more) return;
+    this.trimming = true;
+    this.options.clock.soon(() => {
+      this.trimming = false;
+      this.trimCache();
+    });
   }
 
   /** Evicts every uploaded batch. */
   evictUploaded(): void {
-    for (const journal of this.journals) while (journal.evictOldest());
+    for (const journal of this.journals) journal.evictUntil(0, Number.POSITIVE_INFINITY);
   }
 
   /**
@@ -422,9 +441,7 @@ export class LogManager {
     const { arena } = this.options;
     for (const journal of this.journals) {
       while (arena.freeSegments() < segments) {
-        let evicted = 0;
-        while (evicted < 64 && journal.evictOldest()) evicted++;
-        if (evicted === 0) break;
+        if (journal.evictUntil(0, 64) === 0) break;
       }
     }
     return arena.freeSegments() >= segments;

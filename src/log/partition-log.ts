@@ -449,13 +449,7 @@ export class PartitionLog implements PartitionHandle {
   /** Offset behind the batches in front of a journal's entry. */
   endBelow(entry: number): number {
     const { journal, tail } = this;
-    let low = 0;
-    let high = tail.count;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (tail.at(middle) < entry) low = middle + 1;
-      else high = middle;
-    }
+    const low = tail.firstFrom(entry);
     return low === tail.count ? this.nextOffset : journal.baseOffset[journal.slot(tail.at(low))]!;
   }
 

@@ -41,6 +41,18 @@ export class TailIndex {
     if (this.entries !== null && this.entries.length > 64) this.entries = null;
   }
 
+  /** Index of the first batch whose entry is `entry` or a later one. */
+  firstFrom(entry: number): number {
+    let low = 0;
+    let high = this.count;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.at(middle) < entry) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
   /** Index of the batch that holds the offset (or the first one above it): smallest i with lastOffset ≥ offset. */
   find(journal: AppendJournal, offset: number): number {
     let low = 0;

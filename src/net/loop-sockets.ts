@@ -139,11 +139,13 @@ export class LoopSockets {
   #entryCount = 0;
   #staged = 0;
   readonly #outside: Uint8Array[] = [];
+  #runs = 0;
   readonly #sending: LoopTransport[] = [];
-  readonly #firsts: number[] = [];
-  readonly #bytes: number[] = [];
-  /** Connections that are to be told what became of their bytes. */
+  readonly #firsts = new Uint32Array(entriesMax);
+  readonly #bytes = new Float64Array(entriesMax);
+  /** Connections that are to be told what became of their bytes, and their number. */
   readonly #untold: LoopTransport[] = [];
+  #untoldCount = 0;
 
   constructor(native: SocketCalls, pool: ReceivePool, clock: Clock, hooks: TurnHooks = noHooks) {
     this.#pool = pool;
@@ -278,15 +280,14 @@ export class LoopSockets {
       for (const transport of dirty) this.#gather(transport);
     }
     this.#send();
-    const untold = this.#untold;
     // Whoever is told may close connections, and so send what is left of theirs.
-    for (let i = 0; i < untold.length; i++) {
-      const transport = untold[i]!;
+    for (let i = 0; i < this.#untoldCount; i++) {
+      const transport = this.#untold[i]!;
       if (transport.closed) continue;
       if (transport.error !== 0) transport.connection!.onError(errorCodeOf(transport.error));
       else transport.settle();
     }
-    untold.length = 0;
+    this.#untoldCount = 0;
   }
 
   /** Runs something that may answer many: its answers leave together when it ends. */
@@ -343,18 +344,27 @@ export class LoopSockets {
 
   #enter(transport: LoopTransport, source: number, position: number, length: number): void {
     const entries = this.#entries;
-    const runs = this.#sending.length;
-    if (runs === 0 || this.#sending[runs - 1] !== transport) {
-      this.#sending.push(transport);
-      this.#firsts.push(this.#entryCount);
-      this.#bytes.push(0);
+    if (this.#runs === 0 || this.#sending[this.#runs - 1] !== transport) {
+      this.#sending[this.#runs] = transport;
+      this.#firsts[this.#runs] = this.#entryCount;
+      this.#bytes[this.#runs++] = 0;
+    }
+    this.#bytes[this.#runs - 1]! += length;
+    const before = (this.#entryCount - 1) * SEND_ENTRY_WORDS;
+    const adjoins =
+      this.#entryCount > this.#firsts[this.#runs - 1]! &&
+      source === socketSources.staging &&
+      entries[before + 1] === source &&
+      entries[before + 2]! + entries[before + 3]! === position;
+    if (adjoins) {
+      entries[before + 3]! += length;
+      return;
     }
     const at = this.#entryCount++ * SEND_ENTRY_WORDS;
     entries[at] = transport.slot;
     entries[at + 1] = source;
     entries[at + 2] = position;
     entries[at + 3] = length;
-    this.#bytes[this.#bytes.length - 1]! += length;
   }
 
   /** Gives the entries to the loop and takes down what became of them; tells nobody yet. */
@@ -362,9 +372,9 @@ export class LoopSockets {
     if (this.#entryCount === 0) return;
     const entries = this.#entries;
     this.#loop.send(entries, this.#entryCount, this.#staging, this.#outside);
-    for (let i = 0; i < this.#sending.length; i++) {
+    for (let i = 0; i < this.#runs; i++) {
       const transport = this.#sending[i]!;
-      this.#untold.push(transport);
+      this.#untold[this.#untoldCount++] = transport;
       const at = this.#firsts[i]! * SEND_ENTRY_WORDS;
       switch (entries[at + 1]) {
         case sendOutcomes.taken:
@@ -384,10 +394,8 @@ export class LoopSockets {
     }
     this.#entryCount = 0;
     this.#staged = 0;
-    this.#outside.length = 0;
-    this.#sending.length = 0;
-    this.#firsts.length = 0;
-    this.#bytes.length = 0;
+    this.#runs = 0;
+    if (this.#outside.length > 0) this.#outside.length = 0;
   }
 
   taken(transport: LoopTransport): number {
@@ -399,7 +407,7 @@ export class LoopSockets {
     // What was answered in this turn goes out as far as the kernel takes it, as it would have at once.
     if (transport.chunks.length > 0) this.#gather(transport);
     this.#send();
-    if (this.#untold.length > 0) this.#flushSoon();
+    if (this.#untoldCount > 0) this.#flushSoon();
     transport.closed = true;
     this.#loop.close(transport.slot);
     this.#transports[transport.slot] = undefined;

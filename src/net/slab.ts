@@ -49,6 +49,7 @@ export class Slab {
     this.segment = segment;
     this.next = segment * arena.segmentBytes;
     this.end = this.next + arena.segmentBytes;
+    arena.prepare?.();
     return true;
   }
 }

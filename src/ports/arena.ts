@@ -22,4 +22,6 @@ export interface Arena {
   retainRange(position: number, length: number): void;
   releaseRange(position: number, length: number): void;
   freeSegments(): number;
+  /** A hint, after a segment was acquired: the next ones will be wanted soon, and may be made ready. */
+  prepare?(): void;
 }

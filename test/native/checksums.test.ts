@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { portableCopyRanges } from '../../native-bindings/portable/copy-ranges.ts';
 import { javascriptCrc32c } from '../../src/protocol/records/crc32c.ts';
 import {
   createWalkReport,
@@ -8,6 +9,7 @@ import {
   walkReport,
   walkResult,
 } from '../../src/protocol/records/record-walk.ts';
+import { SeededRandom } from '../support/seeded-random.ts';
 import { numbers, requireNative, sharedMemory } from './support.ts';
 
 const native = requireNative();
@@ -90,6 +92,42 @@ test('ranges outside are refused before memory is touched', () => {
   native.releaseArena(handle);
   assert.throws(() => native.crc32cAt(handle, 0, 0), RangeError, 'released');
   assert.throws(() => native.releaseArena(handle), RangeError, 'released twice');
+});
+
+test('ranges are copied as by the portable twin, and none where one lies outside', () => {
+  const random = new SeededRandom(3);
+  const source = sharedMemory(65_536);
+  random.bytes(source);
+  for (let round = 0; round < 50; round++) {
+    const count = random.below(20);
+    const table = new Uint32Array(60);
+    let at = 0;
+    for (let i = 0; i < count; i++) {
+      const bytes = random.below(200);
+      table.set([random.below(source.length - bytes + 1), at, bytes], 3 * i);
+      at += bytes + random.below(5);
+    }
+    const targets = [Buffer.alloc(at), Buffer.alloc(at)] as const;
+    native.copyRanges(source, targets[0], table, count);
+    portableCopyRanges(source, targets[1], table, count);
+    assert.deepEqual(targets[0], targets[1]);
+    if (count === 0) continue;
+    assert.equal(targets[0].compare(source, table[0]!, table[0]! + table[2]!, 0, table[2]!), 0);
+    for (const copy of [native.copyRanges.bind(native), portableCopyRanges]) {
+      const target = Buffer.alloc(at);
+      const outside = Uint32Array.from(table);
+      outside[3 * (count - 1)] = source.length - table[3 * (count - 1) + 2]! + 1;
+      assert.throws(() => copy(source, target, outside, count), RangeError);
+      outside.set(table);
+      outside[3 * (count - 1) + 1] = at - table[3 * (count - 1) + 2]! + 1;
+      assert.throws(() => copy(source, target, outside, count), RangeError);
+      assert.ok(
+        target.every((byte) => byte === 0),
+        'nothing was copied',
+      );
+    }
+  }
+  assert.throws(() => native.copyRanges(source, Buffer.alloc(9), new Uint32Array(2), 1), RangeError);
 });
 
 function varint(value: number): number[] {

@@ -242,6 +242,19 @@ test('pages given back read as zeros and leave the process', () => {
   assert.equal(arena[PAGE], 9);
 });
 
+test('pages are made present by another thread, and keep their bytes', async () => {
+  const bytes = 64 * 2 ** 20;
+  const arena = sharedMemory(bytes);
+  native.madviseHuge(arena);
+  arena[5 * PAGE + 7] = 9;
+  const before = process.memoryUsage.rss();
+  await new Promise<void>((resolve) => native.populate(arena, PAGE / 2, bytes - PAGE, resolve));
+  const grown = process.memoryUsage.rss() - before;
+  assert.ok(grown > 0.8 * bytes, `${grown}`);
+  assert.deepEqual([arena[5 * PAGE + 7], arena[5 * PAGE + 8], arena[bytes - 1]], [9, 0, 0]);
+  assert.throws(() => native.populate(arena, 1, bytes, () => {}), RangeError);
+});
+
 test('thread time grows with work and agrees with its twin', async () => {
   const { portableThreadCpuSeconds } = await import('../../native-bindings/portable/thread-time.ts');
   const before = native.threadCpuSeconds();

@@ -12,6 +12,7 @@
  * trims it; no commit before the superblock with its epoch; after a failed write nothing is written any more.
  * Limits: wal-limits.ts.
  */
+import type { CopyRanges } from '../../../native-bindings/contract.ts';
 import type { Clock } from '../../ports/clock.ts';
 import { MillraceError } from '../../ports/errors.ts';
 import type { Crc32c } from '../../protocol/records/crc32c.ts';
@@ -56,6 +57,8 @@ export interface WalWriterOptions {
   readonly clock: Clock;
   readonly arena: { readonly buffer: Buffer; readonly view: DataView };
   readonly crc32c: Crc32c;
+  /** Default: the portable one. */
+  readonly copyRanges?: CopyRanges;
   readonly settings?: WalWriterSettings;
   /** Page-aligned memory of writerMemoryBytes, when the caller has some to reuse; else the writer allocates it. */
   readonly memory?: Buffer;
@@ -163,6 +166,7 @@ export class WalWriter implements WalPump {
       staging: memory.subarray(0, stagingBytes),
       arena: options.arena,
       crc32c: options.crc32c,
+      ...(options.copyRanges === undefined ? {} : { copyRanges: options.copyRanges }),
       logId: recovered.superblock.logId,
       clusterId: recovered.superblock.clusterId,
       ...(settings.payloadBytesMax === undefined ? {} : { payloadBytesMax: settings.payloadBytesMax }),

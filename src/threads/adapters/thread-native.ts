@@ -1,7 +1,8 @@
 /** The native bindings of one thread with their portable stand-ins, chosen once at start. */
-import type { FileCalls, NativeBindings } from '../../../native-bindings/contract.ts';
+import type { CopyRanges, FileCalls, NativeBindings } from '../../../native-bindings/contract.ts';
 import { loadNative } from '../../../native-bindings/index.ts';
 import { portableBootTimeMs } from '../../../native-bindings/portable/boot-time.ts';
+import { portableCopyRanges } from '../../../native-bindings/portable/copy-ranges.ts';
 import { PortableFiles } from '../../../native-bindings/portable/files.ts';
 import type { Arena } from '../../ports/arena.ts';
 import { type Crc32c, portableCrc32c } from '../../protocol/records/crc32c.ts';
@@ -12,6 +13,7 @@ export interface ThreadNative {
   readonly files: FileCalls;
   readonly crc32c: Crc32c;
   readonly walk: RecordWalk;
+  readonly copyRanges: CopyRanges;
   /** Clock.boottime. */
   readonly boottime: () => number;
   /** CRC-32C over the arena without a view per call. */
@@ -29,6 +31,7 @@ export function threadNative(wanted: boolean): ThreadNative {
       files: new PortableFiles(),
       crc32c,
       walk: portableRecordWalk,
+      copyRanges: portableCopyRanges,
       boottime: portableBootTimeMs,
       crc32cAt: (arena) => (position, length) => crc32c(arena.buffer, position, length),
       release() {},
@@ -41,6 +44,7 @@ export function threadNative(wanted: boolean): ThreadNative {
     crc32c: (buffer, position, length, seed) => native.crc32c(buffer, position, length, seed),
     walk: (buffer, position, length, count, flags, report) =>
       native.walkRecords(buffer, position, length, count, flags, report),
+    copyRanges: (source, target, table, count) => native.copyRanges(source, target, table, count),
     boottime: () => native.bootTimeMs(),
     crc32cAt: (arena) => {
       let handle = native.registerArena(arena.buffer);

@@ -33,7 +33,12 @@ export interface ArenaNative {
   madviseHuge?(buffer: Uint8Array): void;
   /** Gives the pages of a range back; they read as zero afterwards. */
   madviseFree?(buffer: Uint8Array, position: number, length: number): void;
+  /** Has pages made present by another thread; their bytes stay as they are. */
+  populate?(buffer: Uint8Array, position: number, length: number, done: () => void): void;
 }
+
+/** Segments that are made ready before they are acquired. */
+const segmentsAhead = 2;
 
 export interface ArenaOptions {
   readonly segmentBytes: number;
@@ -61,6 +66,8 @@ export class SharedArena implements Arena {
   readonly #segmentShift: number;
   readonly #table: SegmentTable;
   readonly #budgets: Readonly<Record<BudgetName, Budget>>;
+  readonly #native: ArenaNative | null;
+  #preparing = false;
   #sweepCursor: number;
 
   static create(options: ArenaOptions): SharedArena {
@@ -83,7 +90,8 @@ export class SharedArena implements Arena {
     return arena;
   }
 
-  static attach(handle: ArenaHandle): SharedArena {
+  /** @param native of a thread that fills segments: those it will take next are made ready ahead of it. */
+  static attach(handle: ArenaHandle, native: ArenaNative | null = null): SharedArena {
     const header = new Int32Array(handle.control);
     const version = header[arenaWords.version];
     if (header[arenaWords.magic] !== arenaMagic || version !== contractVersion) {
@@ -93,10 +101,15 @@ export class SharedArena implements Arena {
         `not an arena of version ${contractVersion}: ${version}`,
       );
     }
-    return new SharedArena(handle);
+    return new SharedArena(handle, native);
   }
 
-  private constructor(handle: ArenaHandle, atomics: AtomicsPort = systemAtomics) {
+  private constructor(
+    handle: ArenaHandle,
+    native: ArenaNative | null = null,
+    atomics: AtomicsPort = systemAtomics,
+  ) {
+    this.#native = native;
     const words = new Int32Array(handle.control);
     this.handle = handle;
     this.segmentBytes = handle.segmentBytes;
@@ -115,6 +128,18 @@ export class SharedArena implements Arena {
 
   acquire(): number {
     return this.#table.acquire();
+  }
+
+  prepare(): void {
+    const populate = this.#native?.populate;
+    if (populate === undefined || this.#preparing) return;
+    const segment = this.#table.nextClean(segmentsAhead);
+    if (segment < 0) return;
+    this.#preparing = true;
+    populate.call(this.#native, this.buffer, segment * this.segmentBytes, this.segmentBytes, () => {
+      this.#preparing = false;
+      this.prepare();
+    });
   }
 
   acquireRun(count: number): number {

@@ -150,6 +150,27 @@ export class SegmentTable {
     return idle;
   }
 
+  /**
+   * The first of the next `count` free segments that holds no pages of the system, or -1. It counts as used from now on, and
+   * stays free: whoever fills it with pages may be overtaken by its owner, which harms neither.
+   */
+  nextClean(count: number): number {
+    let left = count;
+    for (let w = 0; w < this.#bitmapWords && left > 0; w++) {
+      let free = this.#atomics.load(this.#words, this.#bitmap + w);
+      for (; free !== 0 && left > 0; left--) {
+        const bit = free & -free;
+        free &= ~bit;
+        const segment = w * 32 + (31 - Math.clz32(bit));
+        const age = this.#ages + segment;
+        if (this.#atomics.load(this.#words, age) !== idleAges.clean) continue;
+        if (this.#atomics.compareExchange(this.#words, age, idleAges.clean, idleAges.used) === idleAges.clean)
+          return segment;
+      }
+    }
+    return -1;
+  }
+
   #own(segment: number): void {
     const before = this.#atomics.exchange(this.#words, this.#counts + segment, 1);
     if (before !== 0) this.#broken('acquire', segment, before, 1);

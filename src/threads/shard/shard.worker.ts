@@ -38,7 +38,7 @@ const local: Record<string, unknown> = {};
 const rpc = new PortRpc<ControlPlane & ShardHelpers>(parentPort!, local);
 const { host } = assembleShard({
   data,
-  arena: SharedArena.attach(data.arena),
+  arena: SharedArena.attach(data.arena, native.native),
   native,
   clock,
   random,

@@ -24,7 +24,7 @@ nameThread(`wal ${data.volume}`);
 const port = parentPort as unknown as MessagePort;
 const clock = new SystemClock();
 const arena = SharedArena.attach(data.arena);
-const { native, files, crc32c } = threadNative(data.native);
+const { native, files, crc32c, copyRanges } = threadNative(data.native);
 const file = FileWalDevice.open(data.path, files, { create: false });
 const sleepWord = new Int32Array(new SharedArrayBuffer(4));
 const device =
@@ -48,6 +48,7 @@ const writer = WalWriter.resume(
     clock,
     arena,
     crc32c,
+    copyRanges,
     settings: {
       lingerMs: data.lingerMs,
       iops: data.iops,

@@ -51,13 +51,14 @@ interface Options {
   readonly logCacheBytes?: number;
   readonly ringBytes?: number;
   readonly capacity?: number;
+  readonly segments?: number;
   readonly endOffset?: number;
   readonly logAppendTime?: boolean;
   readonly cold?: ColdPath['read'];
 }
 
 function setup(options: Options = {}) {
-  const arena = new HeapArena({ segmentBytes: 4096, segmentCount: 64 });
+  const arena = new HeapArena({ segmentBytes: 4096, segmentCount: options.segments ?? 64 });
   const clock = new VirtualClock();
   const wal = new HeldWal();
   const logs = new LogManager({
@@ -321,6 +322,44 @@ test('collect cuts by commit, uploaded frees, and every arena segment comes back
   assert.equal(rest.streams[0]!.baseOffset, 2);
   logs.uploaded(0, rest.end);
   logs.reclaim(arena.segmentCount);
+  assert.equal(arena.freeSegments(), free);
+});
+
+test('what an upload has freed is evicted in turns, and every reference comes back', () => {
+  const batches = 20_000;
+  const { arena, clock, wal, logs, log } = setup({
+    capacity: 32_768,
+    logCacheBytes: 4 << 20,
+    segments: 1024,
+  });
+  const free = arena.freeSegments();
+  const batch = buildBatch(
+    [{ timestamp: 1000, key: null, value: Buffer.from('value'), headers: [] }],
+    {},
+    javascriptCrc32c,
+  );
+  // Side by side, so that some lie in two segments.
+  const run = arena.acquireRun(Math.ceil((batches * batch.length) / arena.segmentBytes));
+  for (let i = 0; i < batches; i++) {
+    const position = run * arena.segmentBytes + i * batch.length;
+    batch.copy(arena.buffer, position);
+    log.append(position, batch.length, null, 0);
+  }
+  arena.releaseRange(run * arena.segmentBytes, batches * batch.length);
+  wal.onDurable(batches, 1);
+  const collected = logs.collect(0, 1, []);
+  assert.equal(collected.streams[0]!.positions.length, batches);
+  assert.equal(collected.bytes, batches * batch.length);
+  const [journal] = logs.journals;
+  // Room for a hundred of them.
+  (logs as unknown as { options: { logCacheBytes: number } }).options.logCacheBytes = 100 * batch.length;
+  logs.uploaded(0, collected.end);
+  const first = journal!.heldBytes / batch.length;
+  assert.ok(first > 5000 && first < batches, `${first} are left after one turn`);
+  clock.runSoon();
+  assert.equal(journal!.heldBytes, 100 * batch.length);
+  assert.equal(log.tail.count, 100);
+  logs.evictUploaded();
   assert.equal(arena.freeSegments(), free);
 });
 

@@ -279,6 +279,31 @@ test('planted: the sweep gives back what only looked free', () => {
   );
 });
 
+/** Two threads make ready what they will take next, while a third takes, frees and sweeps. */
+function preparing(plant: Plant): Exploration {
+  const model = new TableModel(2, plant);
+  return model.explore(
+    [
+      ...['one', 'two'].map((name) =>
+        model.actor(name, (table, trace) => {
+          const segment = table.nextClean(2);
+          if (segment >= 0) trace.push(`ready: ${segment}`);
+        }),
+      ),
+      model.actor('user', (table, trace) => {
+        hold(trace, table.acquire());
+        letGo(table, trace);
+      }),
+    ],
+    () => model.allFree(),
+  );
+}
+test('segments are made ready once each, whoever takes them meanwhile', () =>
+  holds('prepare', preparing(sound)));
+test('planted: two threads see that a segment is clean, and both make it ready', () => {
+  caught(preparing(lateExchange), /segment ready: \d has two owners/);
+});
+
 function budgetScenario(plant: Plant): Exploration {
   const buffer = new SharedArrayBuffer(8);
   new Int32Array(buffer)[budgetWords.allowed] = 10;

@@ -168,3 +168,58 @@ test('memory is given back once a segment has been free for a whole sweep, from 
   assert.equal(arena.freeSegments(), 3);
   assert.equal(arena.giveBack({}), 0);
 });
+
+test('a thread that takes a segment has the next two made ready, one after the other, and none twice', () => {
+  const { handle } = small(6);
+  const asked: { segment: number; done: () => void }[] = [];
+  const arena = SharedArena.attach(handle, {
+    populate: (_buffer, position, length, done) => {
+      assert.equal(length, segmentBytes);
+      asked.push({ segment: position / segmentBytes, done });
+    },
+  });
+  const segments = (): number[] => asked.map(({ segment }) => segment);
+  assert.equal(arena.acquire(), 0);
+  arena.prepare();
+  arena.prepare();
+  assert.deepEqual(segments(), [1], 'one at a time');
+  asked[0]!.done();
+  assert.deepEqual(segments(), [1, 2]);
+  asked[1]!.done();
+  assert.deepEqual(segments(), [1, 2], 'two ahead are enough');
+  assert.equal(arena.acquire(), 1);
+  arena.prepare();
+  assert.deepEqual(segments(), [1, 2, 3]);
+  asked[2]!.done();
+  // What was used holds its pages.
+  arena.release(0);
+  assert.equal(arena.acquire(), 0);
+  arena.prepare();
+  assert.deepEqual(segments(), [1, 2, 3]);
+  assert.equal(arena.references(2), 0, 'what is ready is free');
+});
+
+test('without an addon nothing is made ready', () => {
+  const arena = small(2);
+  arena.acquire();
+  arena.prepare();
+});
+
+test('what was made ready and not taken is given back like any idle segment', () => {
+  const arena = SharedArena.attach(small(3).handle, {
+    populate: (_buffer, _position, _length, done) => done(),
+  });
+  arena.acquire();
+  arena.prepare();
+  const given: number[] = [];
+  const native: ArenaNative = {
+    madviseFree: (_buffer, position) => void given.push(position / segmentBytes),
+  };
+  arena.giveBack(native);
+  arena.giveBack(native);
+  assert.deepEqual(given, [2, 1]);
+  arena.prepare();
+  arena.giveBack(native);
+  arena.giveBack(native);
+  assert.deepEqual(given, [2, 1, 2, 1], 'and made ready anew');
+});
