@@ -91,4 +91,18 @@ struct SocketLoop {
   bool wantsSlice = false;
 };
 
+SocketLoop* loopOf(Watcher* watcher);
+const Arena& arenaOf(const SocketLoop* loop);
+SocketLoop* findLoop(const Environment* environment, int64_t id);
+SocketConnection* findConnection(SocketLoop* loop, int64_t slot);
+
+// Tells epoll what the connection waits for.
+void watchFor(SocketLoop* loop, SocketConnection* connection);
+// Nothing more is read or written: without this a failed socket would be ready for ever.
+void leave(SocketLoop* loop, SocketConnection* connection);
+
+// socket-send.cc: sends what is queued. False when the connection has failed, with errno in `error`.
+bool drainQueue(SocketLoop* loop, SocketConnection* connection, int& error);
+napi_value sendSockets(napi_env env, napi_callback_info info);
+
 }  // namespace millrace
