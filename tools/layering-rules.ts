@@ -16,7 +16,7 @@ const common = ['ports', 'protocol', 'config', 'observe', 'native-bindings'] as 
 export const rooms: Readonly<Record<string, readonly Allowance[]>> = {
   main: ['cli', 'embedded', 'inspect', 'threads', 'adapters', ...common],
   cli: ['embedded', 'inspect', 'cost', 'threads', 'adapters', ...common],
-  embedded: ['broker', 'threads', 'adapters', 'coordinator', 'store', ...common],
+  embedded: ['broker', 'threads', 'adapters', 'coordinator', 'store', 'cost', ...common],
   broker: [
     'roles',
     'upkeep',

@@ -27,5 +27,13 @@ export interface BrokerNumbers {
   readonly orphans: OrphanSweep;
   readonly housekeeping: HousekeepingNumbers;
   readonly arena: { readonly bytes: number; readonly freeBytes: number };
-  readonly store: { readonly stats: StoreStats; readonly available: boolean; readonly uploadRate: number };
+  readonly store: {
+    readonly stats: StoreStats;
+    readonly available: boolean;
+    readonly uploadRate: number;
+    /** Of the objects of records that the metadata name. */
+    readonly storedBytes: number;
+    /** Whether somebody sends a bill for it. */
+    readonly billed: boolean;
+  };
 }

@@ -25,6 +25,7 @@ import type { Deployment } from './deployment.ts';
 import { inTime } from './in-time.ts';
 import type { MetadataDistributor } from './metadata-distributor.ts';
 import { StopProgress } from './stop-progress.ts';
+import { storedBytes } from './stored-bytes.ts';
 
 /** The longest that requests under way are waited for. */
 const drainMsMax = 5_000;
@@ -213,10 +214,12 @@ export class RunningBroker {
         stats: storeStats(this.ground.board),
         available: this.ground.health.available,
         uploadRate: this.ground.board.uploadRate,
+        storedBytes: storedBytes(this.metadata.image),
+        billed: this.config.storeUrl.startsWith('s3:'),
       },
     };
   }
 }
 
 export { storeOperations } from '../store/store-decorators.ts';
-export { storeErrorCodes } from '../store/store-stats.ts';
+export { billingClasses, storeErrorCodes, storePurposes } from '../store/store-stats.ts';

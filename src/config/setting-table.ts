@@ -21,6 +21,7 @@ import {
   threadsMax,
 } from './derive.ts';
 import { networkSettings } from './network-settings.ts';
+import { operationSettings } from './operation-settings.ts';
 import {
   bool,
   bytes,
@@ -578,22 +579,5 @@ export const settingTable = {
     kafka: 'int',
     doc: 'Partitions of __share_group_state; fixed once the topic exists.',
   }),
-  'shutdown.timeout.ms': duration({
-    group: 'Operation',
-    default: 30_000,
-    min: 0,
-    max: int32Max,
-    doc: 'Time for the last upload at a stop; what is left stays in the WAL for the next start.',
-  }),
-  'log.level': choice(['debug', 'info', 'warn', 'error'], {
-    group: 'Operation',
-    default: perProfile({ start: 'info', dev: 'info', embedded: 'warn' }),
-    defaultText: 'info; embedded warn',
-    doc: "Least severe of the broker's own log lines that are written.",
-  }),
-  'log.format': choice(['text', 'json'], {
-    group: 'Operation',
-    default: 'text',
-    doc: 'Log lines for people (text) or one JSON object a line.',
-  }),
+  ...operationSettings,
 } as const;

@@ -3,9 +3,18 @@
  * Main thread.
  */
 
-import { type RunningBroker, storeErrorCodes, storeOperations } from '../broker/broker.ts';
+import { readFileSync } from 'node:fs';
+import {
+  billingClasses,
+  type RunningBroker,
+  storeErrorCodes,
+  storeOperations,
+  storePurposes,
+} from '../broker/broker.ts';
 import type { BrokerNumbers, ShardNumbers } from '../broker/broker-numbers.ts';
 import { parseAddress, reachableText } from '../config/addresses.ts';
+import { parsePriceTable } from '../cost/price-table.ts';
+import { RunningCost } from '../cost/running-cost.ts';
 import { collectLoopDelay, systemLoopDelay } from '../observe/event-loop-delay.ts';
 import { serveHttp as serveProbes } from '../observe/http.ts';
 import { Metrics, type MetricsSnapshot } from '../observe/metrics.ts';
@@ -27,9 +36,11 @@ export async function serveHttp(
   clock: Clock,
   logger: Logger,
   startedAtMs: number | undefined,
+  costBrokerHour: number,
 ): Promise<BrokerHttp | null> {
   if (address === '') return null;
   const metrics = new Metrics();
+  const cost = openCost(costBrokerHour, logger);
   const uploadTime = metrics.summary('millrace_upload_seconds');
   broker.watchUploads((ms) => uploadTime.record(ms * 1000));
   collectLoopDelay(metrics, 'main', systemLoopDelay());
@@ -44,7 +55,9 @@ export async function serveHttp(
       healthy: () => failure,
       ready: () => failure ?? (stopping ? 'stopping' : null),
       async metrics() {
-        const snapshots = await collect(metrics, broker, startedAtMs);
+        const snapshots = await collect(metrics, broker, startedAtMs, (store) => {
+          if (cost !== null) collectCost(metrics, cost, clock.monotonic(), store, costBrokerHour > 0);
+        });
         return renderPrometheus([metrics.snapshot(clock.monotonic()), ...snapshots]);
       },
     },
@@ -63,6 +76,7 @@ async function collect(
   metrics: Metrics,
   broker: RunningBroker,
   startedAtMs: number | undefined,
+  costOf: (store: BrokerNumbers['store']) => void,
 ): Promise<readonly MetricsSnapshot[]> {
   const numbers = await broker.metrics();
   const { shards, snapshots, wals, walWriteBuckets, uploads, compaction, cleaner, orphans, housekeeping } =
@@ -94,6 +108,7 @@ async function collect(
     metrics.gauge('millrace_wal_failed', label).value = wal.failed;
   }
   collectStore(metrics, store);
+  costOf(store);
   metrics.counter('millrace_uploads_total').value = uploads.uploads;
   metrics.counter('millrace_upload_failures_total').value = uploads.failures;
   metrics.counter('millrace_upload_bytes_total').value = uploads.uploadedBytes;
@@ -165,4 +180,42 @@ function collectStore(metrics: Metrics, store: BrokerNumbers['store']): void {
   metrics.counter('millrace_store_sent_bytes_total').value = stats.sentBytes;
   metrics.counter('millrace_store_received_bytes_total').value = stats.receivedBytes;
   metrics.gauge('millrace_store_concurrency').value = stats.concurrency;
+  metrics.gauge('millrace_stored_bytes').value = store.storedBytes;
+  for (const purpose of storePurposes)
+    for (const billed of billingClasses)
+      metrics.counter('millrace_store_purpose_requests_total', purpose, billed).value = stats.purposeRequests(
+        purpose,
+        billed,
+      );
+}
+
+/** The price table lies in the package, dist/src/embedded and dist/bundle/bin three below it. */
+const pricesFile = new URL('../../../src/cost/data/prices.tsv', import.meta.url);
+
+/** Null, with a word in the log, where the package was taken apart: metrics do without what they cost. */
+function openCost(costBrokerHour: number, logger: Logger): RunningCost | null {
+  try {
+    return new RunningCost(parsePriceTable(readFileSync(pricesFile, 'utf8')), costBrokerHour);
+  } catch (error) {
+    logger.warn('no cost metrics: the price table cannot be read', { error: (error as Error).message });
+    return null;
+  }
+}
+
+function collectCost(
+  metrics: Metrics,
+  cost: RunningCost,
+  nowMs: number,
+  { stats, storedBytes, billed }: BrokerNumbers['store'],
+  knowsCompute: boolean,
+): void {
+  const { requestDollars, perHour } = cost.look(nowMs, {
+    puts: billed ? stats.billedRequests('put') : 0,
+    gets: billed ? stats.billedRequests('get') : 0,
+    storedBytes: billed ? storedBytes : 0,
+  });
+  metrics.counter('millrace_cost_dollars_total', 'requests').value = requestDollars;
+  metrics.gauge('millrace_cost_dollars_per_hour', 'requests').value = perHour.requests;
+  metrics.gauge('millrace_cost_dollars_per_hour', 'storage').value = perHour.storage;
+  if (knowsCompute) metrics.gauge('millrace_cost_dollars_per_hour', 'compute').value = perHour.compute;
 }

@@ -47,12 +47,17 @@ export async function startBroker(options: Partial<BrokerOptions> = {}): Promise
   const clock = new SystemClock(threadNative(config.native).boottime);
   const ports = { clock, random: new SystemRandom(), logger };
   const running = await RunningBroker.start(config, ports, options.stopping);
-  const http = await serveHttp(settings['http.address'], running, clock, logger, options.startedAtMs).catch(
-    async (error: unknown) => {
-      await running.abort();
-      throw error;
-    },
-  );
+  const http = await serveHttp(
+    settings['http.address'],
+    running,
+    clock,
+    logger,
+    options.startedAtMs,
+    settings['cost.broker.hour'],
+  ).catch(async (error: unknown) => {
+    await running.abort();
+    throw error;
+  });
   const bound = config.listeners.map(({ name, tls }) => ({ name, tls, address: running.address(name)! }));
   const plain = bound.find((listener) => !listener.tls);
   const tls = bound.find((listener) => listener.tls);

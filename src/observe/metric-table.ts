@@ -272,6 +272,27 @@ export const metricTable = {
     labels: ['operation'],
     doc: 'Requests sent to the object store, each attempt counted: what a bucket is billed by.',
   },
+  millrace_store_purpose_requests_total: {
+    kind: 'counter',
+    labels: ['purpose', 'billed'],
+    doc: 'The same by what they are for (data = objects of records: uploads, merging, cold reads) and by how S3 bills them: put, get or free.',
+  },
+  millrace_stored_bytes: {
+    kind: 'gauge',
+    labels: [],
+    merge: 'max',
+    doc: 'Bytes of the objects of records that the metadata name: of the whole cluster, on each of its brokers.',
+  },
+  millrace_cost_dollars_total: {
+    kind: 'counter',
+    labels: ['item'],
+    doc: 'What this broker has cost since its start, by the price table that ships: requests to S3. Other stores bill nothing.',
+  },
+  millrace_cost_dollars_per_hour: {
+    kind: 'gauge',
+    labels: ['item'],
+    doc: 'The same by the hour: requests over the last minute, storage (of the whole cluster), and compute where cost.broker.hour says it.',
+  },
   millrace_store_request_seconds: {
     kind: 'histogram',
     labels: ['operation'],

@@ -33,9 +33,9 @@ const concurrencyDefault = 64;
 export function guardStore(store: ObjectStore, guard: StoreGuard): ObjectStore {
   const { clock, random, stats, observer } = guard;
   const measured = measuring(store, clock, {
-    onCall(operation, durationMs, code) {
-      stats.onCall(operation, durationMs, code);
-      observer?.onCall(operation, durationMs, code);
+    onCall(operation, durationMs, code, key) {
+      stats.onCall(operation, durationMs, code, key);
+      observer?.onCall(operation, durationMs, code, key);
     },
     onError: (error) => observer?.onError?.(error),
     onBytes: (sent, received) => stats.onBytes(sent, received),

@@ -32,8 +32,16 @@ export const storeOperations = [
 ] as const;
 export type StoreOperation = (typeof storeOperations)[number];
 
-/** Runs one call of the store. `bytes` = what is sent, or what is asked for; 0 where that is not known before. */
-type Around = <T>(operation: StoreOperation, call: () => Promise<T>, bytes: number) => Promise<T>;
+/**
+ * Runs one call of the store. `bytes` = what is sent, or what is asked for; 0 where that is not known before. `key` = the
+ * object's, or the first of several, or the prefix that is listed.
+ */
+type Around = <T>(
+  operation: StoreOperation,
+  call: () => Promise<T>,
+  bytes: number,
+  key: string,
+) => Promise<T>;
 
 export interface RetryPolicy {
   /** All attempts together, the first included, for what failed as unavailable. */
@@ -202,8 +210,8 @@ export function metering(store: ObjectStore, clock: Clock, pace: Pace): ObjectSt
 }
 
 export interface StoreObserver {
-  /** `code` is null for success; otherwise that of the MillraceError, or INTERNAL. */
-  onCall(operation: StoreOperation, durationMs: number, code: string | null): void;
+  /** `code` is null for success; otherwise that of the MillraceError, or INTERNAL. `key`: see Around. */
+  onCall(operation: StoreOperation, durationMs: number, code: string | null, key: string): void;
   /** Called before onCall for one that failed. */
   onError?(error: unknown): void;
   /** Bytes of bodies, attempts that failed included. */
@@ -211,7 +219,7 @@ export interface StoreObserver {
 }
 
 export function measuring(store: ObjectStore, clock: Clock, observer: StoreObserver): ObjectStore {
-  return decorated(store, async (operation, call, bytes) => {
+  return decorated(store, async (operation, call, bytes, key) => {
     const start = clock.monotonic();
     let code: string | null = null;
     try {
@@ -224,7 +232,7 @@ export function measuring(store: ObjectStore, clock: Clock, observer: StoreObser
       if (sends(operation)) observer.onBytes?.(bytes, 0);
       throw error;
     } finally {
-      observer.onCall(operation, clock.monotonic() - start, code);
+      observer.onCall(operation, clock.monotonic() - start, code, key);
     }
   });
 }
@@ -284,17 +292,19 @@ function decorated(store: ObjectStore, around: Around, onClose: () => void = () 
         options?.ifAbsent === true ? 'put-if-absent' : 'put',
         () => store.put(key, body, options),
         bodyLength(body),
+        key,
       ),
     multipart: async (key) =>
-      decoratedUpload(await around('multipart', () => store.multipart(key), 0), around),
+      decoratedUpload(await around('multipart', () => store.multipart(key), 0, key), around, key),
     get: (key, range) =>
-      around('get', () => store.get(key, range), range === undefined ? 0 : range.end - range.start),
-    getInto: (key, start, into) => around('get', () => store.getInto(key, start, into), into.length),
-    head: (key) => around('head', () => store.head(key), 0),
-    list: (prefix, options) => around('list', () => store.list(prefix, options), 0),
-    delete: (keys) => around('delete', () => store.delete(keys), 0),
-    listUploads: (prefix, options) => around('list-uploads', () => store.listUploads(prefix, options), 0),
-    abortUpload: (upload) => around('abort-upload', () => store.abortUpload(upload), 0),
+      around('get', () => store.get(key, range), range === undefined ? 0 : range.end - range.start, key),
+    getInto: (key, start, into) => around('get', () => store.getInto(key, start, into), into.length, key),
+    head: (key) => around('head', () => store.head(key), 0, key),
+    list: (prefix, options) => around('list', () => store.list(prefix, options), 0, prefix),
+    delete: (keys) => around('delete', () => store.delete(keys), 0, keys[0] ?? ''),
+    listUploads: (prefix, options) =>
+      around('list-uploads', () => store.listUploads(prefix, options), 0, prefix),
+    abortUpload: (upload) => around('abort-upload', () => store.abortUpload(upload), 0, upload.key),
     close: () => {
       onClose();
       return store.close();
@@ -302,12 +312,13 @@ function decorated(store: ObjectStore, around: Around, onClose: () => void = () 
   };
 }
 
-function decoratedUpload(upload: MultipartUpload, around: Around): MultipartUpload {
+function decoratedUpload(upload: MultipartUpload, around: Around, key: string): MultipartUpload {
   return {
-    uploadPart: (number, body) => around('part', () => upload.uploadPart(number, body), bodyLength(body)),
+    uploadPart: (number, body) =>
+      around('part', () => upload.uploadPart(number, body), bodyLength(body), key),
     copyPart: (number, sourceKey, start, end) =>
-      around('copy-part', () => upload.copyPart(number, sourceKey, start, end), 0),
-    complete: () => around('complete', () => upload.complete(), 0),
-    abort: () => around('abort', () => upload.abort(), 0),
+      around('copy-part', () => upload.copyPart(number, sourceKey, start, end), 0, key),
+    complete: () => around('complete', () => upload.complete(), 0, key),
+    abort: () => around('abort', () => upload.abort(), 0, key),
   };
 }

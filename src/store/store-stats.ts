@@ -4,6 +4,7 @@
  *
  *   per operation     requests · time in µs · requests by time, bucket i = [2^i, 2^(i+1)) µs
  *   per error code    failed attempts
+ *   per purpose       requests billed as PUT · billed as GET · free
  *   then              retries · bytes sent · bytes received · calls allowed at once now
  */
 import { type StoreObserver, type StoreOperation, storeOperations } from './store-decorators.ts';
@@ -20,7 +21,33 @@ export const storeErrorCodes = [
   'OTHER',
 ] as const;
 const errorsAt = storeOperations.length * operationDoubles;
-const restAt = errorsAt + storeErrorCodes.length;
+
+/** What requests are for, by the folder of their key; keys elsewhere count as the last. */
+export const storePurposes = ['data', 'metadata', 'manifests', 'wal', 'other'] as const;
+export type StorePurpose = (typeof storePurposes)[number];
+const folders = ['data/', 'meta/', 'manifest/', 'wal/'];
+
+/** How S3 bills a request; deletes and the ends of uploads that are given up cost nothing. */
+export const billingClasses = ['put', 'get', 'free'] as const;
+export type BillingClass = (typeof billingClasses)[number];
+const billedAs: Readonly<Record<StoreOperation, BillingClass>> = {
+  put: 'put',
+  'put-if-absent': 'put',
+  multipart: 'put',
+  part: 'put',
+  'copy-part': 'put',
+  complete: 'put',
+  abort: 'free',
+  get: 'get',
+  head: 'get',
+  list: 'put',
+  delete: 'free',
+  'list-uploads': 'put',
+  'abort-upload': 'free',
+};
+
+const purposesAt = errorsAt + storeErrorCodes.length;
+const restAt = purposesAt + storePurposes.length * billingClasses.length;
 export const storeStatDoubles = restAt + 4;
 
 export class StoreStats implements StoreObserver {
@@ -31,7 +58,12 @@ export class StoreStats implements StoreObserver {
     this.#doubles = doubles;
   }
 
-  onCall(operation: StoreOperation, durationMs: number, code: string | null): void {
+  onCall(operation: StoreOperation, durationMs: number, code: string | null, key: string): void {
+    const folder = folders.findIndex((name) => key.startsWith(name));
+    const purpose = folder < 0 ? storePurposes.length - 1 : folder;
+    this.#doubles[
+      purposesAt + purpose * billingClasses.length + billingClasses.indexOf(billedAs[operation])
+    ]!++;
     const at = storeOperations.indexOf(operation) * operationDoubles;
     const micros = Math.max(0, Math.round(durationMs * 1000));
     this.#doubles[at]!++;
@@ -70,6 +102,15 @@ export class StoreStats implements StoreObserver {
 
   errors(code: (typeof storeErrorCodes)[number]): number {
     return this.#doubles[errorsAt + storeErrorCodes.indexOf(code)]!;
+  }
+
+  purposeRequests(purpose: StorePurpose, billed: BillingClass): number {
+    const at = purposesAt + storePurposes.indexOf(purpose) * billingClasses.length;
+    return this.#doubles[at + billingClasses.indexOf(billed)]!;
+  }
+
+  billedRequests(billed: BillingClass): number {
+    return storePurposes.reduce((sum, purpose) => sum + this.purposeRequests(purpose, billed), 0);
   }
 
   get retries(): number {

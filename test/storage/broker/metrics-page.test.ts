@@ -26,7 +26,7 @@ async function page(http: string): Promise<Map<string, number>> {
 describe('the metrics page', () => {
   for (const { name, args } of deployments) {
     test(name, async () => {
-      const broker = await BrokerProcess.start({ args });
+      const broker = await BrokerProcess.start({ args, settings: { 'cost.broker.hour': 0.25 } });
       try {
         const [host, port] = broker.bootstrap.split(':');
         const connection = await RawConnection.connect({ host: host!, port: Number(port) });
@@ -49,6 +49,19 @@ describe('the metrics page', () => {
           sums++;
         }
         assert.ok(sums >= 2, 'time of writes and of requests at least');
+        const total = (name: string): number =>
+          [...shown].reduce((sum, [series, value]) => (series.startsWith(`${name}{`) ? sum + value : sum), 0);
+        const metadata = shown.get('millrace_store_purpose_requests_total{purpose="metadata",billed="put"}')!;
+        assert.ok(metadata > 0, 'the topic is in the journal');
+        assert.equal(
+          total('millrace_store_purpose_requests_total'),
+          total('millrace_store_requests_total'),
+          'each request has one purpose',
+        );
+        // Nobody sends a bill for files.
+        assert.equal(shown.get('millrace_cost_dollars_total{item="requests"}'), 0);
+        assert.equal(shown.get('millrace_cost_dollars_per_hour{item="storage"}'), 0);
+        assert.equal(shown.get('millrace_cost_dollars_per_hour{item="compute"}'), 0.25);
       } finally {
         await broker.dispose();
       }

@@ -94,6 +94,7 @@ test('a real bucket in trouble', {
       );
       assert.ok(troubled > calm / 10, `${name}: acks wait for the store, ${troubled} instead of ${calm}`);
     }
+    assert.ok((await gauge(broker, 'millrace_cost_dollars_total{item="requests"}')) > 0, 'S3 sends a bill');
     assert.ok((await gauge(broker, 'millrace_store_errors_total{code="STORE_THROTTLED"}')) > 0);
     assert.ok((await gauge(broker, 'millrace_store_errors_total{code="STORE_FORBIDDEN"}')) > 0);
     assert.ok((await gauge(broker, 'millrace_store_retries_total')) > 0);

@@ -170,7 +170,7 @@ describe('measuring store', () => {
   it('tells operation, duration and outcome', async () => {
     const hand = new HandClock();
     const held = new HeldStore(memory());
-    const seen: [string, number, string | null][] = [];
+    const seen: [string, number, string | null, string][] = [];
     const store = measuring(held, hand, { onCall: (...call) => seen.push(call) });
     const put = store.put('a', body, { ifAbsent: true });
     hand.advance(7);
@@ -178,8 +178,28 @@ describe('measuring store', () => {
     await put;
     await code(store.get('none'));
     assert.deepEqual(seen, [
-      ['put-if-absent', 7, null],
-      ['get', 0, 'STORE_NOT_FOUND'],
+      ['put-if-absent', 7, null, 'a'],
+      ['get', 0, 'STORE_NOT_FOUND', 'none'],
+    ]);
+  });
+  it('tells whose part, copy or end it was, and the first of several keys', async () => {
+    const seen: [string, string][] = [];
+    const store = measuring(memory(), new HandClock(), {
+      onCall: (operation, _ms, _code, key) => seen.push([operation, key]),
+    });
+    const upload = await store.multipart('data/b');
+    await upload.uploadPart(1, body);
+    await upload.complete();
+    await store.head('data/b');
+    await store.list('wal/');
+    await store.delete(['meta/1', 'meta/2']);
+    assert.deepEqual(seen, [
+      ['multipart', 'data/b'],
+      ['part', 'data/b'],
+      ['complete', 'data/b'],
+      ['head', 'data/b'],
+      ['list', 'wal/'],
+      ['delete', 'meta/1'],
     ]);
   });
 });
