@@ -25,7 +25,7 @@ export function unregisterBrokerHandler(
     codec: UnregisterBrokerCodec,
     handle(_context, { brokerId }, respond) {
       if (brokerId === deps.nodeId) {
-        const errorMessage = `Broker ${brokerId} is the one that answers: it cannot be unregistered.`;
+        const errorMessage = `Broker ${brokerId} is in the cluster: stop it first.`;
         respond({ errorCode: ErrorCode.INVALID_REQUEST, errorMessage });
         return;
       }
