@@ -25,6 +25,7 @@ import { replay } from './long/replay.ts';
 import { s3Moves } from './long/s3-moves.ts';
 import { simScripts } from './long/sim.ts';
 import { slowMachine } from './long/slow-machine.ts';
+import { streamsScript } from './long/streams.ts';
 import { tlsScript } from './long/tls.ts';
 import { transactionScripts } from './long/transactions.ts';
 import { walTrace } from './long/wal-trace.ts';
@@ -45,6 +46,7 @@ const scripts: readonly LongScript[] = [
   ownershipScript,
   tlsScript,
   ...transactionScripts,
+  streamsScript,
   slowMachine,
   ...simScripts,
   mechanical,
@@ -56,11 +58,11 @@ const usage = `npm run test:long -- [options] NAME ...   (no name: what there is
 
   --list         print the names
   --gb X         10⁹ bytes to produce (replay, cold-readers, s3-moves, tls)
-  --kills N      times to end a broker (kills), or brokers and clients (exactly-once)
+  --kills N      times to end a broker (kills), or brokers and clients (exactly-once, streams)
   --turns N      partitions to close and open, each way (ownership)
   --store NAME   one store only: file or s3 (cold-readers)
   --seeds N, --minutes M   how much to simulate (sim); seeds for each planted bug (mutants), generated cases (differential)
-  --seed N       what is random begins here (abuse, kills, transactions, exactly-once); replay one seed with its trace (sim)
+  --seed N       what is random begins here (abuse, kills, transactions, exactly-once, streams); replay one seed with its trace (sim)
   --only TEXT    planted bugs or cases whose name has this (mutants, differential), files (mechanical-mutants), groups of
                  npm test (slow-machine); leaves no result
   --sample N     mechanical mutants to try, 0 = all (mutants, mechanical-mutants)

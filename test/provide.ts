@@ -6,6 +6,7 @@
 import { setPriority } from 'node:os';
 import type { Provided } from './runner/set-up.ts';
 import { families, openFamily } from './support/clients/families.ts';
+import { streamsApp } from './support/clients/java/java.ts';
 import { etcdProgram } from './support/etcd-server.ts';
 import { failedSteps } from './support/installed.ts';
 import { s3Program, s3ServerNames } from './support/s3-programs.ts';
@@ -25,6 +26,10 @@ const makers = new Map<string, () => Promise<unknown>>([
   ],
   ...s3ServerNames.map((name) => [name, () => s3Program(name, true)] as const),
   ...families.map((name) => [name, () => openFamily(name, { slow: true })] as const),
+  [
+    'kafka-streams',
+    () => streamsApp().catch((error: Error) => `Kafka Streams cannot be had here: ${error.message}`),
+  ],
 ]);
 
 async function provide(name: string): Promise<void> {

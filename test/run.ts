@@ -27,7 +27,16 @@ interface Group {
 }
 
 const isKill = (path: string): boolean => /(^|\/)kills\.test\.ts$/.test(path);
-const clients = ['java', 'java-console', 'kcat', 'python', 'kafkajs', 'franz-go', 'confluent-js'];
+const clients = [
+  'java',
+  'java-console',
+  'kafka-streams',
+  'kcat',
+  'python',
+  'kafkajs',
+  'franz-go',
+  'confluent-js',
+];
 
 /** Those that need nothing come first: the set-up works beside them. */
 const groups: readonly Group[] = [

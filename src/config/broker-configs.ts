@@ -70,6 +70,8 @@ const reasons: readonly (readonly [RegExp, string])[] = [
     /^group\.coordinator\.rebalance/,
     'the feature group.version says whether the consumer protocol is served',
   ],
+  [/^group\.streams\.assignors/, 'the assignor of tasks is sticky'],
+  [/^group\.streams\.topology/, 'descriptions of topologies are not kept'],
   [/^(group|share|errors)/, 'what it is for is not served yet'],
   [
     /(threads|queued|purgatory|buffer\.bytes|backlog)/,
@@ -79,25 +81,31 @@ const reasons: readonly (readonly [RegExp, string])[] = [
   [/(class|policy|plugin|providers)/, 'there are no classes to load'],
 ];
 
-/** Read by share groups, beside what each group inherits; at their defaults, since they are no settings of Millrace. */
-const shareDocs: Readonly<Record<string, string>> = {
+/** Read by groups, beside what each group inherits; at their defaults, since they are no settings of Millrace. */
+const groupDocs: Readonly<Record<string, string>> = {
   'group.share.max.size': 'How many members a share group may have.',
+  'group.streams.max.size': 'How many members a streams group may have.',
   'group.share.max.share.sessions': 'How many share sessions a shard keeps.',
   'share.coordinator.snapshot.update.records.per.snapshot':
     'After so many updates the state of a share partition is written whole.',
   'share.coordinator.write.timeout.ms':
     'How long a write to the share coordinator is tried again before the share partition is read anew.',
 };
-const shareBound = /^group\.share\.(min|max)\.(.*)$/;
+const groupBound = /^group\.(share|streams)\.(min|max)\.(.*)$/;
+const unservedGroupConfigs: readonly string[] = ['streams.assignor.name'];
 
-/** What a broker config is for that share groups read; null for all others. */
-function shareDoc(name: string): string | null {
+/** What a broker config is for that share and streams groups read; null for all others. */
+function groupDoc(name: string): string | null {
   const group = groupConfigs.find(({ broker }) => broker === name);
-  if (group?.name.startsWith('share.')) return `What share groups inherit as ${group.name}. ${group.doc}`;
-  const [, which, what] = shareBound.exec(name) ?? [];
-  if (shareDocs[name] !== undefined) return shareDocs[name];
+  const [, inheriting] = /^(share|streams)\./.exec(group?.name ?? '') ?? [];
+  if (group !== undefined && inheriting !== undefined && !unservedGroupConfigs.includes(group.name))
+    return `What ${inheriting} groups inherit as ${group.name}. ${group.doc}`;
+  if (groupDocs[name] !== undefined) return groupDocs[name];
+  const [, kind, which, what] = groupBound.exec(name) ?? [];
   if (what === undefined) return null;
-  return `The ${which === 'min' ? 'least' : 'most'} that a group may set as share.${what}.`;
+  // Its bound leaves a part of the name out.
+  const bounded = what === 'standby.replicas' ? `num.${what}` : what;
+  return `The ${which === 'min' ? 'least' : 'most'} that a group may set as ${kind}.${bounded}.`;
 }
 
 let rows: ReadonlyMap<string, BrokerConfigRow> | null = null;
@@ -123,7 +131,7 @@ function buildRows(): ReadonlyMap<string, BrokerConfigRow> {
       built.set(name, { ...base, rule: { ...topic, name }, default: topic.default, doc, acts: true });
     } else if (name in whileRunning) built.set(name, { ...base, doc: whileRunning[name]!, acts: true });
     else {
-      const doc = shareDoc(name);
+      const doc = groupDoc(name);
       built.set(name, doc === null ? base : { ...base, doc, acts: true });
     }
     if (key === undefined) continue;

@@ -27,6 +27,8 @@ export interface CatalogDefinition {
   readonly sensitive: boolean;
   readonly documentation: string | null;
   readonly brokerName: string | null;
+  /** Listed only where it is set. */
+  readonly internal: boolean;
 }
 
 interface Scoped {
@@ -57,7 +59,7 @@ function brokers(): Scoped {
 }
 
 function definition(
-  { name, type, broker }: KafkaRule & { readonly broker: string | null },
+  { name, type, broker, internal }: KafkaRule & Pick<KafkaConfig, 'broker' | 'internal'>,
   mode: BrokerMode,
   sensitive: boolean,
   defaultValue: string | null,
@@ -72,6 +74,7 @@ function definition(
     sensitive,
     documentation,
     brokerName: broker,
+    internal: internal === true,
   };
 }
 

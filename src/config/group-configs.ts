@@ -100,6 +100,16 @@ export const groupConfigs: readonly KafkaConfig[] = [
   ),
   row('share.renew.acknowledge.enable', 'boolean', 'true', 'any', 'Whether members may ask for more time.'),
   row('share.session.timeout.ms', 'int', '45000', '1..', session, 'group.share.session.timeout.ms'),
+  {
+    ...row(
+      'streams.acceptable.recovery.lag',
+      'long',
+      '10000',
+      '0..',
+      'Records by which the state of a task may lag where the task becomes active, for groups with warm-ups.',
+    ),
+    internal: true,
+  },
   row(
     'streams.assignment.interval.ms',
     'int',
@@ -133,6 +143,16 @@ export const groupConfigs: readonly KafkaConfig[] = [
     'Standby copies of every stateful task.',
     'group.streams.num.standby.replicas',
   ),
+  {
+    ...row(
+      'streams.num.warmup.replicas',
+      'int',
+      '0',
+      '0..20',
+      'Tasks of a group that may warm up at a time before they move; 0 = all tasks move at once, as in Apache Kafka 4.4.',
+    ),
+    internal: true,
+  },
   row(
     'streams.rack.aware.assignment.tags',
     'list',
@@ -142,6 +162,16 @@ export const groupConfigs: readonly KafkaConfig[] = [
     'group.streams.rack.aware.assignment.tags',
   ),
   row('streams.session.timeout.ms', 'int', '45000', '1..', session, 'group.streams.session.timeout.ms'),
+  {
+    ...row(
+      'streams.task.offset.interval.ms',
+      'int',
+      '60000',
+      '15000..',
+      'How often members tell how far the state of their tasks is.',
+    ),
+    internal: true,
+  },
 ];
 
 /** Client metrics subscriptions (KIP-714). */

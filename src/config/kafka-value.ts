@@ -26,6 +26,8 @@ export interface KafkaConfig extends KafkaRule {
   /** Broker config whose value is inherited; null = none. */
   readonly broker: string | null;
   readonly doc: string;
+  /** Listed only where it is set, as Kafka does with configs that it has not published. */
+  readonly internal?: true;
 }
 
 const bounds = {

@@ -24,25 +24,17 @@ import {
   type CreateTopicsResponseInput,
 } from '../protocol/generated/create-topics.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
-import { type ConfigCatalog, configLayers, configSource } from './support/config-catalog.ts';
+import { configLayers, configSource } from './support/config-catalog.ts';
 import type { ControlPlane, TopicSpec } from './support/control-plane.ts';
 import type { RequestHandler } from './support/handler.ts';
-import { inPartitionOrder, ownersAssigned } from './support/manual-assignment.ts';
 import { namedTwice, onceEach } from './support/named-twice.ts';
 import { expired, type LimitDeps, withinLimit } from './support/time-limit.ts';
-import { collisionMessage, NameRules } from './support/topic-creation.ts';
-import type { TopicDirectory } from './support/topic-directory.ts';
-import { collisionKey, isInternalTopic } from './support/topic-names.ts';
+import { collisionMessage } from './support/topic-creation.ts';
+import { collisionKey } from './support/topic-names.ts';
+import { type TopicPlanDeps, TopicPlans, type TopicRefusal } from './support/topic-plan.ts';
 
-export interface CreateTopicsDeps extends LimitDeps {
-  readonly topics: TopicDirectory;
-  readonly catalog: ConfigCatalog;
+export interface CreateTopicsDeps extends LimitDeps, TopicPlanDeps {
   readonly control: Pick<ControlPlane, 'createTopics'>;
-  readonly nodeId: number;
-  /** `num.partitions`. */
-  readonly defaultPartitions: number;
-  /** Operator's veto: a text refuses with POLICY_VIOLATION. */
-  readonly createPolicy?: (spec: TopicSpec) => string | null;
 }
 
 /** New partitions of one request, as in Kafka: bounds the metadata entry and the opens that follow. */
@@ -50,75 +42,17 @@ export const partitionsMax = 10_000;
 
 const configsVersion = 5;
 
-/** A topic's configs are held to no value of its broker. */
-const noBrokerValue = (): null => null;
-
-interface Refusal {
-  readonly error: number;
-  readonly message: string;
-}
-
-type PlannedPartitions = Pick<TopicSpec, 'partitions' | 'assignments'>;
-
 export function createTopicsHandler(
   deps: CreateTopicsDeps,
 ): RequestHandler<CreateTopicsRequest, CreateTopicsResponseInput> {
   const { topics, catalog, nodeId } = deps;
-  const rules = new NameRules(topics);
-
-  function partitionsOf(wanted: CreateTopicsRequestCreatableTopic): PlannedPartitions | Refusal {
-    const { assignments, numPartitions, replicationFactor } = wanted;
-    if (assignments.length > 0) {
-      if (replicationFactor !== -1 || numPartitions !== -1) {
-        const message = 'With a manual assignment, partition count and replication factor must be -1.';
-        return { error: ErrorCode.INVALID_REQUEST, message };
-      }
-      const sorted = inPartitionOrder(assignments);
-      const owners = typeof sorted === 'string' ? sorted : ownersAssigned(topics.image, nodeId, sorted);
-      if (typeof owners === 'string') return { error: ErrorCode.INVALID_REPLICA_ASSIGNMENT, message: owners };
-      return { partitions: owners.length, assignments: owners };
-    }
-    if (replicationFactor === 0 || replicationFactor < -1) {
-      const message = 'Replication factor must be larger than 0, or -1 for the default.';
-      return { error: ErrorCode.INVALID_REPLICATION_FACTOR, message };
-    }
-    if (numPartitions === 0 || numPartitions < -1) {
-      const message = 'Number of partitions must be larger than 0, or -1 for the default.';
-      return { error: ErrorCode.INVALID_PARTITIONS, message };
-    }
-    return { partitions: numPartitions === -1 ? deps.defaultPartitions : numPartitions };
-  }
-
-  function configsOf(wanted: CreateTopicsRequestCreatableTopic): Record<string, string> | string {
-    const configs: Record<string, string> = {};
-    for (const { name, value } of wanted.configs) {
-      if (catalog.definition('topic', name) === undefined) return `Unknown topic config name: ${name}`;
-      if (value === null) return `Null value not supported for topic configs: ${name}`;
-      const problem = catalog.valueProblem('topic', name, value);
-      if (problem !== null) return problem;
-      configs[name] = value;
-    }
-    return catalog.relationProblem('topic', configs, noBrokerValue) ?? configs;
-  }
-
-  function plan(wanted: CreateTopicsRequestCreatableTopic): TopicSpec | Refusal {
-    const { name } = wanted;
-    const nameRefusal = rules.refusal(name);
-    if (nameRefusal !== null) return nameRefusal;
-    const configs = configsOf(wanted);
-    if (typeof configs === 'string') return { error: ErrorCode.INVALID_CONFIG, message: configs };
-    const planned = partitionsOf(wanted);
-    if ('error' in planned) return planned;
-    const spec = { name, ...planned, configs, internal: isInternalTopic(name) };
-    const veto = deps.createPolicy?.(spec) ?? null;
-    return veto === null ? spec : { error: ErrorCode.POLICY_VIOLATION, message: veto };
-  }
+  const plans = new TopicPlans(deps);
 
   /** Refusals that depend on the other topics of the request. */
   function planAll(
     request: CreateTopicsRequest,
     each: readonly CreateTopicsRequestCreatableTopic[],
-  ): (TopicSpec | Refusal)[] {
+  ): (TopicSpec | TopicRefusal)[] {
     const twice = namedTwice(request.topics.map(({ name }) => name));
     const byKey = new Map<string, string>();
     let partitions = 0;
@@ -127,7 +61,7 @@ export function createTopicsHandler(
       if (twice.has(name)) {
         return { error: ErrorCode.INVALID_REQUEST, message: 'A topic may appear only once in a request.' };
       }
-      const planned = plan(wanted);
+      const planned = plans.plan(wanted);
       if ('error' in planned) return planned;
       const other = byKey.get(collisionKey(name));
       if (other !== undefined) {
@@ -179,7 +113,7 @@ export function createTopicsHandler(
         respond({ topics: wanted.map(({ name }) => refused(name, ErrorCode.REQUEST_TIMED_OUT, null)) });
         return;
       }
-      const plans = planAll(request, wanted);
+      const planned = planAll(request, wanted);
       let inherited: CreateTopicsResponseCreatableTopicConfigsInput[] | null = null;
       const configsTold = (spec: TopicSpec) => {
         if (context.apiVersion < configsVersion) return [];
@@ -194,11 +128,11 @@ export function createTopicsHandler(
         replicationFactor: 1,
         configs: configsTold(spec),
       });
-      const specs = plans.filter((planned): planned is TopicSpec => !('error' in planned));
+      const specs = planned.filter((each): each is TopicSpec => !('error' in each));
       const answer = (result: (spec: TopicSpec) => CreateTopicsResponseCreatableTopicResultInput): void =>
         respond({
-          topics: plans.map((planned, i) =>
-            'error' in planned ? refused(wanted[i]!.name, planned.error, planned.message) : result(planned),
+          topics: planned.map((each, i) =>
+            'error' in each ? refused(wanted[i]!.name, each.error, each.message) : result(each),
           ),
         });
       if (request.validateOnly || specs.length === 0) {

@@ -79,12 +79,13 @@ export function describeConfigsHandler(
     const wanted = keys.length === 0 ? null : new Set(keys);
     const configs: DescribeConfigsResourceResultInput[] = [];
     for (const definition of definitionsFor(resolved)) {
-      if (wanted !== null && !wanted.has(definition.name)) continue;
+      const { name, internal } = definition;
+      if (wanted === null ? internal && resolved.own[name] === undefined : !wanted.has(name)) continue;
       const layers = layersOf(definition, resolved);
       const [best] = layers;
       if (best === undefined) continue;
       configs.push({
-        name: definition.name,
+        name,
         value: best.value,
         readOnly: definition.readOnly,
         ...(version === 0 ? { isDefault: best.source === configSource.default } : {}),

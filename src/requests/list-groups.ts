@@ -36,7 +36,7 @@ export function listGroupsHandler(
           errorCode,
           groups: shown
             .filter(({ groupType }) => types.size === 0 || types.has(groupType))
-            .filter(({ state }) => states.size === 0 || states.has(state.toLowerCase()))
+            .filter(({ state }) => states.size === 0 || isNamed(state, states))
             .map(({ groupId, protocolType, state, groupType }) => ({
               groupId,
               protocolType,
@@ -47,6 +47,12 @@ export function listGroupsHandler(
       });
     },
   };
+}
+
+/** Kafka knows NotReady as not_ready alone, which is not how its own tools ask for it. */
+function isNamed(state: string, states: ReadonlySet<string>): boolean {
+  const name = state.toLowerCase();
+  return states.has(name) || (name === 'notready' && states.has('not_ready'));
 }
 
 function lowerCased(words: readonly string[]): Set<string> {

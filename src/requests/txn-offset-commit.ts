@@ -76,6 +76,8 @@ export function txnOffsetCommitHandler({
             instanceId: request.groupInstanceId,
             unknownGroupCode:
               apiVersion >= topicIdVersion ? ErrorCode.GROUP_ID_NOT_FOUND : ErrorCode.ILLEGAL_GENERATION,
+            staleEpochCode:
+              apiVersion >= topicIdVersion ? ErrorCode.STALE_MEMBER_EPOCH : ErrorCode.ILLEGAL_GENERATION,
             retentionMs: -1,
             offsets: asked.offsets,
             producer: { producerId, producerEpoch },

@@ -52,12 +52,16 @@ import { shareFetchHandler } from '../requests/share-fetch.ts';
 import { shareGroupDescribeHandler } from '../requests/share-group-describe.ts';
 import { shareGroupHeartbeatHandler } from '../requests/share-group-heartbeat.ts';
 import { shareGroupStateHandlers } from '../requests/share-group-state.ts';
+import { streamsGroupDescribeHandler } from '../requests/streams-group-describe.ts';
+import { streamsGroupHeartbeatHandler } from '../requests/streams-group-heartbeat.ts';
+import { streamsGroupTopologyDescriptionUpdateHandler } from '../requests/streams-group-topology-description-update.ts';
 import { ClusterView } from '../requests/support/cluster-view.ts';
 import type { ConfigCatalog } from '../requests/support/config-catalog.ts';
 import { features, levelOf } from '../requests/support/features.ts';
 import type { AnyRequestHandler } from '../requests/support/handler.ts';
 import { withOutsideRecords } from '../requests/support/outside-records.ts';
 import { whenShared } from '../requests/support/share-feature.ts';
+import { StreamsTopics } from '../requests/support/streams-topics.ts';
 import { ClientSoftware, ClientTelemetry } from '../requests/support/telemetry.ts';
 import { AutoTopics } from '../requests/support/topic-creation.ts';
 import { TransactionGate } from '../requests/support/transaction-gate.ts';
@@ -108,6 +112,8 @@ export function requestHandlers(
     random: services.random,
     observe,
   };
+  const streamsOn = (): boolean => levelOf(topics.image, 'streams.version') >= 1;
+  const internalTopics = new StreamsTopics({ ...admin, defaultPartitions: settings.defaultPartitions });
   const { shares } = services.coordinators;
   const share = {
     topics,
@@ -183,6 +189,9 @@ export function requestHandlers(
     describeGroupsHandler(groups),
     consumerGroupHeartbeatHandler({ ...groups, isOn: () => levelOf(topics.image, 'group.version') >= 1 }),
     consumerGroupDescribeHandler(groups),
+    streamsGroupHeartbeatHandler({ ...groups, isOn: streamsOn, internalTopics }),
+    streamsGroupDescribeHandler({ ...groups, isOn: streamsOn }),
+    streamsGroupTopologyDescriptionUpdateHandler(),
     listGroupsHandler(groups),
     deleteGroupsHandler(groups),
     whenShared(topics, shareGroupHeartbeatHandler(groups)),

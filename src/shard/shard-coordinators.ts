@@ -6,11 +6,7 @@
  */
 import { GroupCoordinatorShard } from '../coordinator/group/group-coordinator.ts';
 import type { GroupTopics } from '../coordinator/group/group-services.ts';
-import {
-  type ConsumerLimits,
-  defaultConsumerLimits,
-  type GroupSettings,
-} from '../coordinator/group/group-settings.ts';
+import type { GroupSettings } from '../coordinator/group/group-settings.ts';
 import {
   offsetsPlacement,
   type PlacementPorts,
@@ -35,8 +31,8 @@ import type { Random } from '../ports/random.ts';
 import { errorName } from '../protocol/generated/errors.ts';
 import type { CoordinatorPlaces, ShardLinks } from '../requests/request-router.ts';
 import { ShardServicesTable } from '../requests/routing.ts';
-import { type ConfigCatalog, groupConfigValue } from '../requests/support/config-catalog.ts';
 import type { ControlPlane } from '../requests/support/control-plane.ts';
+import { GroupLimits } from '../requests/support/group-limits.ts';
 import { ProducerIds } from '../requests/support/producer-ids.ts';
 import type { TopicDirectory } from '../requests/support/topic-directory.ts';
 import { type CoordinatorPartitions, coordinatorTopicSpec } from './coordinator-topics.ts';
@@ -52,8 +48,6 @@ export interface ShardCoordinatorsDeps extends Omit<CoordinatorLogDeps, 'topic' 
   readonly random: Random;
   readonly logger: Logger;
   readonly topics: TopicDirectory;
-  readonly catalog: ConfigCatalog;
-  readonly nodeId: number;
   /** A partition of this shard. */
   readonly local: (topicId: string, partition: number) => PartitionHandle | undefined;
   readonly ownerOf: (topic: TopicImage, partition: number) => number;
@@ -64,14 +58,11 @@ export interface ShardCoordinatorsDeps extends Omit<CoordinatorLogDeps, 'topic' 
   readonly control: ControlPlane;
   readonly group: GroupSettings;
   readonly transaction: TransactionSettings;
-  readonly shareConfigs: ShareConfigs;
+  readonly groupConfigs: ShareConfigs;
   /** Null where this shard is alone. */
   readonly links: ShardLinks | null;
   readonly partitions: CoordinatorPartitions;
 }
-
-/** Groups whose configs are kept at hand. */
-const limitsMax = 10_000;
 
 export class ShardCoordinators implements CoordinatorPlaces {
   readonly groups: GroupCoordinatorShard;
@@ -85,8 +76,7 @@ export class ShardCoordinators implements CoordinatorPlaces {
   readonly services = new ShardServicesTable();
   readonly topicNames: GroupTopics;
   #topicsVersion = 0;
-  /** Configs of groups that were asked for since the last change of any config. */
-  readonly #limits = new Map<string, ConsumerLimits>();
+  readonly #limits: GroupLimits;
   readonly #deps: ShardCoordinatorsDeps;
   readonly #hosts: ReadonlyMap<string, PartitionHost>;
   /** Each settles when the topic is there, or could not be made. */
@@ -108,12 +98,13 @@ export class ShardCoordinators implements CoordinatorPlaces {
         return version();
       },
     };
+    this.#limits = new GroupLimits(deps.groupConfigs.group, deps.groupConfigs.broker);
     this.shares = new ShardShares({
       ...deps,
       places: this,
       coordinatorBroker: (topic, key) => this.brokerOf(topic, key),
       services: this.services,
-      configs: deps.shareConfigs,
+      configs: deps.groupConfigs,
       log: this.#logOf('share', deps.local),
       partitions: () => this.partitionsOf('share'),
       makeTopic: () => void this.makeTopic('share'),
@@ -125,7 +116,8 @@ export class ShardCoordinators implements CoordinatorPlaces {
       settings: deps.group,
       log: this.#logOf('group', deps.local),
       topics: this.topicNames,
-      limitsOf: (groupId) => this.#limitsOf(groupId),
+      limitsOf: (groupId) => this.#limits.consumer(groupId),
+      streamsLimitsOf: (groupId) => this.#limits.streams(groupId),
       partitions: () => this.partitionsOf('group'),
       share: this.shares.groupPorts,
     });
@@ -160,29 +152,6 @@ export class ShardCoordinators implements CoordinatorPlaces {
       [coordinatorTopics.transaction, this.transactions],
       [coordinatorTopics.share, this.shares.coordinator],
     ]);
-  }
-
-  #limitsOf(groupId: string): ConsumerLimits {
-    let limits = this.#limits.get(groupId);
-    if (limits === undefined) {
-      const { catalog, topics, nodeId } = this.#deps;
-      const read = (name: string, otherwise: number): number =>
-        Number(groupConfigValue(catalog, topics.image, nodeId, groupId, name) ?? otherwise);
-      limits = {
-        sessionTimeoutMs: read('consumer.session.timeout.ms', defaultConsumerLimits.sessionTimeoutMs),
-        heartbeatIntervalMs: read(
-          'consumer.heartbeat.interval.ms',
-          defaultConsumerLimits.heartbeatIntervalMs,
-        ),
-        assignmentIntervalMs: read(
-          'consumer.assignment.interval.ms',
-          defaultConsumerLimits.assignmentIntervalMs,
-        ),
-      };
-      if (this.#limits.size >= limitsMax) this.#limits.clear();
-      this.#limits.set(groupId, limits);
-    }
-    return limits;
   }
 
   /** Makes an internal topic on its first use; joins what is under way. */

@@ -245,8 +245,6 @@ export class Shard implements Omit<ShardApi, 'connect'>, PeerHost {
       codecs: parts.codecs,
       crc32c: parts.crc32c,
       topics: this.partitions,
-      catalog: parts.catalog,
-      nodeId: settings.nodeId,
       local: (topicId, partition) => this.logs.get(topicId, partition),
       ownerOf: (topic, partition) => this.partitions.ownerOf(topic, partition),
       brokerOf: (topic, partition) => this.partitions.brokerOf(topic, partition),
@@ -254,7 +252,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, PeerHost {
       control: parts.control,
       group: settings.group,
       transaction: settings.transaction,
-      shareConfigs: {
+      groupConfigs: {
         group: (groupId, name) => groupConfigValue(parts.catalog, this.image, settings.nodeId, groupId, name),
         broker: (name) => brokerConfigValue(parts.catalog, this.image, settings.nodeId, name),
       },

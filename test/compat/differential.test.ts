@@ -11,6 +11,8 @@ import { generatedCase } from '../differential/cases/generated.ts';
 import { groupCases } from '../differential/cases/groups.ts';
 import { produceCases } from '../differential/cases/produce.ts';
 import { readCases } from '../differential/cases/reads.ts';
+import { streamsGroupCases } from '../differential/cases/streams-groups.ts';
+import { streamsMemberCases } from '../differential/cases/streams-members.ts';
 import { transactionCases } from '../differential/cases/transactions.ts';
 import { Differential } from '../differential/differential.ts';
 
@@ -23,6 +25,8 @@ const cases = [
     transactionCases,
     consumerGroupCases,
     consumerMemberCases,
+    streamsGroupCases,
+    streamsMemberCases,
   ].flatMap((kind) => kind.filter((_, at) => at % 7 === 0)),
   ...[1, 2, 3, 4, 5].map(generatedCase),
 ];

@@ -47,7 +47,7 @@ const chosen = new Set([
   'controllerId',
   'coordinatorId',
 ]);
-/** Of members and groups of the consumer protocol. */
+/** Of members and groups of the newer protocols. */
 const epochs = new Set(['memberEpoch', 'groupEpoch', 'assignmentEpoch']);
 const chosenLists = new Set(['replicaNodes', 'isrNodes', 'offlineReplicas']);
 /** Told or not told, whatever the words. */
@@ -55,6 +55,7 @@ const words = new Set([
   'errorMessage',
   'error_message',
   'message',
+  'statusDetail',
   'batchIndexErrorMessage',
   'documentation',
 ]);
@@ -79,6 +80,11 @@ const unordered: Readonly<Record<string, readonly string[]>> = {
   topicResults: ['name'],
   resultsByTopicV3AndBelow: ['name'],
   resultsByPartition: ['partitionIndex'],
+  activeTasks: ['subtopologyId'],
+  standbyTasks: ['subtopologyId'],
+  warmupTasks: ['subtopologyId'],
+  activePartitions: ['topic'],
+  standbyPartitions: ['topic'],
 };
 
 export class Side {
@@ -141,6 +147,11 @@ export class Side {
       if (holds(answer)) return answer;
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
+  }
+
+  /** Puts an answer into the transcript that was not asked for there. */
+  told(label: string, answer: unknown): void {
+    this.transcript.push({ label, answer: this.#plain('', answer) });
   }
 
   async close(): Promise<void> {

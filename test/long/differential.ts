@@ -9,6 +9,8 @@ import { generatedCase } from '../differential/cases/generated.ts';
 import { groupCases } from '../differential/cases/groups.ts';
 import { produceCases } from '../differential/cases/produce.ts';
 import { readCases } from '../differential/cases/reads.ts';
+import { streamsGroupCases } from '../differential/cases/streams-groups.ts';
+import { streamsMemberCases } from '../differential/cases/streams-members.ts';
 import { transactionCases } from '../differential/cases/transactions.ts';
 import type { Difference } from '../differential/compare.ts';
 import { Differential } from '../differential/differential.ts';
@@ -22,6 +24,8 @@ export const scripted = [
   ...transactionCases,
   ...consumerGroupCases,
   ...consumerMemberCases,
+  ...streamsGroupCases,
+  ...streamsMemberCases,
 ];
 const generatedDefault = 200;
 

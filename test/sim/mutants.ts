@@ -14,6 +14,7 @@ import { recordMutants } from './record-mutants.ts';
 import { requestMutants } from './request-mutants.ts';
 import { shareMutants } from './share-mutants.ts';
 import { storageMutants } from './storage-mutants.ts';
+import { streamsMutants } from './streams-mutants.ts';
 import { transactionCoordinatorMutants } from './transaction-coordinator-mutants.ts';
 import { transactionMutants } from './transaction-mutants.ts';
 import { walMutants } from './wal-mutants.ts';
@@ -37,6 +38,7 @@ export const mutants: readonly Mutant[] = [
   ...recordMutants,
   ...transactionMutants,
   ...shareMutants,
+  ...streamsMutants,
   ...cleanMutants,
   ...dataPathMutants,
   ...transactionCoordinatorMutants,

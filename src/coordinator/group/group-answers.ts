@@ -5,10 +5,12 @@ import type { Group } from './group.ts';
 import type { CommittedOffset, ListedGroup } from './group-api.ts';
 import { groupStates } from './group-state.ts';
 
-export function listedGroup({ id: groupId, protocolType, state, consumer }: Group): ListedGroup {
-  if (consumer === null || state === groupStates.dead)
-    return { groupId, protocolType: protocolType ?? '', state, groupType: 'classic' };
-  return { groupId, protocolType: consumerProtocolType, state: consumer.state, groupType: 'consumer' };
+export function listedGroup({ id: groupId, protocolType, state, consumer, streams }: Group): ListedGroup {
+  if (consumer !== null && state !== groupStates.dead)
+    return { groupId, protocolType: consumerProtocolType, state: consumer.state, groupType: 'consumer' };
+  if (streams !== null && state !== groupStates.dead)
+    return { groupId, protocolType: 'streams', state: streams.state, groupType: 'streams' };
+  return { groupId, protocolType: protocolType ?? '', state, groupType: 'classic' };
 }
 
 export function unstableOffset(topic: string, partition: number): CommittedOffset {

@@ -7,6 +7,11 @@ import type { TransactionalProducer } from '../runtime/coordinator-log.ts';
 import type { TopicPartitionList } from './consumer/assignment.ts';
 import type { GroupState } from './group-state.ts';
 import type { ShareGroups } from './share/share-groups.ts';
+import type {
+  StreamsDescribeAnswer,
+  StreamsHeartbeatAnswer,
+  StreamsHeartbeatQuery,
+} from './streams/streams-group-api.ts';
 
 export interface MemberProtocol {
   readonly name: string;
@@ -165,6 +170,8 @@ export interface CommitQuery extends HeartbeatQuery {
   readonly retentionMs: number;
   /** The offsets are part of its transaction (TxnOffsetCommit): they count when its marker commits them. */
   readonly producer?: TransactionalProducer;
+  /** For an epoch of a member that is over; absent: STALE_MEMBER_EPOCH. */
+  readonly staleEpochCode?: number;
   /** OffsetCommit below v9, whose generation is no member epoch: members of the consumer protocol may not use it. */
   readonly generationOnly?: boolean;
   readonly offsets: readonly OffsetToCommit[];
@@ -221,7 +228,7 @@ export interface ListedGroup {
   readonly protocolType: string;
   readonly state: string;
   /** As ListGroups names it. */
-  readonly groupType: 'classic' | 'consumer' | 'share';
+  readonly groupType: 'classic' | 'consumer' | 'share' | 'streams';
 }
 
 export interface OffsetDeleteAnswer {
@@ -257,6 +264,8 @@ export interface GroupCoordinator {
   ): void;
   consumerHeartbeat(query: ConsumerHeartbeatQuery, done: (answer: ConsumerHeartbeatAnswer) => void): void;
   consumerDescribe(groupId: string, done: (answer: ConsumerDescribeAnswer) => void): void;
+  streamsHeartbeat(query: StreamsHeartbeatQuery, done: (answer: StreamsHeartbeatAnswer) => void): void;
+  streamsDescribe(groupId: string, done: (answer: StreamsDescribeAnswer) => void): void;
   describe(groupId: string, done: (answer: DescribeAnswer) => void): void;
   list(done: (errorCode: number, groups: readonly ListedGroup[]) => void): void;
   deleteGroup(groupId: string, done: (errorCode: number) => void): void;

@@ -42,6 +42,14 @@ import { groupStates } from './group-state.ts';
 import { commitOffsets, deleteOffsets, fetchOffsets } from './offset-requests.ts';
 import type { ShareGroupPorts } from './share/share-group-api.ts';
 import type { ShareGroups } from './share/share-groups.ts';
+import { describeStreamsError, describeStreamsGroup } from './streams/streams-answers.ts';
+import type {
+  StreamsDescribeAnswer,
+  StreamsHeartbeatAnswer,
+  StreamsHeartbeatQuery,
+  StreamsLimits,
+} from './streams/streams-group-api.ts';
+import { streamsRefusal } from './streams/streams-heartbeat.ts';
 
 export interface CoordinatorPorts {
   readonly clock: Clock;
@@ -55,6 +63,8 @@ export interface CoordinatorPorts {
   /** Partitions of `__consumer_offsets`: those of the topic, or those that it will have. */
   readonly partitions: () => number;
   readonly share: ShareGroupPorts;
+  /** Configs in force for a group of the streams protocol. */
+  readonly streamsLimitsOf: (groupId: string) => StreamsLimits;
 }
 
 export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
@@ -152,7 +162,11 @@ export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
       );
       return;
     }
-    if (group.consumer !== null && group.state !== groupStates.dead) {
+    if (group.streams !== null && group.streams.members.size > 0) {
+      done(joinError(ErrorCode.INCONSISTENT_GROUP_PROTOCOL, ''));
+      return;
+    }
+    if ((group.consumer ?? group.streams) !== null && group.state !== groupStates.dead) {
       const refused = at.emptyToClassic(group);
       if (refused !== ErrorCode.NONE) {
         done(joinError(refused, query.memberId));
@@ -180,6 +194,8 @@ export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
     const at = query.groupId === '' ? ErrorCode.INVALID_GROUP_ID : this.#at(query.groupId);
     const group = typeof at === 'number' ? undefined : at.groups.get(query.groupId);
     if (typeof at === 'number') done(syncError(at));
+    else if (group?.streams != null || at.share.groups.has(query.groupId))
+      done(syncError(ErrorCode.INCONSISTENT_GROUP_PROTOCOL));
     else if (group === undefined) done(syncError(ErrorCode.UNKNOWN_MEMBER_ID));
     else if (group.consumer !== null) at.classicMembers.sync(group, query, done);
     else at.membership.sync(group, query, done);
@@ -189,21 +205,23 @@ export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
     const at = query.groupId === '' ? ErrorCode.INVALID_GROUP_ID : this.#at(query.groupId);
     const group = typeof at === 'number' ? undefined : at.groups.get(query.groupId);
     if (typeof at === 'number') done(at);
-    else if (group === undefined) done(ErrorCode.UNKNOWN_MEMBER_ID);
+    else if (group === undefined || group.streams !== null) done(ErrorCode.UNKNOWN_MEMBER_ID);
     else if (group.consumer !== null) at.classicMembers.heartbeat(group, query, done);
     else done(at.membership.heartbeat(group, query));
   }
 
   consumerHeartbeat(query: ConsumerHeartbeatQuery, done: (answer: ConsumerHeartbeatAnswer) => void): void {
     const at = this.#at(query.groupId);
-    const shared = typeof at !== 'number' && at.share.groups.has(query.groupId);
-    if (typeof at !== 'number' && !shared) {
+    const isOther =
+      typeof at !== 'number' &&
+      (at.share.groups.has(query.groupId) || at.groups.get(query.groupId)?.streams != null);
+    if (typeof at !== 'number' && !isOther) {
       at.heartbeats.beat(query, done);
       return;
     }
     done({
       errorCode: typeof at === 'number' ? at : ErrorCode.GROUP_ID_NOT_FOUND,
-      errorMessage: shared ? `Group ${query.groupId} is not a consumer group.` : null,
+      errorMessage: isOther ? `Group ${query.groupId} is not a consumer group.` : null,
       memberId: query.memberId,
       memberEpoch: query.memberEpoch,
       heartbeatIntervalMs: 0,
@@ -231,6 +249,37 @@ export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
     );
   }
 
+  streamsHeartbeat(query: StreamsHeartbeatQuery, done: (answer: StreamsHeartbeatAnswer) => void): void {
+    const at = this.#at(query.groupId);
+    if (typeof at === 'number') done(streamsRefusal({ errorCode: at, errorMessage: null }));
+    else if (!at.share.groups.has(query.groupId)) at.streamsHeartbeats.beat(query, done);
+    else {
+      const errorMessage = `Group ${query.groupId} is not a streams group.`;
+      done(streamsRefusal({ errorCode: ErrorCode.GROUP_ID_NOT_FOUND, errorMessage }));
+    }
+  }
+
+  streamsDescribe(groupId: string, done: (answer: StreamsDescribeAnswer) => void): void {
+    const at = this.#at(groupId);
+    if (typeof at === 'number') {
+      done(describeStreamsError(at, null));
+      return;
+    }
+    const group = at.groups.get(groupId);
+    const streams = group?.state === groupStates.dead ? null : (group?.streams ?? null);
+    const isThere = group !== undefined || at.share.groups.has(groupId);
+    const answer =
+      streams === null
+        ? describeStreamsError(
+            ErrorCode.GROUP_ID_NOT_FOUND,
+            isThere ? `Group ${groupId} is not a streams group.` : `Group ${groupId} not found.`,
+          )
+        : describeStreamsGroup(streams);
+    at.context.read((errorCode) =>
+      done(errorCode === ErrorCode.NONE ? answer : describeStreamsError(errorCode, null)),
+    );
+  }
+
   leave(groupId: string, members: readonly LeavingMember[], done: (answer: LeaveAnswer) => void): void {
     const at = groupId === '' ? ErrorCode.INVALID_GROUP_ID : this.#at(groupId);
     if (typeof at === 'number') {
@@ -238,7 +287,7 @@ export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
       return;
     }
     const group = at.groups.get(groupId);
-    if (group === undefined) {
+    if (group === undefined || group.streams !== null) {
       const errorCode = ErrorCode.UNKNOWN_MEMBER_ID;
       done({ errorCode: ErrorCode.NONE, members: members.map((member) => ({ ...member, errorCode })) });
     } else if (group.consumer !== null) {
@@ -274,7 +323,8 @@ export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
   describe(groupId: string, done: (answer: DescribeAnswer) => void): void {
     const at = this.#at(groupId);
     const group = typeof at === 'number' ? undefined : at.groups.get(groupId);
-    if (group === undefined || group.consumer !== null || group.state === groupStates.dead) {
+    const isClassic = group !== undefined && group.consumer === null && group.streams === null;
+    if (!isClassic || group.state === groupStates.dead) {
       const errorCode = typeof at === 'number' ? at : ErrorCode.GROUP_ID_NOT_FOUND;
       done({ errorCode, state: groupStates.dead, protocolType: '', protocolName: '', members: [] });
       return;
@@ -316,7 +366,7 @@ export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
         listed.push({ groupId, protocolType: 'share', state, groupType: 'share' });
       for (const group of groups.values()) {
         listed.push(listedGroup(group));
-        ahead ||= group.consumer !== null;
+        ahead ||= group.consumer !== null || group.streams !== null;
       }
       if (!ahead) continue;
       waiting++;

@@ -1,11 +1,12 @@
 /**
  * What the records of one `__consumer_offsets` partition amount to: its groups, their members and offsets. The runtime
- * (coordinator/runtime) loads, appends and unloads. Groups of the consumer protocol join here, by the type of their records
- * (consumer/), and so do share groups (share/); a group keeps its offsets when it changes between the protocols. Shard thread.
+ * (coordinator/runtime) loads, appends and unloads. Groups of the consumer and the streams protocol join here, by the type of
+ * their records (consumer/, streams/), and so do share groups (share/); a group keeps its offsets when it changes between the
+ * protocols. Shard thread.
  *
  *     groups     what members see: rebalances run ahead of the log, answers that hand out a generation's parts do not
  *     offsets    what fetches see: durable only
- *     consumer   members of the consumer protocol: as soon as the log has taken their records; answers wait
+ *     consumer   members of the consumer protocol, and of streams: as soon as the log has taken their records; answers wait
  *
  * Offsets belong to a topic by its id: those of a topic that is gone are hidden at once and get tombstones, when the topic
  * is deleted, when a commit that was on its way becomes durable, after a load, and again with every expiry until the log
@@ -66,7 +67,19 @@ import type { GroupHost } from './rebalance.ts';
 import type { ShareGroupPorts } from './share/share-group-api.ts';
 import { readShareRecord } from './share/share-group-records.ts';
 import { ShareGroups } from './share/share-groups.ts';
+import { StreamsGroup } from './streams/streams-group.ts';
+import type { StreamsLimits } from './streams/streams-group-api.ts';
+import { StreamsGroups } from './streams/streams-groups.ts';
+import { type StreamsHeartbeatHost, StreamsHeartbeats } from './streams/streams-heartbeat.ts';
+import {
+  replayStreamsRecord,
+  type StreamsRecordKey,
+  recordsOf as streamsRecordsOf,
+  streamsRecordTypes,
+  groupTombstones as streamsTombstones,
+} from './streams/streams-records.ts';
 import { TransactionalOffsets } from './transactional-offsets.ts';
+import { writeNow } from './write-now.ts';
 
 export interface GroupPartitionPorts {
   readonly settings: GroupSettings;
@@ -76,9 +89,11 @@ export interface GroupPartitionPorts {
   /** Partitions of `__consumer_offsets`. */
   readonly partitions: () => number;
   readonly share: ShareGroupPorts;
+  /** Configs in force for a group of the streams protocol. */
+  readonly streamsLimitsOf: (groupId: string) => StreamsLimits;
 }
 
-export class GroupPartition implements CoordinatorState, GroupHost, HeartbeatHost {
+export class GroupPartition implements CoordinatorState, GroupHost, HeartbeatHost, StreamsHeartbeatHost {
   readonly context: PartitionContext;
   readonly settings: GroupSettings;
   readonly groups = new Map<string, Group>();
@@ -89,10 +104,11 @@ export class GroupPartition implements CoordinatorState, GroupHost, HeartbeatHos
   readonly topics: GroupTopics;
   readonly consumers: ConsumerGroups;
   readonly heartbeats: ConsumerHeartbeats;
+  readonly streams: StreamsGroups;
+  readonly streamsHeartbeats: StreamsHeartbeats;
   /** Members of the classic protocol in groups of the other. */
   readonly classicMembers: ClassicMembers;
-  readonly #limitsOf: (groupId: string) => ConsumerLimits;
-  readonly #partitions: () => number;
+  readonly #ports: GroupPartitionPorts;
   /** Loaded: what is replayed now was decided here. */
   #live = false;
   /** Newest value of each group's record while the partition is loading. */
@@ -102,13 +118,14 @@ export class GroupPartition implements CoordinatorState, GroupHost, HeartbeatHos
     this.context = context;
     this.settings = ports.settings;
     this.topics = ports.topics;
-    this.#limitsOf = ports.limitsOf;
-    this.#partitions = ports.partitions;
+    this.#ports = ports;
     this.burial = new OffsetBurial(this);
     this.membership = new Membership(this);
     this.consumers = new ConsumerGroups(this);
     this.heartbeats = new ConsumerHeartbeats(this, this.consumers, new RegexResolver(this.consumers));
     this.classicMembers = new ClassicMembers(this.consumers);
+    this.streams = new StreamsGroups(this);
+    this.streamsHeartbeats = new StreamsHeartbeats(this, this.streams);
     this.share = new ShareGroups(context, ports.share);
   }
 
@@ -125,7 +142,11 @@ export class GroupPartition implements CoordinatorState, GroupHost, HeartbeatHos
   }
 
   limitsOf(groupId: string): ConsumerLimits {
-    return this.#limitsOf(groupId);
+    return this.#ports.limitsOf(groupId);
+  }
+
+  streamsLimitsOf(groupId: string): StreamsLimits {
+    return this.#ports.streamsLimitsOf(groupId);
   }
 
   group(id: string): Group | undefined {
@@ -176,10 +197,11 @@ export class GroupPartition implements CoordinatorState, GroupHost, HeartbeatHos
   ): Replayed {
     const read = readKey(key);
     if (read.kind === 'other') return this.#replayShare(key, value);
-    if (coordinatorPartition(read.group, this.#partitions()) !== this.context.partition)
+    if (coordinatorPartition(read.group, this.#ports.partitions()) !== this.context.partition)
       return replayed.misplaced;
     if (read.kind === 'offset') this.#replayOffset(read, value, producer);
     else if (read.kind === 'consumer') this.#replayConsumer(read.key, value);
+    else if (read.kind === 'streams') this.#replayStreams(read.key, value);
     else if (value === null) this.#groupValues.delete(read.group);
     else if (this.#live) restoreGroup(this.#groupOf(read.group), value);
     else {
@@ -200,10 +222,7 @@ export class GroupPartition implements CoordinatorState, GroupHost, HeartbeatHos
     }
     if (known?.consumer == null) return;
     replayConsumerRecord(known.consumer, key, null);
-    if (key.type !== consumerRecordTypes.group) return;
-    known.consumer.stopTimers();
-    known.consumer = null;
-    known.lives++;
+    if (key.type === consumerRecordTypes.group) known.becomeClassic();
   }
 
   #toConsumer(group: Group, consumer: ConsumerGroup): void {
@@ -211,10 +230,28 @@ export class GroupPartition implements CoordinatorState, GroupHost, HeartbeatHos
     group.becomeConsumer(consumer);
   }
 
+  #toStreams(group: Group, streams: StreamsGroup): void {
+    this.membership.rebalance.abandon(group, ErrorCode.REBALANCE_IN_PROGRESS);
+    group.becomeStreams(streams);
+  }
+
+  #replayStreams(key: StreamsRecordKey, value: Buffer | null): void {
+    const known = this.groups.get(key.group);
+    if (value !== null) {
+      const streams = known?.streams ?? new StreamsGroup(key.group);
+      replayStreamsRecord(streams, key, value);
+      if (known?.streams == null) this.#toStreams(this.#groupOf(key.group), streams);
+      return;
+    }
+    if (known?.streams == null) return;
+    replayStreamsRecord(known.streams, key, null);
+    if (key.type === streamsRecordTypes.group) known.becomeClassic();
+  }
+
   #replayShare(key: Buffer, value: Buffer | null): Replayed {
     const record = readShareRecord(key, value);
     if (record === null) return replayed.foreign;
-    if (coordinatorPartition(record.groupId, this.#partitions()) !== this.context.partition)
+    if (coordinatorPartition(record.groupId, this.#ports.partitions()) !== this.context.partition)
       return replayed.misplaced;
     this.share.replay(record);
     return replayed.applied;
@@ -245,6 +282,7 @@ export class GroupPartition implements CoordinatorState, GroupHost, HeartbeatHos
       if (group.state === groupStates.dead) continue;
       if (group.storedValue !== null) yield { key: groupKey(group.id), value: group.storedValue };
       if (group.consumer !== null) yield* recordsOf(group.consumer);
+      if (group.streams !== null) yield* streamsRecordsOf(group.streams);
       for (const entry of group.offsets.entries()) {
         if (group.offsets.isPending(entry.topic, entry.partition)) continue;
         yield { key: offsetKey(group.id, entry.topic, entry.partition), value: offsetValue(entry) };
@@ -260,16 +298,19 @@ export class GroupPartition implements CoordinatorState, GroupHost, HeartbeatHos
       group.consumer?.settle();
       // Records of members whose group is deleted, in a log that was cut between them.
       if (group.consumer?.epoch === -1) group.consumer = null;
+      group.streams?.settle();
+      if (group.streams?.stored === null) group.streams = null;
     }
     for (const [id, value] of this.#groupValues) {
       const group = this.#groupOf(id);
-      if (group.consumer === null) restoreGroup(group, value);
+      if (group.consumer === null && group.streams === null) restoreGroup(group, value);
     }
     this.#groupValues.clear();
     const { rebalance } = this.membership;
     for (const group of [...this.groups.values()]) {
       this.dropIfVoid(group);
       this.consumers.started(group);
+      if (group.streams !== null) this.streams.started(group.id, group.streams);
       for (const member of [...group.members.values()]) rebalance.watch(group, member);
       if (group.members.size > this.settings.groupSizeMax) rebalance.prepare(group, 'group is over its size');
     }
@@ -282,6 +323,7 @@ export class GroupPartition implements CoordinatorState, GroupHost, HeartbeatHos
     for (const group of this.groups.values()) {
       this.membership.rebalance.abandon(group, ErrorCode.NOT_COORDINATOR);
       group.consumer?.stopTimers();
+      group.streams?.stopTimers();
     }
     this.groups.clear();
     this.share.close();
@@ -338,9 +380,9 @@ export class GroupPartition implements CoordinatorState, GroupHost, HeartbeatHos
     return true;
   }
 
-  /** A consumer group without members becomes a classic one. 0, or why the log did not take it. */
+  /** A group of another protocol without members becomes a classic one. 0, or why the log did not take it. */
   emptyToClassic(group: Group): number {
-    return this.consumers.write(groupTombstones(group.consumer!));
+    return writeNow(this.context, modernTombstones(group));
   }
 
   // ── Deletion ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -351,7 +393,7 @@ export class GroupPartition implements CoordinatorState, GroupHost, HeartbeatHos
     if (group.storedValue !== null || group.pendingStores > 0) {
       last.push({ key: groupKey(group.id), value: null });
     }
-    if (group.consumer !== null) last.push(...groupTombstones(group.consumer));
+    last.push(...modernTombstones(group));
     const gone = () => {
       this.groups.delete(group.id);
       durable();
@@ -403,9 +445,15 @@ export class GroupPartition implements CoordinatorState, GroupHost, HeartbeatHos
       if (expired.length > 0) this.burial.deleteOffsets(group, expired, ignored);
       // In the other states a record follows anyhow.
       const settled = group.state === groupStates.empty || group.state === groupStates.stable;
-      if (group.consumer === null && group.storeDue && settled) this.store(group, null, ignore, ignore);
+      const isClassic = group.consumer === null && group.streams === null;
+      if (isClassic && group.storeDue && settled) this.store(group, null, ignore, ignore);
     }
   }
+}
+
+function modernTombstones({ consumer, streams }: Group): CoordinatorRecord[] {
+  if (consumer !== null) return groupTombstones(consumer);
+  return streams === null ? [] : streamsTombstones(streams);
 }
 
 function ignore(): void {}

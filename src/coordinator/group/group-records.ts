@@ -1,6 +1,7 @@
 /**
  * Records of `__consumer_offsets` that any group writes and reads: offsets (type 1), and a classic one: group metadata
- * (type 2); type 0 offsets of old logs are read too. Those of the consumer protocol: consumer/consumer-records.ts. Layouts come from the generated codecs:
+ * (type 2); type 0 offsets of old logs are read too. Those of other protocols: consumer/consumer-records.ts and
+ * streams/streams-records.ts. Layouts come from the generated codecs:
  *
  *     key    | int16 record type   | key fields             |
  *     value  | int16 value version | fields of that version |      null = tombstone
@@ -27,6 +28,7 @@ import { type ConsumerRecordKey, readConsumerKey } from './consumer/consumer-rec
 import { type Group, metadataOf, newMember } from './group.ts';
 import type { OffsetEntry } from './group-offsets.ts';
 import { groupStates } from './group-state.ts';
+import { readStreamsKey, type StreamsRecordKey } from './streams/streams-records.ts';
 
 /** Record types, the first two bytes of a key. */
 const legacyOffsetType = 0;
@@ -113,6 +115,7 @@ export type GroupRecordKey =
   | { readonly kind: 'offset'; readonly legacy: boolean; group: string; topic: string; partition: number }
   | { readonly kind: 'group'; readonly group: string }
   | { readonly kind: 'consumer'; readonly group: string; readonly key: ConsumerRecordKey }
+  | { readonly kind: 'streams'; readonly group: string; readonly key: StreamsRecordKey }
   /** A type that belongs to another kind of group. */
   | { readonly kind: 'other'; readonly type: number };
 
@@ -128,8 +131,11 @@ export function readKey(key: Buffer): GroupRecordKey {
       return { kind: 'group', group: GroupMetadataKeyCodec.decode(reader, 0).group };
     default: {
       const consumer = readConsumerKey(key);
-      if (consumer === null) return { kind: 'other', type };
-      return { kind: 'consumer', group: consumer.group, key: consumer };
+      if (consumer !== null) return { kind: 'consumer', group: consumer.group, key: consumer };
+      const streams = readStreamsKey(key);
+      return streams === null
+        ? { kind: 'other', type }
+        : { kind: 'streams', group: streams.group, key: streams };
     }
   }
 }

@@ -1,6 +1,6 @@
 /**
  * One group: its offsets, and of a classic one its members, votes and state, without time, records or requests. A group
- * of the consumer protocol has its members in `consumer`, and is an empty classic one beside that. Owned by the shard that
+ * of the consumer or the streams protocol has its members in `consumer` or `streams`, and is an empty classic one beside that. Owned by the shard that
  * leads the group's `__consumer_offsets` partition; changed only by Membership and Rebalance and by replay.
  *
  * Invariants: `staticIds` names exactly the members with an instance id; `votersOf` counts, per protocol name, the
@@ -14,6 +14,7 @@ import { addSubscribedTopics, consumerProtocolType } from './consumer-subscripti
 import type { JoinAnswer, JoinedMember, MemberProtocol, OfferedProtocol, SyncAnswer } from './group-api.ts';
 import { GroupOffsets } from './group-offsets.ts';
 import { type GroupState, groupStates, mayStep } from './group-state.ts';
+import type { StreamsGroup } from './streams/streams-group.ts';
 
 export const noBytes = Buffer.alloc(0);
 
@@ -84,6 +85,8 @@ export class Group {
   readonly offsets = new GroupOffsets();
   /** Set while the group is one of the consumer protocol (KIP-848). */
   consumer: ConsumerGroup | null = null;
+  /** Set while the group is one of the streams protocol (KIP-1071); never beside `consumer`. */
+  streams: StreamsGroup | null = null;
   /** Counts the changes between the protocols: what an earlier life of the group waited for is none of the next. */
   lives = 0;
   /** Members that have the generation but have not sent their SyncGroup. */
@@ -128,12 +131,30 @@ export class Group {
     this.stateTimestamp = now;
   }
 
-  /** Forgets the classic group, whose timers and parked calls are ended: the consumer protocol takes over. */
   becomeConsumer(consumer: ConsumerGroup): void {
+    this.#forgetClassic();
+    this.consumer = consumer;
+  }
+
+  becomeStreams(streams: StreamsGroup): void {
+    this.#forgetClassic();
+    this.streams = streams;
+  }
+
+  /** The records of another protocol's group are deleted: it is an empty classic one. */
+  becomeClassic(): void {
+    this.consumer?.stopTimers();
+    this.streams?.stopTimers();
+    this.consumer = null;
+    this.streams = null;
+    this.lives++;
+  }
+
+  /** The classic group, whose timers and parked calls are ended, gives way to another protocol. */
+  #forgetClassic(): void {
     for (const member of [...this.members.values()]) this.remove(member);
     this.pendingIds.clear();
     this.unsynced.clear();
-    this.consumer = consumer;
     this.lives++;
     this.state = groupStates.empty;
     this.generation = 0;
@@ -148,9 +169,10 @@ export class Group {
     this.storeDue = false;
   }
 
-  /** Without members: none of the classic protocol, none of the other. */
+  /** Without members of any protocol. */
   hasNoMembers(): boolean {
-    return this.state === groupStates.empty && (this.consumer === null || this.consumer.members.size === 0);
+    const others = (this.consumer?.members.size ?? 0) + (this.streams?.members.size ?? 0);
+    return this.state === groupStates.empty && others === 0;
   }
 
   add(member: Member): void {
@@ -274,7 +296,8 @@ export class Group {
 
   /** An unknown subscription counts as one to every topic. */
   isSubscribed(topic: string): boolean {
-    if (this.consumer !== null) return this.consumer.isSubscribed(topic);
+    const other = this.consumer ?? this.streams;
+    if (other !== null) return other.isSubscribed(topic);
     return this.subscribedTopics?.has(topic) ?? true;
   }
 
@@ -314,6 +337,7 @@ export class Group {
     return (
       this.state === groupStates.empty &&
       this.consumer === null &&
+      this.streams === null &&
       this.members.size === 0 &&
       this.pendingIds.size === 0 &&
       this.storedValue === null &&

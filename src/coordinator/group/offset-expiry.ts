@@ -12,7 +12,7 @@ export function expiryOf(
   retentionMs: number,
 ): number {
   let base: number;
-  if (group.consumer?.isSubscribed(entry.topic) === true) return Number.POSITIVE_INFINITY;
+  if ((group.consumer ?? group.streams)?.isSubscribed(entry.topic) === true) return Number.POSITIVE_INFINITY;
   if (group.protocolType === null) base = entry.commitTimestamp;
   else if (group.state === groupStates.empty) base = Math.max(group.stateTimestamp, entry.commitTimestamp);
   else if (group.state === groupStates.stable && !group.isSubscribed(entry.topic))

@@ -16,6 +16,7 @@ import type { OffsetEntry } from './group-offsets.ts';
 import type { GroupPartition } from './group-partition.ts';
 import { offsetKey, offsetValue } from './group-records.ts';
 import { groupStates } from './group-state.ts';
+import { streamsCommitProblem, streamsReadProblem } from './streams/streams-answers.ts';
 
 /** Bytes of a record around its key and value, rounded up. */
 const recordOverheadBytes = 32;
@@ -30,8 +31,9 @@ export function commitOffsets(
   if (typeof group === 'number') {
     const refuse = (failed: number): void =>
       done(query.offsets.map(() => (failed === ErrorCode.NONE ? group : failed)));
-    // Epochs of the consumer protocol run ahead of the log.
-    if (at.groups.get(query.groupId)?.consumer == null) refuse(ErrorCode.NONE);
+    // Epochs of the newer protocols run ahead of the log.
+    const known = at.groups.get(query.groupId);
+    if (known?.consumer == null && known?.streams == null) refuse(ErrorCode.NONE);
     else at.context.read(refuse);
     return;
   }
@@ -45,11 +47,15 @@ function committingGroup(at: GroupPartition, query: CommitQuery): Group | number
   if (!at.hasRoom()) return ErrorCode.COORDINATOR_LOAD_IN_PROGRESS;
   const group = at.groupFor(query.groupId);
   if (group === null) return ErrorCode.COORDINATOR_NOT_AVAILABLE;
-  const refused =
-    group.consumer !== null && group.state !== groupStates.dead
-      ? commitProblem(group.consumer, query, at.topics)
-      : at.membership.admitCommit(group, query);
+  const refused = problemOfCommit(at, group, query);
   return refused === ErrorCode.NONE ? group : refused;
+}
+
+function problemOfCommit(at: GroupPartition, group: Group, query: CommitQuery): number {
+  const isDead = group.state === groupStates.dead;
+  if (group.consumer !== null && !isDead) return commitProblem(group.consumer, query, at.topics);
+  if (group.streams !== null && !isDead) return streamsCommitProblem(group.streams, query);
+  return at.membership.admitCommit(group, query);
 }
 
 function commitTo(
@@ -125,7 +131,7 @@ export function fetchOffsets(
   done: (answer: FetchAnswer) => void,
 ): void {
   const group = at.groups.get(groupId);
-  const refused = group?.consumer != null && caller !== null ? readProblem(group.consumer, caller) : 0;
+  const refused = caller === null ? ErrorCode.NONE : problemOfRead(group, caller);
   if (refused !== ErrorCode.NONE) {
     at.context.read((failed) =>
       done({ errorCode: failed === ErrorCode.NONE ? refused : failed, offsets: [] }),
@@ -151,6 +157,11 @@ export function fetchOffsets(
     for (const partition of partitions) tell(topic, partition);
   }
   done({ errorCode: ErrorCode.NONE, offsets: found });
+}
+
+function problemOfRead(group: Group | undefined, caller: OffsetReader): number {
+  if (group?.consumer != null) return readProblem(group.consumer, caller);
+  return group?.streams == null ? ErrorCode.NONE : streamsReadProblem(group.streams, caller);
 }
 
 export function deleteOffsets(

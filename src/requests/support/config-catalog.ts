@@ -39,6 +39,8 @@ export interface ConfigDefinition {
   readonly documentation: string | null;
   /** Broker config that a topic or group config inherits from, null = none. */
   readonly brokerName: string | null;
+  /** Listed only where it is set, or when it is asked for by name. */
+  readonly internal: boolean;
 }
 
 export interface ConfigCatalog {
@@ -74,6 +76,7 @@ export function unknownBrokerConfig(name: string): ConfigDefinition {
     sensitive: true,
     documentation: null,
     brokerName: null,
+    internal: false,
   };
 }
 

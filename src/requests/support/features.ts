@@ -23,6 +23,8 @@ export const features: readonly Feature[] = [
   { name: 'group.version', minVersion: 0, maxVersion: 1, defaultLevel: 1 },
   // KIP-932: consumers may share partitions.
   { name: 'share.version', minVersion: 0, maxVersion: 1, defaultLevel: 1 },
+  // KIP-1071: the broker assigns the tasks of Kafka Streams.
+  { name: 'streams.version', minVersion: 0, maxVersion: 1, defaultLevel: 1 },
 ];
 
 /** Level in force; what was told by a version that knows more is held to what this one can. */

@@ -124,7 +124,9 @@ test('group and client metrics configs are exactly those of Apache Kafka', () =>
   ] as const) {
     const kafka = facts(scope);
     assert.deepEqual(
-      configs.map(({ name, type, default: value, broker }) => [name, type, value, broker ?? '']),
+      configs
+        .filter(({ internal }) => internal !== true)
+        .map(({ name, type, default: value, broker }) => [name, type, value, broker ?? '']),
       [...kafka].map(([name, fact]) => [
         name,
         fact.type,

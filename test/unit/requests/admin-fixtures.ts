@@ -248,6 +248,7 @@ const define = (name: string, type: number, defaultValue: string | null, more = 
   sensitive: false,
   documentation: `What ${name} does.`,
   brokerName: null,
+  internal: false,
   ...more,
 });
 

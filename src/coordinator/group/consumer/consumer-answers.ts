@@ -56,8 +56,7 @@ export function commitProblem(group: ConsumerGroup, query: CommitQuery, topics: 
     return generation === member.progress.epoch ? ErrorCode.NONE : ErrorCode.ILLEGAL_GENERATION;
   if (query.generationOnly === true && !transactional) return ErrorCode.UNSUPPORTED_VERSION;
   if (generation === member.progress.epoch || heldThen(member, query, topics)) return ErrorCode.NONE;
-  // TxnOffsetCommit knows generations only.
-  return transactional ? ErrorCode.ILLEGAL_GENERATION : ErrorCode.STALE_MEMBER_EPOCH;
+  return query.staleEpochCode ?? ErrorCode.STALE_MEMBER_EPOCH;
 }
 
 /** An earlier epoch of the member is as good for partitions that it has had since (KIP-1251). */

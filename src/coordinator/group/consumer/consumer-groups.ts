@@ -17,6 +17,8 @@ import type { PartitionContext } from '../../runtime/coordinator-state.ts';
 import type { Group } from '../group.ts';
 import type { GroupTopics } from '../group-services.ts';
 import type { ConsumerLimits, GroupSettings } from '../group-settings.ts';
+import { MemberTimes } from '../member-times.ts';
+import { writeInBatches, writeNow } from '../write-now.ts';
 import { type Assignment, sameAssignment, type TopicPartitionList } from './assignment.ts';
 import { type AssignorMember, defaultAssignor } from './assignor.ts';
 import { assignors } from './assignors.ts';
@@ -40,31 +42,37 @@ export interface ConsumerHost {
   readonly logger: Logger;
   readonly settings: GroupSettings;
   readonly topics: GroupTopics;
+  group(id: string): Group | undefined;
   /** Configs in force for a group. */
   limitsOf(groupId: string): ConsumerLimits;
   /** Turns the group into a classic one when that member is gone and only classic members are left; false: it does not. */
   downgradeWithout(group: Group, memberId: string): boolean;
 }
 
-/** Pause before something is tried again that the log has refused. */
-const retryMs = 1_000;
-
 export class ConsumerGroups {
   readonly host: ConsumerHost;
+  readonly #times: MemberTimes;
 
   constructor(host: ConsumerHost) {
     this.host = host;
+    this.#times = new MemberTimes({
+      clock: host.clock,
+      isGone: (groupId, member) =>
+        host.context.closed || host.group(groupId)?.consumer?.members.get(member.id) !== member,
+      expire: (groupId, { id }, reason) => {
+        host.logger.info('a member of a consumer group is out of time', {
+          group: groupId,
+          member: id,
+          reason,
+        });
+        return this.remove(host.group(groupId)!, id, reason);
+      },
+    });
   }
 
   /** 0 when the log has taken the records, which count from then on; else the wire error, and nothing has changed. */
   write(records: readonly CoordinatorRecord[]): number {
-    let refused: number = ErrorCode.NONE;
-    let here = true;
-    this.host.context.write(records, (errorCode) => {
-      if (here) refused = errorCode;
-    });
-    here = false;
-    return refused;
+    return writeNow(this.host.context, records);
   }
 
   // ── Members and the group's epoch ───────────────────────────────────────────────────────────────────────────────
@@ -156,24 +164,15 @@ export class ConsumerGroups {
       this.host.topics.partitionCount(topicId),
     );
     const records: CoordinatorRecord[] = [];
-    let bytes = 0;
     for (const [id, target] of targets) {
       const before = group.targets.get(id);
-      if (before !== undefined && sameAssignment(before, target)) continue;
-      const record = targetRecord(group.id, id, target);
-      const size = record.key.length + (record.value?.length ?? 0) + 32;
-      if (records.length > 0 && bytes + size > this.host.settings.recordsBytesMax) {
-        const refused = this.write(records.splice(0));
-        if (refused !== ErrorCode.NONE) return refused;
-        bytes = 0;
-      }
-      bytes += size;
-      records.push(record);
+      if (before === undefined || !sameAssignment(before, target))
+        records.push(targetRecord(group.id, id, target));
     }
     for (const id of group.targets.keys())
       if (!targets.has(id)) records.push(targetRecord(group.id, id, null));
     records.push(targetEpochRecord(group.id, { assignmentEpoch: group.epoch, assignmentTimestamp: now }));
-    return this.write(records);
+    return writeInBatches(this.host.context, records, this.host.settings.recordsBytesMax);
   }
 
   #assignorMembers(group: ConsumerGroup): AssignorMember[] {
@@ -250,30 +249,9 @@ export class ConsumerGroups {
     return member.subscription?.classic?.sessionTimeoutMs ?? this.host.limitsOf(groupId).sessionTimeoutMs;
   }
 
-  /** A sign of life. The timer is moved only when it fires: a heartbeat costs a store. */
+  /** A sign of life. */
   touch(shell: Group, member: ConsumerMember): void {
-    const session = this.sessionMs(shell.id, member);
-    const deadline = this.host.clock.monotonic() + session;
-    // A session that has become shorter needs an earlier timer.
-    const earlier = deadline < member.deadline;
-    member.deadline = deadline;
-    if (member.sessionTimer === null || earlier) this.#armSession(shell, member, session);
-  }
-
-  #armSession(shell: Group, member: ConsumerMember, delayMs: number): void {
-    member.sessionTimer?.cancel();
-    member.sessionTimer = this.host.clock.after(delayMs, () => {
-      member.sessionTimer = null;
-      if (this.#isGone(shell, member)) return;
-      const left = member.deadline - this.host.clock.monotonic();
-      if (left > 0) {
-        this.#armSession(shell, member, left);
-        return;
-      }
-      this.host.logger.info('a member of a consumer group expired', { group: shell.id, member: member.id });
-      if (this.remove(shell, member.id, 'session ended') !== ErrorCode.NONE)
-        this.#armSession(shell, member, retryMs);
-    });
+    this.#times.touch(shell.id, member, this.sessionMs(shell.id, member));
   }
 
   /** Sessions and other waits begin anew: a new owner cannot know how long a member has been silent. */
@@ -293,28 +271,12 @@ export class ConsumerGroups {
   }
 
   stopWaiting(member: ConsumerMember): void {
-    member.stepTimer?.cancel();
-    member.stepTimer = null;
+    this.#times.stopWaiting(member);
   }
 
   /** Fences the member unless `stopWaiting` is called in time. */
   waitFor(shell: Group, member: ConsumerMember, delayMs: number, reason: string): void {
-    this.stopWaiting(member);
-    member.stepTimer = this.host.clock.after(delayMs, () => {
-      member.stepTimer = null;
-      if (this.#isGone(shell, member)) return;
-      this.host.logger.info('a member of a consumer group is fenced', {
-        group: shell.id,
-        member: member.id,
-        reason,
-      });
-      if (this.remove(shell, member.id, reason) !== ErrorCode.NONE)
-        this.waitFor(shell, member, retryMs, reason);
-    });
-  }
-
-  #isGone(shell: Group, member: ConsumerMember): boolean {
-    return this.host.context.closed || shell.consumer?.members.get(member.id) !== member;
+    this.#times.waitFor(shell.id, member, delayMs, reason);
   }
 }
 

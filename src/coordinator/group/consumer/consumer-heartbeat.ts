@@ -24,7 +24,6 @@ export const leaveEpoch = -1;
 export const staticLeaveEpoch = -2;
 
 export interface HeartbeatHost extends ConsumerHost {
-  group(id: string): Group | undefined;
   /** The group, made if there is room. */
   groupFor(id: string): Group | null;
   dropIfVoid(group: Group): void;

@@ -14,7 +14,7 @@ export const javaFlags = [
 ];
 
 /** The class path of one pom's jars. */
-export async function jars(pom: 'clients' | 'tools' | 'broker'): Promise<string> {
+export async function jars(pom: 'clients' | 'tools' | 'broker' | 'streams'): Promise<string> {
   const file = join(sources, 'java', `${pom}.pom.xml`);
   const directory = await installed(`jars-${pom}`, readFileSync(file, 'utf8'), async (aside) => {
     await step('mvn', [
@@ -28,6 +28,18 @@ export async function jars(pom: 'clients' | 'tools' | 'broker'): Promise<string>
     ]);
   });
   return join(directory, '*');
+}
+
+/** Words of the command that runs StreamsApp.java, before its arguments. Throws where its jars cannot be had. */
+export async function streamsApp(): Promise<readonly string[]> {
+  const path = await jars('streams');
+  const source = join(sources, 'java', 'StreamsApp.java');
+  const classes = await installed('java-streams', readFileSync(source, 'utf8') + path, async (aside) => {
+    cpSync(source, join(aside, 'StreamsApp.java'));
+    await step('javac', ['-cp', path, '-d', aside, join(aside, 'StreamsApp.java')]);
+  });
+  const quiet = '-Dorg.slf4j.simpleLogger.defaultLogLevel=error';
+  return ['java', ...javaFlags, quiet, '-cp', `${classes}:${path}`, 'StreamsApp'];
 }
 
 export async function openJava(): Promise<Client> {

@@ -20,6 +20,10 @@ import {
   defaultGroupSettings,
   type GroupSettings,
 } from '../../../../src/coordinator/group/group-settings.ts';
+import {
+  defaultStreamsLimits,
+  type StreamsLimits,
+} from '../../../../src/coordinator/group/streams/streams-group-api.ts';
 import { silentLogger } from '../../../../src/ports/logger.ts';
 import { MemoryCoordinatorLog } from '../../../support/coordinator-log.ts';
 import { SeededRandom } from '../../../support/seeded-random.ts';
@@ -60,6 +64,8 @@ export interface Rig {
   readonly metadata: TestTopics;
   /** Configs of all groups of the consumer protocol; a test may change them. */
   limits: ConsumerLimits;
+  /** Configs of all streams groups; a test may change them. */
+  streamsLimits: StreamsLimits;
   join(query?: Partial<JoinQuery>): Answer<JoinAnswer>;
   sync(query: Partial<SyncQuery>): Answer<SyncAnswer>;
   heartbeat(memberId: string, generation: number, instanceId?: string | null): number;
@@ -152,7 +158,7 @@ export async function rig(
   const settings: GroupSettings = { ...defaultGroupSettings, initialRebalanceDelayMs: 0, ...changed };
   const topics = new Map(Object.entries(topicIds));
   const metadata = new TestTopics(topics);
-  const given = { limits: defaultConsumerLimits };
+  const given = { limits: defaultConsumerLimits, streams: defaultStreamsLimits };
   const shard = new GroupCoordinatorShard({
     clock,
     random: new SeededRandom(seed),
@@ -163,6 +169,7 @@ export async function rig(
     limitsOf: () => given.limits,
     partitions: () => offsetsPartitions,
     share: noShareGroups,
+    streamsLimitsOf: () => given.streams,
   });
   for (let partition = 0; partition < offsetsPartitions; partition++) await shard.load(partition);
   return {
@@ -177,6 +184,12 @@ export async function rig(
     },
     set limits(limits) {
       given.limits = limits;
+    },
+    get streamsLimits() {
+      return given.streams;
+    },
+    set streamsLimits(limits) {
+      given.streams = limits;
     },
     join(query = {}) {
       const answer = new Answer<JoinAnswer>();

@@ -8,6 +8,7 @@ import {
   readKey,
   readOffsetValue,
 } from '../../../../src/coordinator/group/group-records.ts';
+import { defaultStreamsLimits } from '../../../../src/coordinator/group/streams/streams-group-api.ts';
 import { silentLogger } from '../../../../src/ports/logger.ts';
 import { ErrorCode } from '../../../../src/protocol/generated/errors.ts';
 import { SeededRandom } from '../../../support/seeded-random.ts';
@@ -65,6 +66,7 @@ describe('load and unload', () => {
       limitsOf: () => before.limits,
       partitions: () => 4,
       share: noShareGroups,
+      streamsLimitsOf: () => defaultStreamsLimits,
     });
     const codes: number[] = [];
     const beat = () =>

@@ -317,7 +317,10 @@ describe('offsets', () => {
     assert.equal(commit(on, 'a', 2, 0), 0, 'it has had it since epoch 1');
     assert.equal(commit(on, 'a', 2, 2), ErrorCode.STALE_MEMBER_EPOCH, 'it got it at epoch 2');
     const producer = { producerId: 9, producerEpoch: 0 };
-    assert.equal(commit(on, 'a', 6, 0, { producer }), ErrorCode.ILLEGAL_GENERATION);
+    assert.equal(commit(on, 'a', 6, 0, { producer }), ErrorCode.STALE_MEMBER_EPOCH);
+    // TxnOffsetCommit knew generations only, at first.
+    const staleEpochCode = ErrorCode.ILLEGAL_GENERATION;
+    assert.equal(commit(on, 'a', 6, 0, { producer, staleEpochCode }), ErrorCode.ILLEGAL_GENERATION);
     assert.equal(commit(on, 'a', 3, 0, { producer }), 0);
     assert.equal(commit(on, '', -1, 0, { producer }), 0, 'a producer that does not say who it is');
   });
