@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { openScalingHook } from '../../src/threads/adapters/scaling-hook.ts';
+import { patienceMs } from '../support/patience.ts';
 
 const request = { desired: 3, current: 5, remove: [7, 9], reason: 'drained: 7, 9' };
 
@@ -61,13 +62,15 @@ describe('scaling hook: an address', () => {
   it('is sent the request, and refuses by its status or its silence', async () => {
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const { port } = server.address() as AddressInfo;
-    const hook = openScalingHook(`http://127.0.0.1:${port}/scale?pool=a`, 300);
+    const url = `http://127.0.0.1:${port}/scale?pool=a`;
+    const hook = openScalingHook(url, patienceMs);
     await hook.ask(request);
     assert.deepEqual(bodies, [`POST /scale?pool=a application/json ${JSON.stringify(request)}`]);
     status = 500;
     await assert.rejects(hook.ask(request), { code: 'SCALING_HOOK', message: /answered with 500/ });
     status = 0;
-    await assert.rejects(hook.ask(request), { code: 'SCALING_HOOK', message: /no answer in 300 ms/ });
+    const hasty = openScalingHook(url, 300);
+    await assert.rejects(hasty.ask(request), { code: 'SCALING_HOOK', message: /no answer in 300 ms/ });
     const nobody = openScalingHook('http://127.0.0.1:1/', 300);
     await assert.rejects(nobody.ask(request), { code: 'SCALING_HOOK' });
   });
