@@ -172,7 +172,7 @@ export class EmbeddedMetadataStore implements MetadataClaim, AuthorityStore {
         for (const each of batch.members) each.reject(reason);
         break;
       }
-      this.#journal.snapshotIfDue();
+      if (this.#journal.snapshotDue) void this.#journal.snapshot(this.snapshot());
     }
     this.#inFlight = null;
   }

@@ -47,7 +47,7 @@ export class MetadataJournal {
   #entriesSince = 0;
   #bytesSince = 0;
   #lastSnapshotBytes = 0;
-  #snapshotting: Promise<void> | null = null;
+  #snapshotting: Promise<boolean> | null = null;
 
   constructor(options: MetadataJournalOptions) {
     this.#options = options;
@@ -114,28 +114,39 @@ export class MetadataJournal {
     this.#note(payload.length);
   }
 
-  /** Beside the appends. Twice the last snapshot's size at least, so that large images are not rewritten for little. */
-  snapshotIfDue(): void {
+  /** Twice the last snapshot's size at least, so that large images are not rewritten for little. */
+  get snapshotDue(): boolean {
     const entries = this.#options.snapshotEntries ?? snapshotEntriesDefault;
     const bytes = Math.max(this.#options.snapshotBytes ?? snapshotBytesDefault, 2 * this.#lastSnapshotBytes);
-    if (this.#snapshotting !== null || (this.#entriesSince < entries && this.#bytesSince < bytes)) return;
-    const payload = this.live.snapshot();
+    return this.#snapshotting === null && (this.#entriesSince >= entries || this.#bytesSince >= bytes);
+  }
+
+  /**
+   * Stores a snapshot beside the appends, and trims what the one before it covers.
+   * @param payload the image after the newest entry.
+   * @returns whether it is stored. Rejects never.
+   */
+  snapshot(payload: Buffer): Promise<boolean> {
     const number = this.#log.next - 1;
     this.#entriesSince = 0;
     this.#bytesSince = 0;
-    this.#snapshotting = this.#log
+    const storing = this.#log
       .snapshot(number, payload)
       .then(() => {
         this.#lastSnapshotBytes = payload.length;
+        return true;
       })
       .catch((error: unknown) => {
         this.#options.logger.warn('metadata snapshot failed; the next one is due as usual', {
           reason: String(error),
         });
+        return false;
       })
       .finally(() => {
         this.#snapshotting = null;
       });
+    this.#snapshotting = storing;
+    return storing;
   }
 
   /** Ends the wait of an append that cannot reach its store. */

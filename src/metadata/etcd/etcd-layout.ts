@@ -4,7 +4,7 @@
  *   <prefix>/authority               whose metadata these are, and whether they are in force: JSON
  *   <prefix>/head                    revision of the newest commit: decimal; changes with every entry
  *   <prefix>/log/<first revision>    one entry of the log: commits from that revision on; 20 digits
- *   <prefix>/chunk/<nonce>/<number>  parts of an entry too large for one request; 4 digits
+ *   <prefix>/chunk/<first revision>/<nonce>/<number>   parts of an entry too large for one request; 4 digits
  *   <prefix>/journal                 revision up to which the bucket's journal holds the log: decimal
  *   <prefix>/members/<node>          registration epoch of a broker whose lease is in force: decimal
  *   <prefix>/members/leader          node and epoch of the broker that leads, under its lease: JSON
@@ -67,8 +67,10 @@ export class EtcdLayout {
     return Number(key.slice(this.logPrefix.length));
   }
 
-  chunk(nonce: Buffer, index: number): string {
-    return `${this.chunkPrefix}${nonce.toString('hex')}/${String(index).padStart(4, '0')}`;
+  /** Named by the entry that they are for, so that they go when entries of their time go, whether it was made or not. */
+  chunk(firstRevision: number, nonce: Buffer, index: number): string {
+    const number = String(index).padStart(4, '0');
+    return `${this.chunkPrefix}${digits(firstRevision)}/${nonce.toString('hex')}/${number}`;
   }
 
   member(node: number): string {

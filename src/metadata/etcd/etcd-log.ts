@@ -106,11 +106,10 @@ export class EtcdLog {
     return this.#next;
   }
 
-  /** Reads and folds everything from `next` on. */
-  async load(next: number): Promise<void> {
+  /** Stands at revision `next`: everything below is known. */
+  begin(next: number): void {
     this.#next = next;
     this.#headMod = 0;
-    while (await this.#readPage()) this.#checkOpen();
   }
 
   /** Follows the log from where it was read to. */
@@ -149,7 +148,7 @@ export class EtcdLog {
 
   /** Asks etcd how things stand and folds what is new: the image is as of after this was called, then. */
   async look(): Promise<void> {
-    while (await this.#readPage()) this.#checkOpen();
+    while (await this.readPage()) this.#checkOpen();
   }
 
   /**
@@ -216,7 +215,7 @@ export class EtcdLog {
         const head = this.#takePage(result.results, first);
         await this.#fold();
         if (pending.landedAt !== null || this.#next !== first) continue;
-        // Head is as it was: a chunk is missing, since a sweep took them for left behind.
+        // Head is as it was: a chunk is missing, trimmed with the entries of the time when this one was begun.
         if (head === headMod) stored = false;
         await this.#pause(attempt++);
       } catch (error) {
@@ -228,8 +227,8 @@ export class EtcdLog {
     }
   }
 
-  /** Reads what lies behind `next`; says whether there may be more. Throws when etcd does not answer. */
-  async #readPage(): Promise<boolean> {
+  /** Reads and folds some of what lies behind `next`; says whether there may be more. Throws when etcd does not answer. */
+  async readPage(): Promise<boolean> {
     this.#checkOpen();
     const asked = this.#next;
     const { results } = await this.#options.kv.txn({ success: this.#pageOperations() });
@@ -353,13 +352,13 @@ export class EtcdLog {
     this.#wake();
   }
 
-  async #payloadOf({ key, value }: Incoming): Promise<Buffer> {
+  async #payloadOf({ first, key, value }: Incoming): Promise<Buffer> {
     const { kv, layout, crc32c } = this.#options;
     if (value.payload !== null) return checkedPayload(crc32c, key, value, value.payload);
     const parts: Buffer[] = [];
     const { nonce, count } = value.chunks!;
     for (let index = 0; index < count; index++) {
-      const { entries } = await kv.range({ key: layout.chunk(nonce, index) });
+      const { entries } = await kv.range({ key: layout.chunk(first, nonce, index) });
       if (entries[0] === undefined) throw damaged(key, `names chunk ${index}, which is not there`);
       parts.push(entries[0].value);
     }
@@ -404,7 +403,7 @@ export class EtcdLog {
     }
     const nonce = this.#nonce();
     const parts = Array.from({ length: count }, (_, i) => ({
-      key: this.#options.layout.chunk(nonce, i),
+      key: this.#options.layout.chunk(this.#next, nonce, i),
       value: payload.subarray(i * partBytes, (i + 1) * partBytes),
     }));
     return { nonce, count, parts };

@@ -203,7 +203,8 @@ export class EtcdMetadataStore implements MetadataClaim, AuthorityStore {
       await this.#journal.load();
       const { image } = this;
       try {
-        await this.#log.load(image.revision + 1);
+        this.#log.begin(image.revision + 1);
+        await this.#log.look();
         return this.#checkFit();
       } catch (error) {
         // The log was trimmed up to a newer snapshot than the one that was read.
