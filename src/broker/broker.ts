@@ -172,6 +172,8 @@ export class RunningBroker {
     for (;;) {
       try {
         await this.ownership.closeAll();
+        // The data directory is not needed once the bucket alone says so.
+        await this.metadata.persisted(this.metadata.image.revision);
         return await this.cluster?.gone();
       } catch (error) {
         if (this.aborted) throw error;

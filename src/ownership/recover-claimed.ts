@@ -13,7 +13,7 @@ import type { OwnershipDeps } from './ownership.ts';
 import { type DrainingDeps, drainLogs } from './recover-streams.ts';
 
 export interface RecoverClaimedDeps extends DrainingDeps {
-  readonly metadata: Pick<MetadataStore, 'image' | 'commit'>;
+  readonly metadata: Pick<MetadataStore, 'image' | 'commit' | 'persisted'>;
   readonly fold: OwnershipDeps['fold'];
   readonly wals: readonly WalConfig[];
   readonly volumes: VolumeDeps;
@@ -34,7 +34,8 @@ export async function recoverClaimed(
     const drained = [...logs, ...records.filter(({ state }) => state !== 'open').map(givenUp)];
     const producers = new Map(await fold(openIn(drained, deps)));
     const { closes, taken } = await drainLogs(drained, producers, deps);
-    await metadata.commit([...closes, ...logs.map((log) => emptied(log, deps))]);
+    // Their files go only when the bucket alone says where the records are.
+    await metadata.persisted(await metadata.commit([...closes, ...logs.map((log) => emptied(log, deps))]));
     const streams = closes.filter(({ type }) => type === 'close').length;
     const gone: MetadataChange[] = [];
     for (const log of logs) {

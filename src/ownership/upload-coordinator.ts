@@ -20,6 +20,7 @@ import { deltaBytes, type PlanLimits, planObjects } from '../stream/upload/plan-
 import { uploadRate } from '../stream/upload/upload-pace.ts';
 import type { WalControl, WalCut } from '../stream/wal/wal.ts';
 import type { ObjectIds } from './object-ids.ts';
+import { WalTrims } from './wal-trims.ts';
 
 export interface UploadVolume {
   readonly index: number;
@@ -105,6 +106,7 @@ interface VolumeState {
 export class UploadCoordinator {
   private readonly deps: UploadCoordinatorDeps;
   private readonly states: VolumeState[];
+  private readonly trims: readonly WalTrims[];
   private timer: Timer | null = null;
   private stopped = false;
   private hurried = false;
@@ -139,6 +141,7 @@ export class UploadCoordinator {
       freed: -1,
       failing: false,
     }));
+    this.trims = deps.volumes.map((volume) => new WalTrims(volume, deps));
   }
 
   start(): void {
@@ -252,10 +255,11 @@ export class UploadCoordinator {
     }
   }
 
-  /** No upload of the volume is under way. */
+  /** No upload of the volume is under way, and it is trimmed. */
   async settled(index: number): Promise<void> {
     const state = this.states[index]!;
     while (state.busy !== null) await state.busy;
+    await this.trims[index]!.settled();
   }
 
   private begin(index: number, closing: Closing | null, committed: () => void = () => {}): Promise<void> {
@@ -321,14 +325,14 @@ export class UploadCoordinator {
       return;
     }
     // Objects of a commit that failed are left to the sweep of orphans: the entry may still appear.
-    await metadata.commit([
+    const revision = await metadata.commit([
       { type: 'upload', wal: volume.logId, freed: { ...cut }, timeMs: clock.now(), objects: stored.records },
       ...(closing?.changes(ends, stored.states, cut) ?? []),
     ]);
     committed();
     state.freed = cut.sequence;
     await Promise.all(shards.map((shard, i) => shard.uploaded(index, collected[i]!.end)));
-    await this.trim(volume, cut);
+    this.trims[index]!.due(cut, revision);
     this.uploads++;
     this.deps.observe(clock.monotonic() - began);
     logger.debug('uploaded', {
@@ -337,16 +341,6 @@ export class UploadCoordinator {
       bytes: stored.bytes,
       ms: Math.round(clock.monotonic() - began),
     });
-  }
-
-  /** A log whose epoch has ended takes no trim and needs none: the metadata says what of it is in objects. */
-  private async trim(volume: UploadVolume, cut: WalCut): Promise<void> {
-    try {
-      await volume.control.trim(cut);
-    } catch (error) {
-      if ((await volume.control.status()).failed === null) throw error;
-      this.deps.logger.debug('a failed write-ahead log was not trimmed', { volume: volume.index });
-    }
   }
 
   /** Builds and stores the objects of what was collected; nothing names them until the caller commits. */
@@ -455,6 +449,7 @@ export class UploadCoordinator {
     this.stopped = true;
     this.timer?.cancel();
     await Promise.allSettled(this.states.map((state) => state.busy));
+    await Promise.all(this.trims.map((trims) => trims.settled()));
   }
 }
 

@@ -79,6 +79,8 @@ export class ObjectSweep {
     const count = objectIds.length + manifests.length;
     if (count === 0) return 0;
     try {
+      // That nothing names them any more must be in the bucket before they go from it.
+      await metadata.persisted(metadata.image.revision);
       await store.delete([
         ...objectIds.map(objectKey),
         ...manifests.map(({ topicId, partition, version }) => manifestKey(topicId, partition, version)),

@@ -256,9 +256,10 @@ export class OrphanSweep implements BackgroundService {
     return infos;
   }
 
-  /** Rejects when another broker took over; whatever was committed before is in the image afterwards. */
+  /** Rejects when another broker took over; whatever was committed before is in the image afterwards, and in the bucket's. */
   private async confirm(): Promise<void> {
-    await this.deps.metadata.commit([]);
+    const { metadata } = this.deps;
+    await metadata.persisted(await metadata.commit([]));
   }
 
   private async storeNow(): Promise<number> {

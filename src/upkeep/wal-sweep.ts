@@ -182,7 +182,7 @@ export class WalSweep implements BackgroundService {
   ): Promise<void> {
     if (infos.length === 0) return;
     const { metadata, logger } = this.deps;
-    await metadata.commit([]);
+    await metadata.persisted(await metadata.commit([]));
     if (metadata.image.wals.get(wal.logId)?.state !== wal.state) return;
     let bytes = 0;
     for (let at = 0; at < infos.length; at += page) {

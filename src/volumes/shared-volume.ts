@@ -178,20 +178,24 @@ export function isInDirectory(volume: Volume): boolean {
   return kind === 'block' && (isShared(volume) || dirname(volume.path) === resolve(config.location));
 }
 
-/** Removes the files of logs that are recorded empty, beside volumes in use, and no volume. @returns those that are gone. */
-export async function removeRetired(
-  image: ClusterImage,
-  volumes: readonly Volume[],
-  deps: VolumeDeps,
-): Promise<WalRecord[]> {
+/** Logs that are recorded empty, beside volumes in use, and no volume: their files are not needed any more. */
+export function retiredLogs(image: ClusterImage, volumes: readonly Volume[]): WalRecord[] {
   const here = new Set(volumes.filter(isInDirectory).map((volume) => dirname(volumePath(volume))));
+  return [...image.wals.values()].filter(
+    ({ state, kind, location, logId }) =>
+      state === 'empty' &&
+      kind === 'block' &&
+      here.has(dirname(pathOf(location))) &&
+      !volumes.some((volume) => volume.logId === logId),
+  );
+}
+
+/** @returns those whose files are gone. */
+export async function removeRetired(records: readonly WalRecord[], deps: VolumeDeps): Promise<WalRecord[]> {
   const gone: WalRecord[] = [];
-  for (const record of image.wals.values()) {
-    if (record.state !== 'empty' || record.kind !== 'block') continue;
-    const path = pathOf(record.location);
-    if (!here.has(dirname(path)) || volumes.some(({ logId }) => logId === record.logId)) continue;
+  for (const record of records) {
     try {
-      await deps.files.remove(path);
+      await deps.files.remove(pathOf(record.location));
       gone.push(record);
     } catch (error) {
       const fields = { log: record.logId, reason: String(error) };

@@ -5,7 +5,7 @@
  */
 import type { MetadataChange, MetadataStore, WalRecord } from '../metadata/metadata-store.ts';
 import type { Logger } from '../ports/logger.ts';
-import { removeRetired } from './shared-volume.ts';
+import { removeRetired, retiredLogs } from './shared-volume.ts';
 import { type Volume, type VolumeDeps, volumeEpoch } from './volume.ts';
 
 export function walRecords(
@@ -73,7 +73,11 @@ export async function retirePredecessors(
     }
   }
   if (emptied.length > 0) await metadata.commit(emptied);
-  const gone = await removeRetired(metadata.image, volumes, deps);
+  const retired = retiredLogs(metadata.image, volumes);
+  if (retired.length === 0) return;
+  // Their files go only when the bucket alone says where the records are.
+  await metadata.persisted(metadata.image.revision);
+  const gone = await removeRetired(retired, deps);
   if (gone.length > 0) {
     await metadata.commit(gone.map(({ logId }) => ({ type: 'walRemoved' as const, logId })));
   }

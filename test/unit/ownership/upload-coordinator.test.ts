@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { MetadataChange, MetadataStore } from '../../../src/metadata/metadata-store.ts';
 import { UploadCoordinator } from '../../../src/ownership/upload-coordinator.ts';
+import { MillraceError } from '../../../src/ports/errors.ts';
 import { silentLogger } from '../../../src/ports/logger.ts';
 import { streamKey } from '../../../src/ports/stream-id.ts';
 import type { StreamState } from '../../../src/stream/objects/objects.ts';
@@ -40,14 +41,21 @@ function world() {
     statuses: [],
     end: 10,
   };
+  /** What the log was trimmed to, and who waits for the bucket's journal to hold a revision; null = it holds all at once. */
+  const trims: number[] = [];
+  const journal: { waiting: { revision: number; settle(error?: Error): void }[] | null } = { waiting: null };
+  let sequence = 0;
   const coordinator = new UploadCoordinator({
     volumes: [
       {
         index: 0,
         logId: 'w1',
         control: {
-          status: () => new Promise((resolve) => held.statuses.push(() => resolve(status))),
-          trim: async () => {},
+          status: () =>
+            new Promise((resolve) =>
+              held.statuses.push(() => resolve({ ...status, cut: { ...cut, sequence: ++sequence } })),
+            ),
+          trim: async (to) => void trims.push(to.sequence),
           close: async () => {},
         },
         usedBytes: () => 1 << 20,
@@ -69,6 +77,13 @@ function world() {
     ],
     metadata: {
       commit: async (changes: MetadataChange[]) => commits.push(changes),
+      persisted: (revision: number) =>
+        journal.waiting === null
+          ? Promise.resolve()
+          : new Promise<void>((resolve, reject) => {
+              const settle = (error?: Error) => (error === undefined ? resolve() : reject(error));
+              journal.waiting!.push({ revision, settle });
+            }),
     } as unknown as MetadataStore,
     ids: { take: async () => [oid(5)] } as unknown as ConstructorParameters<
       typeof UploadCoordinator
@@ -99,7 +114,7 @@ function world() {
         return [];
       },
     });
-  return { clock, coordinator, commits, held, closed, close };
+  return { clock, coordinator, commits, held, closed, close, trims, journal };
 }
 
 test('what the loop waits for when uploads stop begins none any more', async () => {
@@ -164,4 +179,47 @@ test('nothing is closed of which a byte would be in no object', async () => {
   held.statuses[0]!();
   await assert.rejects(closing, /ends at 10, and objects would hold it up to 9/);
   assert.deepEqual([commits.length, closed], [0, []]);
+});
+
+test('a log is trimmed when the bucket’s journal holds the commit, and uploads go on meanwhile', async () => {
+  const { clock, coordinator, commits, held, trims, journal } = world();
+  const upload = async (): Promise<void> => {
+    const uploading = coordinator.upload(0);
+    await clock.settle();
+    held.statuses.shift()!();
+    await uploading;
+  };
+  await upload();
+  await coordinator.settled(0);
+  assert.deepEqual(trims, [1]);
+  const waiting: NonNullable<typeof journal.waiting> = [];
+  journal.waiting = waiting;
+  for (let n = 0; n < 3; n++) await upload();
+  await clock.advanceAsync(60_000);
+  assert.deepEqual([commits.length, trims, waiting.map(({ revision }) => revision)], [4, [1], [2]]);
+  let settled = false;
+  const stopping = coordinator.stop().then(() => {
+    settled = true;
+  });
+  waiting[0]!.settle();
+  await clock.settle();
+  // The one after the next has taken that one's place.
+  assert.deepEqual([trims, waiting.map(({ revision }) => revision), settled], [[1, 2], [2, 4], false]);
+  waiting[1]!.settle();
+  await stopping;
+  assert.deepEqual(trims, [1, 2, 4]);
+});
+
+test('a log is not trimmed when the bucket’s journal never holds the commit', async () => {
+  const { clock, coordinator, held, trims, journal } = world();
+  const waiting: NonNullable<typeof journal.waiting> = [];
+  journal.waiting = waiting;
+  const uploading = coordinator.upload(0);
+  await clock.settle();
+  held.statuses.shift()!();
+  await uploading;
+  await clock.settle();
+  waiting[0]!.settle(new MillraceError('unavailable', 'METADATA_CLOSED', 'closed'));
+  await coordinator.settled(0);
+  assert.deepEqual(trims, []);
 });

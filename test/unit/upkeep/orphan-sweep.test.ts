@@ -67,6 +67,32 @@ async function crashed() {
 }
 
 describe('orphan sweep', () => {
+  it('deletes nothing that the bucket’s journal might still name', async () => {
+    const { world, needed } = await crashed();
+    world.clock.advance(2 * hour);
+    await world.takeOver();
+    const before = await keys(world, '');
+    const { metadata } = world;
+    const unheld = new Proxy(metadata, {
+      get: (target, name) => {
+        if (name === 'persisted') return () => Promise.reject(unavailable('meta/log/', 'not yet'));
+        const value = Reflect.get(target, name, target) as unknown;
+        return typeof value === 'function' ? value.bind(target) : value;
+      },
+    });
+    const sweep = sweepOf(world, { metadata: unheld });
+    for (let pass = 0; pass < 10; pass++) await sweep.pass();
+    assert.ok(sweep.failures > 0);
+    const after = new Set(await keys(world, ''));
+    assert.deepEqual(
+      before.filter((key) => !after.has(key)),
+      [],
+    );
+    assert.equal((await world.store.listUploads('')).length, 1);
+    await round(sweepOf(world));
+    assert.deepEqual(await keys(world, 'data/'), needed);
+  });
+
   it('deletes objects, manifests and uploads that a crash left, and nothing else', async () => {
     const { world, needed, orphan, lostManifest } = await crashed();
     world.clock.advance(2 * hour);

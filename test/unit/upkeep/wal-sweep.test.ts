@@ -52,6 +52,8 @@ class World {
   /** Whether another broker has the metadata. */
   fenced = false;
   commits = 0;
+  /** Whether the bucket's journal never comes to hold what is committed. */
+  unheld = false;
   readonly sweep: WalSweep;
 
   constructor() {
@@ -65,6 +67,10 @@ class World {
         if (world.fenced) throw new Failure('fenced', 'METADATA_FENCED', 'taken over');
         world.commits++;
         return 1;
+      },
+      async persisted(revision: number) {
+        assert.equal(revision, 1);
+        if (world.unheld) throw new Failure('unavailable', 'METADATA_CLOSED', 'the store was closed');
       },
     } as unknown as MetadataStore;
     this.sweep = new WalSweep({
@@ -172,6 +178,19 @@ function ownerOn(store: ObjectStore, epoch: number, from: number): Owner {
 }
 
 describe('sweep of object WALs', () => {
+  it('deletes nothing before the bucket’s journal holds that it was given up', async () => {
+    const world = await World.create();
+    world.abandon();
+    world.unheld = true;
+    const before = await world.stored();
+    await world.swept();
+    const after = await world.stored();
+    for (const number of Object.keys(before)) assert.ok(number in after, number);
+    world.unheld = false;
+    await world.swept();
+    assert.ok(Object.keys(await world.stored()).length < Object.keys(after).length);
+  });
+
   it('seals a log that was given up at once, and deletes it when the grace is over; seals stay', async () => {
     const world = await World.create();
     const owner = ownerOn(world.store, 1, first);
