@@ -33,24 +33,18 @@ async function inEtcd(config: ClusterConfig, options: EmbeddedMetadataOptions): 
   const { prefix, url, user, sessionMs, endpoints } = config;
   const { clock, random, logger } = options;
   // Loaded when it is needed: a broker alone has no use for it.
-  const [{ GrpcEtcdKv }, { EtcdMetadataStore }, { EtcdMembership }] = await Promise.all([
+  const [{ GrpcEtcdKv }, { openEtcdAuthority }] = await Promise.all([
     import('../metadata/etcd/etcd-kv.ts'),
-    import('../metadata/etcd/etcd-metadata-store.ts'),
-    import('../metadata/etcd/etcd-membership.ts'),
+    import('../metadata/etcd/etcd-authority.ts'),
   ]);
   const kv = new GrpcEtcdKv({ endpoints, tls: tlsOf(config), user, clock, random, logger });
   try {
-    const claim = await EtcdMetadataStore.open({ ...options, kv, prefix, location: url });
-    const isRegistered = (node: number, epoch: number): boolean => {
-      const broker = claim.image.brokers.get(node);
-      return broker?.epoch === epoch && broker.state !== 'fenced';
-    };
-    const membership = await EtcdMembership.open({ kv, prefix, clock, logger, sessionMs, isRegistered });
+    const authority = await openEtcdAuthority({ ...options, kv, prefix, location: url, sessionMs });
     const release = async (): Promise<void> => {
-      await membership.leave();
+      await authority.release();
       await kv.close();
     };
-    return { claim, membership, release };
+    return { ...authority, release };
   } catch (error) {
     await kv.close();
     throw error;

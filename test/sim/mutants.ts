@@ -7,6 +7,7 @@ import { clusterAnswerMutants } from './cluster-answer-mutants.ts';
 import { clusterMutants } from './cluster-mutants.ts';
 import { coordinatorMutants } from './coordinator-mutants.ts';
 import { dataPathMutants } from './data-path-mutants.ts';
+import { etcdMutants } from './etcd-mutants.ts';
 import { groupMutants } from './group-mutants.ts';
 import { handOverMutants } from './hand-over-mutants.ts';
 import { interbrokerMutants } from './interbroker-mutants.ts';
@@ -46,4 +47,5 @@ export const mutants: readonly Mutant[] = [
   ...clusterAnswerMutants,
   ...handOverMutants,
   ...interbrokerMutants,
+  ...etcdMutants,
 ];

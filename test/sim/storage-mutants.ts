@@ -59,7 +59,7 @@ export const storageMutants: readonly Mutant[] = [
     file: 'ownership/upload-coordinator.js',
     find: 'const collected = await Promise.all(shards.map((shard) => shard.collect(index, cut.sequence, closing?.streams ?? [])));',
     replace:
-      'const collected = await Promise.all(shards.map((shard) => shard.collect(index, cut.sequence, closing?.streams ?? []))); await this.trim(volume, cut);',
+      'const collected = await Promise.all(shards.map((shard) => shard.collect(index, cut.sequence, closing?.streams ?? []))); this.trims[index].due(cut, 0);',
   },
   {
     name: 'batches may be evicted before their objects are named',
@@ -540,7 +540,7 @@ export const storageMutants: readonly Mutant[] = [
   {
     name: 'a broker that was taken over sweeps on',
     file: 'upkeep/orphan-sweep.js',
-    find: 'await this.deps.metadata.commit([]);',
+    find: 'await metadata.persisted(await metadata.commit([]));',
     replace: '',
     judge: 'test/unit/upkeep/orphan-sweep.test.ts',
   },

@@ -336,9 +336,10 @@ export class BrokerBed {
     return connection;
   }
 
-  /** Uploads all that is durable now. */
-  upload(volume = 0): Promise<void> {
-    return this.broker['uploads'].upload(volume);
+  /** Uploads all that is durable now, and trims the log. */
+  async upload(volume = 0): Promise<void> {
+    await this.broker['uploads'].upload(volume);
+    await this.broker['uploads'].settled(volume);
   }
 
   /** Starts an upload that its broker will not live to finish; resolves when a gate was cut. */

@@ -19,6 +19,10 @@ export class MemoryAuthority {
   readonly #members = new Set<MemoryMembership>();
   /** Whether brokers may come to lead; else the test decides in a controller's place. */
   readonly #leads: boolean;
+  /** Resolves when the bucket's journal holds everything: at once, unless a test holds it up. */
+  #held: Promise<void> = Promise.resolve();
+  /** How often somebody asked. */
+  waiting = 0;
   /** Each commit that was taken, for a test to look at. */
   readonly commits: Commit[] = [];
 
@@ -40,6 +44,15 @@ export class MemoryAuthority {
   /** The lease of a broker has run out. */
   lose(node: number): void {
     for (const member of this.#members) if (member.node === node) member.lose();
+  }
+
+  /** The bucket's journal holds nothing new until the returned function is called. */
+  holdUpJournal(): () => void {
+    let release = (): void => {};
+    this.#held = new Promise((resolve) => {
+      release = resolve;
+    });
+    return () => release();
   }
 
   async commit(changes: readonly MetadataChange[], author: Author | null = null): Promise<number> {
@@ -73,7 +86,10 @@ export class MemoryAuthority {
         mine.add(listener);
         return () => this.#listeners.delete(listener);
       },
-      persisted: async () => {},
+      persisted: async () => {
+        this.waiting++;
+        await this.#held;
+      },
       close: async () => {
         closed = true;
         for (const listener of mine) this.#listeners.delete(listener);

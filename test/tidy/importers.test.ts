@@ -9,10 +9,6 @@ const entries = [
   'src/main.ts',
   'src/embedded/index.ts',
   'src/protocol/generated/registry.ts',
-  // Contracts that are simulated; what implements and uses them is on its way.
-  'src/metadata/etcd/etcd-membership.ts',
-  'src/metadata/etcd/etcd-metadata-store.ts',
-  'src/metadata/etcd/etcd-kv.ts',
   // What a cluster's brokers start; their side of it is on its way.
   'src/cluster/controller.ts',
   'src/cluster/place-new.ts',

@@ -92,6 +92,14 @@ export class EtcdMembership implements Membership {
     return this.#leader;
   }
 
+  /** Whether this broker is the leader that it sees. */
+  get leads(): boolean {
+    const self = this.#self;
+    return (
+      !this.#left && self !== null && this.#leader?.node === self.node && this.#leader.epoch === self.epoch
+    );
+  }
+
   get validUntil(): number {
     return this.#validUntil;
   }
@@ -119,12 +127,14 @@ export class EtcdMembership implements Membership {
   }
 
   async leave(): Promise<void> {
+    if (this.#left) return;
     this.#left = true;
     this.#timer?.cancel();
     this.#watch?.cancel();
     const session = this.#session;
     this.#session = null;
     this.#validUntil = Number.NEGATIVE_INFINITY;
+    for (const listener of this.#listeners) listener();
     if (session === null) return;
     try {
       await this.#options.kv.revoke(session.lease);
