@@ -221,11 +221,11 @@ export class EtcdMetadataStore implements MetadataClaim, AuthorityStore {
     if (clusterId === '' && record?.state !== 'active') return;
     if (authority.kind === 'etcd' && record?.incarnation === authority.incarnation) return;
     if (authority.kind === 'etcd' && record === null) {
-      const what = `${location} holds nothing, though the store's metadata are kept in an etcd (${authority.location}): is it that one? If it has lost its data, millrace restore makes them anew from the store`;
+      const what = `${location} holds nothing, though the store's metadata are kept in an etcd (${authority.location}): is it that one? If it has lost its data, the store's journal still has them; this release has no tool yet that brings them back`;
       throw new MillraceError('corrupt', 'METADATA_LOST', what);
     }
     if (authority.kind === 'journal' && record?.state !== 'active') {
-      const what = `the metadata of cluster ${clusterId} are kept in the store itself: millrace metadata migrate moves them to ${location}`;
+      const what = `the metadata of cluster ${clusterId} are kept in the store itself; this release has no tool yet that moves them to ${location}: begin a cluster in an empty store`;
       throw new MillraceError('invalid', 'METADATA_ELSEWHERE', what);
     }
     const what = `${location} holds the metadata of ${record?.clusterId ?? 'another cluster'}, and the store's are another cluster's, or of another life of this one`;
