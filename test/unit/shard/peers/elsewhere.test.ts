@@ -32,6 +32,8 @@ import { ReadShareGroupStateCodec } from '../../../../src/protocol/generated/rea
 import { ReadShareGroupStateSummaryCodec } from '../../../../src/protocol/generated/read-share-group-state-summary.ts';
 import { ShareGroupDescribeCodec } from '../../../../src/protocol/generated/share-group-describe.ts';
 import { ShareGroupHeartbeatCodec } from '../../../../src/protocol/generated/share-group-heartbeat.ts';
+import { StreamsGroupDescribeCodec } from '../../../../src/protocol/generated/streams-group-describe.ts';
+import { StreamsGroupHeartbeatCodec } from '../../../../src/protocol/generated/streams-group-heartbeat.ts';
 import { SyncGroupCodec } from '../../../../src/protocol/generated/sync-group.ts';
 import { TxnOffsetCommitCodec } from '../../../../src/protocol/generated/txn-offset-commit.ts';
 import { WriteShareGroupStateCodec } from '../../../../src/protocol/generated/write-share-group-state.ts';
@@ -86,7 +88,7 @@ function movedAway(): ShardGroup {
     changes.push({ type: 'topic', name, topicId: id, partitions: 2, configs, internal: true });
     for (const partition of [0, 1]) changes.push(open(id, partition, 1));
   }
-  for (const name of ['group.version', 'share.version', 'transaction.version']) {
+  for (const name of ['group.version', 'share.version', 'streams.version', 'transaction.version']) {
     changes.push({ type: 'config', resource: 'feature', name, entries: { level: '1' } });
   }
   group.apply(changes);
@@ -152,6 +154,20 @@ const requests: Readonly<Record<string, Ask>> = {
       subscribedTopicNames: [topicName],
     }),
   ShareGroupDescribe: (groupId) => ask(ShareGroupDescribeCodec, 1, { groupIds: [groupId] }),
+  StreamsGroupHeartbeat: (groupId) =>
+    ask(StreamsGroupHeartbeatCodec, 0, {
+      groupId,
+      memberId: 'AAAAAAAAAAAAAAAAAAAACQ',
+      memberEpoch: 0,
+      endpointInformationEpoch: 0,
+      rebalanceTimeoutMs: 1000,
+      topology: { epoch: 0, subtopologies: [{ subtopologyId: '0', sourceTopics: [topicName] }] },
+      activeTasks: [],
+      standbyTasks: [],
+      warmupTasks: [],
+      processId: 'p',
+    }),
+  StreamsGroupDescribe: (groupId) => ask(StreamsGroupDescribeCodec, 0, { groupIds: [groupId] }),
   DescribeShareGroupOffsets: (groupId) =>
     ask(DescribeShareGroupOffsetsCodec, 0, { groups: [{ groupId, topics: null }] }),
   AlterShareGroupOffsets: (groupId) =>
