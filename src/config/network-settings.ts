@@ -40,7 +40,7 @@ export const networkSettings = {
     default: '',
     defaultText: 'the first of listeners',
     kafka: 'string',
-    doc: 'Listener under which other brokers reach this one.',
+    doc: 'Listener under which other brokers reach this one. Over TLS a broker shows its own certificate, which must be good for a client, too, where tls.client.auth asks for one.',
   }),
   'http.address': text({
     group: 'Network',

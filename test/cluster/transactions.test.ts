@@ -16,8 +16,8 @@ import {
   valuesOf,
 } from '../support/clients/transactions.ts';
 import { ClusterBed } from '../support/cluster-bed.ts';
+import { ClusterMoves } from '../support/cluster-moves.ts';
 import { until } from '../support/inline-broker.ts';
-import { SeededRandom } from '../support/seeded-random.ts';
 
 const partitions = 6;
 const settings = {
@@ -67,7 +67,7 @@ describe('transactions of real clients over three brokers', () => {
       if (typeof client === 'string') return t.skip(client);
       const other = await openFamily(transactors[(at + 1) % transactors.length]!.family, { slow: false });
       const reader = typeof other === 'string' ? await openKafkaJs() : other;
-      const moves = moving ? new Moves(cluster, at) : null;
+      const moves = moving ? new ClusterMoves(cluster, at) : null;
       try {
         await roundTrip(cluster, client, reader, family, letters);
       } finally {
@@ -103,38 +103,6 @@ async function roundTrip(
   await done(client, bootstrap, { ...copying, count: endOf(read, partitions), drops: 3 });
   const copied = await done(reader, bootstrap, { ...reading, topic: to, group: `read-copy-${family}` });
   assert.deepEqual(valuesOf(copied, partitions), expected);
-}
-
-/** Moves one partition after the other, of any topic, to another broker. */
-class Moves {
-  count = 0;
-  #over = false;
-  readonly #running: Promise<void>;
-
-  constructor(cluster: ClusterBed, seed: number) {
-    this.#running = this.#run(cluster, new SeededRandom(seed));
-  }
-
-  async #run(cluster: ClusterBed, random: SeededRandom): Promise<void> {
-    while (!this.#over) {
-      const open = [...cluster.authority.image.topicsByName.values()].flatMap(({ name, partitions: all }) =>
-        all.filter(({ state }) => state === 'open').map(({ partition, node }) => ({ name, partition, node })),
-      );
-      if (open.length > 0) {
-        const { name, partition, node } = random.pick(open);
-        const to = 1 + ((node + random.below(2)) % 3);
-        await cluster.assign(name, partition, to);
-        await cluster.opened(name, partition, to);
-        this.count++;
-      }
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
-  }
-
-  async end(): Promise<void> {
-    this.#over = true;
-    await this.#running;
-  }
 }
 
 describe('transactions whose broker is lost', () => {

@@ -26,6 +26,8 @@ export interface CertificateOptions {
   readonly subject: readonly (readonly NamePart[])[];
   /** Of a server: localhost and the loopback addresses. */
   readonly server?: boolean;
+  /** Of a client; a broker among others is both. Default: whoever is no server. */
+  readonly client?: boolean;
   /** Days from now. */
   readonly from?: number;
   readonly until?: number;
@@ -95,18 +97,18 @@ function nameOf(subject: CertificateOptions['subject']): Buffer {
   return der(0x30, ...sets);
 }
 
-function extensionsOf({ ca = false, server = false }: CertificateOptions): Buffer {
+function extensionsOf({ ca = false, server = false, client = !server }: CertificateOptions): Buffer {
   const loopback = [
     der(0x82, Buffer.from('localhost')),
     der(0x87, Buffer.from([127, 0, 0, 1])),
     der(0x87, Buffer.concat([Buffer.alloc(15), Buffer.from([1])])),
   ];
-  const purpose = server ? '1.3.6.1.5.5.7.3.1' : '1.3.6.1.5.5.7.3.2';
+  const purposes = [...(server ? ['1.3.6.1.5.5.7.3.1'] : []), ...(client ? ['1.3.6.1.5.5.7.3.2'] : [])];
   return der(
     0x30,
     extension('2.5.29.19', true, der(0x30, ...(ca ? [der(0x01, Buffer.from([0xff]))] : []))),
     ...(ca ? [extension('2.5.29.15', true, der(0x03, Buffer.from([1, 0x06])))] : []),
-    ...(ca ? [] : [extension('2.5.29.37', false, der(0x30, oid(purpose)))]),
+    ...(ca ? [] : [extension('2.5.29.37', false, der(0x30, ...purposes.map(oid)))]),
     ...(server ? [extension('2.5.29.17', false, der(0x30, ...loopback))] : []),
   );
 }
