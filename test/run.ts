@@ -52,7 +52,7 @@ const groups: readonly Group[] = [
     concurrency: 2,
     needs: ['etcd', 'versitygw', 'moto'],
   },
-  { name: 'cluster', folder: 'cluster', concurrency: 1, needs: ['etcd'] },
+  { name: 'cluster', folder: 'cluster', concurrency: 1, needs: ['etcd', ...clients] },
   { name: 'kills', folder: '.', only: isKill, concurrency: 1, needs: [] },
   { name: 'compat', folder: 'compat', concurrency: 1, needs: clients },
 ];
