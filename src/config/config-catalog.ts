@@ -20,14 +20,17 @@ export interface CatalogDefinition {
   readonly name: string;
   /** ConfigType of the wire. */
   readonly type: number;
+  /** Null = no value. */
   readonly defaultValue: string | null;
   readonly readOnly: boolean;
-  /** May be changed on one broker, and not on the default of all. */
+  /** Of a broker: may be changed on one broker, and not on the default of all. */
   readonly perBroker: boolean;
+  /** The value is never told. */
   readonly sensitive: boolean;
   readonly documentation: string | null;
+  /** Broker config that a topic or group config inherits from, null = none. */
   readonly brokerName: string | null;
-  /** Listed only where it is set. */
+  /** Listed only where it is set, or when it is asked for by name. */
   readonly internal: boolean;
 }
 

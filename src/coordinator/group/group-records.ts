@@ -6,7 +6,7 @@
  *     key    | int16 record type   | key fields             |
  *     value  | int16 value version | fields of that version |      null = tombstone
  *
- * Owned by the coordinator's shard: the writer is shared by all calls and every result is a copy.
+ * Owned by the coordinator's shard.
  */
 import {
   GroupMetadataKeyCodec,
@@ -23,7 +23,7 @@ import {
 } from '../../protocol/generated/coordinator/offset-commit.ts';
 import { ZERO_UUID } from '../../protocol/primitives.ts';
 import { Reader } from '../../protocol/reader.ts';
-import { Writer } from '../../protocol/writer.ts';
+import { readRecordValue, recordKey, recordValue } from '../runtime/record-bytes.ts';
 import { type ConsumerRecordKey, readConsumerKey } from './consumer/consumer-records.ts';
 import { type Group, metadataOf, newMember } from './group.ts';
 import type { OffsetEntry } from './group-offsets.ts';
@@ -40,55 +40,33 @@ const offsetValueVersion = 4;
 const offsetValueVersionWithExpiry = 1;
 const groupValueVersion = 3;
 
-const writer = new Writer();
-
-/** Starts a key or a value with its type or version. */
-function begin(number: number): void {
-  writer.reset();
-  writer.i16(number);
-}
-
-function written(): Buffer {
-  return Buffer.from(writer.written);
-}
-
 export function offsetKey(group: string, topic: string, partition: number): Buffer {
-  begin(offsetType);
-  OffsetCommitKeyCodec.encode(writer, { group, topic, partition }, 0);
-  return written();
+  return recordKey(OffsetCommitKeyCodec, { group, topic, partition });
 }
 
 export function offsetValue(entry: OffsetEntry): Buffer {
   const { offset, metadata, commitTimestamp, leaderEpoch, expireTimestamp } = entry;
-  if (expireTimestamp !== -1) {
-    begin(offsetValueVersionWithExpiry);
-    OffsetCommitValueCodec.encode(
-      writer,
+  if (expireTimestamp !== -1)
+    return recordValue(
+      OffsetCommitValueCodec,
       { offset, metadata, commitTimestamp, expireTimestamp },
       offsetValueVersionWithExpiry,
     );
-  } else {
-    begin(offsetValueVersion);
-    OffsetCommitValueCodec.encode(
-      writer,
-      { offset, leaderEpoch, metadata, commitTimestamp, topicId: entry.topicId ?? ZERO_UUID },
-      offsetValueVersion,
-    );
-  }
-  return written();
+  return recordValue(
+    OffsetCommitValueCodec,
+    { offset, leaderEpoch, metadata, commitTimestamp, topicId: entry.topicId ?? ZERO_UUID },
+    offsetValueVersion,
+  );
 }
 
 export function groupKey(group: string): Buffer {
-  begin(groupType);
-  GroupMetadataKeyCodec.encode(writer, { group }, 0);
-  return written();
+  return recordKey(GroupMetadataKeyCodec, { group });
 }
 
 /** `assignments` by member id, for the generation being stored; null = those the members have. */
 export function groupValue(group: Group, assignments: ReadonlyMap<string, Buffer> | null): Buffer {
-  begin(groupValueVersion);
-  GroupMetadataValueCodec.encode(
-    writer,
+  return recordValue(
+    GroupMetadataValueCodec,
     {
       protocolType: group.protocolType ?? '',
       generation: group.generation,
@@ -108,7 +86,6 @@ export function groupValue(group: Group, assignments: ReadonlyMap<string, Buffer
     },
     groupValueVersion,
   );
-  return written();
 }
 
 export type GroupRecordKey =
@@ -158,8 +135,7 @@ export function readOffsetValue(
 
 /** Throws a ProtocolDecodeError for bytes that are no group. */
 export function storedGroup(value: Buffer): GroupMetadataValue {
-  const reader = new Reader(value);
-  return GroupMetadataValueCodec.decode(reader, reader.i16());
+  return readRecordValue(GroupMetadataValueCodec, value);
 }
 
 /** Sets a fresh group to what the record says. Only the chosen protocol is in the log, so it is all that members list. */

@@ -4,8 +4,6 @@
  *
  *     key    | int16 record type   | group, topic id, partition |
  *     value  | int16 version 0     | fields |                        null = deleted
- *
- * The writer is shared by all calls on the shard's thread and every result is a copy.
  */
 import {
   ShareSnapshotKeyCodec,
@@ -18,46 +16,27 @@ import {
   ShareUpdateValueCodec,
 } from '../../protocol/generated/coordinator/share-update.ts';
 import { Reader } from '../../protocol/reader.ts';
-import { Writer } from '../../protocol/writer.ts';
+import { readRecordValue, recordKey, recordValue } from '../runtime/record-bytes.ts';
 import type { ShareKey } from './share-state-api.ts';
 
 const snapshotType = 0;
 const updateType = 1;
 const valueVersion = 0;
 
-const writer = new Writer();
-
-function begin(number: number): void {
-  writer.reset();
-  writer.i16(number);
-}
-
-function written(): Buffer {
-  return Buffer.from(writer.written);
-}
-
 export function snapshotKey(key: ShareKey): Buffer {
-  begin(snapshotType);
-  ShareSnapshotKeyCodec.encode(writer, key, 0);
-  return written();
+  return recordKey(ShareSnapshotKeyCodec, key);
 }
 
 export function updateKey(key: ShareKey): Buffer {
-  begin(updateType);
-  ShareUpdateKeyCodec.encode(writer, key, 0);
-  return written();
+  return recordKey(ShareUpdateKeyCodec, key);
 }
 
 export function snapshotValue(value: Readonly<ShareSnapshotValue>): Buffer {
-  begin(valueVersion);
-  ShareSnapshotValueCodec.encode(writer, value, valueVersion);
-  return written();
+  return recordValue(ShareSnapshotValueCodec, value, valueVersion);
 }
 
 export function updateValue(value: Readonly<ShareUpdateValue>): Buffer {
-  begin(valueVersion);
-  ShareUpdateValueCodec.encode(writer, value, valueVersion);
-  return written();
+  return recordValue(ShareUpdateValueCodec, value, valueVersion);
 }
 
 export type ShareRecordKey =
@@ -77,11 +56,9 @@ export function readShareKey(bytes: Buffer): ShareRecordKey {
 }
 
 export function readSnapshot(bytes: Buffer): ShareSnapshotValue {
-  const reader = new Reader(bytes);
-  return ShareSnapshotValueCodec.decode(reader, reader.i16());
+  return readRecordValue(ShareSnapshotValueCodec, bytes);
 }
 
 export function readUpdate(bytes: Buffer): ShareUpdateValue {
-  const reader = new Reader(bytes);
-  return ShareUpdateValueCodec.decode(reader, reader.i16());
+  return readRecordValue(ShareUpdateValueCodec, bytes);
 }

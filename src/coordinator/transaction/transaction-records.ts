@@ -7,7 +7,7 @@ import {
   TransactionLogValueCodec,
 } from '../../protocol/generated/coordinator/transaction-log.ts';
 import { Reader } from '../../protocol/reader.ts';
-import { Writer } from '../../protocol/writer.ts';
+import { recordKey, recordValue } from '../runtime/record-bytes.ts';
 import {
   type TransactionState,
   type TransactionValue,
@@ -17,21 +17,15 @@ import {
 
 const keyType = 0;
 const valueVersion = 1;
-const writer = new Writer();
 
 export function transactionKey(transactionalId: string): Buffer {
-  writer.reset();
-  writer.i16(keyType);
-  TransactionLogKeyCodec.encode(writer, { transactionalId }, 0);
-  return Buffer.from(writer.written);
+  return recordKey(TransactionLogKeyCodec, { transactionalId });
 }
 
 export function transactionValue(value: TransactionValue): Buffer {
-  writer.reset();
-  writer.i16(valueVersion);
   const partitions = [...value.partitions].map(([topic, partitionIds]) => ({ topic, partitionIds }));
-  TransactionLogValueCodec.encode(
-    writer,
+  return recordValue(
+    TransactionLogValueCodec,
     {
       producerId: value.producerId,
       previousProducerId: value.previousProducerId,
@@ -46,7 +40,6 @@ export function transactionValue(value: TransactionValue): Buffer {
     },
     valueVersion,
   );
-  return Buffer.from(writer.written);
 }
 
 /** The transactional id of a key; null for a key of another kind. */

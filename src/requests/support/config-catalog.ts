@@ -6,6 +6,7 @@
  * The entries lie in the cluster image, definitions and static settings come from the catalog. A topic or group config
  * inherits from its `brokerName`; without one it has an own entry or its default.
  */
+import type { CatalogDefinition, CatalogScope } from '../../config/config-catalog.ts';
 import { kafkaTypes } from '../../config/setting-spec.ts';
 import type { ClusterImage } from '../../metadata/metadata-store.ts';
 
@@ -23,25 +24,8 @@ export const configSource = {
   group: 8,
 } as const;
 
-export type ConfigScope = 'topic' | 'broker' | 'group' | 'client-metrics';
-
-export interface ConfigDefinition {
-  readonly name: string;
-  /** A value of `configType`. */
-  readonly type: number;
-  /** Null = no value. */
-  readonly defaultValue: string | null;
-  readonly readOnly: boolean;
-  /** Of a broker: may be changed on one broker, and not on the default of all. */
-  readonly perBroker: boolean;
-  /** The value is never told. */
-  readonly sensitive: boolean;
-  readonly documentation: string | null;
-  /** Broker config that a topic or group config inherits from, null = none. */
-  readonly brokerName: string | null;
-  /** Listed only where it is set, or when it is asked for by name. */
-  readonly internal: boolean;
-}
+export type ConfigScope = CatalogScope;
+export type ConfigDefinition = CatalogDefinition;
 
 export interface ConfigCatalog {
   definitions(scope: ConfigScope): readonly ConfigDefinition[];

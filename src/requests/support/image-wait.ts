@@ -1,5 +1,6 @@
 /** Waiting for the image to say something, for a while. Shard thread. */
 import type { Clock } from '../../ports/clock.ts';
+import { onceWithin } from '../../ports/once-within.ts';
 import type { TopicDirectory } from './topic-directory.ts';
 
 /**
@@ -17,16 +18,11 @@ export function whenImage(
     then();
     return;
   }
-  let open = true;
-  const finish = (): void => {
-    if (!open) return;
-    open = false;
-    timer.cancel();
+  const finish = onceWithin(clock, limitMs, () => {
     unwatch();
     then();
-  };
-  const timer = clock.after(limitMs, finish);
+  });
   const unwatch = topics.watch(() => {
-    if (open && holds()) finish();
+    if (holds()) finish();
   });
 }

@@ -5,6 +5,7 @@
 
 import type { Clock } from '../../ports/clock.ts';
 import type { Logger } from '../../ports/logger.ts';
+import { onceWithin } from '../../ports/once-within.ts';
 import { ErrorCode } from '../../protocol/generated/errors.ts';
 import type { ControlPlane, TopicSpec } from './control-plane.ts';
 import type { TopicDirectory } from './topic-directory.ts';
@@ -136,13 +137,6 @@ const creationWaitMs = 1_000;
 
 /** Calls `then` once: when `made` has settled, or after the wait. */
 export function afterCreation(clock: Pick<Clock, 'after'>, made: Promise<unknown>, then: () => void): void {
-  let waiting = true;
-  const go = (): void => {
-    if (!waiting) return;
-    waiting = false;
-    timer.cancel();
-    then();
-  };
-  const timer = clock.after(creationWaitMs, go);
+  const go = onceWithin(clock, creationWaitMs, then);
   made.then(go, go);
 }

@@ -20,6 +20,7 @@ import type {
 import { nothingAcquired } from '../../log/share/share-partition.ts';
 import type { TopicImage } from '../../metadata/metadata-store.ts';
 import type { Clock } from '../../ports/clock.ts';
+import { onceWithin } from '../../ports/once-within.ts';
 import { ErrorCode } from '../../protocol/generated/errors.ts';
 import type { ShardLinks } from '../../requests/request-router.ts';
 import type { ShardServicesTable } from '../../requests/routing.ts';
@@ -227,14 +228,7 @@ export class ShareLinks implements SharePartitionsApi {
   }
 
   wait(groupId: string, names: readonly SharePartitionSeen[], waitMs: number, done: () => void): void {
-    let open = true;
-    const finish = (): void => {
-      if (!open) return;
-      open = false;
-      timer.cancel();
-      done();
-    };
-    const timer = this.#deps.clock.after(waitMs, finish);
+    const finish = onceWithin(this.#deps.clock, waitMs, done);
     for (const { owner, items } of this.#parts(names))
       this.#ask(owner, { do: 'wait', groupId, names: items, waitMs }, (said) => {
         // A shard that could not be asked says nothing: the time decides.

@@ -14,7 +14,7 @@ import { COPY_RANGE_WORDS, type CopyRanges } from '../../../native-bindings/cont
 import { portableCopyRanges } from '../../../native-bindings/portable/copy-ranges.ts';
 import { MillraceError } from '../../ports/errors.ts';
 import type { Crc32c } from '../../protocol/records/crc32c.ts';
-import type { AppendEntry, AppendSource } from './wal.ts';
+import { type AppendEntry, type AppendSource, emptyAppendEntry } from './wal.ts';
 import { WritePlan } from './wal-device.ts';
 import {
   type CommitHeader,
@@ -83,15 +83,7 @@ export class CommitBuilder {
   #copyCount = 0;
   readonly #payloadMax: number;
   readonly #descriptorsMax: number;
-  readonly #entry: AppendEntry = {
-    topic0: 0,
-    topic1: 0,
-    topic2: 0,
-    topic3: 0,
-    partition: 0,
-    position: 0,
-    length: 0,
-  };
+  readonly #entry: AppendEntry = emptyAppendEntry();
   readonly #positions = new Float64Array(descriptorsMax);
   readonly #runStarts = new Float64Array(runsMax);
   readonly #runEnds = new Float64Array(runsMax);

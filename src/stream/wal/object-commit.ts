@@ -13,7 +13,7 @@
 import { MillraceError } from '../../ports/errors.ts';
 import type { Crc32c } from '../../protocol/records/crc32c.ts';
 import { grown } from '../columns.ts';
-import type { AppendEntry, AppendSource } from './wal.ts';
+import { type AppendEntry, type AppendSource, emptyAppendEntry } from './wal.ts';
 import {
   type CommitHeader,
   commitKinds,
@@ -63,15 +63,7 @@ export class ObjectCommit {
   #lengths = new Int32Array(64);
   #entries = new Int32Array(5 * 64);
   #staging = Buffer.allocUnsafeSlow(64 * 1024);
-  readonly #entry: AppendEntry = {
-    topic0: 0,
-    topic1: 0,
-    topic2: 0,
-    topic3: 0,
-    partition: 0,
-    position: 0,
-    length: 0,
-  };
+  readonly #entry: AppendEntry = emptyAppendEntry();
 
   constructor(options: ObjectCommitOptions) {
     this.#options = options;

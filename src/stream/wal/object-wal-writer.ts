@@ -27,7 +27,14 @@ import { ObjectCommit, objectBytesAlone } from './object-commit.ts';
 import type { RecoveredObjectWal } from './object-wal-recovery.ts';
 import { type OwnerState, ownerStates, writeSign } from './sign-of-life.ts';
 import { TokenBucket } from './token-bucket.ts';
-import type { AppendEntry, AppendSource, WalCut, WalPump, WalStatus } from './wal.ts';
+import {
+  type AppendEntry,
+  type AppendSource,
+  emptyAppendEntry,
+  type WalCut,
+  type WalPump,
+  type WalStatus,
+} from './wal.ts';
 import {
   batchHeaderBytes,
   objectBatchBytesMax,
@@ -87,15 +94,7 @@ export class ObjectWalWriter implements WalPump {
   readonly #bandwidth: TokenBucket;
   readonly #underWay: UnderWay[] = [];
   readonly #spare: ObjectCommit[] = [];
-  readonly #entry: AppendEntry = {
-    topic0: 0,
-    topic1: 0,
-    topic2: 0,
-    topic3: 0,
-    partition: 0,
-    position: 0,
-    length: 0,
-  };
+  readonly #entry: AppendEntry = emptyAppendEntry();
   /** Per source: entries in commits under way, and entries whose bytes are counted in #waitingBytes. */
   #skip = new Int32Array(8);
   #seen = new Int32Array(8);

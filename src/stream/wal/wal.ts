@@ -95,6 +95,11 @@ export interface AppendEntry {
   length: number;
 }
 
+/** To be filled by AppendSource.read. */
+export function emptyAppendEntry(): AppendEntry {
+  return { topic0: 0, topic1: 0, topic2: 0, topic3: 0, partition: 0, position: 0, length: 0 };
+}
+
 /** The writer's end of one shard's queue. */
 export interface AppendSource {
   /** Number of entries waiting (not yet consumed). */

@@ -6,9 +6,8 @@
  *      5  member: what it told of itself        7  member: target
  *     16  regex: topics that it stands for      8  member: progress towards the target
  *
- * Owned by the coordinator's shard: the writer is shared by all calls and every result is a copy.
+ * Owned by the coordinator's shard.
  */
-import type { StructureCodec } from '../../../protocol/codec.ts';
 import {
   ConsumerGroupCurrentMemberAssignmentKeyCodec,
   ConsumerGroupCurrentMemberAssignmentValueCodec,
@@ -34,8 +33,8 @@ import {
   ConsumerGroupTargetAssignmentMetadataValueCodec,
 } from '../../../protocol/generated/coordinator/consumer-group-target-assignment-metadata.ts';
 import { Reader } from '../../../protocol/reader.ts';
-import { Writer } from '../../../protocol/writer.ts';
 import type { CoordinatorRecord } from '../../runtime/coordinator-log.ts';
+import { readRecordValue, recordOf } from '../../runtime/record-bytes.ts';
 import { type Assignment, assignmentLists, assignmentOf, type OwnedPartitions } from './assignment.ts';
 import type { ConsumerGroup, ResolvedRegex, Subscription } from './consumer-group.ts';
 import type { Progress } from './reconcile.ts';
@@ -51,34 +50,13 @@ export const consumerRecordTypes = {
   regex: 16,
 } as const;
 
-const writer = new Writer();
-
-function encoded<I>(codec: StructureCodec<unknown, I>, first: number, input: I): Buffer {
-  writer.reset();
-  writer.i16(first);
-  codec.encode(writer, input, 0);
-  return Buffer.from(writer.written);
-}
-
-function record<K, V>(
-  key: StructureCodec<unknown, K>,
-  keyInput: K,
-  value: StructureCodec<unknown, V>,
-  valueInput: V | null,
-): CoordinatorRecord {
-  return {
-    key: encoded(key, key.recordType!, keyInput),
-    value: valueInput === null ? null : encoded(value, 0, valueInput),
-  };
-}
-
 // ── Writing; null as value deletes ────────────────────────────────────────────────────────────────────────────────
 
 export function groupRecord(
   groupId: string,
   value: { readonly epoch: number; readonly metadataHash: number } | null,
 ): CoordinatorRecord {
-  return record(ConsumerGroupMetadataKeyCodec, { groupId }, ConsumerGroupMetadataValueCodec, value);
+  return recordOf(ConsumerGroupMetadataKeyCodec, { groupId }, ConsumerGroupMetadataValueCodec, value);
 }
 
 export function memberRecord(
@@ -86,7 +64,7 @@ export function memberRecord(
   memberId: string,
   subscription: Subscription | null,
 ): CoordinatorRecord {
-  return record(
+  return recordOf(
     ConsumerGroupMemberMetadataKeyCodec,
     { groupId, memberId },
     ConsumerGroupMemberMetadataValueCodec,
@@ -116,7 +94,7 @@ export function targetEpochRecord(
   groupId: string,
   value: { readonly assignmentEpoch: number; readonly assignmentTimestamp: number } | null,
 ): CoordinatorRecord {
-  return record(
+  return recordOf(
     ConsumerGroupTargetAssignmentMetadataKeyCodec,
     { groupId },
     ConsumerGroupTargetAssignmentMetadataValueCodec,
@@ -129,7 +107,7 @@ export function targetRecord(
   memberId: string,
   target: Assignment | null,
 ): CoordinatorRecord {
-  return record(
+  return recordOf(
     ConsumerGroupTargetAssignmentMemberKeyCodec,
     { groupId, memberId },
     ConsumerGroupTargetAssignmentMemberValueCodec,
@@ -142,7 +120,7 @@ export function progressRecord(
   memberId: string,
   progress: Progress | null,
 ): CoordinatorRecord {
-  return record(
+  return recordOf(
     ConsumerGroupCurrentMemberAssignmentKeyCodec,
     { groupId, memberId },
     ConsumerGroupCurrentMemberAssignmentValueCodec,
@@ -163,7 +141,7 @@ export function regexRecord(
   regularExpression: string,
   resolved: ResolvedRegex | null,
 ): CoordinatorRecord {
-  return record(
+  return recordOf(
     ConsumerGroupRegularExpressionKeyCodec,
     { groupId, regularExpression },
     ConsumerGroupRegularExpressionValueCodec,
@@ -254,7 +232,7 @@ export function replayConsumerRecord(
   switch (type) {
     case consumerRecordTypes.group: {
       if (value === null) return;
-      const { epoch, metadataHash } = decoded(ConsumerGroupMetadataValueCodec, value);
+      const { epoch, metadataHash } = readRecordValue(ConsumerGroupMetadataValueCodec, value);
       group.epoch = epoch;
       group.metadataHash = metadataHash;
       return;
@@ -266,7 +244,7 @@ export function replayConsumerRecord(
       const stored =
         value === null
           ? { assignmentEpoch: 0, assignmentTimestamp: 0 }
-          : decoded(ConsumerGroupTargetAssignmentMetadataValueCodec, value);
+          : readRecordValue(ConsumerGroupTargetAssignmentMetadataValueCodec, value);
       group.assignmentEpoch = stored.assignmentEpoch;
       group.assignmentTimestamp = stored.assignmentTimestamp;
       return;
@@ -274,7 +252,7 @@ export function replayConsumerRecord(
     case consumerRecordTypes.target: {
       if (value === null) group.targets.delete(name);
       else {
-        const { topicPartitions } = decoded(ConsumerGroupTargetAssignmentMemberValueCodec, value);
+        const { topicPartitions } = readRecordValue(ConsumerGroupTargetAssignmentMemberValueCodec, value);
         group.targets.set(name, assignmentOf(topicPartitions));
       }
       return;
@@ -283,19 +261,17 @@ export function replayConsumerRecord(
       group.progressed(name, value === null ? null : readProgress(value));
       return;
     case consumerRecordTypes.regex:
-      group.resolved(name, value === null ? null : decoded(ConsumerGroupRegularExpressionValueCodec, value));
+      group.resolved(
+        name,
+        value === null ? null : readRecordValue(ConsumerGroupRegularExpressionValueCodec, value),
+      );
       return;
     default:
   }
 }
 
-function decoded<T>(codec: StructureCodec<T, never>, value: Buffer): T {
-  const reader = new Reader(value);
-  return codec.decode(reader, reader.i16());
-}
-
 function readSubscription(value: Buffer): Subscription {
-  const stored = decoded(ConsumerGroupMemberMetadataValueCodec, value);
+  const stored = readRecordValue(ConsumerGroupMemberMetadataValueCodec, value);
   const { classicMemberMetadata: classic } = stored;
   return {
     instanceId: stored.instanceId,
@@ -321,7 +297,7 @@ function readSubscription(value: Buffer): Subscription {
 }
 
 function readProgress(value: Buffer): Progress {
-  const stored = decoded(ConsumerGroupCurrentMemberAssignmentValueCodec, value);
+  const stored = readRecordValue(ConsumerGroupCurrentMemberAssignmentValueCodec, value);
   return {
     epoch: stored.memberEpoch,
     previousEpoch: stored.previousMemberEpoch,

@@ -2,8 +2,6 @@
  * Records of `__consumer_offsets` that a share group writes and reads, types 10 to 15, as Kafka writes them:
  *
  *     10 member │ 11 group epoch │ 12 assignment epoch │ 13 target of a member │ 14 what a member has │ 15 share partitions
- *
- * The writer is shared by all calls on the shard's thread and every result is a copy.
  */
 import type { StructureCodec } from '../../../protocol/codec.ts';
 import {
@@ -37,52 +35,39 @@ import {
   ShareGroupTargetAssignmentMetadataValueCodec,
 } from '../../../protocol/generated/coordinator/share-group-target-assignment-metadata.ts';
 import { Reader } from '../../../protocol/reader.ts';
-import { Writer } from '../../../protocol/writer.ts';
 import type { CoordinatorRecord } from '../../runtime/coordinator-log.ts';
-
-const valueVersion = 0;
-const writer = new Writer();
-
-function encoded<Input>(
-  codec: { encode: StructureCodec<unknown, Input>['encode'] },
-  head: number,
-  input: Input,
-): Buffer {
-  writer.reset();
-  writer.i16(head);
-  codec.encode(writer, input, 0);
-  return Buffer.from(writer.written);
-}
+import { readRecordValue, recordOf } from '../../runtime/record-bytes.ts';
 
 export function memberRecord(
   groupId: string,
   memberId: string,
   value: Readonly<ShareGroupMemberMetadataValue> | null,
 ): CoordinatorRecord {
-  return {
-    key: encoded(ShareGroupMemberMetadataKeyCodec, 10, { groupId, memberId }),
-    value: value && encoded(ShareGroupMemberMetadataValueCodec, valueVersion, value),
-  };
+  return recordOf(
+    ShareGroupMemberMetadataKeyCodec,
+    { groupId, memberId },
+    ShareGroupMemberMetadataValueCodec,
+    value,
+  );
 }
 
 export function groupRecord(
   groupId: string,
   value: Readonly<ShareGroupMetadataValue> | null,
 ): CoordinatorRecord {
-  return {
-    key: encoded(ShareGroupMetadataKeyCodec, 11, { groupId }),
-    value: value && encoded(ShareGroupMetadataValueCodec, valueVersion, value),
-  };
+  return recordOf(ShareGroupMetadataKeyCodec, { groupId }, ShareGroupMetadataValueCodec, value);
 }
 
 export function targetEpochRecord(
   groupId: string,
   value: Readonly<ShareGroupTargetAssignmentMetadataValue> | null,
 ): CoordinatorRecord {
-  return {
-    key: encoded(ShareGroupTargetAssignmentMetadataKeyCodec, 12, { groupId }),
-    value: value && encoded(ShareGroupTargetAssignmentMetadataValueCodec, valueVersion, value),
-  };
+  return recordOf(
+    ShareGroupTargetAssignmentMetadataKeyCodec,
+    { groupId },
+    ShareGroupTargetAssignmentMetadataValueCodec,
+    value,
+  );
 }
 
 export function targetRecord(
@@ -90,10 +75,12 @@ export function targetRecord(
   memberId: string,
   value: Readonly<ShareGroupTargetAssignmentMemberValue> | null,
 ): CoordinatorRecord {
-  return {
-    key: encoded(ShareGroupTargetAssignmentMemberKeyCodec, 13, { groupId, memberId }),
-    value: value && encoded(ShareGroupTargetAssignmentMemberValueCodec, valueVersion, value),
-  };
+  return recordOf(
+    ShareGroupTargetAssignmentMemberKeyCodec,
+    { groupId, memberId },
+    ShareGroupTargetAssignmentMemberValueCodec,
+    value,
+  );
 }
 
 export function currentRecord(
@@ -101,20 +88,24 @@ export function currentRecord(
   memberId: string,
   value: Readonly<ShareGroupCurrentMemberAssignmentValue> | null,
 ): CoordinatorRecord {
-  return {
-    key: encoded(ShareGroupCurrentMemberAssignmentKeyCodec, 14, { groupId, memberId }),
-    value: value && encoded(ShareGroupCurrentMemberAssignmentValueCodec, valueVersion, value),
-  };
+  return recordOf(
+    ShareGroupCurrentMemberAssignmentKeyCodec,
+    { groupId, memberId },
+    ShareGroupCurrentMemberAssignmentValueCodec,
+    value,
+  );
 }
 
 export function statePartitionsRecord(
   groupId: string,
   value: Readonly<ShareGroupStatePartitionMetadataValue> | null,
 ): CoordinatorRecord {
-  return {
-    key: encoded(ShareGroupStatePartitionMetadataKeyCodec, 15, { groupId }),
-    value: value && encoded(ShareGroupStatePartitionMetadataValueCodec, valueVersion, value),
-  };
+  return recordOf(
+    ShareGroupStatePartitionMetadataKeyCodec,
+    { groupId },
+    ShareGroupStatePartitionMetadataValueCodec,
+    value,
+  );
 }
 
 export type ShareGroupRecord =
@@ -149,9 +140,7 @@ export type ShareGroupRecord =
     };
 
 function decoded<Value>(codec: StructureCodec<Value, never>, value: Buffer | null): Value | null {
-  if (value === null) return null;
-  const reader = new Reader(value);
-  return codec.decode(reader, reader.i16());
+  return value === null ? null : readRecordValue(codec, value);
 }
 
 /** Null: of another kind of group. Throws a ProtocolDecodeError for bytes that are no such record. */

@@ -11,6 +11,7 @@
  * Bounds: `group.share.max.size` members a group; groups as of GroupPartition.
  */
 
+import { onceWithin } from '../../../ports/once-within.ts';
 import { ErrorCode } from '../../../protocol/generated/errors.ts';
 import type { CoordinatorRecord } from '../../runtime/coordinator-log.ts';
 import { javaHashCode } from '../../runtime/coordinator-place.ts';
@@ -268,15 +269,7 @@ export class ShareGroups {
   }
 
   #whenAssigned(group: ShareGroup, done: () => void): void {
-    let open = true;
-    const finish = (): void => {
-      if (!open) return;
-      open = false;
-      timer.cancel();
-      done();
-    };
-    const timer = this.#context.clock.after(joinWaitMs, finish);
-    group.waiting.push(finish);
+    group.waiting.push(onceWithin(this.#context.clock, joinWaitMs, done));
     this.#advance(group);
   }
 

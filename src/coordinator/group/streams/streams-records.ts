@@ -6,9 +6,8 @@
  *     19  member: what it told of itself                          22  member: progress towards the target
  *     20  epoch of the targets                                    23  topology
  *
- * Owned by the coordinator's shard: the writer is shared by all calls and every result is a copy.
+ * Owned by the coordinator's shard.
  */
-import type { StructureCodec } from '../../../protocol/codec.ts';
 import {
   StreamsGroupCurrentMemberAssignmentKeyCodec,
   StreamsGroupCurrentMemberAssignmentValueCodec,
@@ -34,8 +33,8 @@ import {
   StreamsGroupTopologyValueCodec,
 } from '../../../protocol/generated/coordinator/streams-group-topology.ts';
 import { Reader } from '../../../protocol/reader.ts';
-import { Writer } from '../../../protocol/writer.ts';
 import type { CoordinatorRecord } from '../../runtime/coordinator-log.ts';
+import { readRecordValue, recordOf } from '../../runtime/record-bytes.ts';
 import type { StreamsGroup, StreamsGroupState, StreamsMetadata } from './streams-group.ts';
 import type { TaskProgress } from './task-reconcile.ts';
 import { type TaskEpochs, type Tasks, taskLists, taskSetOf } from './tasks.ts';
@@ -52,31 +51,10 @@ export const streamsRecordTypes = {
   topology: 23,
 } as const;
 
-const writer = new Writer();
-
-function encoded<I>(codec: StructureCodec<unknown, I>, first: number, input: I): Buffer {
-  writer.reset();
-  writer.i16(first);
-  codec.encode(writer, input, 0);
-  return Buffer.from(writer.written);
-}
-
-function record<K, V>(
-  key: StructureCodec<unknown, K>,
-  keyInput: K,
-  value: StructureCodec<unknown, V>,
-  valueInput: V | null,
-): CoordinatorRecord {
-  return {
-    key: encoded(key, key.recordType!, keyInput),
-    value: valueInput === null ? null : encoded(value, 0, valueInput),
-  };
-}
-
 // ── Writing; null as value deletes ────────────────────────────────────────────────────────────────────────────────
 
 export function groupRecord(groupId: string, state: StreamsGroupState | null): CoordinatorRecord {
-  return record(
+  return recordOf(
     StreamsGroupMetadataKeyCodec,
     { groupId },
     StreamsGroupMetadataValueCodec,
@@ -96,7 +74,7 @@ export function groupRecord(groupId: string, state: StreamsGroupState | null): C
 }
 
 export function topologyRecord(groupId: string, topology: Topology | null): CoordinatorRecord {
-  return record(StreamsGroupTopologyKeyCodec, { groupId }, StreamsGroupTopologyValueCodec, topology);
+  return recordOf(StreamsGroupTopologyKeyCodec, { groupId }, StreamsGroupTopologyValueCodec, topology);
 }
 
 export function memberRecord(
@@ -104,7 +82,7 @@ export function memberRecord(
   memberId: string,
   metadata: StreamsMetadata | null,
 ): CoordinatorRecord {
-  return record(
+  return recordOf(
     StreamsGroupMemberMetadataKeyCodec,
     { groupId, memberId },
     StreamsGroupMemberMetadataValueCodec,
@@ -124,7 +102,7 @@ export function targetEpochRecord(
   groupId: string,
   value: { readonly assignmentEpoch: number; readonly assignmentTimestamp: number } | null,
 ): CoordinatorRecord {
-  return record(
+  return recordOf(
     StreamsGroupTargetAssignmentMetadataKeyCodec,
     { groupId },
     StreamsGroupTargetAssignmentMetadataValueCodec,
@@ -133,7 +111,7 @@ export function targetEpochRecord(
 }
 
 export function targetRecord(groupId: string, memberId: string, target: Tasks | null): CoordinatorRecord {
-  return record(
+  return recordOf(
     StreamsGroupTargetAssignmentMemberKeyCodec,
     { groupId, memberId },
     StreamsGroupTargetAssignmentMemberValueCodec,
@@ -152,7 +130,7 @@ export function progressRecord(
   memberId: string,
   progress: TaskProgress | null,
 ): CoordinatorRecord {
-  return record(
+  return recordOf(
     StreamsGroupCurrentMemberAssignmentKeyCodec,
     { groupId, memberId },
     StreamsGroupCurrentMemberAssignmentValueCodec,
@@ -261,7 +239,7 @@ export function replayStreamsRecord(
       group.stored = value === null ? null : readState(value);
       return;
     case streamsRecordTypes.topology:
-      group.topology = value === null ? null : decoded(StreamsGroupTopologyValueCodec, value);
+      group.topology = value === null ? null : readRecordValue(StreamsGroupTopologyValueCodec, value);
       group.configured = null;
       return;
     case streamsRecordTypes.member:
@@ -271,7 +249,7 @@ export function replayStreamsRecord(
       const stored =
         value === null
           ? { assignmentEpoch: 1, assignmentTimestamp: 0 }
-          : decoded(StreamsGroupTargetAssignmentMetadataValueCodec, value);
+          : readRecordValue(StreamsGroupTargetAssignmentMetadataValueCodec, value);
       group.assignmentEpoch = stored.assignmentEpoch;
       group.assignmentTimestamp = stored.assignmentTimestamp;
       return;
@@ -279,7 +257,7 @@ export function replayStreamsRecord(
     case streamsRecordTypes.target:
       if (value === null) group.targets.delete(memberId);
       else {
-        const stored = decoded(StreamsGroupTargetAssignmentMemberValueCodec, value);
+        const stored = readRecordValue(StreamsGroupTargetAssignmentMemberValueCodec, value);
         group.targets.set(memberId, {
           active: taskSetOf(stored.activeTasks),
           standby: taskSetOf(stored.standbyTasks),
@@ -294,13 +272,8 @@ export function replayStreamsRecord(
   }
 }
 
-function decoded<T>(codec: StructureCodec<T, never>, value: Buffer): T {
-  const reader = new Reader(value);
-  return codec.decode(reader, reader.i16());
-}
-
 function readState(value: Buffer): StreamsGroupState {
-  const stored = decoded(StreamsGroupMetadataValueCodec, value);
+  const stored = readRecordValue(StreamsGroupMetadataValueCodec, value);
   return {
     epoch: stored.epoch,
     metadataHash: stored.metadataHash,
@@ -312,7 +285,10 @@ function readState(value: Buffer): StreamsGroupState {
 }
 
 function readMetadata(value: Buffer): StreamsMetadata {
-  const { userEndpoint, clientTags, ...stored } = decoded(StreamsGroupMemberMetadataValueCodec, value);
+  const { userEndpoint, clientTags, ...stored } = readRecordValue(
+    StreamsGroupMemberMetadataValueCodec,
+    value,
+  );
   return {
     ...stored,
     endpoint: userEndpoint === null ? null : { host: userEndpoint.host, port: userEndpoint.port },
@@ -321,7 +297,7 @@ function readMetadata(value: Buffer): StreamsMetadata {
 }
 
 function readProgress(value: Buffer): TaskProgress {
-  const stored = decoded(StreamsGroupCurrentMemberAssignmentValueCodec, value);
+  const stored = readRecordValue(StreamsGroupCurrentMemberAssignmentValueCodec, value);
   const { memberEpoch } = stored;
   return {
     epoch: memberEpoch,
