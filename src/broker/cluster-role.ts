@@ -10,6 +10,7 @@ import { Controller } from '../cluster/controller.ts';
 import type { ClusterPolicy } from '../cluster/policy.ts';
 import type { Membership } from '../metadata/membership.ts';
 import type { MetadataStore } from '../metadata/metadata-store.ts';
+import { isInForce } from '../metadata/owners.ts';
 import type { Ownership } from '../ownership/ownership.ts';
 import { type RecoverClaimedDeps, recoverClaimed } from '../ownership/recover-claimed.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -81,10 +82,10 @@ export class ClusterRole {
 
   #checkRegistration(): void {
     const { metadata, nodeId, brokerEpoch, fenced } = this.#deps;
-    const registered = metadata.image.brokers.get(nodeId);
-    if (registered?.epoch === brokerEpoch && registered.state !== 'fenced') return;
+    const { image } = metadata;
+    if (isInForce(image, nodeId, brokerEpoch)) return;
     this.#unwatch?.();
-    const how = registered?.epoch === brokerEpoch ? 'fenced' : 'registered anew elsewhere';
+    const how = image.brokers.get(nodeId)?.epoch === brokerEpoch ? 'fenced' : 'registered anew elsewhere';
     fenced(
       new MillraceError(
         'fenced',

@@ -17,6 +17,7 @@ import type {
   PartitionImage,
   WalRecord,
 } from '../metadata/metadata-store.ts';
+import { homeOf, isInForce } from '../metadata/owners.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import type { Logger } from '../ports/logger.ts';
 
@@ -50,11 +51,6 @@ const retryMsMin = 100;
 const retryMsMax = 5_000;
 /** The image is looked through again even if nothing of it seemed to change. */
 const lookMs = 5_000;
-
-/** The broker that is to own a stream. */
-export function assignee({ target, node }: Pick<PartitionImage, 'target' | 'node'>): number {
-  return target >= 0 ? target : node;
-}
 
 type Kind = 'open' | 'close' | 'recover';
 
@@ -138,7 +134,7 @@ export class Assignments {
     const close: Stream[] = [];
     const used = new Set<string>();
     for (const partition of partitionsOf(image)) {
-      const mine = assignee(partition) === nodeId;
+      const mine = homeOf(partition) === nodeId;
       if (partition.state === 'open') {
         used.add(partition.wal);
         if (!mine && partition.node === nodeId && close.length < batch && isInForce(image, partition.target))
@@ -214,11 +210,6 @@ export class Assignments {
         this.#soon();
       });
   }
-}
-
-function isInForce(image: ClusterImage, node: number): boolean {
-  const broker = image.brokers.get(node);
-  return broker !== undefined && broker.state !== 'fenced';
 }
 
 function* partitionsOf(image: ClusterImage): Iterable<PartitionImage> {

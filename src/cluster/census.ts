@@ -6,7 +6,8 @@
  * - A broker is *gone* when it is fenced or was never registered, *up* when its lease is in force under its registration.
  * - A log that a broker *has claimed* from a lost one holds streams that were opened by another; nothing new is opened there.
  */
-import type { BrokerState, ClusterImage, PartitionImage, WalRecord } from '../metadata/metadata-store.ts';
+import type { BrokerState, ClusterImage, WalRecord } from '../metadata/metadata-store.ts';
+import { homeOf } from '../metadata/owners.ts';
 
 /** A broker in force. */
 export interface Standing {
@@ -83,14 +84,4 @@ export function censusOf(image: ClusterImage, alive: ReadonlyMap<number, number>
     });
   }
   return { brokers, logs };
-}
-
-/** Broker that is to own a stream; −1 = nobody was named yet. */
-export function homeOf({ target, node }: Pick<PartitionImage, 'target' | 'node'>): number {
-  return target >= 0 ? target : node;
-}
-
-/** On its way from one broker to another. */
-export function isMoving({ state, target, node }: PartitionImage): boolean {
-  return state !== 'new' && target >= 0 && target !== node;
 }

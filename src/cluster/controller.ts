@@ -14,6 +14,7 @@
  */
 import type { Membership } from '../metadata/membership.ts';
 import type { MetadataChange, MetadataStore } from '../metadata/metadata-store.ts';
+import { isInForce } from '../metadata/owners.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import { MillraceError } from '../ports/errors.ts';
 import type { Logger } from '../ports/logger.ts';
@@ -118,13 +119,10 @@ export class Controller {
   get leads(): boolean {
     const { membership, metadata, clock, nodeId } = this.#options;
     const { leader, validUntil, seenAt } = membership;
-    const self = metadata.image.brokers.get(nodeId);
     return (
       this.#state === 'started' &&
       leader?.node === nodeId &&
-      self !== undefined &&
-      self.state !== 'fenced' &&
-      self.epoch === leader.epoch &&
+      isInForce(metadata.image, nodeId, leader.epoch) &&
       clock.boottime() < validUntil &&
       seenAt > this.#deposedAt
     );

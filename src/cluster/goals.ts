@@ -11,8 +11,9 @@
  * that come and go between the two move nothing.
  */
 import type { ClusterImage, PartitionImage } from '../metadata/metadata-store.ts';
+import { homeOf, isMoving } from '../metadata/owners.ts';
 import { streamKey } from '../ports/stream-id.ts';
-import { type Census, homeOf, isMoving, type Standing } from './census.ts';
+import type { Census, Standing } from './census.ts';
 import { type ClusterLoad, negligible, noLoad } from './cluster-load.ts';
 import type { BalancePolicy } from './policy.ts';
 

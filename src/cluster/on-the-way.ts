@@ -3,8 +3,8 @@
  * from when this broker first saw it; whoever leads next counts anew. As many entries as there are such streams.
  */
 import type { ClusterImage, PartitionImage } from '../metadata/metadata-store.ts';
+import { homeOf, isInForce, isMoving } from '../metadata/owners.ts';
 import { streamKey } from '../ports/stream-id.ts';
-import { homeOf, isMoving } from './census.ts';
 
 /** Time-outs after which a broker that did not open anything is given something again. */
 const idleTimeouts = 10;
@@ -45,9 +45,9 @@ export class OnTheWay {
         const { state, target, node } = partition;
         const moving = isMoving(partition);
         if (moving) this.#moving++;
-        if (!(moving || state !== 'open') || !inForce(image, homeOf(partition))) continue;
+        if (!(moving || state !== 'open') || !isInForce(image, homeOf(partition))) continue;
         // Of a lost broker: its log is being brought into objects, which takes as long as it takes.
-        if (state === 'open' && !inForce(image, node)) continue;
+        if (state === 'open' && !isInForce(image, node)) continue;
         const key = streamKey(partition.topicId, partition.partition);
         const known = this.#ways.get(key);
         const goesOn = known !== undefined && known.state === state && known.target === target;
@@ -83,9 +83,4 @@ export class OnTheWay {
       next = Math.min(next ?? Number.POSITIVE_INFINITY, Math.max(0, sinceMs + timeoutMs - nowMs));
     return next;
   }
-}
-
-function inForce(image: ClusterImage, node: number): boolean {
-  const state = image.brokers.get(node)?.state;
-  return state !== undefined && state !== 'fenced';
 }

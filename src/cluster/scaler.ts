@@ -11,11 +11,11 @@
  * counts cool-downs from when it began.
  */
 import type { ClusterImage, MetadataStore } from '../metadata/metadata-store.ts';
+import { homeOf } from '../metadata/owners.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { ScalingHook, ScalingRequest } from '../ports/scaling-hook.ts';
 import type { Audit, AuditEvent } from './audit.ts';
-import { homeOf } from './census.ts';
 import type { ClusterLoad } from './cluster-load.ts';
 import { checkScaling, decideScaling, type ScalingDecision, type ScalingPolicy } from './scaling.ts';
 

@@ -8,8 +8,9 @@
  *   3. the topic's streams on the broker, then the node id
  */
 import type { ClusterImage } from '../metadata/metadata-store.ts';
+import { homeOf } from '../metadata/owners.ts';
 import { streamKey } from '../ports/stream-id.ts';
-import { type Census, homeOf, type Standing } from './census.ts';
+import type { Census, Standing } from './census.ts';
 import {
   type ClusterLoad,
   negligible,

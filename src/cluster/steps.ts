@@ -17,9 +17,10 @@
  */
 import { committedEnd } from '../metadata/committed-end.ts';
 import type { ClusterImage, MetadataChange, PartitionImage, WalRecord } from '../metadata/metadata-store.ts';
+import { homeOf, isReachable } from '../metadata/owners.ts';
 import { streamKey } from '../ports/stream-id.ts';
 import { type AssignCause, type AuditEvent, namedMax, type PossibleLoss } from './audit.ts';
-import { type Census, censusOf, homeOf, type Standing } from './census.ts';
+import { type Census, censusOf, type Standing } from './census.ts';
 import { type ClusterLoad, streamResources } from './cluster-load.ts';
 import type { ClusterPolicy } from './policy.ts';
 import { Spread } from './spread.ts';
@@ -105,11 +106,6 @@ export function estimateBytes(
       if (state === 'open' && wal === logId)
         rate += load.streams.get(streamKey(topicId, partition))?.bytesIn ?? 0;
   return Math.round((rate * Math.max(0, nowMs - lastUploadMs)) / 1_000);
-}
-
-/** Brokers other than its own can bring what a log holds into objects; of a memory log that is nothing. */
-function isReachable({ kind, location }: WalRecord): boolean {
-  return kind !== 'block' || location.startsWith('shared:');
 }
 
 interface Stray {

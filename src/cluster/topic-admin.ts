@@ -16,6 +16,7 @@ import type {
   MetadataStore,
   ObjectReferences,
 } from '../metadata/metadata-store.ts';
+import { isInForce } from '../metadata/owners.ts';
 import type { Clock } from '../ports/clock.ts';
 import { MillraceError } from '../ports/errors.ts';
 import type { Logger } from '../ports/logger.ts';
@@ -243,9 +244,9 @@ export class TopicAdmin implements ControlPlane {
         const message = `Partition ${topicId}/${partition} does not exist.`;
         return refused(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, message);
       }
-      return (this.#image.brokers.get(node)?.state ?? 'fenced') === 'fenced'
-        ? refused(ErrorCode.INVALID_REPLICA_ASSIGNMENT, `Broker ${node} is not there any more.`)
-        : null;
+      return isInForce(this.#image, node)
+        ? null
+        : refused(ErrorCode.INVALID_REPLICA_ASSIGNMENT, `Broker ${node} is not there any more.`);
     });
   }
 
@@ -303,9 +304,9 @@ export class TopicAdmin implements ControlPlane {
   }
 
   #wishProblem({ wished }: NewTopic): ControlResult | null {
-    const { brokers } = this.#image;
-    const gone = wished?.find((node) => (brokers.get(node)?.state ?? 'fenced') === 'fenced');
-    if (gone === undefined || (gone === this.#options.nodeId && !brokers.has(gone))) return null;
+    const gone = wished?.find((node) => !isInForce(this.#image, node));
+    const self = this.#options.nodeId;
+    if (gone === undefined || (gone === self && !this.#image.brokers.has(gone))) return null;
     return refused(ErrorCode.INVALID_REPLICA_ASSIGNMENT, `Broker ${gone} is not there any more.`);
   }
 

@@ -10,13 +10,13 @@
  * Each mention of a partition is answered. A move that is cancelled goes back to the broker that has the partition.
  */
 import type { PartitionImage } from '../metadata/metadata-store.ts';
+import { homeOf, isMoving } from '../metadata/owners.ts';
 import {
   AlterPartitionReassignmentsCodec,
   type AlterPartitionReassignmentsRequest,
   type AlterPartitionReassignmentsResponseInput,
 } from '../protocol/generated/alter-partition-reassignments.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
-import { isMoving } from './support/cluster-view.ts';
 import type { ControlPlane, PartitionMove } from './support/control-plane.ts';
 import type { RequestHandler } from './support/handler.ts';
 import { ownerAssigned } from './support/manual-assignment.ts';
@@ -65,8 +65,7 @@ export function alterPartitionReassignmentsHandler(
       const message = `The replication factor is changed from 1 to ${replicas.length}`;
       return [ErrorCode.INVALID_REPLICATION_FACTOR, message];
     }
-    const { node, target } = partition;
-    return owner === (target < 0 ? node : target) ? null : owner;
+    return owner === homeOf(partition) ? null : owner;
   }
 
   function serve(

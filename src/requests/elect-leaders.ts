@@ -11,6 +11,7 @@
  * elections and no error of the whole.
  */
 import type { PartitionImage } from '../metadata/metadata-store.ts';
+import { isMoving } from '../metadata/owners.ts';
 import type { Clock } from '../ports/clock.ts';
 import {
   ElectLeadersCodec,
@@ -18,13 +19,7 @@ import {
   type ElectLeadersResponseInput,
 } from '../protocol/generated/elect-leaders.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
-import {
-  ClusterView,
-  type ClusterViewDeps,
-  isMoving,
-  type ListenerView,
-  standing,
-} from './support/cluster-view.ts';
+import { ClusterView, type ClusterViewDeps, type ListenerView, standing } from './support/cluster-view.ts';
 import type { RequestHandler } from './support/handler.ts';
 import { whenImage } from './support/image-wait.ts';
 import { expired } from './support/time-limit.ts';

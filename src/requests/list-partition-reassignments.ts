@@ -4,13 +4,14 @@
  * Kafka, partitions that are not being moved, unknown ones too, are left out of the answer; without topics all are looked at.
  */
 import type { PartitionImage } from '../metadata/metadata-store.ts';
+import { isMoving } from '../metadata/owners.ts';
 import {
   ListPartitionReassignmentsCodec,
   type ListPartitionReassignmentsRequest,
   type ListPartitionReassignmentsResponseInput,
   type ListPartitionReassignmentsResponseOngoingPartitionReassignmentInput as OngoingPartition,
 } from '../protocol/generated/list-partition-reassignments.ts';
-import { ClusterView, type ClusterViewDeps, isMoving, type ListenerView } from './support/cluster-view.ts';
+import { ClusterView, type ClusterViewDeps, type ListenerView } from './support/cluster-view.ts';
 import type { RequestHandler } from './support/handler.ts';
 import type { TopicDirectory } from './support/topic-directory.ts';
 

@@ -1,5 +1,6 @@
 /** What a broker of a cluster may touch: its own streams, and, while it leads, the jobs of all and the streams of nobody. */
 import type { MetadataStore } from '../metadata/metadata-store.ts';
+import { objectIdFloor } from '../metadata/owners.ts';
 import type { Scope } from './scope.ts';
 
 export class ClusterScope implements Scope {
@@ -22,13 +23,8 @@ export class ClusterScope implements Scope {
     return this.#metadata.image.controller === this.#nodeId;
   }
 
-  /** Every registration in force began with a higher one, and takes ids behind it. */
   get idFloor(): number {
-    const { brokers, nextObjectId } = this.#metadata.image;
-    let floor = nextObjectId;
-    for (const { state, idFloor } of brokers.values())
-      if (state !== 'fenced') floor = Math.min(floor, idFloor);
-    return floor;
+    return objectIdFloor(this.#metadata.image);
   }
 
   /** When a peer began is not known here: whatever is not judged by its id may be a peer's. */

@@ -5,16 +5,12 @@
  *   claimed in the metadata ─► open ─► fence page or seal ─► read what was durable by then
  */
 import type { WalRecord } from '../metadata/metadata-store.ts';
+import { isReachable } from '../metadata/owners.ts';
 import { storeUrlOf } from './abandoned-offsets.ts';
 import { claimObjectVolume, openObjectVolume } from './object-volume.ts';
 import { claimPredecessor, openPredecessor, pathOf } from './shared-volume.ts';
-import { locationKind, refused, type Volume, type VolumeDeps } from './volume.ts';
+import { refused, type Volume, type VolumeDeps } from './volume.ts';
 import type { WalConfig } from './wal-config.ts';
-
-/** Whether brokers on other machines can come to a log: in a bucket, or on a shared file system. */
-export function isReachable({ kind, location }: Pick<WalRecord, 'kind' | 'location'>): boolean {
-  return kind === 'object' || (kind === 'block' && locationKind(location) === 'shared');
-}
 
 /**
  * @param configs of this broker's own volumes: a claimed log is read with the budgets of the first.
@@ -50,7 +46,7 @@ function open(
   deps: VolumeDeps,
 ): Promise<Volume> {
   const { location, logId } = record;
-  if (!isReachable(record))
+  if (record.kind === 'memory' || !isReachable(record))
     throw refused(
       'WAL_UNREACHABLE',
       `the write-ahead log ${logId} (${location}) is on the machine of the broker that wrote it; only that broker can bring it back`,

@@ -21,8 +21,8 @@ export const handOverMutants: readonly Mutant[] = [
   {
     name: 'a broker whose registration was fenced goes on',
     file: 'broker/cluster-role.js',
-    find: "if (registered?.epoch === brokerEpoch && registered.state !== 'fenced')",
-    replace: 'if (registered !== undefined)',
+    find: 'if (isInForce(image, nodeId, brokerEpoch))',
+    replace: 'if (image.brokers.has(nodeId))',
     judge,
   },
   {

@@ -1,5 +1,6 @@
 /** What a broker of a cluster has of its etcd: the metadata, its membership, and the bucket's journal for as long as it leads. */
 import type { Authority } from '../metadata-claim.ts';
+import { isInForce } from '../owners.ts';
 import { BucketJournal } from './bucket-journal.ts';
 import { EtcdMembership } from './etcd-membership.ts';
 import { type EtcdMetadataOptions, EtcdMetadataStore } from './etcd-metadata-store.ts';
@@ -15,10 +16,7 @@ export interface EtcdAuthorityOptions extends EtcdMetadataOptions {
 export async function openEtcdAuthority(options: EtcdAuthorityOptions): Promise<Authority> {
   const { kv, prefix, clock, logger, sessionMs } = options;
   const claim = await EtcdMetadataStore.open(options);
-  const isRegistered = (node: number, epoch: number): boolean => {
-    const broker = claim.image.brokers.get(node);
-    return broker?.epoch === epoch && broker.state !== 'fenced';
-  };
+  const isRegistered = (node: number, epoch: number): boolean => isInForce(claim.image, node, epoch);
   const membership = await EtcdMembership.open({ kv, prefix, clock, logger, sessionMs, isRegistered });
   const journal = new BucketJournal({ ...options, metadata: claim });
   const unwatch = membership.watch(() => {

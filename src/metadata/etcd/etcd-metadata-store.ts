@@ -33,6 +33,7 @@ import type {
   MetadataChange,
   ObjectReferences,
 } from '../metadata-store.ts';
+import { objectIdFloor } from '../owners.ts';
 import {
   type AuthorityRecord,
   EtcdLayout,
@@ -115,12 +116,8 @@ export class EtcdMetadataStore implements MetadataClaim, AuthorityStore {
     return this.#contactedAt;
   }
 
-  /** What was granted before the oldest registration in force went to registrations that are not. */
   get idFloor(): number {
-    let floor = this.image.nextObjectId;
-    for (const { state, idFloor } of this.image.brokers.values())
-      if (state !== 'fenced') floor = Math.min(floor, idFloor);
-    return floor;
+    return objectIdFloor(this.image);
   }
 
   snapshot(): Buffer {

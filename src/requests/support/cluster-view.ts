@@ -15,6 +15,7 @@
  * Bounds: a view for each listener of this broker; a broker's addresses are as many as it registered.
  */
 import type { BrokerImage, ClusterImage, PartitionImage } from '../../metadata/metadata-store.ts';
+import { isMoving } from '../../metadata/owners.ts';
 
 export interface BrokerAddress {
   readonly nodeId: number;
@@ -156,11 +157,6 @@ export class ListenerView {
     const endpoint = endpoints.find(({ listener }) => listener === this.#listener);
     return endpoint === undefined ? null : { nodeId, host: endpoint.host, port: endpoint.port, rack };
   }
-}
-
-/** Whether the stream is on its way from one broker to another. */
-export function isMoving({ node, target }: PartitionImage): boolean {
-  return node >= 0 && target >= 0 && target !== node;
 }
 
 function byNode(a: BrokerAddress, b: BrokerAddress): number {

@@ -7,14 +7,9 @@
  * listener does not reach.
  */
 import type { PartitionImage, TopicImage } from '../../metadata/metadata-store.ts';
+import { isMoving } from '../../metadata/owners.ts';
 import { ErrorCode } from '../../protocol/generated/errors.ts';
-import {
-  type BrokerAddress,
-  type ClusterView,
-  isMoving,
-  type ListenerView,
-  standing,
-} from './cluster-view.ts';
+import { type BrokerAddress, type ClusterView, type ListenerView, standing } from './cluster-view.ts';
 
 export interface CurrentLeader {
   readonly leaderId: number;
