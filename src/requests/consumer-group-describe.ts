@@ -5,7 +5,6 @@
  */
 import type { ConsumerDescribeAnswer } from '../coordinator/group/group-api.ts';
 import type { GroupServices, TopicNames } from '../coordinator/group/group-services.ts';
-import { coordinatorTopics } from '../coordinator/runtime/coordinator-place.ts';
 import {
   ConsumerGroupDescribeCodec,
   type ConsumerGroupDescribeRequest,
@@ -14,8 +13,8 @@ import {
   type ConsumerGroupDescribeResponseInput,
 } from '../protocol/generated/consumer-group-describe.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
-import { inOrder, pick } from './routing.ts';
 import { groupOperations, operationsNotAsked } from './support/authorized-operations.ts';
+import { describedGroupsRoute, describeEach } from './support/described-groups.ts';
 import type { RequestHandler } from './support/handler.ts';
 
 const memberType = { classic: 0, consumer: 1 } as const;
@@ -25,36 +24,25 @@ export function consumerGroupDescribeHandler(
 ): RequestHandler<ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponseInput> {
   return {
     codec: ConsumerGroupDescribeCodec,
-    route: {
-      kind: 'split',
-      topic: coordinatorTopics.group,
-      keys: (request) => request.groupIds,
-      part: (request, indexes) => ({ ...request, groupIds: pick(request.groupIds, indexes) }),
-      merge: (_request, parts) => ({ groups: inOrder(parts, ({ groups }) => groups) }),
-      refused: (request, errorCode) => ({
-        groups: request.groupIds.map((groupId) => ({ groupId, errorCode })),
-      }),
-    },
-    handle(_context, request, respond) {
-      const groups: ConsumerGroupDescribeResponseDescribedGroupInput[] = [];
-      let waiting = request.groupIds.length;
-      if (waiting === 0) respond({ groups });
-      for (const [i, groupId] of request.groupIds.entries()) {
-        const done = (answer: ConsumerDescribeAnswer): void => {
-          const asked = request.includeAuthorizedOperations && answer.errorCode === ErrorCode.NONE;
-          groups[i] = {
+    route: describedGroupsRoute((groupId, errorCode) => ({ groupId, errorCode })),
+    handle(_context, { groupIds, includeAuthorizedOperations }, respond) {
+      const describe = (
+        groupId: string,
+        done: (group: ConsumerGroupDescribeResponseDescribedGroupInput) => void,
+      ): void => {
+        if (groupId === '') {
+          done({ groupId, errorCode: ErrorCode.INVALID_GROUP_ID });
+          return;
+        }
+        services.coordinator.consumerDescribe(groupId, (answer) => {
+          const asked = includeAuthorizedOperations && answer.errorCode === ErrorCode.NONE;
+          done({
             ...described(groupId, answer, services.topics),
             authorizedOperations: asked ? groupOperations : operationsNotAsked,
-          };
-          waiting--;
-          if (waiting === 0) respond({ groups });
-        };
-        if (groupId === '') {
-          groups[i] = { groupId, errorCode: ErrorCode.INVALID_GROUP_ID };
-          waiting--;
-          if (waiting === 0) respond({ groups });
-        } else services.coordinator.consumerDescribe(groupId, done);
-      }
+          });
+        });
+      };
+      describeEach(groupIds, describe, respond);
     },
   };
 }

@@ -1,6 +1,5 @@
 /** ShareGroupDescribe (key 77), version 1 (KIP-932): GROUP_ID_NOT_FOUND with state Dead for what is no share group. */
 import type { GroupServices } from '../coordinator/group/group-services.ts';
-import { coordinatorTopics } from '../coordinator/runtime/coordinator-place.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
 import {
   ShareGroupDescribeCodec,
@@ -8,8 +7,8 @@ import {
   type ShareGroupDescribeResponseDescribedGroupInput,
   type ShareGroupDescribeResponseInput,
 } from '../protocol/generated/share-group-describe.ts';
-import { inOrder, pick } from './routing.ts';
 import { groupOperations, operationsNotAsked } from './support/authorized-operations.ts';
+import { describedGroupsRoute, describeEach } from './support/described-groups.ts';
 import type { RequestHandler } from './support/handler.ts';
 import { notFound, shareGroupsOf } from './support/share-groups-of.ts';
 
@@ -65,27 +64,9 @@ export function shareGroupDescribeHandler(
   };
   return {
     codec: ShareGroupDescribeCodec,
-    route: {
-      kind: 'split',
-      topic: coordinatorTopics.group,
-      keys: (request) => request.groupIds,
-      part: (request, indexes) => ({ ...request, groupIds: pick(request.groupIds, indexes) }),
-      merge: (_request, parts) => ({ groups: inOrder(parts, ({ groups }) => groups) }),
-      refused: (request, errorCode) => ({
-        groups: request.groupIds.map((groupId) => ({ ...dead, groupId, errorCode })),
-      }),
-    },
-    handle(_context, request, respond) {
-      const groups: ShareGroupDescribeResponseDescribedGroupInput[] = [];
-      let waiting = request.groupIds.length;
-      if (waiting === 0) respond({ groups });
-      for (const [i, groupId] of request.groupIds.entries()) {
-        describe(groupId, request.includeAuthorizedOperations, (group) => {
-          groups[i] = group;
-          waiting--;
-          if (waiting === 0) respond({ groups });
-        });
-      }
+    route: describedGroupsRoute((groupId, errorCode) => ({ ...dead, groupId, errorCode })),
+    handle(_context, { groupIds, includeAuthorizedOperations: asked }, respond) {
+      describeEach(groupIds, (groupId, done) => describe(groupId, asked, done), respond);
     },
   };
 }

@@ -9,7 +9,6 @@ import type {
 } from '../coordinator/group/streams/streams-group-api.ts';
 import type { TaskLists } from '../coordinator/group/streams/tasks.ts';
 import type { InternalTopic } from '../coordinator/group/streams/topology.ts';
-import { coordinatorTopics } from '../coordinator/runtime/coordinator-place.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
 import {
   StreamsGroupDescribeCodec,
@@ -17,9 +16,9 @@ import {
   type StreamsGroupDescribeResponseDescribedGroupInput,
   type StreamsGroupDescribeResponseInput,
 } from '../protocol/generated/streams-group-describe.ts';
-import { inOrder, pick } from './routing.ts';
 import { groupOperations, operationsNotAsked } from './support/authorized-operations.ts';
 import { aclOperation } from './support/authorizer.ts';
+import { describedGroupsRoute, describeEach } from './support/described-groups.ts';
 import type { RequestContext, RequestHandler } from './support/handler.ts';
 
 /** Of topology descriptions: not asked for, none kept. */
@@ -30,38 +29,20 @@ export function streamsGroupDescribeHandler(
 ): RequestHandler<StreamsGroupDescribeRequest, StreamsGroupDescribeResponseInput> {
   return {
     codec: StreamsGroupDescribeCodec,
-    route: {
-      kind: 'split',
-      topic: coordinatorTopics.group,
-      keys: (request) => request.groupIds,
-      part: (request, indexes) => ({ ...request, groupIds: pick(request.groupIds, indexes) }),
-      merge: (_request, parts) => ({ groups: inOrder(parts, ({ groups }) => groups) }),
-      refused: (request, errorCode) => ({
-        groups: request.groupIds.map((groupId) => ({ groupId, errorCode })),
-      }),
-    },
+    route: describedGroupsRoute((groupId, errorCode) => ({ groupId, errorCode })),
     handle(context, request, respond) {
-      const { groupIds } = request;
-      if (!services.isOn()) {
-        const errorCode = ErrorCode.UNSUPPORTED_VERSION;
-        respond({ groups: groupIds.map((groupId) => ({ groupId, errorCode })) });
-        return;
-      }
-      const groups: StreamsGroupDescribeResponseDescribedGroupInput[] = [];
-      let waiting = groupIds.length;
-      if (waiting === 0) respond({ groups });
-      const put = (i: number, group: StreamsGroupDescribeResponseDescribedGroupInput): void => {
-        groups[i] = group;
-        waiting--;
-        if (waiting === 0) respond({ groups });
-      };
-      for (const [i, groupId] of groupIds.entries()) {
-        if (groupId === '') put(i, { groupId, errorCode: ErrorCode.INVALID_GROUP_ID });
+      const describe = (
+        groupId: string,
+        done: (group: StreamsGroupDescribeResponseDescribedGroupInput) => void,
+      ): void => {
+        if (!services.isOn()) done({ groupId, errorCode: ErrorCode.UNSUPPORTED_VERSION });
+        else if (groupId === '') done({ groupId, errorCode: ErrorCode.INVALID_GROUP_ID });
         else
           services.coordinator.streamsDescribe(groupId, (answer) =>
-            put(i, describedGroup(context, request, groupId, answer)),
+            done(describedGroup(context, request, groupId, answer)),
           );
-      }
+      };
+      describeEach(request.groupIds, describe, respond);
     },
   };
 }

@@ -1,5 +1,5 @@
 /**
- * What groups of the consumer protocol tell beside heartbeats: their description, and whether the offsets of a request may be
+ * What groups of the consumer protocol tell beside the course of heartbeats: their description, refusals of a member, and whether the offsets of a request may be
  * committed or read by its caller. Pure functions of a group.
  */
 import { ErrorCode } from '../../../protocol/generated/errors.ts';
@@ -76,4 +76,20 @@ export function readProblem(group: ConsumerGroup, { memberId, memberEpoch }: Off
   if (member === undefined) return ErrorCode.UNKNOWN_MEMBER_ID;
   if (memberEpoch === member.progress.epoch) return ErrorCode.NONE;
   return member.subscription!.classic === null ? ErrorCode.STALE_MEMBER_EPOCH : ErrorCode.ILLEGAL_GENERATION;
+}
+
+/** A heartbeat whose member is unknown, or whose instance id another has; streams groups say the same. */
+export function memberRefusal(
+  errorCode: number,
+  {
+    memberId,
+    instanceId,
+    groupId,
+  }: { readonly memberId: string; readonly instanceId: string | null; readonly groupId: string },
+): { readonly errorCode: number; readonly errorMessage: string } {
+  const errorMessage =
+    errorCode === ErrorCode.FENCED_INSTANCE_ID
+      ? `Instance id ${instanceId} belongs to another member than ${memberId}.`
+      : `Member ${memberId} is not a member of group ${groupId}.`;
+  return { errorCode, errorMessage };
 }

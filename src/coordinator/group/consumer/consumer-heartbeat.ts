@@ -12,6 +12,7 @@ import type { ConsumerHeartbeatAnswer, ConsumerHeartbeatQuery } from '../group-a
 import { groupStates } from '../group-state.ts';
 import { isSubset, nothingOwned, ownedLists, sameOwned } from './assignment.ts';
 import { assignors } from './assignors.ts';
+import { memberRefusal } from './consumer-answers.ts';
 import type { ConsumerGroup, ConsumerMember, Subscription } from './consumer-group.ts';
 import type { ConsumerGroups, ConsumerHost } from './consumer-groups.ts';
 import { memberTombstones, progressRecord, targetRecord } from './consumer-records.ts';
@@ -279,17 +280,6 @@ function heartbeatProblem(query: ConsumerHeartbeatQuery): Refusal | null {
     };
   }
   return null;
-}
-
-function memberRefusal(
-  errorCode: number,
-  { memberId, instanceId, groupId }: ConsumerHeartbeatQuery,
-): Refusal {
-  const errorMessage =
-    errorCode === ErrorCode.FENCED_INSTANCE_ID
-      ? `Instance id ${instanceId} belongs to another member than ${memberId}.`
-      : `Member ${memberId} is not a member of group ${groupId}.`;
-  return { errorCode, errorMessage };
 }
 
 /** An earlier epoch passes if the answer that raised it may have got lost: the client has nothing that it may not have. */

@@ -5,6 +5,7 @@
  */
 import { ErrorCode } from '../../../protocol/generated/errors.ts';
 import type { CoordinatorRecord } from '../../runtime/coordinator-log.ts';
+import { memberRefusal } from '../consumer/consumer-answers.ts';
 import { classicTombstones } from '../consumer/migration.ts';
 import type { Group } from '../group.ts';
 import { groupStates } from '../group-state.ts';
@@ -346,17 +347,6 @@ function notStreams(groupId: string, isThere: boolean): StreamsRefusal {
     ? `Group ${groupId} is not a streams group.`
     : `Streams group ${groupId} not found.`;
   return { errorCode: ErrorCode.GROUP_ID_NOT_FOUND, errorMessage };
-}
-
-function memberRefusal(
-  errorCode: number,
-  { memberId, instanceId, groupId }: StreamsHeartbeatQuery,
-): StreamsRefusal {
-  const errorMessage =
-    errorCode === ErrorCode.FENCED_INSTANCE_ID
-      ? `Instance id ${instanceId} belongs to another member than ${memberId}.`
-      : `Member ${memberId} is not a member of group ${groupId}.`;
-  return { errorCode, errorMessage };
 }
 
 /** An earlier epoch passes if the answer that raised it may have got lost: the client has nothing that it may not have. */
