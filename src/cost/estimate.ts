@@ -2,8 +2,9 @@
 import { MillraceError } from '../ports/errors.ts';
 import type { Bill } from './bill.ts';
 import type { Coefficients } from './coefficients.ts';
+import type { Buying } from './instances.ts';
 import { kafkaBill } from './kafka-bill.ts';
-import { type Buying, millraceBill, type WalKind, walKinds } from './millrace-bill.ts';
+import { millraceBill, type WalKind, walKinds } from './millrace-bill.ts';
 import type { PriceTable } from './price-table.ts';
 import { autoMqBill, mskExpressBill, mskServerlessBill, mskStandardBill } from './service-bills.ts';
 import { type Workload, workloadProblem } from './workload.ts';

@@ -4,7 +4,14 @@
  */
 import { amount, type Bill, BillMaker, coresAt, money } from './bill.ts';
 import type { Coefficients } from './coefficients.ts';
-import { type Buying, computeLine, coresNeeded } from './millrace-bill.ts';
+import {
+  type Buying,
+  computeLine,
+  coresNeeded,
+  ebsDemand,
+  instanceTitle,
+  processorDemand,
+} from './instances.ts';
 import type { PriceTable } from './price-table.ts';
 import { clientTransfer, endpointLines, s3Storage } from './shared-lines.ts';
 import { brokersFor, type Demand } from './sizing.ts';
@@ -15,15 +22,15 @@ const replicas = assumptions.kafkaReplicas;
 export function kafkaBill(
   load: Workload,
   tiered: boolean,
-  { type, spot }: Buying,
+  buying: Buying,
   prices: PriceTable,
   coefficients: Coefficients,
 ): Bill {
   const bill = new BillMaker(prices, coefficients);
   const volumes = volumesOf(load, prices.get('hours').value);
-  const demands = demandsOf(bill, load, volumes, tiered, type);
+  const demands = demandsOf(bill, load, volumes, tiered, buying.type);
   const fleet = brokersFor(demands, { ...load, least: Math.max(replicas, load.zones) });
-  computeLine(bill, fleet.count, { type, spot }, fleet.limitedBy);
+  computeLine(bill, fleet.count, buying, fleet.limitedBy);
   const localHours = tiered
     ? Math.min(load.retentionHours, assumptions.tieredLocalHours)
     : load.retentionHours;
@@ -41,7 +48,7 @@ export function kafkaBill(
     load,
     {
       system: tiered ? 'Apache Kafka, 3 copies, tiered' : 'Apache Kafka, 3 copies on EBS',
-      instance: `${type}${spot ? ', spot' : ''}`,
+      instance: instanceTitle(buying),
       brokers: fleet.count,
       limitedBy: fleet.limitedBy,
     },
@@ -70,21 +77,9 @@ function demandsOf(
     bill.note(
       `assumed: a follower's copy takes ${assumptions.kafkaFollowerShare} of the leader's processor time`,
     );
-    demands.push({
-      what: 'processor',
-      total: client + following,
-      each: bill.price(`instance.${type}.vcpu`) * assumptions.cpuTarget,
-    });
+    demands.push(processorDemand(bill, type, client + following));
   }
-  const ebs = bill.priceIfAny(`instance.${type}.ebs`);
-  if (ebs === null)
-    bill.say(`the EBS bandwidth of ${type} is not in the price table: it may limit the brokers`);
-  else
-    demands.push({
-      what: 'EBS bandwidth',
-      total: peakInMb * replicas,
-      each: (ebs / 8) * assumptions.diskTarget,
-    });
+  demands.push(...ebsDemand(bill, type, peakInMb * replicas, 'the brokers'));
   return demands;
 }
 

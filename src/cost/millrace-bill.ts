@@ -2,8 +2,16 @@
  * Millrace's bill: brokers on instances, a write-ahead log on small free-throughput volumes or in the store, one copy in S3. Pure.
  * A byte comes in once, goes out once a reader and once to the store; with a log in the store twice to it.
  */
-import { amount, type Bill, BillMaker, coresAt, money } from './bill.ts';
+import { amount, type Bill, BillMaker, money } from './bill.ts';
 import { type Coefficients, requestsAt } from './coefficients.ts';
+import {
+  type Buying,
+  computeLine,
+  coresNeeded,
+  ebsDemand,
+  instanceTitle,
+  processorDemand,
+} from './instances.ts';
 import type { PriceTable } from './price-table.ts';
 import { clientTransfer, endpointLines, s3Storage } from './shared-lines.ts';
 import { brokersFor, type Demand } from './sizing.ts';
@@ -18,24 +26,19 @@ const walTitles: Readonly<Record<WalKind, string>> = {
   s3express: 'Millrace, WAL in S3 Express',
 };
 
-export interface Buying {
-  readonly type: string;
-  readonly spot: boolean;
-}
-
 export function millraceBill(
   load: Workload,
   wal: WalKind,
-  { type, spot }: Buying,
+  buying: Buying,
   prices: PriceTable,
   coefficients: Coefficients,
 ): Bill {
   const bill = new BillMaker(prices, coefficients);
   const hours = prices.get('hours').value;
   const volumes = volumesOf(load, hours);
-  const demands = demandsOf(bill, load, volumes, wal, type);
+  const demands = demandsOf(bill, load, volumes, wal, buying.type);
   const fleet = brokersFor(demands, { ...load, least: load.zones });
-  computeLine(bill, fleet.count, { type, spot }, fleet.limitedBy);
+  computeLine(bill, fleet.count, buying, fleet.limitedBy);
   if (wal === 'block') walVolumes(bill, volumes, fleet.count);
   s3Storage(bill, volumes.retainedGb);
   storeRequests(bill, load, volumes, fleet.count);
@@ -45,13 +48,13 @@ export function millraceBill(
   bill.say('clusters of several brokers are not released yet: their own traffic is not in the bill');
   if (wal === 's3express')
     bill.say('S3 Express keeps the newest records in one zone until they are uploaded');
-  if (spot)
+  if (buying.spot)
     bill.say('a spot broker that is taken away costs what its restart costs, which is not in the bill');
   return bill.finish(
     load,
     {
       system: walTitles[wal],
-      instance: `${type}${spot ? ', spot' : ''}`,
+      instance: instanceTitle(buying),
       brokers: fleet.count,
       limitedBy: fleet.limitedBy,
     },
@@ -76,54 +79,11 @@ function demandsOf(
     { what: 'network out', total: peakOutMb + toStore, each: network },
   ];
   const cores = coresNeeded(bill, 'millrace', load, peakInMb, peakOutMb);
-  if (cores !== null)
-    demands.push({
-      what: 'processor',
-      total: cores,
-      each: bill.price(`instance.${type}.vcpu`) * assumptions.cpuTarget,
-    });
+  if (cores !== null) demands.push(processorDemand(bill, type, cores));
   if (wal !== 'block') return demands;
   const walBytes = bill.measured('millrace.wal.bytes', 'bytes written to the WAL') ?? 1;
-  const ebs = bill.priceIfAny(`instance.${type}.ebs`);
-  if (ebs === null) bill.say(`the EBS bandwidth of ${type} is not in the price table: it may limit the WAL`);
-  else
-    demands.push({
-      what: 'EBS bandwidth',
-      total: peakInMb * walBytes,
-      each: (ebs / 8) * assumptions.diskTarget,
-    });
+  demands.push(...ebsDemand(bill, type, peakInMb * walBytes, 'the WAL'));
   return demands;
-}
-
-/** Cores that reports say this load takes; null where they do not. */
-export function coresNeeded(
-  bill: BillMaker,
-  system: 'millrace' | 'kafka',
-  load: Workload,
-  inMb: number,
-  outMb: number,
-): number | null {
-  const title = system === 'millrace' ? 'Millrace' : 'Kafka';
-  const cpuIn = bill.measured(`${system}.cpu.in`, `${title}'s processor time for a byte in`);
-  const cpuOut = bill.measured(`${system}.cpu.out`, `${title}'s processor time for a byte out`);
-  const request = bill.measured(`${system}.cpu.request`, `${title}'s processor time for a request`);
-  if (cpuIn === null || cpuOut === null) return null;
-  const requests = (inMb * 1e6) / load.requestBytes;
-  bill.say('processor time was measured on the machine of the reports, not on this instance type');
-  return coresAt(inMb, cpuIn) + coresAt(outMb, cpuOut) + (requests * (request ?? 0)) / 1e6;
-}
-
-/** Closes the numbers that sized the fleet into its line. */
-export function computeLine(bill: BillMaker, count: number, { type, spot }: Buying, limitedBy: string): void {
-  const hours = bill.price('hours');
-  const hour = bill.price(`instance.${type}.price`);
-  const discount = spot ? bill.price('spot.discount') : 0;
-  const paid = hour * (1 - discount);
-  bill.line(
-    'compute',
-    count * hours * paid,
-    `${count} × ${type} for ${hours} h at $${Number(paid.toPrecision(5))} (${limitedBy})`,
-  );
 }
 
 /** As many volumes a broker as its share of the peak needs of their free throughput: more of it costs more than another volume. */
