@@ -45,7 +45,7 @@ export function millraceBill(
   if (wal !== 'block') walObjects(bill, load, volumes, fleet.count, wal);
   clientTransfer(bill, load, volumes, false);
   endpointLines(bill, load, volumes);
-  bill.say('clusters of several brokers are not released yet: their own traffic is not in the bill');
+  bill.say('what brokers of a cluster send each other, and their etcd, are not in the bill');
   if (wal === 's3express')
     bill.say('S3 Express keeps the newest records in one zone until they are uploaded');
   if (buying.spot)
