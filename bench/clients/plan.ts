@@ -64,6 +64,19 @@ export interface ConsumePlan extends AnyPlan {
   readonly endToEnd: boolean;
 }
 
+/** Asks as a stock consumer does, and keeps nothing of what it reads. */
+export const stockConsumer = {
+  kind: 'consume',
+  maxWaitMs: 500,
+  minBytes: 1,
+  fetchBytes: 50 * 1024 * 1024,
+  partitionBytes: 1024 * 1024,
+  ledger: null,
+  lastBatches: 0,
+  verify: false,
+  endToEnd: false,
+} as const satisfies Partial<ConsumePlan>;
+
 export type LoadPlan = ProducePlan | RequestPlan | ConsumePlan;
 
 /** Latency in nanoseconds and how often, ascending. */

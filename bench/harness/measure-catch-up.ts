@@ -7,7 +7,13 @@ import { copyFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { shapeOf } from '../clients/batch-pool.ts';
 import { startLoad } from '../clients/load-process.ts';
-import type { Load, ProducePlan, ReadState, SendResult } from '../clients/plan.ts';
+import {
+  type Load,
+  type ProducePlan,
+  type ReadState,
+  type SendResult,
+  stockConsumer,
+} from '../clients/plan.ts';
 import { billedRequests, loopTurns, storeTraffic } from '../recorder/metrics-page.ts';
 import { PeakMemory } from '../recorder/recorder.ts';
 import { usageBetween } from '../recorder/usage.ts';
@@ -69,22 +75,15 @@ export async function measureCatchUp(context: MeasureContext<CatchUpVariant>): P
     });
     const sender = startLoad({ ...tail, seconds: readSecondsMax });
     const readers = startLoad({
-      kind: 'consume',
+      ...stockConsumer,
       address: bed.system.address,
       ca: null,
       connections: variant.readers,
       topic,
       partitions: variant.partitions,
       split: false,
-      maxWaitMs: 500,
-      minBytes: 1,
-      fetchBytes: 50 * 1024 * 1024,
-      partitionBytes: 1024 * 1024,
       recordsPerBatch: batch.recordsPerBatch,
       ledger: backlog,
-      lastBatches: 0,
-      verify: false,
-      endToEnd: false,
     });
     loads.push(sender, readers);
     const failed = Promise.race(loads.map((load) => load.failed));

@@ -6,6 +6,7 @@ import { Writer } from '../../src/protocol/writer.ts';
 import { eventually, rawVersions } from '../../test/support/raw-client.ts';
 import { encodeRequestFrame } from '../../test/support/request-headers.ts';
 import { startLoad } from '../clients/load-process.ts';
+import { stockConsumer } from '../clients/plan.ts';
 import type { Bed } from './bed.ts';
 import { windowDollars } from './dollars.ts';
 import { windowFigures } from './figures.ts';
@@ -23,23 +24,14 @@ export async function measureIdle(context: MeasureContext<IdleVariant>): Promise
   const { variant, bed, lengths } = context;
   const topic = await bed.makeTopic(variant.partitions);
   const load = startLoad({
-    kind: 'consume',
+    ...stockConsumer,
     address: bed.system.address,
     ca: null,
     connections: variant.consumers,
     topic,
     partitions: variant.partitions,
     split: true,
-    // What a stock consumer asks for.
-    maxWaitMs: 500,
-    minBytes: 1,
-    fetchBytes: 50 * 1024 * 1024,
-    partitionBytes: 1024 * 1024,
     recordsPerBatch: 1,
-    ledger: null,
-    lastBatches: 0,
-    verify: false,
-    endToEnd: false,
   });
   try {
     await within(connectSecondsMax, 'connecting', Promise.race([load.ready, load.failed]));

@@ -2,7 +2,7 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { loadKindFor } from '../clients/load-process.ts';
-import type { ConsumePlan, ProducePlan } from '../clients/plan.ts';
+import { type ConsumePlan, type ProducePlan, stockConsumer } from '../clients/plan.ts';
 import { windowDollars } from './dollars.ts';
 import { windowFigures } from './figures.ts';
 import { checkLoss, lossProblem } from './loss-check.ts';
@@ -90,22 +90,14 @@ function consumePlan(context: MeasureContext<LoadVariant>, topic: string): Consu
   if (variant.consumers === undefined) return null;
   const secured = context.scenario.tls === true ? bed.system.secured : null;
   return {
-    kind: 'consume',
+    ...stockConsumer,
     address: secured?.address ?? bed.system.address,
     ca: secured?.ca ?? null,
     connections: variant.consumers.connections,
     topic,
     partitions: variant.partitions,
     split: variant.consumers.split,
-    maxWaitMs: 500,
-    minBytes: 1,
-    // What a stock consumer asks for.
-    fetchBytes: 50 * 1024 * 1024,
-    partitionBytes: 1024 * 1024,
     recordsPerBatch: variant.batch.recordsPerBatch,
-    ledger: null,
-    lastBatches: 0,
-    verify: false,
     endToEnd: variant.batch.codec === 'none',
   };
 }

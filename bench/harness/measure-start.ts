@@ -3,12 +3,14 @@
 import { BatchPool } from '../../test/support/load/batches.ts';
 import { shapeOf } from '../clients/batch-pool.ts';
 import { startLoad } from '../clients/load-process.ts';
+import { stockConsumer } from '../clients/plan.ts';
 import { processCpuSeconds, residentBytes } from '../recorder/recorder.ts';
 import type { SystemOptions } from '../systems/system.ts';
 import { Bed } from './bed.ts';
 import { makeTopics } from './measure-idle.ts';
 import type { MeasureContext, Measured } from './measures.ts';
 import type { MemoryVariant, StartVariant } from './scenario.ts';
+import { nothingMeasured } from './schema.ts';
 import { sleep, within } from './time-limits.ts';
 
 const connectSecondsMax = 120;
@@ -26,17 +28,6 @@ export function optionsOf(context: MeasureContext): SystemOptions {
   };
 }
 
-const nothing = {
-  usage: null,
-  latency: null,
-  endToEnd: null,
-  store: null,
-  loop: null,
-  load: null,
-  loss: null,
-  remarks: [],
-} as const;
-
 export async function measureStart(context: MeasureContext<StartVariant>): Promise<Measured> {
   const batch = new BatchPool(shapeOf(1024, 1), 1).take();
   const bed = await Bed.start(context.bed.name, optionsOf(context));
@@ -46,7 +37,7 @@ export async function measureStart(context: MeasureContext<StartVariant>): Promi
     await bed.admin((connection) => connection.produce(topic, 0, batch));
     const firstAckMs = bed.system.readyMs + performance.now() - readyAt;
     return {
-      ...nothing,
+      ...nothingMeasured,
       figures: {
         readyMs: bed.system.readyMs,
         firstAckMs,
@@ -67,32 +58,25 @@ export async function measureMemory(context: MeasureContext<MemoryVariant>): Pro
     if (variant.topics > 0) await makeTopics(bed, variant.topics, variant.partitionsEach);
     if (variant.connections === 0) {
       await sleep(quiet);
-      return { ...nothing, figures: { rssMb: residentBytes(bed.system.pid) / 1e6 } };
+      return { ...nothingMeasured, figures: { rssMb: residentBytes(bed.system.pid) / 1e6 } };
     }
     const topic = await bed.makeTopic(1);
     const load = startLoad({
-      kind: 'consume',
+      ...stockConsumer,
       address: bed.system.address,
       ca: null,
       connections: variant.connections,
       topic,
       partitions: 1,
       split: true,
-      maxWaitMs: 500,
-      minBytes: 1,
       fetchBytes: 1024 * 1024,
-      partitionBytes: 1024 * 1024,
       recordsPerBatch: 1,
-      ledger: null,
-      lastBatches: 0,
-      verify: false,
-      endToEnd: false,
     });
     try {
       await within(connectSecondsMax, 'connecting', Promise.race([load.ready, load.failed]));
       load.go();
       await sleep(quiet);
-      return { ...nothing, figures: { rssMb: residentBytes(bed.system.pid) / 1e6 } };
+      return { ...nothingMeasured, figures: { rssMb: residentBytes(bed.system.pid) / 1e6 } };
     } finally {
       await load.stop();
     }

@@ -85,6 +85,18 @@ export interface Run {
   readonly remarks: readonly string[];
 }
 
+/** What a run states beside its figures, where it is about something else. */
+export const nothingMeasured = {
+  usage: null,
+  latency: null,
+  endToEnd: null,
+  store: null,
+  loop: null,
+  load: null,
+  loss: null,
+  remarks: [],
+} as const satisfies Partial<Run>;
+
 export interface Spread {
   readonly min: number;
   readonly median: number;

@@ -1,8 +1,8 @@
 /**
- * A broker as people run it: `node dist/src/main.js start` in a process of its own, on ports of its own, with its data in
+ * A broker as people run it: `node dist/src/main.js start` in a process of its own, on a port of its own, with its data in
  * a temporary directory. Ended by its own process id only.
  *
- *   start ──ready line──► serving ──stop (SIGTERM)──► ended(code) ──start──► same ports, same directory
+ *   start ──ready line──► serving ──stop (SIGTERM)──► ended(code) ──start──► same address for clients, same directory
  *                            └──────kill (SIGKILL)──► ended(null) ──┘
  */
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { endWithUs } from './end-with-us.ts';
 import { patienceMs } from './patience.ts';
+import { ownPort } from './ports.ts';
 
 export interface BrokerProcessOptions {
   /** Settings as `--set` takes them. */
@@ -83,21 +84,20 @@ export class BrokerProcess {
     return this.child !== null;
   }
 
-  /** Starts it, or starts it again on the ports and the directory it had. */
+  /** Starts it, or starts it again on the address and the directory it had. */
   async start(): Promise<void> {
     if (this.child !== null) throw new Error('it is already running');
     const { settings = {}, args = [], env = {}, command = [process.execPath, mainFile] } = this.options;
-    const listen = this.bootstrap === '' ? '127.0.0.1:0' : this.bootstrap;
-    const http = this.http === '' ? '127.0.0.1:0' : this.http.replace('http://', '');
+    if (this.bootstrap === '') this.bootstrap = `127.0.0.1:${await ownPort()}`;
     const words = [
       ...command.slice(1),
       'start',
       '--data',
       this.data,
       '--listen',
-      listen,
+      this.bootstrap,
       '--http',
-      http,
+      '127.0.0.1:0',
       ...args,
     ];
     for (const [name, value] of Object.entries(settings)) words.push('--set', `${name}=${value}`);

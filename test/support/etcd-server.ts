@@ -5,11 +5,10 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { installed, requireInstalled, step } from './installed.ts';
-import { patienceMs } from './patience.ts';
+import { answersWhile, ownPorts } from './ports.ts';
 
 const files = ['go.mod', 'go.sum', 'main.go'];
 const sources = join(process.cwd(), 'test', 'support', 'etcd');
@@ -66,7 +65,7 @@ export async function startEtcd(options: EtcdServerOptions = {}): Promise<EtcdSe
   }
   const directory = options.directory ?? mkdtempSync(join(tmpdir(), 'millrace-etcd-'));
   const count = options.members ?? 1;
-  const ports = await freePorts(count * 2);
+  const ports = await ownPorts(count * 2);
   const scheme = options.tls === undefined ? 'http' : 'https';
   const members = Array.from({ length: count }, (_, i) => ({
     name: `m${i}`,
@@ -91,7 +90,7 @@ export async function startEtcd(options: EtcdServerOptions = {}): Promise<EtcdSe
       options.args ?? [],
     ].flat();
     running[i] = new Member(spawn(program, args, { stdio: 'ignore', detached: options.detached ?? false }));
-    if (!(await listens(ports[2 * i]!, () => running[i]!.runs)))
+    if (!(await answersWhile(ports[2 * i]!, () => running[i]!.runs)))
       throw new Error(`etcd ${name} does not listen`);
   };
   const kill = async (i: number): Promise<void> => {
@@ -153,37 +152,4 @@ function tlsArgs(tls: EtcdServerOptions['tls']): string[] {
   if (tls === undefined) return [];
   const client = tls.clientCa === undefined ? [] : ['--client-cert-auth', '--trusted-ca-file', tls.clientCa];
   return ['--cert-file', tls.cert, '--key-file', tls.key, ...client];
-}
-
-async function listens(port: number, runs: () => boolean): Promise<boolean> {
-  const deadline = performance.now() + patienceMs;
-  while (performance.now() < deadline && runs()) {
-    const open = await new Promise<boolean>((resolve) => {
-      const socket = connect(port, '127.0.0.1', () => {
-        socket.destroy();
-        resolve(true);
-      });
-      socket.once('error', () => resolve(false));
-    });
-    if (open) return true;
-    await new Promise((resolve) => setTimeout(resolve, 25));
-  }
-  return false;
-}
-
-async function freePorts(count: number): Promise<number[]> {
-  const probes = await Promise.all(
-    Array.from(
-      { length: count },
-      () =>
-        new Promise<ReturnType<typeof createServer>>((resolve, reject) => {
-          const probe = createServer();
-          probe.once('error', reject);
-          probe.listen(0, '127.0.0.1', () => resolve(probe));
-        }),
-    ),
-  );
-  const ports = probes.map((probe) => (probe.address() as { port: number }).port);
-  await Promise.all(probes.map((probe) => new Promise((resolve) => probe.close(resolve))));
-  return ports;
 }

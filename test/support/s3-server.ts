@@ -5,11 +5,10 @@
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { Agent } from 'node:https';
-import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
-import { patienceMs } from './patience.ts';
+import { answersWhile, ownPort } from './ports.ts';
 import { type S3Secrets, type S3ServerName, type S3Tls, s3Program, s3ServerNames } from './s3-programs.ts';
 
 export interface S3Server {
@@ -59,7 +58,7 @@ async function start(name: S3ServerName, options: S3Options): Promise<S3Server |
   if (typeof program === 'string') return program;
   const tls = options.tls ?? null;
   const directory = mkdtempSync(join(options.below ?? tmpdir(), `millrace-${name}-`));
-  const port = await freePort();
+  const port = await ownPort();
   const args = program.args(port, directory, credentials, tls);
   const command = [...(options.wrapper ?? []), program.path, ...args];
   const server = spawn(command[0]!, command.slice(1), { stdio: 'ignore', cwd: directory });
@@ -73,28 +72,11 @@ async function start(name: S3ServerName, options: S3Options): Promise<S3Server |
     await ended;
     rmSync(directory, { recursive: true, force: true });
   };
-  if (!(await answers(port, () => server.exitCode === null && server.pid !== undefined))) {
+  if (!(await answersWhile(port, () => server.exitCode === null && server.pid !== undefined))) {
     await stop();
     return `${name} is there but does not answer`;
   }
   return { name, endpoint, region, credentials, pid: server.pid!, createBucket: bucketMaker(endpoint), stop };
-}
-
-/** Waits until something listens; TLS or not, the TCP port tells. */
-async function answers(port: number, runs: () => boolean): Promise<boolean> {
-  const deadline = performance.now() + patienceMs;
-  while (performance.now() < deadline && runs()) {
-    const open = await new Promise<boolean>((resolve) => {
-      const socket = connect(port, '127.0.0.1', () => {
-        socket.destroy();
-        resolve(true);
-      });
-      socket.once('error', () => resolve(false));
-    });
-    if (open) return true;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  return false;
 }
 
 function bucketMaker(endpoint: string): (name: string) => Promise<void> {
@@ -109,15 +91,4 @@ function bucketMaker(endpoint: string): (name: string) => Promise<void> {
     await client.send(new CreateBucketCommand({ Bucket }));
     client.destroy();
   };
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer();
-    probe.once('error', reject);
-    probe.listen(0, '127.0.0.1', () => {
-      const address = probe.address();
-      probe.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
-    });
-  });
 }

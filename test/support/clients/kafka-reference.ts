@@ -5,11 +5,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { step } from '../installed.ts';
 import { patienceMs } from '../patience.ts';
+import { answers, ownPort } from '../ports.ts';
 import { jars } from './java/java.ts';
 
 export interface KafkaReference {
@@ -41,8 +41,8 @@ export async function startKafka(
   place: KafkaPlace = {},
 ): Promise<KafkaReference> {
   const path = await jars('broker');
-  const [port, controllerPort] = [await freePort(), await freePort()];
-  const secured = place.tls === undefined ? null : `127.0.0.1:${await freePort()}`;
+  const [port, controllerPort] = [await ownPort(), await ownPort()];
+  const secured = place.tls === undefined ? null : `127.0.0.1:${await ownPort()}`;
   const data = mkdtempSync(join(place.below ?? tmpdir(), 'millrace-kafka-'));
   const plain = `PLAINTEXT://127.0.0.1:${port}`;
   const clients = secured === null ? plain : `${plain},SSL://${secured}`;
@@ -112,26 +112,4 @@ function pemKeys(directory: string, { cert, key }: { cert: string; key: string }
   const file = join(directory, 'server.pem');
   writeFileSync(file, `${key}\n${cert}`);
   return { 'ssl.keystore.type': 'PEM', 'ssl.keystore.location': file };
-}
-
-function answers(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1');
-    const done = (is: boolean) => () => {
-      socket.destroy();
-      resolve(is);
-    };
-    socket.once('connect', done(true)).once('error', done(false));
-  });
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer();
-    probe.once('error', reject);
-    probe.listen(0, '127.0.0.1', () => {
-      const address = probe.address();
-      probe.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
-    });
-  });
 }

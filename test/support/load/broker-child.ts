@@ -7,6 +7,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { endWithUs } from '../end-with-us.ts';
 import { patienceMs } from '../patience.ts';
+import { ownPort } from '../ports.ts';
 import type { Address } from '../raw-client.ts';
 
 const entry = fileURLToPath(new URL('../../../src/main.js', import.meta.url));
@@ -29,7 +30,7 @@ export interface BrokerChildOptions {
 
 export class BrokerChild {
   readonly options: BrokerChildOptions;
-  /** Known from the first start on. */
+  /** Its own from the first start on, while it is down too. */
   address: Address = { host: '127.0.0.1', port: 0 };
   starts = 0;
   /** Process start to ready line of the last start. */
@@ -61,13 +62,14 @@ export class BrokerChild {
 
   /** Resolves when the broker says that it is ready. */
   async start(): Promise<void> {
-    const { ready } = this.launch();
+    const { ready } = await this.launch();
     await ready;
   }
 
   /** Starts without waiting. `ready` rejects if the process ends first. */
-  launch(): { readonly ready: Promise<void> } {
+  async launch(): Promise<{ readonly ready: Promise<void> }> {
     if (this.running) throw new Error('the broker is running');
+    if (this.address.port === 0) this.address = { ...this.address, port: await ownPort() };
     const { options } = this;
     const args = [
       'start',

@@ -93,7 +93,7 @@ export async function killRun(options: KillRunOptions): Promise<KillRunResult> {
       if (random.below(5) === 0) {
         // While it starts or recovers: not counted among the kills, on top of them.
         moments.early++;
-        const { ready } = broker.launch();
+        const { ready } = await broker.launch();
         await Promise.race([sleep(random.below(400)), ready]);
         await broker.kill();
       }

@@ -1,6 +1,6 @@
 /** A small result by hand, for tests of reports and comparisons. */
 import type { Run, ScenarioResult, Tracked } from '../../../bench/harness/schema.ts';
-import { schemaVersion } from '../../../bench/harness/schema.ts';
+import { nothingMeasured, schemaVersion } from '../../../bench/harness/schema.ts';
 
 export const trackedCpu: Tracked = {
   figure: 'cpuUsPerRequest',
@@ -17,14 +17,7 @@ export function runOf(system: Run['system'], cpuUsPerRequest: number, more: Part
     place: 0,
     busyBefore: 0,
     figures: { cpuUsPerRequest },
-    usage: null,
-    latency: null,
-    endToEnd: null,
-    store: null,
-    loop: null,
-    load: null,
-    loss: null,
-    remarks: [],
+    ...nothingMeasured,
     ...more,
   };
 }

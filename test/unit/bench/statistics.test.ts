@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Run } from '../../../bench/harness/schema.ts';
+import { nothingMeasured, type Run } from '../../../bench/harness/schema.ts';
 import {
   agree,
   difference,
@@ -22,14 +22,7 @@ function run(system: Run['system'], part: Run['part'], figures: Record<string, n
     place: 0,
     busyBefore: 0,
     figures,
-    usage: null,
-    latency: null,
-    endToEnd: null,
-    store: null,
-    loop: null,
-    load: null,
-    loss: null,
-    remarks: [],
+    ...nothingMeasured,
   };
 }
 
