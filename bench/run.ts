@@ -4,10 +4,12 @@
  */
 import { availableParallelism, tmpdir } from 'node:os';
 import { commandLine } from '../tools/command-line.ts';
+import { runSeries, type Series } from './all.ts';
 import { writeCoefficients } from './coefficients.ts';
 import { counts } from './counts.ts';
-import { fillMemory } from './fill-memory.ts';
+import { type FilledMemory, fillMemory } from './fill-memory.ts';
 import { endAllSystems, stopAllSystems } from './harness/bed.ts';
+import { fitting, scenarioSeconds, type Thoroughness } from './harness/budget.ts';
 import { calibrate } from './harness/calibration.ts';
 import { environment } from './harness/environment.ts';
 import type { HarnessOptions } from './harness/options.ts';
@@ -26,11 +28,14 @@ import { Session } from './session.ts';
 import { removeAbandoned, removePlaces } from './systems/places.ts';
 import { type SystemName, systemNames } from './systems/system.ts';
 
+const allMinutes = 90;
 const usage = `npm run bench -- [options] SCENARIO[/VARIANT] ...
 
   --list          print scenarios and their variants
-  --all           every scenario, one after the other; goes on where an ended run of it stopped
+  --all           every scenario, one after the other, the most important first; begun again, it goes on behind what
+                  ended and tries again what failed
   --fresh         with --all: begins anew
+  --minutes M     with --all: windows, pairs and variants are as many as fit that (default ${allMinutes}); 0 = all as it is
   --vs SYSTEMS    beside Millrace: kafka, kafka-flush (needs Java and Maven); several with commas
   --runs N        of each system, in paired order (default 3; --quick 1)
   --seconds S     of each window (default: the scenario's)
@@ -49,6 +54,7 @@ const { values: flags, positionals: names } = commandLine(usage, {
   list: { type: 'boolean', default: false },
   all: { type: 'boolean', default: false },
   fresh: { type: 'boolean', default: false },
+  minutes: { type: 'string', default: String(allMinutes) },
   vs: { type: 'string', default: '' },
   runs: { type: 'string' },
   seconds: { type: 'string' },
@@ -69,7 +75,7 @@ const say = (line: string): void => {
 /** Time for starts, warm-ups, settling and reading back besides the windows. */
 const scenarioSecondsSpare = 900;
 
-function numberFlag(name: 'runs' | 'seconds' | 'threads', least: number): number | null {
+function numberFlag(name: 'runs' | 'seconds' | 'threads' | 'minutes', least: number): number | null {
   const text = flags[name];
   if (text === undefined) return null;
   const value = Number(text);
@@ -88,7 +94,10 @@ function optionsFor(variant: string | null): HarnessOptions {
     seconds: numberFlag('seconds', 0.2),
     systems: ['millrace', ...(others as SystemName[])],
     threads: Math.floor(numberFlag('threads', 1) ?? 1),
-    pairFirst: flags.pair && !flags.quick,
+    pairs: flags.pair && !flags.quick ? 'all' : 'none',
+    secondsFactor: 1,
+    long: !flags.quick,
+    ...thoroughness,
     variant,
     portableLoad: flags.portable,
   };
@@ -112,27 +121,52 @@ async function main(): Promise<number> {
     return 64;
   }
   removeAbandoned();
-  const session =
-    flags.all && !flags.fresh ? Session.open({ ...flags, commit: environment('.').commit }) : null;
-  const wanted = flags.all ? [...scenarios.map(({ name }) => name), ...Object.keys(counts)] : names;
-  let failures = 0;
-  for (const name of wanted) {
-    if (session?.isDone(name) === true) {
-      say(`${name}: done before`);
-      continue;
-    }
-    try {
-      if (!(await runNamed(name))) failures++;
-      session?.finish(name);
-    } catch (error) {
-      failures++;
-      say(`${name}: failed: ${(error as Error).message}`);
-    } finally {
-      await stopAllSystems();
-    }
-  }
-  if (flags.all) Session.forget();
-  return failures === 0 ? 0 : 1;
+  if (!flags.all) return (await runSeries(seriesOf(names, null))).length === 0 ? 0 : 1;
+  const minutes = numberFlag('minutes', 0) ?? 0;
+  if (minutes > 0 && !flags.quick) thoroughness = fitting(scenarios, optionsFor(null), minutes);
+  const { fresh, ...kind } = flags;
+  const session = Session.open({ ...kind, commit: environment('.').commit });
+  if (fresh) session.forget();
+  if (!flags.quick) say(howThorough());
+  const failed = await runSeries(
+    seriesOf([...scenarios.map(({ name }) => name), ...Object.keys(counts)], session),
+  );
+  if (failed.length > 0) say(`failed: ${failed.join(', ')}; --all again tries these alone`);
+  return failed.length === 0 ? 0 : 1;
+}
+
+function howThorough(): string {
+  const { runs, secondsFactor, pairs, long } = optionsFor(null);
+  const paired = { all: 'all variants have', held: 'what is held to a number has', none: 'no variant has' }[
+    pairs
+  ];
+  return `${runs} runs each; windows of ${Math.round(secondsFactor * 100)} % of their length; ${paired} a pair of equal runs; ${long ? 'all variants' : 'without the long ones'}`;
+}
+
+/** How thoroughly, where that follows from a time. */
+let thoroughness: Partial<Thoroughness> = {};
+
+function seriesOf(wanted: readonly string[], session: Session | null): Series {
+  return {
+    names: wanted,
+    session,
+    async run(name) {
+      try {
+        return await runNamed(name);
+      } catch (error) {
+        say(`${name}: failed: ${(error as Error).message}`);
+        return false;
+      } finally {
+        await stopAllSystems();
+      }
+    },
+    expectedSeconds(name) {
+      const scenario = scenarios.find((each) => each.name === name);
+      return scenario === undefined ? 0 : scenarioSeconds(scenario, optionsFor(null));
+    },
+    now: () => performance.now() / 1000,
+    say,
+  };
 }
 
 /** @returns whether it ended as it should. */
@@ -153,8 +187,9 @@ async function runNamed(name: string): Promise<boolean> {
   if (scenario === undefined) throw new Error(`no such scenario; --list tells which there are`);
   const options = optionsFor(variant ?? null);
   const where = environment(tmpdir());
+  // Kept to the end: the next scenario fills what this one leaves free.
   const filled = flags.fill && !flags.quick ? fillMemory() : null;
-  if (filled !== null) fills.add(filled.release);
+  if (filled !== null) fills.push(filled);
   const given = new AbortController();
   try {
     const calibration = calibrationOf(scenario);
@@ -164,26 +199,24 @@ async function runNamed(name: string): Promise<boolean> {
       runScenario(scenario, options, {
         environment: where,
         calibration,
-        memoryFilledGb: (filled?.bytes ?? 0) / 1e9,
+        memoryFilledGb: fills.reduce((sum, { bytes }) => sum + bytes, 0) / 1e9,
         say,
         signal: given.signal,
       }),
     );
     publish(result);
     say(verdictLine(result).replaceAll('**', ''));
-    const complete = result.variants.every(({ failures }) => failures.length === 0);
-    return complete && compare(result);
+    const complete =
+      result.variants.every(({ failures }) => failures.length === 0) &&
+      options.systems.every((system) => result.facts[system] !== undefined);
+    return compare(result) && complete;
   } finally {
     given.abort(new Error('given up'));
-    filled?.release();
-    if (filled !== null) fills.delete(filled.release);
   }
 }
 
 function secondsMax(scenario: Scenario, options: HarnessOptions): number {
-  const seconds = options.quick ? 10 : (options.seconds ?? scenario.seconds) + 60;
-  const windows = scenario.variants.length * (2 + options.runs * options.systems.length);
-  return scenarioSecondsSpare + 1.5 * seconds * windows;
+  return scenarioSecondsSpare + 4 * scenarioSeconds(scenario, options);
 }
 
 const calibrations = new Map<string, Calibration>();
@@ -216,9 +249,9 @@ function compare(result: ScenarioResult): boolean {
 }
 
 // Nothing outlives this process: an exit ends what runs, and a signal is made an exit.
-const fills = new Set<() => void>();
+const fills: FilledMemory[] = [];
 process.on('exit', () => {
-  for (const release of fills) release();
+  for (const fill of fills) fill.release();
   endAllSystems();
   removePlaces();
 });

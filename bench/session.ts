@@ -3,10 +3,10 @@
  * repository's files, and belongs to one commit and one set of options.
  */
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-const file = join('.cache', 'bench-session.json');
+const usualFile = join('.cache', 'bench-session.json');
 
 interface Written {
   readonly key: string;
@@ -14,22 +14,24 @@ interface Written {
 }
 
 export class Session {
+  readonly #file: string;
   readonly #key: string;
   readonly #done: Set<string>;
 
-  private constructor(key: string, done: readonly string[]) {
+  private constructor(file: string, key: string, done: readonly string[]) {
+    this.#file = file;
     this.#key = key;
     this.#done = new Set(done);
   }
 
   /** The one that was ended, if it was of the same kind; else a new one. */
-  static open(what: object): Session {
+  static open(what: object, file = usualFile): Session {
     const key = createHash('sha256').update(JSON.stringify(what)).digest('hex');
     try {
       const { key: then, done } = JSON.parse(readFileSync(file, 'utf8')) as Written;
-      return new Session(key, then === key ? done : []);
+      return new Session(file, key, then === key ? done : []);
     } catch {
-      return new Session(key, []);
+      return new Session(file, key, []);
     }
   }
 
@@ -39,12 +41,13 @@ export class Session {
 
   finish(scenario: string): void {
     this.#done.add(scenario);
-    mkdirSync(dirname(file), { recursive: true });
-    writeFileSync(file, JSON.stringify({ key: this.#key, done: [...this.#done] } satisfies Written));
+    mkdirSync(dirname(this.#file), { recursive: true });
+    writeFileSync(this.#file, JSON.stringify({ key: this.#key, done: [...this.#done] } satisfies Written));
   }
 
   /** All is done: the next run begins anew. */
-  static forget(): void {
-    if (existsSync(file)) rmSync(file);
+  forget(): void {
+    this.#done.clear();
+    rmSync(this.#file, { force: true });
   }
 }

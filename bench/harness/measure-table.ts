@@ -6,7 +6,6 @@ import { measureProgram } from './measure-program.ts';
 import { measureMemory, measureStart } from './measure-start.ts';
 import { measureTransactions } from './measure-transactions.ts';
 import type { MeasureContext, Measured, Measures } from './measures.ts';
-import type { VariantKind } from './scenario.ts';
 
 export const measures: Measures = {
   load: measureLoad,
@@ -18,9 +17,6 @@ export const measures: Measures = {
   memory: measureMemory,
   program: measureProgram,
 };
-
-/** Kinds whose runs start systems of their own: nothing is warmed for them. */
-export const ownSystems: ReadonlySet<VariantKind> = new Set(['start', 'memory']);
 
 export function measure(context: MeasureContext): Promise<Measured> {
   const carryOut = measures[context.variant.kind] as (given: MeasureContext) => Promise<Measured>;

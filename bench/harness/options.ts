@@ -9,8 +9,12 @@ export interface HarnessOptions {
   readonly seconds: number | null;
   readonly systems: readonly SystemName[];
   readonly threads: number;
-  /** A pair of runs of Millrace alone, first. */
-  readonly pairFirst: boolean;
+  /** Before which variants Millrace alone runs twice: all, those that are held to a number, or none. */
+  readonly pairs: 'all' | 'held' | 'none';
+  /** Scenarios' own windows are this much shorter. */
+  readonly secondsFactor: number;
+  /** With variants that take long by nature. */
+  readonly long: boolean;
   /** Only variants whose name holds this. */
   readonly variant: string | null;
   readonly portableLoad: boolean;
@@ -28,7 +32,7 @@ export interface Lengths {
 export const fullLengths: Lengths = {
   leadSeconds: 2,
   warmWindowSeconds: 4,
-  warmSecondsMax: 90,
+  warmSecondsMax: 60,
   settleSecondsMax: 30,
   verifyBytesMax: 1e9,
 };
@@ -41,7 +45,8 @@ export const quickLengths: Lengths = {
   verifyBytesMax: 64e6,
 };
 
-export const quickSeconds = 1;
+/** No window of a full run is shorter, unless its scenario says so. */
+export const windowSecondsLeast = 4;
 
 /** Two windows in a row agree when throughput and CPU per request differ no more. */
 export const agreementBound = 0.05;

@@ -4,11 +4,15 @@
  *
  *   start ── warm up each ── for each variant: A A (the noise) ── A B B A A B …      one window each
  */
+
+import { shapeOf } from '../clients/batch-pool.ts';
 import { makeScratch } from '../systems/places.ts';
 import type { SystemFacts, SystemName, SystemOptions } from '../systems/system.ts';
 import { systemTitles } from '../systems/system.ts';
 import { Bed } from './bed.ts';
-import { measure, ownSystems } from './measure-table.ts';
+import { hasPair, wantedVariants, windowSeconds } from './budget.ts';
+import { measure } from './measure-table.ts';
+import type { Measured } from './measures.ts';
 import {
   busyBound,
   fullLengths,
@@ -16,11 +20,10 @@ import {
   type Lengths,
   noiseBound,
   quickLengths,
-  quickSeconds,
   stealBound,
 } from './options.ts';
 import { requestsPerSecond } from './rates.ts';
-import type { Scenario, Variant } from './scenario.ts';
+import { ownSystems, type Scenario, type Variant } from './scenario.ts';
 import {
   type Calibration,
   type Environment,
@@ -32,7 +35,7 @@ import {
 } from './schema.ts';
 import { settle } from './settle.ts';
 import { figuresOf, median, pairedOrder } from './statistics.ts';
-import { type WarmLoad, warmLoadDefault, warmUp } from './warm-up.ts';
+import { untilWarm, type WarmLoad, warmByLoad, warmLoadOf } from './warm-up.ts';
 
 export interface Surroundings {
   readonly environment: Environment;
@@ -57,6 +60,9 @@ export async function runScenario(
   }
 }
 
+/** Where nothing of a scenario's own can warm. */
+const warmLoadDefault: WarmLoad = { connections: 16, depth: 2, partitions: 1, batch: shapeOf(64 * 1024, 16) };
+
 class ScenarioRun {
   readonly #scenario: Scenario;
   readonly #options: HarnessOptions;
@@ -79,7 +85,7 @@ class ScenarioRun {
   async whole(): Promise<ScenarioResult> {
     const scenario = this.#scenario;
     this.#skipped.push(...this.#around.calibration.missing);
-    const variants = this.#wantedVariants();
+    const variants = wantedVariants(scenario, this.#options);
     for (const name of this.#options.systems) {
       try {
         await this.#start(name);
@@ -99,7 +105,7 @@ class ScenarioRun {
       options: {
         quick: this.#options.quick,
         runs: this.#options.runs,
-        seconds: this.#seconds(null),
+        seconds: windowSeconds(scenario, null, this.#options),
         threads: this.#options.threads,
         places: scenario.places,
         memoryFilledGb: this.#around.memoryFilledGb,
@@ -117,27 +123,6 @@ class ScenarioRun {
   async end(): Promise<void> {
     await Promise.allSettled([...this.#beds.values()].map((bed) => bed.stop()));
     this.#scratch.remove();
-  }
-
-  /** What stands on others' shares needs those too. */
-  #wantedVariants(): Variant[] {
-    const { variants } = this.#scenario;
-    const { variant: part, quick } = this.#options;
-    const exact = variants.some(({ name }) => name === part);
-    const named = variants.filter(({ name, long }) => {
-      if (part === null) return !(quick && long === true);
-      return exact ? name === part : name.includes(part);
-    });
-    const needed = new Set(
-      named.flatMap((each) => ('rate' in each && each.rate.kind === 'share' ? [each.rate.of] : [])),
-    );
-    return variants.filter((each) => named.includes(each) || needed.has(each.name));
-  }
-
-  #seconds(variant: Variant | null): number {
-    const { quick, seconds } = this.#options;
-    if (quick) return seconds ?? quickSeconds;
-    return (seconds ?? this.#scenario.seconds) * (variant?.secondsFactor ?? 1);
   }
 
   #systemOptions(): SystemOptions {
@@ -166,7 +151,7 @@ class ScenarioRun {
       bed = await this.#start(name);
     }
     if (!bed.warm && !ownSystems.has(variant.kind)) {
-      const warm = await warmUp(bed, this.#warmLoad(), this.#lengths, this.#scratch.path);
+      const warm = await this.#warm(bed);
       this.#warmUps.push(warm);
       this.#say(
         `${systemTitles[name]} was warmed for ${warm.seconds.toFixed(0)} s, ${warm.agreed ? 'windows agree' : `windows differ by ${(warm.lastDifference * 100).toFixed(0)} % still`}`,
@@ -175,12 +160,23 @@ class ScenarioRun {
     return bed;
   }
 
-  /** Of the same kind as what is measured. */
-  #warmLoad(): WarmLoad {
-    const load = this.#scenario.variants.find((variant) => variant.kind === 'load');
-    return load === undefined
-      ? warmLoadDefault
-      : { connections: load.connections, depth: load.depth, batch: load.batch };
+  /** By load of the same kind as what is measured. */
+  async #warm(bed: Bed): Promise<WarmUp> {
+    const lengths = this.#lengths;
+    const { variants } = this.#scenario;
+    const own = variants.find(
+      ({ kind }) => kind === 'idle' || kind === 'metadata' || kind === 'transactions',
+    );
+    const runSeconds = lengths.leadSeconds + windowSeconds(this.#scenario, null, this.#options);
+    if (own !== undefined)
+      return untilWarm(bed, runSeconds, lengths, async () => {
+        const { figures } = await this.#carryOut(own, bed, lengths.warmWindowSeconds, false);
+        const { requestsPerSecond: perSecond = 0, cpuUsPerRequest = 0 } = figures;
+        return { perSecond, cpuSecondsEach: cpuUsPerRequest / 1e6, bytes: 0, bytesPerSecond: 0 };
+      });
+    const load = variants.find((variant) => variant.kind === 'load');
+    const warmLoad = load === undefined ? warmLoadDefault : warmLoadOf(load);
+    return warmByLoad(bed, warmLoad, runSeconds, lengths, this.#scratch.path);
   }
 
   async #measureVariant(variant: Variant): Promise<VariantResult> {
@@ -189,7 +185,7 @@ class ScenarioRun {
     const failures: { system: SystemName; error: string }[] = [];
     const options = this.#options;
     const order: { name: SystemName; part: Run['part'] }[] = [];
-    if (options.pairFirst && systems.includes('millrace'))
+    if (hasPair(variant, options) && systems.includes('millrace'))
       order.push({ name: 'millrace', part: 'aa' }, { name: 'millrace', part: 'aa' });
     for (const name of pairedOrder(systems, options.runs)) order.push({ name, part: 'ab' });
     for (const [place, { name, part }] of order.entries()) {
@@ -221,13 +217,19 @@ class ScenarioRun {
     const bed = await this.#readyBed(name, variant, remarks);
     const before = await settle([...this.#beds.values()], this.#lengths.settleSecondsMax);
     if (!before.idle) remarks.push('a system was not idle before this run');
-    const measured = await measure({
+    const seconds = windowSeconds(this.#scenario, variant, this.#options);
+    const measured = await this.#carryOut(variant, bed, seconds, verifies);
+    return { ...measured, busyBefore: before.busyShare, remarks: [...remarks, ...measured.remarks] };
+  }
+
+  #carryOut(variant: Variant, bed: Bed, seconds: number, verifies: boolean): Promise<Measured> {
+    return measure({
       scenario: this.#scenario,
       variant,
       bed,
       options: this.#options,
       lengths: this.#lengths,
-      seconds: this.#seconds(variant),
+      seconds,
       calibration: this.#around.calibration,
       directory: this.#scratch.path,
       verifies,
@@ -237,7 +239,6 @@ class ScenarioRun {
           calibration: this.#around.calibration,
         }),
     });
-    return { ...measured, busyBefore: before.busyShare, remarks: [...remarks, ...measured.remarks] };
   }
 
   #say(line: string): void {

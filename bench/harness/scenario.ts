@@ -120,6 +120,9 @@ export type Variant =
   | ProgramVariant;
 export type VariantKind = Variant['kind'];
 
+/** Kinds whose runs start systems of their own: nothing is warmed for them. */
+export const ownSystems: ReadonlySet<VariantKind> = new Set(['start', 'memory']);
+
 export interface Scenario {
   readonly name: string;
   readonly title: string;
