@@ -1,8 +1,9 @@
 /** Reports as files: perf-reports/<date>-<scenario>/{report.md,raw.json,*.svg}, and the page that lists them. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { type Evaluation, evaluationSchema } from '../evaluate/evaluation.ts';
 import { type ScenarioResult, schemaVersion } from '../harness/schema.ts';
-import { indexPage, type Listed } from './index-page.ts';
+import { indexPage, type Listed, type ListedEvaluation } from './index-page.ts';
 import { reportPage } from './page.ts';
 import { plotsOf } from './plots.ts';
 
@@ -22,7 +23,7 @@ export function writeReport(result: ScenarioResult, root = reportsDirectory, pag
 }
 
 /** Nine digits tell more than any of it is worth. */
-function rounded(_key: string, value: unknown): unknown {
+export function rounded(_key: string, value: unknown): unknown {
   return typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(9)) : value;
 }
 
@@ -48,6 +49,17 @@ export function listReports(root = reportsDirectory): Listed[] {
   });
 }
 
+/** All evaluations of clusters of this schema, in no order. */
+export function listEvaluations(root = reportsDirectory): ListedEvaluation[] {
+  if (!existsSync(root)) return [];
+  return readdirSync(root).flatMap((directory) => {
+    const file = join(root, directory, 'evaluation.json');
+    if (!directoryName.test(directory) || !existsSync(file)) return [];
+    const evaluation = JSON.parse(readFileSync(file, 'utf8')) as Evaluation;
+    return evaluation.schema === evaluationSchema ? [{ directory, evaluation }] : [];
+  });
+}
+
 export function writeIndex(root = reportsDirectory): void {
-  writeFileSync(join(root, 'README.md'), indexPage(listReports(root)));
+  writeFileSync(join(root, 'README.md'), indexPage(listReports(root), listEvaluations(root)));
 }

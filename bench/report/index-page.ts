@@ -1,4 +1,6 @@
 /** perf-reports/README.md: the newest report of each scenario with what it tracks, and older ones by name. Pure. */
+import type { Evaluation } from '../evaluate/evaluation.ts';
+import { doubtsOf, verdictText } from '../evaluate/page.ts';
 import type { ScenarioResult } from '../harness/schema.ts';
 import { table } from './page.ts';
 import { shortNumber } from './svg.ts';
@@ -10,7 +12,12 @@ export interface Listed {
   readonly result: ScenarioResult;
 }
 
-export function indexPage(reports: readonly Listed[]): string {
+export interface ListedEvaluation {
+  readonly directory: string;
+  readonly evaluation: Evaluation;
+}
+
+export function indexPage(reports: readonly Listed[], evaluations: readonly ListedEvaluation[] = []): string {
   const newestFirst = [...reports].sort((a, b) =>
     b.result.environment.date.localeCompare(a.result.environment.date),
   );
@@ -36,6 +43,7 @@ export function indexPage(reports: readonly Listed[]): string {
       'words',
     ),
   ];
+  lines.push(...clusterSection(evaluations));
   if (older.length > 0)
     lines.push(
       '## Older',
@@ -57,4 +65,30 @@ function trackedText(result: ScenarioResult): string {
       return `${variant}: ${titleOf(tracked.figure)} ${shortNumber(value!)} ${ratio} ${mark}`.trim();
     })
     .join('; ');
+}
+
+/** The newest of each scenario of clusters; older ones are found by their directories. */
+function clusterSection(evaluations: readonly ListedEvaluation[]): string[] {
+  const newestFirst = [...evaluations].sort((a, b) =>
+    b.evaluation.environment.date.localeCompare(a.evaluation.environment.date),
+  );
+  const newest = newestFirst.filter(
+    ({ evaluation }, i) =>
+      newestFirst.findIndex((each) => each.evaluation.scenario === evaluation.scenario) === i,
+  );
+  if (newest.length === 0) return [];
+  return [
+    '## Clusters',
+    '',
+    ...table(
+      ['report', 'commit', 'goals', ''],
+      newest.map(({ directory, evaluation }) => [
+        `[${evaluation.title}](${directory}/report.md)`,
+        `${evaluation.environment.commit}${evaluation.environment.modified ? '+' : ''}`,
+        evaluation.runs.map(verdictText).join('; '),
+        doubtsOf(evaluation).length === 0 ? '' : `doubtful: ${doubtsOf(evaluation)[0]}`,
+      ]),
+      'words',
+    ),
+  ];
 }

@@ -121,3 +121,38 @@ export function percentilePlot(title: string, curves: readonly Curve[]): string 
   }
   return frame(left + width + 30, top + height + 34, title, body);
 }
+
+export interface TimeLine {
+  readonly label: string;
+  /** One each second, from 0 on. */
+  readonly values: readonly number[];
+}
+
+/** Values over seconds, both axes linear from 0. */
+export function timePlot(title: string, lines: readonly TimeLine[]): string {
+  const seconds = Math.max(1, ...lines.map(({ values }) => values.length));
+  const most = Math.max(1, ...lines.flatMap(({ values }) => values));
+  const [left, top, width, height] = [70, 60, 560, 220];
+  const x = (second: number): number => left + (second / seconds) * width;
+  const y = (value: number): number => top + height - (value / most) * height;
+  const body: string[] = [];
+  for (const part of [0, 0.25, 0.5, 0.75, 1])
+    body.push(
+      `<path d="M${left} ${y(part * most).toFixed(1)}h${width}" stroke="${grey}" opacity="0.3"/>`,
+      `<text x="${left - 8}" y="${(y(part * most) + 4).toFixed(1)}" text-anchor="end">${shortNumber(part * most)}</text>`,
+      `<text x="${x(part * seconds).toFixed(1)}" y="${top + height + 18}" text-anchor="middle">${shortNumber(part * seconds)} s</text>`,
+    );
+  for (const [i, { label, values }] of lines.entries()) {
+    const path = values
+      .map(
+        (value, second) => `${second === 0 ? 'M' : 'L'}${x(second + 0.5).toFixed(1)} ${y(value).toFixed(1)}`,
+      )
+      .join('');
+    body.push(
+      `<path d="${path}" fill="none" stroke="${colourOf(i)}" stroke-width="2"/>`,
+      `<rect x="${left + i * 190}" y="31" width="10" height="10" fill="${colourOf(i)}"/>`,
+      `<text x="${left + 16 + i * 190}" y="40">${escaped(label)}</text>`,
+    );
+  }
+  return frame(left + width + 30, top + height + 34, title, body);
+}

@@ -17,8 +17,8 @@ export interface DevClusterOptions {
   readonly etcd?: string;
   /** Members of an etcd of its own. */
   readonly etcdMembers?: number;
-  /** `shared`: files in a directory that all reach; `object`: in the store. */
-  readonly wal?: 'shared' | 'object';
+  /** `shared`: files in a directory that all reach; `object`: in the store; `local`: each in a broker's own directory. */
+  readonly wal?: 'shared' | 'object' | 'local';
   readonly settings?: Readonly<Record<string, string | number | boolean>>;
   /** In process groups of their own. */
   readonly detached?: boolean;
@@ -88,13 +88,18 @@ export class DevCluster {
         ['--profile', 'dev'],
         ['--metadata', `etcd://${this.etcdEndpoints}`],
         ['--store', pathToFileURL(join(this.directory, 'store')).href],
-        ['--wal', wal === 'shared' ? `shared:${join(this.directory, 'wal')}` : 'store:'],
+        this.#walArgs(wal),
       ].flat(),
       settings: { 'node.id': node, threads: 1, ...settings },
     });
     this.brokers.push(broker);
     await broker.start();
     return broker;
+  }
+
+  #walArgs(wal: 'shared' | 'object' | 'local'): string[] {
+    if (wal === 'local') return [];
+    return ['--wal', wal === 'shared' ? `shared:${join(this.directory, 'wal')}` : 'store:'];
   }
 
   /** All brokers in order, each giving what it has to those left; then etcd. */

@@ -255,12 +255,13 @@ export class RawConnection {
     names: readonly string[],
     numPartitions: number,
     configs: Readonly<Record<string, string>> = {},
+    replicationFactor = 1,
   ): Promise<void> {
     const answer = await this.request(CreateTopicsCodec, rawVersions.createTopics, {
       topics: names.map((name) => ({
         name,
         numPartitions,
-        replicationFactor: 1,
+        replicationFactor,
         configs: Object.entries(configs).map(([key, value]) => ({ name: key, value })),
       })),
       timeoutMs: 60_000,

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { coefficientsFile, coefficientsOf, coefficientsText } from '../../bench/coefficients.ts';
-import { listReports } from '../../bench/report/files.ts';
+import { listEvaluations, listReports } from '../../bench/report/files.ts';
 import { indexPage } from '../../bench/report/index-page.ts';
 import { resultOf, runOf } from '../unit/bench/results.ts';
 
@@ -12,7 +12,7 @@ test('the coefficients are made from the newest reports: npm run bench -- --inde
 });
 
 test('the index of reports is made from the reports', () => {
-  assert.equal(readFileSync('perf-reports/README.md', 'utf8'), indexPage(listReports()));
+  assert.equal(readFileSync('perf-reports/README.md', 'utf8'), indexPage(listReports(), listEvaluations()));
 });
 
 test('a full report goes before a quick one, a newer before an older', () => {
