@@ -115,7 +115,7 @@ export async function startBroker(
       store,
       board: ground.board,
       storeBoard: ground.storeBoard,
-      image: metadata.snapshot(),
+      image: metadata.startImage(),
       clusterId: metadata.image.clusterId,
       endpoints: listeners.endpoints(),
       tls,
@@ -127,7 +127,7 @@ export async function startBroker(
     }),
   );
   const { shards } = deployment;
-  for (const shard of shards) metadata.addSink((revision, changes) => shard.applyChanges(revision, changes));
+  metadata.begin(shards.map((shard) => (revision, changes) => shard.applyChanges(revision, changes)));
   const owning: Owning = { ...logs, ground, store, deployment, pins, membership };
   const uploads = uploadCoordinator(owning, uploaded);
   const ownership = ownershipOf(owning, uploads);
@@ -233,7 +233,13 @@ async function claimLogs(
     ]),
   );
   await watch.step('joining the cluster', async () => membership?.join(config.nodeId, registered.epoch));
-  const metadata = ends.metadata(new MetadataDistributor(registered.store, ground.fail));
+  const metadata = ends.metadata(
+    new MetadataDistributor(registered.store, ground.fail, inCluster ? config.nodeId : null),
+  );
+  // A log is written once the bucket alone says that it is there, so that none is ever found that nobody knows.
+  await watch.step('waiting for the store’s journal to hold the write-ahead logs', () =>
+    metadata.persisted(metadata.image.revision),
+  );
   return { claim, volumes, deps, metadata, brokerEpoch: registered.epoch };
 }
 

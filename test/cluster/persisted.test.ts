@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { afterEach, describe, test } from 'node:test';
+import { ErrorCode } from '../../src/protocol/generated/errors.ts';
 import { CountingProducer } from '../storage/broker/kafka-calls.ts';
 import { ClusterBed } from '../support/cluster-bed.ts';
 import { until } from '../support/inline-broker.ts';
@@ -46,6 +47,24 @@ describe('a cluster whose bucket is behind its metadata', () => {
     release();
     await until(() => !existsSync(file));
     await made.opened(topic, 0, 2);
+  });
+
+  test('takes no record in a stream before the bucket says in which log it is open', async () => {
+    const made = await produced();
+    const connection = await made.bed(2).connect();
+    const release = made.authority.holdUpJournal();
+    const { waiting } = made.authority;
+    await made.assign(topic, 0, 2);
+    await until(() => made.partition(topic).state === 'open' && made.partition(topic).node === 2);
+    await until(() => made.authority.waiting > waiting);
+    const producer = await CountingProducer.create(connection, topic);
+    const before = await producer.send(connection, 0, 1);
+    assert.equal(before[0], ErrorCode.NOT_LEADER_OR_FOLLOWER);
+    release();
+    for (let error: number = ErrorCode.NOT_LEADER_OR_FOLLOWER; error !== ErrorCode.NONE; ) {
+      assert.equal(error, ErrorCode.NOT_LEADER_OR_FOLLOWER);
+      [error] = await producer.send(connection, 0, 1);
+    }
   });
 
   test('has a broker that stops wait until its data directory is not needed', async () => {

@@ -112,6 +112,20 @@ export const etcdMutants: readonly Mutant[] = [
     judge: journalTest,
   },
   {
+    name: 'a stream is served before the bucket holds in which log it is open',
+    file: 'broker/metadata-distributor.js',
+    find: 'if (first.opens)',
+    replace: 'if (false)',
+    judge: 'test/unit/broker/metadata-distributor.test.ts',
+  },
+  {
+    name: 'new shards miss what was committed while they were made',
+    file: 'broker/metadata-distributor.js',
+    find: '&& !this.beginning)',
+    replace: ')',
+    judge: 'test/unit/broker/metadata-distributor.test.ts',
+  },
+  {
     name: 'a log is trimmed before the bucket holds what frees it',
     file: 'ownership/wal-trims.js',
     find: 'await metadata.persisted(revision);',

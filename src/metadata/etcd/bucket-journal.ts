@@ -39,7 +39,7 @@ export interface BucketJournalOptions extends MetadataJournalOptions {
 }
 
 const objectBytesMax = 1_000_000;
-/** What comes within this time shares an object. */
+/** Two objects are stored at least so far apart; what comes meanwhile shares the second. */
 const gatherMs = 50;
 /** Without anything to copy: for the sign of another that leads. */
 const idleMs = 10_000;
@@ -70,6 +70,8 @@ interface Term {
   /** Revisions and bytes of what was copied lately, for the trim. */
   readonly recent: { readonly revision: number; readonly bytes: number }[];
   trimmed: number;
+  /** Monotonic ms when the newest object was begun. */
+  storedAt: number;
   /** etcd's revision at which `journal` was put last. */
   toldAt: number;
 }
@@ -188,6 +190,7 @@ export class BucketJournal {
       snapshot: null,
       recent: [],
       trimmed: 0,
+      storedAt: Number.NEGATIVE_INFINITY,
       toldAt: 0,
     };
     logger.info('the bucket’s journal follows the metadata from here', { revision: held });
@@ -200,7 +203,9 @@ export class BucketJournal {
     const { metadata } = this.#options;
     if (term.waiting.length === 0) {
       if (metadata.image.revision <= term.held) await this.#idle(term);
-      await this.#pause(gatherMs);
+      // Whoever waits for the journal waits for one object after a quiet time, and for two at most.
+      const since = this.#options.clock.monotonic() - term.storedAt;
+      if (since < gatherMs) await this.#pause(gatherMs - since);
       if (term.over) return;
       await term.log.readPage();
       // The store was told of what etcd does not say: that has lost its data, or goes wrong.
@@ -212,6 +217,7 @@ export class BucketJournal {
       term.snapshot = { revision, payload: metadata.snapshot() };
     if (term.snapshot?.revision !== term.held) {
       const { bytes, commits } = this.#nextObject(term);
+      term.storedAt = this.#options.clock.monotonic();
       await term.journal.append(bytes);
       term.held += commits;
       term.recent.push({ revision: term.held, bytes: bytes.length });
