@@ -26,7 +26,7 @@ export async function openAuthority(ground: BrokerGround, store: ObjectStore): P
     ...options,
     ...(snapshotEntries === undefined ? {} : { snapshotEntries }),
   });
-  return { claim, membership: null, release: async () => {} };
+  return { claim, membership: null, board: null, release: async () => {} };
 }
 
 async function inEtcd(config: ClusterConfig, options: EmbeddedMetadataOptions): Promise<Authority> {

@@ -64,6 +64,8 @@ export interface AddressLimitsConfig {
 export interface BrokerConfig {
   readonly nodeId: number;
   readonly rack: string | null;
+  /** That the process may use, for what it reports of its load. */
+  readonly cores: number;
   /** Null keeps nothing on disk (embedded with memory store and WAL). */
   readonly dataDir: string | null;
   readonly storeUrl: string;

@@ -19,6 +19,8 @@ export interface BrokerPorts {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  /** CPU time that this broker has had, microseconds; absent: the process's. */
+  readonly cpuMicros?: () => number;
   /** What stands between a broker and its storage: faults, measurements. WAL devices of inline deployments only. */
   readonly storage?: StorageLayers;
   /** Instead of the store's own journal: where the brokers of a cluster come together. */

@@ -10,6 +10,7 @@ import { KafkaConfigCatalog } from '../config/config-catalog.ts';
 import type { Membership } from '../metadata/membership.ts';
 import type { Authority, BrokerRegistration, MetadataClaim } from '../metadata/metadata-claim.ts';
 import type { ClusterImage, MetadataChange, PartitionImage } from '../metadata/metadata-store.ts';
+import type { ReportBoard } from '../metadata/report-board.ts';
 import { ObjectIds } from '../ownership/object-ids.ts';
 import { Ownership } from '../ownership/ownership.ts';
 import { type DrainingDeps, recoverStreams } from '../ownership/recover-streams.ts';
@@ -40,6 +41,7 @@ import { ClusterRole, formerGone } from './cluster-role.ts';
 import { lockDataDirectory } from './data-directory.ts';
 import { checkDeployment, deploy, spawn } from './deploy.ts';
 import type { Deployment } from './deployment.ts';
+import { loadSample, processCpuMicros } from './load-sample.ts';
 import { MetadataDistributor } from './metadata-distributor.ts';
 import { shardLoad } from './shard-load.ts';
 import { readTlsMaterial } from './tls-material.ts';
@@ -99,7 +101,7 @@ export async function startBroker(
   const authority = ends.authority(
     await watch.step('reading the metadata', () => openAuthority(ground, store)),
   );
-  const { claim, membership } = authority;
+  const { claim, membership, board } = authority;
   const logs = await claimLogs(ground, ends, store, authority);
   const { metadata, volumes } = logs;
   const pins = new VolumePins(volumes);
@@ -164,7 +166,7 @@ export async function startBroker(
   }
   keepHouse(ground, ends, deployment);
   listeners.serve(deployment, addresses);
-  const cluster = membership === null ? null : clusterRole(owning, membership, ownership);
+  const cluster = membership === null ? null : clusterRole(owning, membership, board, ownership);
   if (cluster !== null) {
     cluster.start();
     ends.service(cluster);
@@ -415,13 +417,26 @@ function draining(owning: Owning): DrainingDeps {
   return { ...uploading(owning), arena, crc32c, upload: (plan) => deployment.upload(plan, 1) };
 }
 
-function clusterRole(owning: Owning, membership: Membership, ownership: Ownership): ClusterRole {
-  const { ground, metadata, volumes, deps, brokerEpoch } = owning;
+function clusterRole(
+  owning: Owning,
+  membership: Membership,
+  board: ReportBoard | null,
+  ownership: Ownership,
+): ClusterRole {
+  const { ground, metadata, volumes, deps, brokerEpoch, deployment } = owning;
   const { config, ports } = ground;
   const { clock, logger } = ports;
   return new ClusterRole({
     metadata,
     membership,
+    board,
+    sample: () =>
+      loadSample(
+        deployment.shards,
+        volumes.map(({ logId }) => logId),
+        ports.cpuMicros ?? processCpuMicros,
+      ),
+    cores: config.cores,
     volumes,
     ownership,
     recovering: {

@@ -115,6 +115,11 @@ export class RunningBroker {
     return this.ends.stuck;
   }
 
+  /** Operators reach it there: told to the other brokers. */
+  servesHttp(address: string): void {
+    this.cluster?.servesHttp(address);
+  }
+
   /** Has each upload's time told, for the metrics. */
   watchUploads(told: (ms: number) => void): void {
     this.uploadTimes.add(told);

@@ -7,10 +7,12 @@
 import { Assignments } from '../cluster/assignments.ts';
 import type { Audit } from '../cluster/audit.ts';
 import { Controller } from '../cluster/controller.ts';
+import { LoadExchange, type LoadExchangeOptions } from '../cluster/load-exchange.ts';
 import type { ClusterPolicy } from '../cluster/policy.ts';
 import type { Membership } from '../metadata/membership.ts';
 import type { MetadataStore } from '../metadata/metadata-store.ts';
 import { isInForce } from '../metadata/owners.ts';
+import type { ReportBoard } from '../metadata/report-board.ts';
 import type { Ownership } from '../ownership/ownership.ts';
 import { type RecoverClaimedDeps, recoverClaimed } from '../ownership/recover-claimed.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -21,6 +23,10 @@ import type { Volume } from '../volumes/volume.ts';
 export interface ClusterRoleDeps {
   readonly metadata: Pick<MetadataStore, 'image' | 'watch' | 'commit'>;
   readonly membership: Membership;
+  /** Null where nobody reads reports of load: then numbers of streams decide. */
+  readonly board: ReportBoard | null;
+  readonly sample: LoadExchangeOptions['sample'];
+  readonly cores: number;
   readonly volumes: readonly Volume[];
   readonly ownership: Ownership;
   readonly recovering: RecoverClaimedDeps;
@@ -59,6 +65,9 @@ export class ClusterRole {
   readonly #deps: ClusterRoleDeps;
   readonly #assignments: Assignments;
   readonly #controller: Controller;
+  readonly #loads: LoadExchange | null;
+  /** Where operators reach this broker, once that is known. */
+  #http = '';
   #unwatch: (() => void) | null = null;
 
   constructor(deps: ClusterRoleDeps) {
@@ -70,7 +79,22 @@ export class ClusterRole {
       recover: (logs) => recoverClaimed(logs, recovering),
       mayOpen: () => membership.validUntil > clock.boottime(),
     });
-    this.#controller = new Controller({ ...deps, load: () => null, policy: () => deps.policy });
+    const { board, metadata, nodeId } = deps;
+    this.#loads =
+      board === null
+        ? null
+        : new LoadExchange({
+            ...deps,
+            board,
+            image: () => metadata.image,
+            leads: () => membership.leader?.node === nodeId,
+            http: () => this.#http,
+          });
+    this.#controller = new Controller({
+      ...deps,
+      load: () => this.#loads?.load() ?? null,
+      policy: () => deps.policy,
+    });
   }
 
   start(): void {
@@ -78,6 +102,11 @@ export class ClusterRole {
     this.#checkRegistration();
     this.#assignments.start();
     this.#controller.start();
+    this.#loads?.start();
+  }
+
+  servesHttp(address: string): void {
+    this.#http = address;
   }
 
   #checkRegistration(): void {
@@ -121,7 +150,7 @@ export class ClusterRole {
   /** Nothing is opened, closed or recovered any more. */
   async stop(): Promise<void> {
     this.#unwatch?.();
-    await Promise.all([this.#controller.stop(), this.#assignments.stop()]);
+    await Promise.all([this.#controller.stop(), this.#assignments.stop(), this.#loads?.stop()]);
   }
 
   /** Everything of this broker is in objects: its registration and its lease end. */

@@ -17,8 +17,8 @@ export interface PossibleLoss {
   /** Wall-clock ms of the newest upload from it, 0 = never: what was acknowledged before that is in objects. */
   readonly lastUploadMs: number;
   /**
-   * What its streams were given since that upload at the rate of the last reports, when it was found to wait; null = there were no
-   * reports, or it is not known when it began to wait.
+   * Bytes that it held and no object did, by the last report of its broker, seconds before that was gone; null = there is no report of
+   * it.
    */
   readonly bytesEstimate: number | null;
   /** Streams that are open in it; records from `from` on may lie in it alone, up to an end that nobody knows. */

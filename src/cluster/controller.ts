@@ -279,7 +279,6 @@ export class Controller {
       image: metadata.image,
       load: load(),
       nowMs: clock.monotonic(),
-      wallMs: clock.now(),
     };
     for (const loss of this.#waiting.see(moment)) {
       this.#record({ type: 'waiting', loss });

@@ -191,7 +191,7 @@ function streamsOf(
       const at = numbers.get(homeOf(partition));
       if (at === undefined) continue;
       const key = streamKey(partition.topicId, partition.partition);
-      const { bytesIn, bytesOut, requests } = load?.streams.get(key) ?? noLoad;
+      const { bytesIn, bytesOut, memoryBytes, requests } = load?.streams.get(key) ?? noLoad;
       streams.push({
         image: partition,
         topic: name,
@@ -199,7 +199,7 @@ function streamsOf(
         topicNumber,
         at,
         amounts: [bytesIn, bytesOut, requests, 1, cpu.get(key) ?? 0],
-        coldBytes: (bytesOut * policy.coldMs) / 1_000,
+        coldBytes: (memoryBytes * policy.coldMs) / 1_000,
         fixed: fixedBy(partition, name, census, brokers[at]!, policy),
       });
     }

@@ -71,7 +71,12 @@ class Balancer {
     const { image, alive, settling, load, policy } = input;
     const census = censusOf(image, alive);
     const brokers = [...census.brokers.values()].filter(
-      ({ node, takes }) => takes && !settling.has(node) && !policy.excludedBrokers.includes(node),
+      ({ node, takes }) =>
+        takes &&
+        !settling.has(node) &&
+        !policy.excludedBrokers.includes(node) &&
+        // What it carries is not known: counted as nothing, it would be given what it cannot carry.
+        (load === null || load.brokers.has(node)),
     );
     this.#state = new BalanceState(image, census, brokers, load, policy);
     const byTopic: number[][] = Array.from({ length: this.#state.topics }, () => []);

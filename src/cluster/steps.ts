@@ -92,22 +92,6 @@ export function possibleLoss(image: ClusterImage, wal: WalRecord): PossibleLoss 
   return { logId, kind, location, node, lastUploadMs, bytesEstimate: null, streams };
 }
 
-/** Bytes that the streams of a log were given since its last upload, at the rate that was reported last. */
-export function estimateBytes(
-  image: ClusterImage,
-  { logId, lastUploadMs }: Pick<PossibleLoss, 'logId' | 'lastUploadMs'>,
-  load: ClusterLoad | null,
-  nowMs: number,
-): number | null {
-  if (load === null || lastUploadMs === 0) return null;
-  let rate = 0;
-  for (const { topicId, partitions } of image.topicsById.values())
-    for (const { state, wal, partition } of partitions)
-      if (state === 'open' && wal === logId)
-        rate += load.streams.get(streamKey(topicId, partition))?.bytesIn ?? 0;
-  return Math.round((rate * Math.max(0, nowMs - lastUploadMs)) / 1_000);
-}
-
 interface Stray {
   readonly partition: PartitionImage;
   readonly topic: string;

@@ -6,14 +6,13 @@ import type { ClusterImage } from '../metadata/metadata-store.ts';
 import type { PossibleLoss } from './audit.ts';
 import type { ClusterLoad } from './cluster-load.ts';
 import type { ClusterPolicy } from './policy.ts';
-import { estimateBytes, unreachableLogs } from './steps.ts';
+import { unreachableLogs } from './steps.ts';
 
 export interface WaitingMoment {
   readonly image: ClusterImage;
   readonly load: ClusterLoad | null;
-  /** Monotonic, and by the wall clock. */
+  /** Monotonic. */
   readonly nowMs: number;
-  readonly wallMs: number;
 }
 
 export class WaitingLogs {
@@ -28,15 +27,14 @@ export class WaitingLogs {
   }
 
   /** @returns those that were not there before. */
-  see({ image, load, nowMs, wallMs }: WaitingMoment): PossibleLoss[] {
+  see({ image, load, nowMs }: WaitingMoment): PossibleLoss[] {
     const found: PossibleLoss[] = [];
     const losses = new Map(unreachableLogs(image).map((loss) => [loss.logId, loss]));
     for (const logId of [...this.#losses.keys()]) if (!losses.has(logId)) this.#forget(logId);
     for (const [logId, loss] of losses) {
       const known = this.#losses.get(logId);
-      // The broker's rates are forgotten soon.
-      const bytesEstimate =
-        known === undefined ? estimateBytes(image, loss, load, wallMs) : known.bytesEstimate;
+      // Whoever has come to lead only now may not have read the reports yet.
+      const bytesEstimate = known?.bytesEstimate ?? load?.logs.get(logId) ?? null;
       const told = { ...loss, bytesEstimate };
       this.#losses.set(logId, told);
       if (known !== undefined) continue;

@@ -84,7 +84,7 @@ function interBrokerListener(settings: Settings): string {
 
 export function brokerConfig(
   settings: Settings,
-  machine: { readonly hostname: string },
+  machine: { readonly hostname: string; readonly cores: number },
   given: {
     readonly abandonWals: readonly string[];
     readonly salvageWals?: readonly string[];
@@ -99,6 +99,7 @@ export function brokerConfig(
   return {
     nodeId: settings['node.id'],
     rack: settings['broker.rack'] === '' ? null : settings['broker.rack'],
+    cores: machine.cores,
     dataDir: inMemory ? null : settings['data.dir'],
     storeUrl: storeUrlOf(settings),
     cluster: cluster(settings),

@@ -37,7 +37,7 @@ export async function startBroker(options: Partial<BrokerOptions> = {}): Promise
   const logger = options.logger ?? silentLogger;
   const config = brokerConfig(
     settings,
-    { hostname: hostname() },
+    { hostname: hostname(), cores: availableParallelism() },
     {
       abandonWals: options.abandonWals ?? [],
       salvageWals: options.salvageWals ?? [],
@@ -58,6 +58,7 @@ export async function startBroker(options: Partial<BrokerOptions> = {}): Promise
     await running.abort();
     throw error;
   });
+  if (http !== null) running.servesHttp(http.address);
   const bound = config.listeners.map(({ name, tls }) => ({ name, tls, address: running.address(name)! }));
   const plain = bound.find((listener) => !listener.tls);
   const tls = bound.find((listener) => listener.tls);

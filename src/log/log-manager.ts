@@ -17,6 +17,7 @@ import type { Wal } from '../stream/wal/wal.ts';
 import { AppendJournal } from './append-journal.ts';
 import type { LogSettings } from './log-settings.ts';
 import { type ColdPath, PartitionLog } from './partition-log.ts';
+import { StreamTraffic } from './stream-traffic.ts';
 
 export interface LogManagerOptions {
   readonly arena: Arena;
@@ -81,6 +82,7 @@ const evictionsPerTurn = 8192;
 
 export class LogManager {
   readonly journals: readonly AppendJournal[];
+  readonly traffic = new StreamTraffic();
   private readonly options: LogManagerOptions;
   private readonly logs = new Map<string, PartitionLog>();
   private changed: PartitionLog[] = [];
@@ -185,6 +187,7 @@ export class LogManager {
         crc32c,
         onChanged: (partition) => this.onChanged(partition),
         cold: this.options.cold,
+        traffic: this.traffic,
       },
     );
     log.live = false;
@@ -210,7 +213,10 @@ export class LogManager {
   /** Forgets a log that was staged in vain. */
   unstage(topicId: string, partition: number): void {
     const key = streamKey(topicId, partition);
-    if (this.logs.get(key)?.live === false) this.logs.delete(key);
+    const log = this.logs.get(key);
+    if (log?.live !== false) return;
+    log.endTraffic();
+    this.logs.delete(key);
   }
 
   private writeErrorOf(log: PartitionLog): number {
@@ -244,6 +250,7 @@ export class LogManager {
 
   private forget(log: PartitionLog, error: number): void {
     this.logs.delete(streamKey(log.topicId, log.partition));
+    log.endTraffic();
     log.writeError = error;
     log.live = false;
     log.touch();

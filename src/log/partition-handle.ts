@@ -213,6 +213,8 @@ export interface PartitionHandle {
     index: number,
     committed?: boolean,
   ): void;
+  /** Records of it go to a client: what balance goes by. @param fromMemory nothing was fetched from the store for them. */
+  sent(bytes: number, fromMemory: boolean): void;
   query(kind: number, argument: number, answer: OffsetAnswer): void;
   /**
    * On mirrors of a partition elsewhere: brings the offsets up to date, for requests that answer with them. Absent

@@ -47,6 +47,7 @@ import {
   type VerifyAnswer,
 } from './partition-handle.ts';
 import { checkProducer, duplicate, isDuplicate, isOngoing } from './producer-check.ts';
+import type { StreamTraffic } from './stream-traffic.ts';
 import { TailIndex } from './tail-index.ts';
 import { Verifications } from './verifications.ts';
 
@@ -86,6 +87,7 @@ export interface PartitionLogDeps {
   /** Called once per loop turn and partition after its state moved. */
   readonly onChanged: (partition: PartitionLog) => void;
   readonly cold: ColdPath;
+  readonly traffic: StreamTraffic;
 }
 
 const noneAborted: readonly AbortedTxn[] = [];
@@ -108,6 +110,7 @@ export class PartitionLog implements PartitionHandle {
   changed = false;
   live = true;
   private readonly deps: PartitionLogDeps;
+  private trafficSlot: number;
 
   constructor(
     name: string,
@@ -126,6 +129,7 @@ export class PartitionLog implements PartitionHandle {
     this.highWatermark = at.endOffset;
     this.producers = new ProducerFold(at.endOffset);
     this.deps = deps;
+    this.trafficSlot = deps.traffic.open(stream.topicId, stream.partition);
   }
 
   get journal(): AppendJournal {
@@ -320,12 +324,22 @@ export class PartitionLog implements PartitionHandle {
       waiter,
       index,
     );
+    this.deps.traffic.appended(this.trafficSlot, length);
     this.tail.push(entry);
     this.nextOffset = lastOffset + 1;
     if (producerId >= 0) {
       foldBatch(this.producers, view, position);
       if (isTransactional(attributesOf(view, position))) this.verifications.end(producerId);
     }
+  }
+
+  sent(bytes: number, fromMemory: boolean): void {
+    this.deps.traffic.sent(this.trafficSlot, bytes, fromMemory);
+  }
+
+  /** Nobody counts on this log any more. */
+  endTraffic(): void {
+    this.trafficSlot = this.deps.traffic.close(this.trafficSlot);
   }
 
   verify(producerId: number, epoch: number, sequence: number, bumps: boolean, answer: VerifyAnswer): void {

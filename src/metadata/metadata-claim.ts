@@ -9,6 +9,7 @@
  */
 import type { Membership } from './membership.ts';
 import type { BrokerEndpoint, ClusterImage, MetadataChange, MetadataStore } from './metadata-store.ts';
+import type { ReportBoard } from './report-board.ts';
 
 /** What a broker says of itself when it registers. */
 export interface BrokerRegistration {
@@ -53,6 +54,8 @@ export interface Authority {
   readonly claim: MetadataClaim;
   /** Null where one broker has the store to itself. */
   readonly membership: Membership | null;
+  /** Null where nobody reads reports. */
+  readonly board: ReportBoard | null;
   /** Ends the membership, and what the claim was reached by; after the claim is closed. */
   release(): Promise<void>;
 }

@@ -411,6 +411,7 @@ class FetchCall implements ReadSink {
     if (!this.full && !news && !moved) return null;
     partition.sentHighWatermark = result.highWatermark;
     partition.sentStartOffset = result.startOffset;
+    if (result.records !== null) partition.handle?.sent(result.records.byteLength, !result.records.lent);
     const currentLeader =
       this.context.apiVersion < hintsVersion ? null : this.leaderOf(partition, result.error);
     return {

@@ -236,6 +236,8 @@ class ShareFetchCall {
       const acknowledgeErrorCode = acknowledged.get(key)?.errorCode ?? ErrorCode.NONE;
       acknowledged.delete(key);
       bytes += records?.byteLength ?? 0;
+      if (records !== null)
+        this.#deps.topics.partition(topicId, partition)?.sent(records.byteLength, !records.lent);
       if (ranges.length > 0) this.#session.served({ topicId, partition });
       return {
         topicId,

@@ -3,6 +3,7 @@
  * a thread of its own. All values are structured-cloneable.
  */
 import type { CollectedDelta, OpenPartition, StreamName } from '../log/log-manager.ts';
+import type { TakenTraffic } from '../log/stream-traffic.ts';
 import type { MetadataChange } from '../metadata/metadata-store.ts';
 import type { MetricsSnapshot } from '../observe/metrics.ts';
 import type { StreamState } from '../stream/objects/objects.ts';
@@ -59,6 +60,13 @@ export interface ShardNumbers {
   readonly receiveChunkBytes: number;
 }
 
+/** What was asked of a shard since that was taken last, and what its logs hold that is in no object. */
+export interface ShardTraffic {
+  readonly streams: TakenTraffic;
+  /** By volume: bytes of this shard's batches, those on their way to the log included. */
+  readonly logBytes: readonly number[];
+}
+
 export interface ShardApi {
   /** Makes streams ready that are about to be opened: they are served once the metadata say so. */
   stagePartitions(partitions: readonly OpenPartition[]): void;
@@ -88,6 +96,8 @@ export interface ShardApi {
   states(streams: readonly StreamName[]): StreamState[];
   /** A topic's or broker's settings changed: handled by applyChanges; metrics of this shard. */
   metrics(): ShardNumbers;
+  /** Counts anew from now on: for one reader. */
+  takeTraffic(): ShardTraffic;
   /** Series by request, for the metrics page. */
   snapshot(): MetricsSnapshot;
   /** Slow chores: forgets idle producers. */

@@ -20,7 +20,14 @@ import type { Logger } from '../ports/logger.ts';
 import type { StreamState } from '../stream/objects/objects.ts';
 import { AddressCounts } from '../threads/memory/address-counts.ts';
 import type { Shard } from './shard.ts';
-import type { IncomingConnection, RestoredBatches, ShardApi, ShardNumbers, StreamEnd } from './shard-api.ts';
+import type {
+  IncomingConnection,
+  RestoredBatches,
+  ShardApi,
+  ShardNumbers,
+  ShardTraffic,
+  StreamEnd,
+} from './shard-api.ts';
 
 const handshakeTimeoutMs = 10_000;
 
@@ -185,6 +192,10 @@ export class ShardHost implements ShardApi {
 
   metrics(): ShardNumbers {
     return { ...this.shard.metrics(), loopConnections: this.sockets?.connectionCount ?? 0 };
+  }
+
+  takeTraffic(): ShardTraffic {
+    return this.shard.takeTraffic();
   }
 
   snapshot(): MetricsSnapshot {

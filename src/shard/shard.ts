@@ -47,7 +47,7 @@ import { ObjectColdPath } from './cold-path.ts';
 import type { CoordinatorPartitions } from './coordinator-topics.ts';
 import type { PeerHost } from './peers/peer-host.ts';
 import { describeProducersService, producersService } from './peers/producers-service.ts';
-import type { RestoredBatches, ShardApi, ShardNumbers, StreamEnd } from './shard-api.ts';
+import type { RestoredBatches, ShardApi, ShardNumbers, ShardTraffic, StreamEnd } from './shard-api.ts';
 import { ShardConnections } from './shard-connections.ts';
 import { ShardCoordinators } from './shard-coordinators.ts';
 import { ShardCounters } from './shard-counters.ts';
@@ -457,6 +457,11 @@ export class Shard implements Omit<ShardApi, 'connect'>, PeerHost {
       logCacheBytes: held,
       receiveChunkBytes: this.pool.chunkBytes,
     };
+  }
+
+  takeTraffic(): ShardTraffic {
+    const logBytes = this.logs.journals.map(({ deltaBytes, pendingBytes }) => deltaBytes + pendingBytes);
+    return { streams: this.logs.traffic.take(), logBytes };
   }
 
   maintain(): void {

@@ -5,6 +5,7 @@ const controller = 'test/unit/cluster/controller.test.ts';
 const balance = 'test/unit/cluster/controller-balance.test.ts';
 const plan = 'test/unit/cluster/plan.test.ts';
 const scaling = 'test/unit/cluster/scaling.test.ts';
+const reports = 'test/unit/cluster/load-reports.test.ts';
 const placing = 'test/unit/cluster/place-new.test.ts';
 
 export const clusterMutants: readonly Mutant[] = [
@@ -225,5 +226,54 @@ export const clusterMutants: readonly Mutant[] = [
     find: "if (partition.state === 'open')\n                empty.delete(partition.node);",
     replace: '',
     judge: scaling,
+  },
+  {
+    name: 'a report of load that is not replaced any more is believed',
+    file: 'cluster/load-reports.js',
+    find: 'report.epoch === epoch && nowMs - replacedMs <= freshMs',
+    replace: 'report.epoch === epoch',
+    judge: reports,
+  },
+  {
+    name: 'a report of load that was found lying there is believed',
+    file: 'cluster/load-reports.js',
+    find: 'known === undefined ? Number.NEGATIVE_INFINITY : nowMs',
+    replace: 'nowMs',
+    judge: reports,
+  },
+  {
+    name: 'a report of load counts whichever registration wrote it',
+    file: 'cluster/load-reports.js',
+    find: 'report.epoch === epoch && nowMs - replacedMs <= freshMs',
+    replace: 'nowMs - replacedMs <= freshMs',
+    judge: reports,
+  },
+  {
+    name: 'a report of load is believed that was replaced while nobody read',
+    file: 'cluster/load-reports.js',
+    find: 'if (nowMs - this.#seenMs > freshMs)',
+    replace: 'if (false)',
+    judge: reports,
+  },
+  {
+    name: 'a broker whose load is not known counts as one that carries nothing',
+    file: 'cluster/plan.js',
+    find: '(load === null || load.brokers.has(node))',
+    replace: 'true',
+    judge: plan,
+  },
+  {
+    name: 'a report of load has no bound',
+    file: 'cluster/load-report.js',
+    find: 'if (room < 0)',
+    replace: 'if (false)',
+    judge: reports,
+  },
+  {
+    name: 'what is counted after a close goes to the stream that has the slot next',
+    file: 'log/stream-traffic.js',
+    find: 'return 0;\n    }\n    appended',
+    replace: 'return slot;\n    }\n    appended',
+    judge: 'test/unit/log/stream-traffic.test.ts',
   },
 ];

@@ -118,7 +118,7 @@ export function configOf(shape: Shape, options: StartOptions = {}): BrokerConfig
       { name: 'transaction.state.log.num.partitions', value: 2, origin: 'simulation' },
     ],
   });
-  const config = brokerConfig(settings, { hostname: 'simulated' }, { abandonWals, takeOver });
+  const config = brokerConfig(settings, { hostname: 'simulated', cores: 2 }, { abandonWals, takeOver });
   return {
     ...config,
     wals: Array.from({ length: shape.volumes }, (_, i) => ({
@@ -235,6 +235,7 @@ export class SimBroker {
       clock: world.clockOf(life),
       random,
       logger: this.#logger(),
+      cpuMicros: () => 0,
       listeners: this.listeners,
       storage: {
         store: () => this.#store,

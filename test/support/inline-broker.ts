@@ -275,7 +275,7 @@ export class BrokerBed {
       ...this.options.settings,
     });
     return {
-      ...brokerConfig(settings, { hostname: 'localhost' }, { abandonWals: [] }),
+      ...brokerConfig(settings, { hostname: 'localhost', cores: 2 }, { abandonWals: [] }),
       ...this.options.config,
       ...changes,
     };

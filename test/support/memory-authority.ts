@@ -11,6 +11,7 @@ import { encodeImage } from '../../src/metadata/image-codec.ts';
 import type { Membership } from '../../src/metadata/membership.ts';
 import type { Authority, MetadataClaim } from '../../src/metadata/metadata-claim.ts';
 import type { Author, ChangeListener, Commit, MetadataChange } from '../../src/metadata/metadata-store.ts';
+import type { ReportBoard } from '../../src/metadata/report-board.ts';
 import { MillraceError } from '../../src/ports/errors.ts';
 
 export class MemoryAuthority {
@@ -26,6 +27,13 @@ export class MemoryAuthority {
   /** Each commit that was taken, for a test to look at. */
   readonly commits: Commit[] = [];
 
+  readonly #reports = new Map<number, Uint8Array>();
+  readonly board: ReportBoard = {
+    post: async (node, report) => void this.#reports.set(node, report),
+    read: async () => new Map(this.#reports),
+    remove: async (node) => void this.#reports.delete(node),
+  };
+
   constructor(leads = true) {
     this.#leads = leads;
     const clusterId = randomBytes(16).toString('base64url');
@@ -38,7 +46,7 @@ export class MemoryAuthority {
 
   readonly open = async (): Promise<Authority> => {
     const membership = new MemoryMembership(this.#members, this.#leads);
-    return { claim: this.#claim(), membership, release: () => membership.leave() };
+    return { claim: this.#claim(), membership, board: this.board, release: () => membership.leave() };
   };
 
   /** The lease of a broker has run out. */

@@ -2,6 +2,7 @@
 import type { Authority } from '../metadata-claim.ts';
 import { isInForce } from '../owners.ts';
 import { BucketJournal } from './bucket-journal.ts';
+import { EtcdBoard } from './etcd-board.ts';
 import { EtcdMembership } from './etcd-membership.ts';
 import { type EtcdMetadataOptions, EtcdMetadataStore } from './etcd-metadata-store.ts';
 
@@ -28,5 +29,5 @@ export async function openEtcdAuthority(options: EtcdAuthorityOptions): Promise<
     await journal.stop();
     await membership.leave();
   };
-  return { claim, membership, release };
+  return { claim, membership, board: new EtcdBoard(kv, prefix), release };
 }

@@ -8,6 +8,7 @@
  *   <prefix>/journal                 revision up to which the bucket's journal holds the log: decimal
  *   <prefix>/members/<node>          registration epoch of a broker whose lease is in force: decimal
  *   <prefix>/members/leader          node and epoch of the broker that leads, under its lease: JSON
+ *   <prefix>/loads/<node>            newest report of a broker's load: JSON (cluster/load-report.ts)
  *
  *   value of a log entry (little endian)
  *   0        1        2        18            22             26
@@ -52,6 +53,10 @@ export class EtcdLayout {
 
   get chunkPrefix(): string {
     return `${this.prefix}/chunk/`;
+  }
+
+  get loadsPrefix(): string {
+    return `${this.prefix}/loads/`;
   }
 
   get membersPrefix(): string {

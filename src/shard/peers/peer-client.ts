@@ -85,7 +85,7 @@ export class PeerClient implements PartitionLink {
   private sweep(): void {
     for (const remote of this.remotes.values()) {
       if (remote.openCalls > 0 || remote.watched || this.host.image.topicsById.has(remote.topicId)) continue;
-      remote.retired = true;
+      remote.retire();
       this.remotes.delete(remote.number);
       this.idle.delete(remote);
       this.tell(peerMessage.unbind, remote.number);

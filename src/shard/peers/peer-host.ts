@@ -14,7 +14,7 @@ export interface PeerHost {
   logSettings(topic: TopicImage): LogSettings;
   /** Tells of an append that failed in a way no rule of the log foresees. */
   appendFailed(log: PartitionLog, error: unknown): void;
-  readonly logs: Pick<LogManager, 'get'>;
+  readonly logs: Pick<LogManager, 'get' | 'traffic'>;
   readonly pool: { readonly slab: Slab };
   readonly dispatcher: Pick<Dispatcher, 'serveForwarded'>;
   readonly services: Pick<ShardServicesTable, 'serve'>;

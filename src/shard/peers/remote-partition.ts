@@ -75,6 +75,7 @@ export class RemotePartition implements PartitionHandle {
   private ownerEpoch = -1;
   private settingsRevision: number;
   private settingsNow: LogSettings;
+  private trafficSlot: number;
 
   constructor(
     client: PartitionLink,
@@ -91,6 +92,7 @@ export class RemotePartition implements PartitionHandle {
     this.host = host;
     this.settingsRevision = host.image.revision;
     this.settingsNow = host.logSettings(topic);
+    this.trafficSlot = host.logs.traffic.open(topicId, partition);
   }
 
   /** Follows the image, which every shard folds; looked up once per revision. */
@@ -158,6 +160,16 @@ export class RemotePartition implements PartitionHandle {
 
   query(kind: number, argument: number, answer: OffsetAnswer): void {
     this.client.query(this, kind, argument, answer);
+  }
+
+  sent(bytes: number, fromMemory: boolean): void {
+    this.host.logs.traffic.sent(this.trafficSlot, bytes, fromMemory);
+  }
+
+  /** Off the link for good. */
+  retire(): void {
+    this.retired = true;
+    this.trafficSlot = this.host.logs.traffic.close(this.trafficSlot);
   }
 
   refresh(done: (error: number) => void): void {

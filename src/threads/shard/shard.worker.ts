@@ -67,6 +67,7 @@ const served: Readonly<Record<keyof ShardApi, true>> = {
   evictUploaded: true,
   states: true,
   metrics: true,
+  takeTraffic: true,
   maintain: true,
   snapshot: true,
   drain: true,

@@ -31,8 +31,8 @@ export class ClusterLoad {
     this.#bootstrap = bootstrap;
   }
 
-  /** Makes the topic, waits until each partition has a leader, begins to produce. */
-  async start(partitions: number, pauseMs = 5): Promise<void> {
+  /** Makes the topic, waits until each partition has a leader, begins to produce; a batch of a partition has so many bytes. */
+  async start(partitions: number, pauseMs = 5, bytesOf = (_partition: number) => 100): Promise<void> {
     const connection = await eventually(() => this.#connect());
     await connection.createTopic(this.#topic, partitions);
     await connection.close();
@@ -49,7 +49,7 @@ export class ClusterLoad {
         topic: this.#topic,
         partitions: [partition],
         ledger,
-        nextValues: () => [randomBytes(100)],
+        nextValues: () => [randomBytes(bytesOf(partition))],
         pauseMs,
       });
       await producer.start();

@@ -1,7 +1,7 @@
 /** Clusters for tests of the balancer: made of numbers, or at random from a seed; and plans carried out on them. */
 
 import type { BalanceInput, BalancePlan } from '../../../src/cluster/balance-plan.ts';
-import type { ClusterLoad, StreamLoad } from '../../../src/cluster/cluster-load.ts';
+import { type ClusterLoad, noLoad, type StreamLoad } from '../../../src/cluster/cluster-load.ts';
 import { planBalance } from '../../../src/cluster/plan.ts';
 import { type BalancePolicy, defaultPolicy } from '../../../src/cluster/policy.ts';
 import type { MetadataChange } from '../../../src/metadata/metadata-store.ts';
@@ -37,13 +37,15 @@ export function topicOn(
   load: (partition: number) => Partial<StreamLoad> = () => ({}),
 ): void {
   world.addTopic(n, nodes.length, nodes);
-  for (const partition of nodes.keys())
-    streams.set(streamKey(id(n), partition), { bytesIn: 0, bytesOut: 0, requests: 0, ...load(partition) });
+  for (const partition of nodes.keys()) {
+    const carried = load(partition);
+    streams.set(streamKey(id(n), partition), { ...noLoad, memoryBytes: carried.bytesOut ?? 0, ...carried });
+  }
 }
 
 export function loadOf({ world, streams, cpu }: Rig): ClusterLoad {
   const sums = new Map(
-    [...world.alive.keys()].map((node) => [node, { bytesIn: 0, bytesOut: 0, requests: 0 }]),
+    [...world.alive.keys()].map((node) => [node, { bytesIn: 0, bytesOut: 0, memoryBytes: 0, requests: 0 }]),
   );
   for (const { topicId, partition, node } of world.partitions) {
     const sum = sums.get(node);
@@ -51,10 +53,11 @@ export function loadOf({ world, streams, cpu }: Rig): ClusterLoad {
     if (sum === undefined) continue;
     sum.bytesIn += carried.bytesIn;
     sum.bytesOut += carried.bytesOut;
+    sum.memoryBytes += carried.memoryBytes;
     sum.requests += carried.requests;
   }
   const brokers = new Map([...sums].map(([node, sum]) => [node, { ...sum, cpu: cpu(sum) }]));
-  return { brokers, streams };
+  return { brokers, streams, logs: new Map() };
 }
 
 export function inputOf(

@@ -1,9 +1,15 @@
 /** How the controller carries out what the balancer plans, on a cluster of paper (cluster-world.ts). */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { type BrokerLoad, noLoad } from '../../../src/cluster/cluster-load.ts';
 import { defaultPolicy } from '../../../src/cluster/policy.ts';
 import { streamKey } from '../../../src/ports/stream-id.ts';
-import { settledCluster as cluster } from './cluster-world.ts';
+import { type ClusterWorld, settledCluster as cluster } from './cluster-world.ts';
+
+/** All brokers that are there, with next to nothing. */
+function known(world: ClusterWorld): Map<number, BrokerLoad> {
+  return new Map([...world.alive.keys()].map((node) => [node, { ...noLoad, cpu: 0 }]));
+}
 
 describe('controller: balance', () => {
   it('gives a broker that joins its share, in rounds of bounded size', async () => {
@@ -100,10 +106,10 @@ describe('controller: balance', () => {
     const streams = new Map(
       world.partitions.map(({ topicId, partition }) => [
         streamKey(topicId, partition),
-        { bytesIn: partition === 0 ? 60 << 20 : 5 << 20, bytesOut: 0, requests: 0 },
+        { bytesIn: partition === 0 ? 60 << 20 : 5 << 20, bytesOut: 0, memoryBytes: 0, requests: 0 },
       ]),
     );
-    world.load = { brokers: new Map(), streams };
+    world.load = { brokers: known(world), streams, logs: new Map() };
     await world.run(12_000);
     world.assertSettled();
     const sums = new Map<number, number>();

@@ -6,7 +6,17 @@ import { negligible } from '../../../src/cluster/cluster-load.ts';
 import { planBalance } from '../../../src/cluster/plan.ts';
 import { defaultPolicy } from '../../../src/cluster/policy.ts';
 import { SeededRandom } from '../../support/seeded-random.ts';
-import { carried, carryOut, inputOf, mib, randomRig, rig, settle, topicOn } from './balance-fixtures.ts';
+import {
+  carried,
+  carryOut,
+  inputOf,
+  loadOf,
+  mib,
+  randomRig,
+  rig,
+  settle,
+  topicOn,
+} from './balance-fixtures.ts';
 
 const spread = (amounts: readonly number[]): number => Math.max(...amounts) - Math.min(...amounts);
 const goalsOf = ({ moves }: BalancePlan): string[] => [...new Set(moves.map(({ goal }) => goal))];
@@ -23,6 +33,17 @@ describe('balancer, by example', () => {
     assert.deepEqual(goalsOf(plan), ['streams']);
     assert.match(plan.moves[0]!.reason, /streams of broker 1 is 4\.00 of the mean, of broker 2 0\.00/);
     assert.deepEqual(planBalance(inputOf(made)).moves, []);
+  });
+
+  it('neither takes from a broker nor gives it anything whose load is not known', () => {
+    const made = rig([null, null, null]);
+    topicOn(made, 1, [1, 1, 1, 1, 1, 1, 2, 2, 3], () => ({ bytesIn: 4 * mib }));
+    const load = loadOf(made);
+    const known = new Map([...load.brokers].filter(([node]) => node !== 3));
+    const plan = planBalance(inputOf(made, {}, { load: { ...load, brokers: known } }));
+    assert.equal(plan.moves.length, 2);
+    for (const { from, to } of plan.moves) assert.deepEqual([from, to], [1, 2]);
+    assert.ok(planBalance(inputOf(made)).moves.some(({ to }) => to === 3));
   });
 
   it('moves no more than there is room for, and says so', () => {

@@ -25,8 +25,12 @@ const policyOf = (change: Partial<ScalingPolicy> = {}): ScalingPolicy => ({
 });
 
 function loadOf(world: ClusterWorld, cpu: number, change: Partial<BrokerLoad> = {}) {
-  const carried = { cpu, bytesIn: 0, bytesOut: 0, requests: 0, ...change };
-  return { brokers: new Map([...world.alive.keys()].map((node) => [node, carried])), streams: new Map() };
+  const carried = { cpu, bytesIn: 0, bytesOut: 0, memoryBytes: 0, requests: 0, ...change };
+  return {
+    brokers: new Map([...world.alive.keys()].map((node) => [node, carried])),
+    streams: new Map(),
+    logs: new Map(),
+  };
 }
 
 function brokers(count: number, racks: readonly string[] = []): ClusterWorld {

@@ -115,6 +115,9 @@ export class FakePartition implements PartitionHandle {
   read(): void {
     throw new Error('not used here');
   }
+  sent(): void {
+    throw new Error('not used here');
+  }
   watch(): void {}
   unwatch(): void {}
 }

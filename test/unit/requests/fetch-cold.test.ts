@@ -35,6 +35,7 @@ function setUp() {
     ...state,
     read: (offset: number, _max: number, _one: boolean, deadline: number, sink: ReadSink, index: number) =>
       reads.push({ offset, deadline, sink, index }),
+    sent: () => {},
     watch: () => {},
     unwatch: () => {},
   } as unknown as PartitionHandle;

@@ -100,6 +100,12 @@ export class FetchedLog implements PartitionHandle {
     answer(0, end, -1, this.epochs[at]?.epoch ?? argument);
   }
 
+  sentBytes = 0;
+
+  sent(bytes: number): void {
+    this.sentBytes += bytes;
+  }
+
   append(): void {
     throw new Error('not used here');
   }

@@ -6,6 +6,24 @@ import { MetadataJournal } from '../../../../src/metadata/metadata-journal.ts';
 import { EtcdWorld } from '../../../support/etcd-world.ts';
 import { topic } from '../fixtures.ts';
 
+it('what brokers post on the board is read by all, the newest of each', async () => {
+  const world = new EtcdWorld();
+  const open = () =>
+    world.run(openEtcdAuthority({ ...world.options(world.etcd.client()), sessionMs: 3_000 }));
+  const [a, b] = [await open(), await open()];
+  assert.deepEqual([...(await world.run(a.board!.read()))], []);
+  for (const text of ['old', 'new']) await world.run(a.board!.post(1, Buffer.from(text)));
+  await world.run(b.board!.post(12, Buffer.from('other')));
+  const texts = async () =>
+    [...(await world.run(b.board!.read()))].map(([node, value]) => [node, Buffer.from(value).toString()]);
+  assert.deepEqual(await texts(), [
+    [1, 'new'],
+    [12, 'other'],
+  ]);
+  await world.run(b.board!.remove(1));
+  assert.deepEqual(await texts(), [[12, 'other']]);
+});
+
 it('the bucket’s journal goes on with the lead, from one broker to the next', async () => {
   const world = new EtcdWorld();
   const started = async (node: number) => {

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { LogManager } from '../../../../src/log/log-manager.ts';
 import { appendGuard, type ReadResult, RecordRanges } from '../../../../src/log/partition-handle.ts';
 import type { PartitionLog } from '../../../../src/log/partition-log.ts';
+import { StreamTraffic } from '../../../../src/log/stream-traffic.ts';
 import { MarkerAppender } from '../../../../src/log/transaction-seam.ts';
 import { ImageBuilder } from '../../../../src/metadata/image-builder.ts';
 import { Slab } from '../../../../src/net/slab.ts';
@@ -84,7 +85,10 @@ function pair(options: { slots?: number; walBytes?: number } = {}) {
       image: builder.image,
       logSettings: () => settings,
       appendFailed: (_log, error) => failed.push(error),
-      logs: { get: (id, partition) => (index === 1 ? logs.get(id, partition) : undefined) },
+      logs: {
+        get: (id, partition) => (index === 1 ? logs.get(id, partition) : undefined),
+        traffic: new StreamTraffic(),
+      },
       pool: { slab: new Slab(arena, () => false) },
       dispatcher: { serveForwarded: (_context, _frame, done) => done(null) },
       services: {
