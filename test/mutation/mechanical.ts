@@ -10,12 +10,26 @@ import { ProductCopy } from './product-copy.ts';
 import { type Mutation, mutationsOf } from './sites.ts';
 
 /** Rooms of src whose code is mutated. */
-export const mutatedRooms = ['requests', 'log', 'coordinator', 'net', 'stream'] as const;
+export const mutatedRooms = [
+  'requests',
+  'log',
+  'coordinator',
+  'net',
+  'stream',
+  'metadata',
+  'cluster',
+  'ownership',
+  'interbroker',
+  'volumes',
+  'upkeep',
+] as const;
 
 /** Groups of tests that judge. */
-const judgeFolders = ['unit', 'protocol', 'storage', 'cluster'] as const;
+const judgeFolders = ['unit', 'protocol', 'native', 'storage', 'cluster'] as const;
 /** Not asked: what needs servers or hundreds of kills judges the whole, and takes minutes to say so. */
 const notAsked = /s3|kills|restarts|hammer|java|wal-object-contract|operator-tools/;
+/** Not asked either: they judge tools, not the product. */
+const ofTools = /^(bench|differential|load|mutation|support)\//;
 
 /** Seeds of the simulation judge, too: a whole broker with faults of disk, store and processes. */
 const simulation = 'test/sim/run-seeds.ts';
@@ -83,7 +97,7 @@ export class MechanicalBench {
       readdirSync(join(this.#product.directory, 'test', folder), { recursive: true })
         .map(String)
         .filter((file) => file.endsWith('.test.js') && !notAsked.test(basename(file)))
-        .filter((file) => !isLeftover(`test/${folder}/${file}`))
+        .filter((file) => !ofTools.test(file) && !isLeftover(`test/${folder}/${file}`))
         .sort()
         .map((file) => `test/${folder}/${file.replace(/js$/, 'ts')}`),
     );

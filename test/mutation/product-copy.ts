@@ -18,6 +18,7 @@ const parts = [
   'test/support',
   'test/unit',
   'test/cluster',
+  'test/native',
   'test/protocol',
 ];
 
