@@ -80,8 +80,12 @@ export class ShareGroups {
   started(): void {
     this.#started = true;
     for (const group of [...this.groups.values()]) {
+      // What is left of a group whose own record cannot be read is none.
+      if (!group.stored) {
+        this.groups.delete(group.id);
+        continue;
+      }
       group.dropUnknown();
-      if (!group.stored) this.groups.delete(group.id);
       for (const member of group.members.values()) this.#watch(group, member);
       if (group.members.size > 0) this.#advance(group);
     }
