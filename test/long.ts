@@ -66,6 +66,7 @@ const usage = `npm run test:long -- [options] NAME ...   (no name: what there is
   --only TEXT    planted bugs or cases whose name has this (mutants, differential), files (mechanical-mutants), groups of
                  npm test (slow-machine); leaves no result
   --sample N     mechanical mutants to try, 0 = all (mutants, mechanical-mutants)
+  --record yes   keep Kafka's answers as fixtures, for tests that run without it (differential)
   --judges last  ask seeds before the test that a planted bug names (mutants)`;
 
 const { values, positionals } = commandLine(usage, {
@@ -78,6 +79,7 @@ const { values, positionals } = commandLine(usage, {
   minutes: { type: 'string' },
   only: { type: 'string' },
   judges: { type: 'string' },
+  record: { type: 'string' },
   sample: { type: 'string' },
   list: { type: 'boolean' },
 });

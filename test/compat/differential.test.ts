@@ -4,31 +4,12 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { adminCases } from '../differential/cases/admin.ts';
-import { consumerGroupCases } from '../differential/cases/consumer-groups.ts';
-import { consumerMemberCases } from '../differential/cases/consumer-members.ts';
-import { generatedCase } from '../differential/cases/generated.ts';
-import { groupCases } from '../differential/cases/groups.ts';
-import { produceCases } from '../differential/cases/produce.ts';
-import { readCases } from '../differential/cases/reads.ts';
-import { streamsGroupCases } from '../differential/cases/streams-groups.ts';
-import { streamsMemberCases } from '../differential/cases/streams-members.ts';
-import { transactionCases } from '../differential/cases/transactions.ts';
+import { generatedCases, scriptedKinds } from '../differential/cases/all.ts';
 import { Differential } from '../differential/differential.ts';
 
 const cases = [
-  ...[
-    produceCases,
-    readCases,
-    groupCases,
-    adminCases,
-    transactionCases,
-    consumerGroupCases,
-    consumerMemberCases,
-    streamsGroupCases,
-    streamsMemberCases,
-  ].flatMap((kind) => kind.filter((_, at) => at % 7 === 0)),
-  ...[1, 2, 3, 4, 5].map(generatedCase),
+  ...Object.values(scriptedKinds).flatMap((kind) => kind.filter((_, at) => at % 7 === 0)),
+  ...generatedCases(1, 5),
 ];
 
 let both: Differential | string;
@@ -41,8 +22,8 @@ after(() => (typeof both === 'string' ? undefined : both.close()));
 test('Millrace answers as Apache Kafka does, or differs for a reason that is listed', async (t) => {
   if (typeof both === 'string') return t.skip(`Apache Kafka cannot be had here: ${both}`);
   const found: string[] = [];
-  for (const [at, each] of cases.entries())
-    for (const { place, kafka, millrace, reason } of (await both.run(each, `quick-${at}`)).differences)
+  for (const each of cases)
+    for (const { place, kafka, millrace, reason } of (await both.run(each)).differences)
       if (reason === null) found.push(`${place}: Kafka ${kafka}, Millrace ${millrace}`);
   assert.deepEqual(found, []);
 });

@@ -2,13 +2,23 @@
 import { BrokerProcess } from '../support/broker-process.ts';
 import { startKafka } from '../support/clients/kafka-reference.ts';
 import { type Difference, differences } from './compare.ts';
-import { type Case, Side } from './side.ts';
+import { placeName } from './recorded.ts';
+import { type Case, Side, type Step } from './side.ts';
 
 export interface CaseResult {
   readonly name: string;
   readonly requests: number;
+  /** What Kafka answered. */
+  readonly kafka: readonly Step[];
   readonly differences: readonly Difference[];
 }
+
+/** Those in which the two would differ on purpose. */
+export const millraceSettings = {
+  'auto.create.topics.enable': false,
+  'group.initial.rebalance.delay.ms': 0,
+  'node.id': 1,
+};
 
 export class Differential {
   readonly #kafka: { readonly bootstrap: string; stop(): Promise<void> };
@@ -23,12 +33,7 @@ export class Differential {
   static async open(): Promise<Differential> {
     const kafka = await startKafka({ 'auto.create.topics.enable': 'false', 'num.partitions': '1' });
     try {
-      const settings = {
-        'auto.create.topics.enable': false,
-        'group.initial.rebalance.delay.ms': 0,
-        'node.id': 1,
-      };
-      return new Differential(kafka, await BrokerProcess.start({ settings }));
+      return new Differential(kafka, await BrokerProcess.start({ settings: millraceSettings }));
     } catch (error) {
       await kafka.stop();
       throw error;
@@ -40,23 +45,20 @@ export class Differential {
     await this.#millrace.dispose();
   }
 
-  /** @param name of topics and groups of this run of the case. */
-  async run(each: Case, name: string): Promise<CaseResult> {
+  async run(each: Case): Promise<CaseResult> {
     const sides = [
       new Side('kafka', addressOf(this.#kafka.bootstrap)),
       new Side('millrace', addressOf(this.#millrace.bootstrap)),
     ] as const;
     try {
-      const ends = await Promise.allSettled(sides.map((side) => each.run(side, name)));
-      for (const [at, end] of ends.entries())
-        if (end.status === 'rejected')
-          sides[at]!.transcript.push({ label: 'the end', answer: String(end.reason) });
+      await Promise.all(sides.map((side) => side.take(each, placeName(each))));
       const [kafka, millrace] = sides.map(({ transcript }) => transcript) as [
         Side['transcript'],
         Side['transcript'],
       ];
       return {
         name: each.name,
+        kafka,
         requests: kafka.length + millrace.length,
         differences: differences(each.name, kafka, millrace),
       };
@@ -66,7 +68,7 @@ export class Differential {
   }
 }
 
-function addressOf(bootstrap: string): { host: string; port: number } {
+export function addressOf(bootstrap: string): { host: string; port: number } {
   const colon = bootstrap.lastIndexOf(':');
   return { host: bootstrap.slice(0, colon), port: Number(bootstrap.slice(colon + 1)) };
 }

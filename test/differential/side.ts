@@ -17,6 +17,10 @@ import { readBatch } from '../../src/protocol/records/batch-reader.ts';
 import { type Address, RawConnection } from '../support/raw-client.ts';
 
 const codecs = createCodecs();
+/** A moment that no retention reaches: the day before the run. */
+export const someTime = Math.floor(Date.now() / 86_400_000) * 86_400_000 - 86_400_000;
+/** No case has times further away from it. */
+const timesWithinMs = 500 * 86_400_000;
 const decompressedBytesMax = 1 << 24;
 const silenceMs = 30_000;
 
@@ -99,6 +103,15 @@ export class Side {
     this.#address = address;
   }
 
+  /** Goes through a case; that it ends before its time is a step of its transcript, too. */
+  async take(each: Case, name: string): Promise<void> {
+    try {
+      await each.run(this, name);
+    } catch (error) {
+      this.transcript.push({ label: 'the end', answer: String(error) });
+    }
+  }
+
   /** Asks on the connection of that name; the answer goes into the transcript. Null when the connection was closed instead. */
   async ask<Q, QI, R, RI>(
     label: string,
@@ -178,6 +191,7 @@ export class Side {
     if (epochs.has(field)) return (value as number) <= 0 ? value : this.#symbol('epoch', value);
     // Of a group; partitions have a leaderId.
     if (field === 'leader') return this.#symbol('memberId', value);
+    if (typeof value === 'number') return numberText(value);
     if (value instanceof Uint8Array)
       return field === 'records' ? this.#batches(value) : Buffer.from(value).toString('hex');
     if (Array.isArray(value)) return this.#list(field, value);
@@ -226,7 +240,7 @@ export class Side {
       const stamped = isLogAppendTime(attributes) || isControl(attributes);
       const inside = readBatch(bytes, at, length, codecs, decompressedBytesMax).map(
         ({ offset, timestamp, key, value, headers }) =>
-          `${offset}@${stamped ? 'append time' : timestamp} ${plainText(key)}=${plainText(value).slice(0, 12)} ${headers.length}`,
+          `${offset}@${stamped ? 'append time' : numberText(timestamp)} ${plainText(key)}=${plainText(value).slice(0, 12)} ${headers.length}`,
       );
       const producer = this.#symbol('producerId', producerIdOf(view, at));
       batches.push(
@@ -236,6 +250,14 @@ export class Side {
     }
     return batches;
   }
+}
+
+/** Times of cases are told from theirs, so that transcripts of another day say the same. */
+function numberText(value: number): number | string {
+  const since = value - someTime;
+  return Math.abs(since) < timesWithinMs
+    ? `the day before ${since < 0 ? '-' : '+'} ${Math.abs(since)} ms`
+    : value;
 }
 
 /** Markers hold bytes that are no text. */

@@ -15,12 +15,12 @@ import {
 } from '../../../src/protocol/records/batch-builder.ts';
 import { crcStart, patchCrc } from '../../../src/protocol/records/batch-header.ts';
 import { portableCrc32c } from '../../../src/protocol/records/crc32c.ts';
-import type { Side } from '../side.ts';
+import { type Side, someTime } from '../side.ts';
+
+export { someTime };
 
 const { crc32c } = portableCrc32c();
 export const codecs = createCodecs();
-/** A moment that no retention reaches: the day before the run. */
-export const someTime = Math.floor(Date.now() / 86_400_000) * 86_400_000 - 86_400_000;
 
 /** Creates a topic and waits until it serves: Kafka's partitions come after its answer. */
 export async function createTopic(
