@@ -61,8 +61,8 @@ const usage = `npm run test:long -- [options] NAME ...   (no name: what there is
   --kills N      times to end a broker (kills), or brokers and clients (exactly-once, streams)
   --turns N      partitions to close and open, each way (ownership)
   --store NAME   one store only: file or s3 (cold-readers)
-  --seeds N, --minutes M   how much to simulate (sim); seeds for each planted bug (mutants), generated cases (differential)
-  --seed N       what is random begins here (abuse, kills, transactions, exactly-once, streams); replay one seed with its trace (sim)
+  --seeds N, --minutes M   how much to simulate (sim, sim-cluster); seeds for each planted bug (mutants), generated cases (differential)
+  --seed N       what is random begins here (abuse, kills, transactions, exactly-once, streams); replay one seed with its trace (sim, sim-cluster)
   --only TEXT    planted bugs or cases whose name has this (mutants, differential), files (mechanical-mutants), groups of
                  npm test (slow-machine); leaves no result
   --sample N     mechanical mutants to try, 0 = all (mutants, mechanical-mutants)

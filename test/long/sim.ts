@@ -7,10 +7,12 @@ import { spawn } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { simulateCluster } from '../sim/cluster-simulation.ts';
 import { Coverage } from '../sim/coverage.ts';
 import { type Mutant, mutants } from '../sim/mutants.ts';
 import { type MutantBounds, type MutantOutcome, MutationBench } from '../sim/mutation-suite.ts';
-import { type SimulationResult, simulate } from '../sim/simulation.ts';
+import type { SimulationResult } from '../sim/simulated.ts';
+import { simulate } from '../sim/simulation.ts';
 import { runMechanical } from './mechanical.ts';
 import { type LongContext, type LongOutcome, type LongScript, outcome } from './outcome.ts';
 
@@ -22,14 +24,19 @@ const script = fileURLToPath(new URL('../sim/run-seeds.js', import.meta.url));
 
 type Line = SimulationResult & { readonly ms: number };
 
+/** What is simulated: one broker after the other, or a whole cluster. */
+type World = 'broker' | 'cluster';
+
 /** Seeds from `from` on, in one process, until `seconds` are over. */
 async function runSeeds(
+  what: World,
   from: number,
   seeds: number,
   seconds: number,
   onLine: (line: Line) => void,
 ): Promise<string> {
   const flags = ['--from', from, '--seeds', seeds, '--seconds', seconds].map(String);
+  if (what === 'cluster') flags.push('--cluster');
   const child = spawn(process.execPath, [script, ...flags], { stdio: ['ignore', 'pipe', 'pipe'] });
   let rest = '';
   let errors = '';
@@ -48,15 +55,16 @@ async function runSeeds(
   return code === 0 || code === 1 ? '' : `a process of seeds from ${from} on ended with ${code}: ${errors}`;
 }
 
-async function replay({ say }: LongContext, seed: number): Promise<LongOutcome> {
-  const result = await simulate({ seed, onTrace: say });
+async function replay({ say }: LongContext, what: World, seed: number): Promise<LongOutcome> {
+  const run = what === 'cluster' ? simulateCluster : simulate;
+  const result = await run({ seed, onTrace: say });
   return outcome(result.violation === null ? [] : [`seed ${seed}: ${result.violation}`], [], { result });
 }
 
-async function sim(context: LongContext): Promise<LongOutcome> {
+async function sim(context: LongContext, what: World): Promise<LongOutcome> {
   const { option, say } = context;
   const given = option('seed');
-  if (given !== undefined) return replay(context, Number(given));
+  if (given !== undefined) return replay(context, what, Number(given));
   const seeds = Number(option('seeds') ?? seedsDefault);
   const seconds = Number(option('minutes') ?? minutesDefault) * 60;
   const workers = availableParallelism();
@@ -67,7 +75,7 @@ async function sim(context: LongContext): Promise<LongOutcome> {
   const share = Math.ceil(seeds / workers);
   const ends = await Promise.all(
     Array.from({ length: workers }, (_, worker) =>
-      runSeeds(1 + worker * share, Math.min(share, seeds - worker * share), seconds, (line) => {
+      runSeeds(what, 1 + worker * share, Math.min(share, seeds - worker * share), seconds, (line) => {
         sums.seeds++;
         for (const key of ['operations', 'faults', 'lives', 'events', 'simulatedMs'] as const)
           sums[key] += line[key];
@@ -175,7 +183,12 @@ export const simScripts: readonly LongScript[] = [
   {
     name: 'sim',
     what: 'seeds of the simulated storage engine, with faults of disk, store and processes',
-    run: sim,
+    run: (context) => sim(context, 'broker'),
+  },
+  {
+    name: 'sim-cluster',
+    what: 'seeds of simulated clusters: several brokers, their etcd, one store, and the networks between them',
+    run: (context) => sim(context, 'cluster'),
   },
   {
     name: 'mutants',

@@ -8,10 +8,10 @@ import { ErrorCode } from '../../src/protocol/generated/errors.ts';
 import { InitProducerIdCodec } from '../../src/protocol/generated/init-producer-id.ts';
 import { errorName } from '../support/load/error-name.ts';
 import type { SeededRandom } from '../support/seeded-random.ts';
-import { bufferOf, type Cluster, deleteRecords, fetch, listOffset, produce } from './cluster.ts';
+import { bufferOf, type Cluster, deleteRecords, fetch, listOffset, produce, type Served } from './cluster.ts';
 import type { PartitionModel, SentBatch, TopicModel } from './model.ts';
 import type { SimBroker } from './sim-broker.ts';
-import { ConnectionLost, type SimConnection } from './sim-network.ts';
+import { ConnectionLost, type Requests } from './sim-network.ts';
 
 const windowBatches = 5;
 /** Answers to a producer whose newest batches were lost, as after an unclean election: it takes a new id. */
@@ -20,12 +20,12 @@ const afterLoss: readonly number[] = [ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, Er
 const batchBytesMax = 24 * 1024;
 
 export abstract class Client {
-  readonly cluster: Cluster;
+  readonly cluster: Served;
   readonly random: SeededRandom;
-  #connection: SimConnection | null = null;
+  #connection: Requests | null = null;
   stopped = false;
 
-  constructor(cluster: Cluster, random: SeededRandom) {
+  constructor(cluster: Served, random: SeededRandom) {
     this.cluster = cluster;
     this.random = random;
   }
@@ -55,12 +55,9 @@ export abstract class Client {
     return this.random.chance(0.8) ? this.random.below(60) : this.random.below(500);
   }
 
-  /** A connection to the broker of the moment. */
-  protected connection(): SimConnection {
-    const { current } = this.cluster;
-    if (current === null || !this.cluster.open) throw new ConnectionLost('nobody serves');
-    if (this.#connection === null || this.#connection.over !== null || this.#connection.life !== current.life)
-      this.#connection = this.cluster.connect(current);
+  /** A way to whoever serves. */
+  protected connection(): Requests {
+    this.#connection = this.cluster.reach(this.#connection);
     return this.#connection;
   }
 
@@ -104,7 +101,7 @@ export class Producer extends Client {
   /** Where this producer id has written, also while it was in doubt whether the topic still is: sequences go on, never anew. */
   readonly #begun = new WeakSet<PartitionModel>();
 
-  constructor(cluster: Cluster, random: SeededRandom, idempotent: boolean) {
+  constructor(cluster: Served, random: SeededRandom, idempotent: boolean) {
     super(cluster, random);
     this.idempotent = idempotent;
     this.#bytes = random.pick([30, 300, 2_000, 10_000]);
@@ -129,9 +126,7 @@ export class Producer extends Client {
     await this.#sendOpen(connection, lane);
   }
 
-  async #initialise(
-    connection: SimConnection,
-  ): Promise<{ producerId: number; producerEpoch: number } | null> {
+  async #initialise(connection: Requests): Promise<{ producerId: number; producerEpoch: number } | null> {
     const answer = await connection.request(InitProducerIdCodec, 4, {
       transactionalId: null,
       transactionTimeoutMs: 60_000,
@@ -167,7 +162,7 @@ export class Producer extends Client {
     });
   }
 
-  async #sendOpen(connection: SimConnection, lane: Lane): Promise<void> {
+  async #sendOpen(connection: Requests, lane: Lane): Promise<void> {
     const sent = [...lane.open];
     for (const batch of sent) batch.givenUp = false;
     const { losses } = lane.log;
@@ -241,7 +236,7 @@ export class Producer extends Client {
     }
   }
 
-  async #mustBeKnown(connection: SimConnection, lane: Lane, batch: SentBatch): Promise<void> {
+  async #mustBeKnown(connection: Requests, lane: Lane, batch: SentBatch): Promise<void> {
     const { world } = this.cluster;
     for (let attempt = 1; ; attempt++) {
       const { errorCode, baseOffset } = await produce(connection, lane.topic.name, lane.index, batch);
@@ -249,7 +244,9 @@ export class Producer extends Client {
         lane.log.acknowledge(batch, baseOffset);
         return;
       }
-      if (errorCode !== ErrorCode.NOT_ENOUGH_REPLICAS || attempt > 50) {
+      const passes =
+        errorCode === ErrorCode.NOT_ENOUGH_REPLICAS || errorCode === ErrorCode.NOT_LEADER_OR_FOLLOWER;
+      if (!passes || attempt > 50) {
         world.fail(`${lane.log.name}: batch ${batch.id} got ${errorName(errorCode)} in the end`);
         return;
       }
@@ -258,7 +255,7 @@ export class Producer extends Client {
   }
 
   /** Retries of what was acknowledged, and a gap: the state must have survived whatever happened since. */
-  async #probe(connection: SimConnection, lane: Lane): Promise<void> {
+  async #probe(connection: Requests, lane: Lane): Promise<void> {
     const { world } = this.cluster;
     if (this.random.chance(0.7)) {
       const batch = this.random.pick(lane.known);
@@ -277,7 +274,7 @@ export class Producer extends Client {
       world.fail(`${lane.log.name}: a gap in the sequence was accepted (batch ${batch.id})`);
   }
 
-  async #sendPlain(connection: SimConnection): Promise<void> {
+  async #sendPlain(connection: Requests): Promise<void> {
     const place = this.pickPartition();
     if (place === null) return;
     const batch = this.#batch(null, -1);
@@ -335,12 +332,7 @@ export class Consumer extends Client {
     }
   }
 
-  async #byTime(
-    connection: SimConnection,
-    topic: TopicModel,
-    index: number,
-    log: PartitionModel,
-  ): Promise<void> {
+  async #byTime(connection: Requests, topic: TopicModel, index: number, log: PartitionModel): Promise<void> {
     const placed = [...log.placed.values()];
     if (placed.length === 0) return;
     const { timestamp } = this.random.pick(placed);
@@ -374,7 +366,7 @@ export class StrayClient {
   async run(): Promise<void> {
     const { world } = this.#cluster;
     const { life } = this.#broker;
-    let connection: SimConnection | null = null;
+    let connection: Requests | null = null;
     while (!life.dead && this.#broker.failure === null && world.violation === null) {
       try {
         connection ??= this.#cluster.connect(this.#broker);
@@ -388,7 +380,7 @@ export class StrayClient {
     connection?.close();
   }
 
-  async #step(connection: SimConnection): Promise<void> {
+  async #step(connection: Requests): Promise<void> {
     const { model, world } = this.#cluster;
     const topics = [...model.topics.values()].filter((topic) => !topic.deleted && !topic.doubtful);
     if (topics.length === 0) return;
@@ -426,7 +418,7 @@ export class Administrator extends Client {
     if (roll < 6) await this.#deleteRecords(connection);
   }
 
-  async create(connection: SimConnection): Promise<void> {
+  async create(connection: Requests): Promise<void> {
     const { model } = this.cluster;
     // Names come back, so that a new topic must not show what an old one had.
     const free = ['alpha', 'beta', 'gamma', 'delta', 'epsilon', 'zeta'].filter(
@@ -461,21 +453,21 @@ export class Administrator extends Client {
     else if (errorCode === ErrorCode.TOPIC_ALREADY_EXISTS) await this.#remove(connection, name);
   }
 
-  async #remove(connection: SimConnection, name: string): Promise<boolean> {
+  async #remove(connection: Requests, name: string): Promise<boolean> {
     const answer = await connection.request(DeleteTopicsCodec, 4, { topicNames: [name], timeoutMs: 10_000 });
     const { errorCode } = answer.responses[0]!;
     this.cluster.world.trace(`delete ${name}: ${errorName(errorCode)}`);
     return errorCode === 0 || errorCode === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
   }
 
-  async #delete(connection: SimConnection, topic: TopicModel): Promise<void> {
+  async #delete(connection: Requests, topic: TopicModel): Promise<void> {
     topic.doubtful = true;
     if (!(await this.#remove(connection, topic.name))) return;
     topic.deleted = true;
     if (this.cluster.model.topics.get(topic.name) === topic) this.cluster.model.topics.delete(topic.name);
   }
 
-  async #deleteRecords(connection: SimConnection): Promise<void> {
+  async #deleteRecords(connection: Requests): Promise<void> {
     const place = this.pickPartition();
     if (place === null) return;
     const { topic, index, log } = place;

@@ -15,7 +15,7 @@ import type { SeededRandom } from '../support/seeded-random.ts';
 import type { GroupModel } from './group-model.ts';
 import type { Model, PartitionModel, SentBatch, TopicModel } from './model.ts';
 import type { SimBroker } from './sim-broker.ts';
-import { ConnectionLost, SimConnection } from './sim-network.ts';
+import { ConnectionLost, type Requests, SimConnection } from './sim-network.ts';
 import { committedBatches } from './transaction-model.ts';
 import type { SimWorld } from './world.ts';
 
@@ -38,7 +38,18 @@ export const coordinatorAway: readonly number[] = [
 /** A partition that cannot be read for so long, while nothing is broken, is lost. */
 const readPatienceMs = 120_000;
 
-export class Cluster {
+/** Who serves the clients of a run, be it one broker after the other or several at once. */
+export interface Served {
+  readonly world: SimWorld;
+  readonly model: Model;
+  /** Somebody serves, as far as is known. */
+  readonly open: boolean;
+  opened(): Promise<void>;
+  /** The former one, if it does still, or another; throws ConnectionLost where nobody serves. */
+  reach(former: Requests | null): Requests;
+}
+
+export class Cluster implements Served {
   readonly world: SimWorld;
   readonly model: Model;
   readonly random: SeededRandom;
@@ -67,6 +78,13 @@ export class Cluster {
     while (!this.open) await new Promise<void>((resolve) => this.#waiting.push(resolve));
   }
 
+  reach(former: Requests | null): Requests {
+    const { current } = this;
+    if (current === null || !this.open) throw new ConnectionLost('nobody serves');
+    const isUp = former instanceof SimConnection && former.over === null && former.life === current.life;
+    return isUp ? former : this.connect(current);
+  }
+
   connect(broker: SimBroker): SimConnection {
     return new SimConnection(this.world, broker.life, broker.listeners, this.random);
   }
@@ -74,17 +92,14 @@ export class Cluster {
   /** Every transaction is over: readers of committed records see all of the log but what was aborted. */
   async verifyCommitted(broker: SimBroker): Promise<void> {
     const connection = this.connect(broker);
-    for (const topic of this.model.topics.values())
-      for (const [index, log] of topic.partitions.entries())
-        await new CommittedReader(this, connection, topic, index, log).run();
+    await verifyCommitted(this, connection);
     connection.close();
   }
 
   /** Everything the model knows, against what this broker shows. Returns false when the broker died over it. */
   async verify(broker: SimBroker): Promise<boolean> {
-    const reader = new Verifier(this, broker);
     try {
-      await reader.run();
+      await verifyAll(this, () => this.connect(broker), !broker.verified);
       broker.verified = true;
       return true;
     } catch (error) {
@@ -98,16 +113,33 @@ export class Cluster {
   }
 }
 
-/** Reads a broker's whole state and compares it with the model. */
-class Verifier {
-  readonly #cluster: Cluster;
-  readonly #broker: SimBroker;
-  #connection: SimConnection;
+/**
+ * Everything the model knows, against what is served. Rejects with ConnectionLost when the way to it broke.
+ * @param reopened every partition was opened anew since the last time, as each start does.
+ */
+export function verifyAll(served: Served, connect: () => Requests, reopened: boolean): Promise<void> {
+  return new Verifier(served, connect, reopened).run();
+}
 
-  constructor(cluster: Cluster, broker: SimBroker) {
+/** Every transaction is over: readers of committed records see all of the log but what was aborted. */
+export async function verifyCommitted(served: Served, connection: Requests): Promise<void> {
+  for (const topic of served.model.topics.values())
+    for (const [index, log] of topic.partitions.entries())
+      await new CommittedReader(served, connection, topic, index, log).run();
+}
+
+/** Reads the whole state of a broker, or of all, and compares it with the model. */
+class Verifier {
+  readonly #cluster: Served;
+  readonly #connect: () => Requests;
+  readonly #reopened: boolean;
+  #connection: Requests;
+
+  constructor(cluster: Served, connect: () => Requests, reopened: boolean) {
     this.#cluster = cluster;
-    this.#broker = broker;
-    this.#connection = cluster.connect(broker);
+    this.#connect = connect;
+    this.#reopened = reopened;
+    this.#connection = connect();
   }
 
   async run(): Promise<void> {
@@ -138,7 +170,7 @@ class Verifier {
         const log = topic.partitions[partition.partitionIndex];
         if (log === undefined) continue;
         // Every start opens every partition anew.
-        const epochMin = this.#broker.verified ? log.leaderEpoch : log.leaderEpoch + 1;
+        const epochMin = log.leaderEpoch + (this.#reopened ? 1 : 0);
         if (partition.leaderEpoch < epochMin)
           world.fail(`${log.name}: leader epoch ${partition.leaderEpoch} after ${log.leaderEpoch}`);
         log.leaderEpoch = partition.leaderEpoch;
@@ -201,7 +233,7 @@ class Verifier {
           );
           return;
         }
-        if (this.#connection.over !== null) this.#connection = this.#cluster.connect(this.#broker);
+        if (this.#connection.over !== null) this.#connection = this.#connect();
         await world.sleep(200);
         continue;
       }
@@ -222,19 +254,13 @@ class Verifier {
 
 /** Reads one partition as a reader of committed records, when no transaction is open any more. */
 class CommittedReader {
-  readonly #cluster: Cluster;
-  readonly #connection: SimConnection;
+  readonly #cluster: Served;
+  readonly #connection: Requests;
   readonly #topic: TopicModel;
   readonly #index: number;
   readonly #log: PartitionModel;
 
-  constructor(
-    cluster: Cluster,
-    connection: SimConnection,
-    topic: TopicModel,
-    index: number,
-    log: PartitionModel,
-  ) {
+  constructor(cluster: Served, connection: Requests, topic: TopicModel, index: number, log: PartitionModel) {
     this.#cluster = cluster;
     this.#connection = connection;
     this.#topic = topic;
@@ -281,7 +307,7 @@ export function bufferOf(bytes: { readonly byteLength: number }): Buffer {
 }
 
 export async function listOffset(
-  connection: SimConnection,
+  connection: Requests,
   topic: string,
   partition: number,
   timestamp: number,
@@ -295,7 +321,7 @@ export async function listOffset(
 }
 
 export async function fetch(
-  connection: SimConnection,
+  connection: Requests,
   topic: string,
   partition: number,
   fetchOffset: number,
@@ -316,11 +342,12 @@ export async function fetch(
 }
 
 export async function produce(
-  connection: SimConnection,
+  connection: Requests,
   topic: string,
   partition: number,
   batch: SentBatch,
 ): Promise<{ readonly errorCode: number; readonly baseOffset: number }> {
+  batch.sends++;
   const answer = await connection.request(ProduceCodec, versions.produce, {
     acks: -1,
     timeoutMs: 10_000,
@@ -331,7 +358,7 @@ export async function produce(
 }
 
 export async function deleteRecords(
-  connection: SimConnection,
+  connection: Requests,
   topic: string,
   partition: number,
   offset: number,
@@ -344,7 +371,7 @@ export async function deleteRecords(
 }
 
 /** Reads all that the group has committed and compares it. Returns the error of a coordinator that is away, 0 = none. */
-export async function readOffsets(connection: SimConnection, group: GroupModel): Promise<number> {
+export async function readOffsets(connection: Requests, group: GroupModel): Promise<number> {
   const commits = group.commits;
   if (commits.length === 0) return 0;
   const answer = await connection.request(OffsetFetchCodec, versions.offsetFetch, {

@@ -13,9 +13,9 @@ import { SyncGroupCodec } from '../../src/protocol/generated/sync-group.ts';
 import { errorName } from '../support/load/error-name.ts';
 import type { SeededRandom } from '../support/seeded-random.ts';
 import { Client } from './clients.ts';
-import { type Cluster, coordinatorAway, readOffsets } from './cluster.ts';
+import { coordinatorAway, readOffsets, type Served } from './cluster.ts';
 import { type CommittedModel, type GroupModel, textOf } from './group-model.ts';
-import type { SimConnection } from './sim-network.ts';
+import type { Requests } from './sim-network.ts';
 
 const versions = { find: 4, join: 7, sync: 5, heartbeat: 4, leave: 4, commit: 8 } as const;
 /** Longer than any trouble of a run: a member is forgotten by itself only after this. */
@@ -35,7 +35,7 @@ export class GroupClient extends Client {
   #placed = false;
   #losses = 0;
 
-  constructor(cluster: Cluster, random: SeededRandom, group: GroupModel, joins: boolean) {
+  constructor(cluster: Served, random: SeededRandom, group: GroupModel, joins: boolean) {
     super(cluster, random);
     this.group = group;
     this.#joins = joins;
@@ -74,7 +74,7 @@ export class GroupClient extends Client {
     await world.sleep(100 + this.random.below(300));
   }
 
-  async #join(connection: SimConnection): Promise<boolean> {
+  async #join(connection: Requests): Promise<boolean> {
     const { id: groupId } = this.group;
     for (let attempt = 1; attempt <= 2; attempt++) {
       const joined = await connection.request(JoinGroupCodec, versions.join, {
@@ -127,7 +127,7 @@ export class GroupClient extends Client {
     );
   }
 
-  async #heartbeat(connection: SimConnection): Promise<void> {
+  async #heartbeat(connection: Requests): Promise<void> {
     const { errorCode } = await connection.request(HeartbeatCodec, versions.heartbeat, {
       groupId: this.group.id,
       generationId: this.#generation,
@@ -137,7 +137,7 @@ export class GroupClient extends Client {
     if (errorCode !== 0) await this.#away(errorCode, 'has no heartbeat');
   }
 
-  async #leave(connection: SimConnection): Promise<void> {
+  async #leave(connection: Requests): Promise<void> {
     const memberId = this.#memberId;
     this.#generation = -1;
     this.#memberId = '';
@@ -147,7 +147,7 @@ export class GroupClient extends Client {
     });
   }
 
-  async #commit(connection: SimConnection): Promise<void> {
+  async #commit(connection: Requests): Promise<void> {
     const place = this.pickPartition();
     if (place === null) return;
     const { topic } = place;

@@ -45,6 +45,8 @@ export class SentBatch {
   /** −1 while it is not known where, or whether, it was appended. */
   baseOffset = -1;
   acknowledged = false;
+  /** How often it was sent: the answer to the only time is that of whoever appended it. */
+  sends = 0;
   /** Must never be found in a log. */
   forbidden = false;
   /** Was in a WAL that is given up: must not come back unless it is sent again. */
@@ -96,6 +98,10 @@ export class PartitionModel {
   /** Infinity = records stay until somebody deletes them. */
   retentionMs = Number.POSITIVE_INFINITY;
   retentionBytes = Number.POSITIVE_INFINITY;
+  /** Which life of a broker said that a batch lies at an offset; where there are several brokers. */
+  readonly answeredBy = new Map<number, string>();
+  /** Who acknowledged in which leader epoch. */
+  readonly #owners = new Map<number, string>();
   /** Bytes of markers that were seen, by offset. */
   readonly #markers = new Map<number, number>();
   readonly #cursor = new RecordCursor();
@@ -158,6 +164,7 @@ export class PartitionModel {
   observe(bytes: Buffer, fetchOffset: number): number {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     let expected = -1;
+    let epoch = -1;
     let at = 0;
     while (at + 61 <= bytes.length) {
       const length = batchBytesOf(view, at);
@@ -167,6 +174,11 @@ export class PartitionModel {
         this.world.fail(`${this.name}: ${baseOffset} follows ${expected} in one answer`);
         return expected;
       }
+      if (leaderEpochOf(view, at) < epoch)
+        this.world.fail(
+          `${this.name}: leader epoch ${leaderEpochOf(view, at)} follows ${epoch} at ${baseOffset}`,
+        );
+      epoch = leaderEpochOf(view, at);
       if (isControl(attributesOf(view, at))) this.#markers.set(baseOffset, length);
       else this.#observeBatch(bytes.subarray(at, at + length), view, at, baseOffset);
       expected = baseOffset + lastOffsetDeltaOf(view, at) + 1;
@@ -210,6 +222,17 @@ export class PartitionModel {
         `${this.name}: batch ${id} has leader epoch ${leaderEpochOf(view, at)}, the newest is ${newest}`,
       );
     this.#place(sent, baseOffset, 'lies');
+    this.#checkOwner(sent, leaderEpochOf(view, at));
+  }
+
+  /** In one leader epoch one broker acknowledges, and no other. */
+  #checkOwner(sent: SentBatch, epoch: number): void {
+    const by = sent.sends === 1 && sent.acknowledged ? this.answeredBy.get(sent.baseOffset) : undefined;
+    if (by === undefined) return;
+    const owner = this.#owners.get(epoch) ?? by;
+    this.#owners.set(epoch, owner);
+    if (owner !== by)
+      this.world.fail(`${this.name}: ${owner} and ${by} have both acknowledged in leader epoch ${epoch}`);
   }
 
   /** A high watermark that the owner stated to somebody who asked when `before` was known. */

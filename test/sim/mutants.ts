@@ -28,6 +28,8 @@ export interface Mutant {
   readonly replace: string;
   /** A test file that finds it in seconds, where a run of the whole broker meets the bug rarely. */
   readonly judge?: string;
+  /** Seeds of clusters are asked, not those of one broker. */
+  readonly cluster?: true;
 }
 
 export const mutants: readonly Mutant[] = [

@@ -8,7 +8,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { codeOf, ProductCopy } from '../mutation/product-copy.ts';
 import type { Mutant } from './mutants.ts';
-import type { SimulationResult } from './simulation.ts';
+import type { SimulationResult } from './simulated.ts';
 
 export interface MutantBounds {
   readonly from: number;
@@ -17,6 +17,8 @@ export interface MutantBounds {
   readonly operations: number;
   /** Each seed is run a second time, and must leave the same trace. */
   readonly twice?: boolean;
+  /** Seeds of clusters instead of those of one broker; a mutant says so itself. */
+  readonly cluster?: boolean;
   /** When the test that a mutant names is asked; all judges are, about what nobody found. Default: tests are not asked. */
   readonly judged?: 'before seeds' | 'after seeds';
 }
@@ -77,12 +79,12 @@ export class MutationBench {
   }
 
   async #verdict(mutant: Mutant, bounds: MutantBounds): Promise<MutantOutcome> {
-    const { name, judge } = mutant;
+    const { name, judge, cluster = false } = mutant;
     const { judged } = bounds;
     const unseen = { name, caught: false, by: null, seed: -1, seeds: 0, seconds: 0, how: '' };
     const early = judged === 'before seeds' ? await this.#judge(unseen, judge) : unseen;
     if (early.caught) return early;
-    const run = await this.#run(name, bounds);
+    const run = await this.#run(name, { ...bounds, cluster });
     if (run.caught || judged === undefined) return run;
     const late = judged === 'after seeds' ? await this.#judge(run, judge) : run;
     return late.caught ? late : this.#judge(late, ...this.judges());
@@ -96,14 +98,20 @@ export class MutationBench {
   }
 
   async #run(name: string, bounds: MutantBounds): Promise<MutantOutcome> {
-    const { from, seeds, seconds, operations, twice } = bounds;
+    const { from, seeds, seconds, operations, twice, cluster } = bounds;
     const began = performance.now();
     const script = join(this.#product.directory, 'test/sim/run-seeds.js');
     const given = { from, seeds, seconds, operations };
     const flags = Object.entries(given).flatMap(([key, value]) => [`--${key}`, String(value)]);
     const child = spawn(
       process.execPath,
-      [script, '--until-found', ...(twice === true ? ['--twice'] : []), ...flags],
+      [
+        script,
+        '--until-found',
+        ...(twice === true ? ['--twice'] : []),
+        ...(cluster === true ? ['--cluster'] : []),
+        ...flags,
+      ],
       {
         cwd: this.#product.directory,
         stdio: ['ignore', 'pipe', 'pipe'],

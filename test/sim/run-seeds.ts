@@ -1,11 +1,12 @@
 /**
  * Runs seeds and prints a line of JSON for each:
  *
- *     node run-seeds.js --from N --seeds N [--until-found] [--seconds N] [--trace] [--twice]
+ *     node run-seeds.js --from N --seeds N [--cluster] [--until-found] [--seconds N] [--trace] [--twice]
  *
  * A process of its own, so that mutated copies of the product can be run by it. Exit code 1 when anything was found wrong.
  */
 import { parseArgs } from 'node:util';
+import { simulateCluster } from './cluster-simulation.ts';
 import { simulate } from './simulation.ts';
 
 const { values } = parseArgs({
@@ -15,11 +16,13 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '100000' },
     operations: { type: 'string', default: '2000' },
     'until-found': { type: 'boolean', default: false },
+    cluster: { type: 'boolean', default: false },
     twice: { type: 'boolean', default: false },
     trace: { type: 'boolean', default: false },
   },
 });
 const from = Number(values.from);
+const run = values.cluster ? simulateCluster : simulate;
 const began = performance.now();
 let found = 0;
 for (let seed = from; seed < from + Number(values.seeds); seed++) {
@@ -30,9 +33,9 @@ for (let seed = from; seed < from + Number(values.seeds); seed++) {
     ...(values.trace ? { onTrace: (line: string) => void process.stderr.write(`${line}\n`) } : {}),
   };
   const started = performance.now();
-  const result = await simulate(options);
+  const result = await run(options);
   let differs = false;
-  if (values.twice) differs = (await simulate(options)).digest !== result.digest;
+  if (values.twice) differs = (await run(options)).digest !== result.digest;
   const ms = Math.round(performance.now() - started);
   process.stdout.write(`${JSON.stringify({ ...result, ms, ...(differs ? { differs } : {}) })}\n`);
   if (result.violation !== null || differs) found++;

@@ -9,7 +9,12 @@
  */
 import { decodeEntry } from '../../src/metadata/change-codec.ts';
 import { ImageBuilder } from '../../src/metadata/image-builder.ts';
-import type { ClusterImage, MetadataChange, ObjectRecord } from '../../src/metadata/metadata-store.ts';
+import type {
+  ClusterImage,
+  Commit,
+  MetadataChange,
+  ObjectRecord,
+} from '../../src/metadata/metadata-store.ts';
 import { decodeSequenced } from '../../src/store/sequenced-object.ts';
 import { manifestKey } from '../../src/stream/manifest/manifest.ts';
 import { decodeManifest } from '../../src/stream/manifest/manifest-codec.ts';
@@ -23,7 +28,7 @@ import type { SimWorld } from './world.ts';
 const entryPrefix = 'meta/log/';
 
 export class ShadowMetadata {
-  readonly #world: SimWorld;
+  protected readonly world: SimWorld;
   readonly #bucket: SimBucket;
   readonly #builder = new ImageBuilder();
   #next = 0;
@@ -38,9 +43,9 @@ export class ShadowMetadata {
   onGivenUp: (topic: string, partition: number, endOffset: number) => void = () => {};
 
   constructor(world: SimWorld, bucket: SimBucket) {
-    this.#world = world;
+    this.world = world;
     this.#bucket = bucket;
-    bucket.onPut = (key, data) => this.#onPut(key, data);
+    bucket.onPut = (key, data) => this.onPut(key, data);
     bucket.onDelete = (key) => this.#onDelete(key);
   }
 
@@ -52,12 +57,12 @@ export class ShadowMetadata {
     return this.#builder.unreferenced;
   }
 
-  #onPut(key: string, data: Buffer): void {
+  protected onPut(key: string, data: Buffer): void {
     if (key.startsWith('data/')) {
       const sum = crc32c(data, 0, data.length);
       const before = this.#bodies.get(key);
       if (before !== undefined && before !== sum)
-        this.#world.fail(`${key} was written twice, with other bytes`);
+        this.world.fail(`${key} was written twice, with other bytes`);
       this.#bodies.set(key, sum);
     }
     if (key.startsWith(entryPrefix)) this.#onEntry(key, data);
@@ -68,7 +73,7 @@ export class ShadowMetadata {
     // A number that was trimmed and comes back: nobody reads it.
     if (number < this.#next) return;
     if (number > this.#next) {
-      this.#world.fail(`journal entry ${number} was written before ${this.#next}`);
+      this.world.fail(`journal entry ${number} was written before ${this.#next}`);
       return;
     }
     this.#next++;
@@ -77,15 +82,23 @@ export class ShadowMetadata {
     if (entry.kind === 'seal') this.#epoch = entry.epoch;
     if (entry.kind !== 'data') return;
     this.entries++;
-    for (const { changes } of decodeEntry(entry.payload)) {
-      try {
-        this.#builder.apply(changes);
-      } catch (error) {
-        this.#world.fail(`journal entry ${number} does not fold: ${(error as Error).message}`);
-        return;
-      }
-      for (const change of changes) this.#check(change);
+    for (const commit of decodeEntry(entry.payload)) this.journaled(commit, `journal entry ${number}`);
+  }
+
+  /** A commit took effect in the bucket's journal. */
+  protected journaled(commit: Commit, where: string): void {
+    this.apply(commit, where);
+  }
+
+  /** A commit is in force. */
+  protected apply({ changes }: Commit, where: string): void {
+    try {
+      this.#builder.apply(changes);
+    } catch (error) {
+      this.world.fail(`${where} does not fold: ${(error as Error).message}`);
+      return;
     }
+    for (const change of changes) this.#check(change);
   }
 
   #check(change: MetadataChange): void {
@@ -95,7 +108,7 @@ export class ShadowMetadata {
     if (change.type === 'manifest') {
       const { topicId, partition, version } = change;
       if (!this.#bucket.objects.has(manifestKey(topicId, partition, version)))
-        this.#world.fail(`manifest ${version} of ${topicId}/${partition} is named but not there`);
+        this.world.fail(`manifest ${version} of ${topicId}/${partition} is named but not there`);
     }
   }
 
@@ -112,9 +125,9 @@ export class ShadowMetadata {
   #present({ objectId, size }: ObjectRecord): void {
     const found = this.#bucket.objects.get(objectKey(objectId));
     if (found === undefined)
-      this.#world.fail(`object ${objectId} is named by the metadata but not in the bucket`);
+      this.world.fail(`object ${objectId} is named by the metadata but not in the bucket`);
     else if (found.data.length !== size)
-      this.#world.fail(`object ${objectId} has ${found.data.length} bytes, the metadata say ${size}`);
+      this.world.fail(`object ${objectId} has ${found.data.length} bytes, the metadata say ${size}`);
   }
 
   #onDelete(key: string): void {
@@ -123,26 +136,26 @@ export class ShadowMetadata {
       for (const topic of image.topicsById.values())
         for (const { topicId, partition, manifest } of topic.partitions)
           if (manifest !== null && manifestKey(topicId, partition, manifest.version) === key)
-            this.#world.fail(`${key} is deleted while the metadata name it`);
+            this.world.fail(`${key} is deleted while the metadata name it`);
       return;
     }
     if (key.startsWith('wal/')) this.#onWalDelete(key);
     if (!key.startsWith('data/')) return;
     const id = key.slice(key.lastIndexOf('/') + 1);
-    if (image.objects.has(id)) this.#world.fail(`${key} is deleted while the metadata name it`);
+    if (image.objects.has(id)) this.world.fail(`${key} is deleted while the metadata name it`);
     for (const topic of image.topicsById.values())
       for (const partition of topic.partitions) {
         if (partition.stateObject === id)
-          this.#world.fail(`${key} is deleted, and with it the state of a partition`);
+          this.world.fail(`${key} is deleted, and with it the state of a partition`);
         if (
           partition.manifest !== null &&
           this.manifestObjects(partition.topicId, partition.partition).includes(id)
         )
-          this.#world.fail(`${key} is deleted while a manifest names it`);
+          this.world.fail(`${key} is deleted while a manifest names it`);
       }
     const due = image.dropped.get(id);
-    if (due !== undefined && due > this.#world.wall() + this.skewMaxMs)
-      this.#world.fail(`${key} is deleted ${due - this.#world.wall()} ms before its grace period is over`);
+    if (due !== undefined && due > this.world.wall() + this.skewMaxMs)
+      this.world.fail(`${key} is deleted ${due - this.world.wall()} ms before its grace period is over`);
   }
 
   /** Birth and seals stay for ever; entries go when the metadata have freed them, or given up their log. */
@@ -152,9 +165,9 @@ export class ShadowMetadata {
     if (Number.isNaN(number)) return;
     const record = this.image.wals.get(logId!);
     const { kind } = decodeSequenced(crc32c, key, number, this.#bucket.objects.get(key)!.data);
-    if (number === 0 || kind !== 'data') this.#world.fail(`${key} is deleted: the ${kind} must stay`);
+    if (number === 0 || kind !== 'data') this.world.fail(`${key} is deleted: the ${kind} must stay`);
     else if (record === undefined || (record.state !== 'abandoned' && number > record.freed.sequence))
-      this.#world.fail(`${key} is deleted, the metadata have freed ${record?.freed.sequence ?? 'nothing'}`);
+      this.world.fail(`${key} is deleted, the metadata have freed ${record?.freed.sequence ?? 'nothing'}`);
   }
 
   /** Objects that the present manifest of a stream names. */
@@ -174,7 +187,7 @@ export class ShadowMetadata {
     const record = this.image.wals.get(superblock.logId);
     if (record === undefined) return;
     if (superblock.trimSequence > record.freed.sequence)
-      this.#world.fail(
+      this.world.fail(
         `the WAL is trimmed to commit ${superblock.trimSequence}, the metadata have freed ${record.freed.sequence}`,
       );
   }

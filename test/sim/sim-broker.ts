@@ -7,7 +7,10 @@ import { RunningBroker } from '../../src/broker/broker.ts';
 import type { BrokerConfig } from '../../src/broker/broker-config.ts';
 import { resolveSettings } from '../../src/config/settings.ts';
 import { brokerConfig } from '../../src/embedded/settings-to-config.ts';
+import type { EmbeddedMetadataOptions } from '../../src/metadata/embedded-metadata-store.ts';
+import type { Authority } from '../../src/metadata/metadata-claim.ts';
 import type { ClusterImage } from '../../src/metadata/metadata-store.ts';
+import type { Dial } from '../../src/net/outgoing-socket.ts';
 import { MillraceError } from '../../src/ports/errors.ts';
 import type { LogFields, Logger } from '../../src/ports/logger.ts';
 import { type CompactionPolicy, compactionDefaults } from '../../src/stream/compaction/compaction-policy.ts';
@@ -16,7 +19,7 @@ import type { SeededRandom } from '../support/seeded-random.ts';
 import { type SimDisk, SimVolumeFiles } from './sim-disk.ts';
 import { SimListeners } from './sim-network.ts';
 import { type SimBucket, SimStore } from './sim-store.ts';
-import { Life, type SimWorld } from './world.ts';
+import type { Life, SimWorld } from './world.ts';
 
 export type WalShape =
   | { readonly kind: 'files' }
@@ -96,6 +99,15 @@ export function drawShape(random: SeededRandom, wal: WalShape): Shape {
 
 export const objectGraceMs = 20_000;
 
+/** What a broker has besides because it is one of several. */
+export interface SimMember {
+  readonly node: number;
+  readonly rack: string | null;
+  /** Where the brokers come together, and how they ask each other, from this life on. */
+  readonly authority: (options: EmbeddedMetadataOptions) => Promise<Authority>;
+  readonly dial: Dial;
+}
+
 /** What an operator says at a start. */
 export interface StartOptions {
   readonly abandonWals?: readonly string[];
@@ -104,7 +116,11 @@ export interface StartOptions {
 }
 
 /** Nothing here may depend on the machine that runs the simulation. */
-export function configOf(shape: Shape, options: StartOptions = {}): BrokerConfig {
+export function configOf(
+  shape: Shape,
+  options: StartOptions = {},
+  member: SimMember | null = null,
+): BrokerConfig {
   const { abandonWals = [], takeOver = false } = options;
   const { wal } = shape;
   const { settings } = resolveSettings({
@@ -114,16 +130,18 @@ export function configOf(shape: Shape, options: StartOptions = {}): BrokerConfig
     flags: [
       { name: 'store.url', value: 'memory:', origin: 'simulation' },
       { name: 'wal.url', value: ['memory:'], origin: 'simulation' },
-      { name: 'offsets.topic.num.partitions', value: 1, origin: 'simulation' },
+      { name: 'offsets.topic.num.partitions', value: member === null ? 1 : 3, origin: 'simulation' },
       { name: 'transaction.state.log.num.partitions', value: 2, origin: 'simulation' },
     ],
   });
   const config = brokerConfig(settings, { hostname: 'simulated', cores: 2 }, { abandonWals, takeOver });
+  const volume = member === null ? '/volumes/' : `/volumes/${member.node}-`;
   return {
     ...config,
+    ...(member === null ? {} : { nodeId: member.node, rack: member.rack }),
     wals: Array.from({ length: shape.volumes }, (_, i) => ({
       ...config.wals[0]!,
-      location: wal.kind === 'objects' ? 'store:' : `${wal.kind === 'shared' ? 'shared:' : ''}/volumes/${i}`,
+      location: wal.kind === 'objects' ? 'store:' : `${wal.kind === 'shared' ? 'shared:' : ''}${volume}${i}`,
       capacityBytes: shape.walBytes,
       lingerMs: shape.lingerMs,
       ...(wal.kind === 'objects' ? { objects: wal } : {}),
@@ -196,7 +214,8 @@ export class SimBroker {
   readonly life: Life;
   readonly machine: string;
   readonly disk: SimDisk;
-  readonly listeners = new SimListeners();
+  readonly listeners: SimListeners;
+  readonly member: SimMember | null;
   readonly bucket: SimBucket;
   phase: Phase = 'starting';
   broker: RunningBroker | null = null;
@@ -211,13 +230,27 @@ export class SimBroker {
   /** Told when the broker gives up by itself. */
   onFailed: () => void = () => {};
 
-  constructor(world: SimWorld, name: string, machine: string, disk: SimDisk, bucket: SimBucket) {
+  constructor(
+    life: Life,
+    machine: string,
+    disk: SimDisk,
+    bucket: SimBucket,
+    member: SimMember | null = null,
+  ) {
+    const { world } = life;
     this.world = world;
-    this.life = new Life(world, name);
+    this.life = life;
+    this.member = member;
+    this.listeners = new SimListeners(member === null ? 'simulated' : String(member.node));
     this.machine = machine;
     this.disk = disk;
     this.bucket = bucket;
     this.#store = new SimStore(bucket, this.life);
+  }
+
+  /** This broker alone does not reach the store. */
+  set storeCut(cut: boolean) {
+    this.#store.cut = cut;
   }
 
   /** Requests of this life that would change the bucket. */
@@ -231,7 +264,9 @@ export class SimBroker {
     const told = Object.keys(options).join(', ');
     world.trace(`${life.name} starts on ${this.machine}${told === '' ? '' : ` with ${told}`}`);
     const random = world.random(concern);
-    const started = RunningBroker.start(configOf(shape, options), {
+    const { member } = this;
+    const started = RunningBroker.start(configOf(shape, options, member), {
+      ...(member === null ? {} : { cluster: member.authority, dial: member.dial }),
       clock: world.clockOf(life),
       random,
       logger: this.#logger(),

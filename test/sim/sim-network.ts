@@ -16,20 +16,25 @@ import type { Life, SimWorld } from './world.ts';
 
 /** Stands for the kernel's listening sockets of one life. */
 export class SimListeners implements BrokerListeners {
+  readonly host: string;
   takers: ConnectionTakers | null = null;
   closed = false;
   #configs: readonly ListenerConfig[] = [];
+
+  constructor(host = 'simulated') {
+    this.host = host;
+  }
 
   async bind(configs: readonly ListenerConfig[]): Promise<void> {
     this.#configs = configs;
   }
 
   address(name: string): string | null {
-    return this.#configs.some((config) => config.name === name) ? 'simulated:9092' : null;
+    return this.#configs.some((config) => config.name === name) ? `${this.host}:9092` : null;
   }
 
   endpoints(): Readonly<Record<string, { readonly host: string; readonly port: number }>> {
-    return Object.fromEntries(this.#configs.map(({ name }) => [name, { host: 'simulated', port: 9092 }]));
+    return Object.fromEntries(this.#configs.map(({ name }) => [name, { host: this.host, port: 9092 }]));
   }
 
   serve(takers: ConnectionTakers): void {
@@ -47,6 +52,23 @@ export class ConnectionLost extends Error {
   }
 }
 
+/** What clients ask their questions over: one connection, or as many as a cluster's brokers call for. */
+export interface Requests {
+  /** Why nothing can be asked any more; null = it can. */
+  readonly over: ConnectionLost | null;
+  /** Rejects with ConnectionLost when no answer came: what was asked for may have been done. */
+  request<Q, QI, R, RI>(codec: ApiCodec<Q, QI, R, RI>, version: number, input: QI): Promise<R>;
+  close(): void;
+}
+
+/** What lies between two ends. */
+export interface Route {
+  /** Runs it now, or, while the way is cut, once it is not any more: messages keep their order. */
+  pass(message: () => void): void;
+}
+
+const openRoute: Route = { pass: (message) => message() };
+
 interface Waiting {
   readonly take: (frame: Buffer) => void;
   readonly lose: (error: Error) => void;
@@ -54,11 +76,13 @@ interface Waiting {
 
 const answerTimeoutMs = 20_000;
 
-export class SimConnection implements Transport {
+export class SimConnection implements Transport, Requests {
   readonly world: SimWorld;
   readonly life: Life;
   over: ConnectionLost | null = null;
   readonly #random: SeededRandom;
+  readonly #there: Route;
+  readonly #back: Route;
   readonly #peer: Connection;
   readonly #waiting: Waiting[] = [];
   readonly #unread: Buffer[] = [];
@@ -70,8 +94,17 @@ export class SimConnection implements Transport {
   #answersAt = 0;
   #takenAt = 0;
 
-  constructor(world: SimWorld, life: Life, listeners: SimListeners, random: SeededRandom) {
+  constructor(
+    world: SimWorld,
+    life: Life,
+    listeners: SimListeners,
+    random: SeededRandom,
+    there: Route = openRoute,
+    back: Route = openRoute,
+  ) {
     this.world = world;
+    this.#there = there;
+    this.#back = back;
     this.life = life;
     this.#random = random;
     const { takers } = listeners;
@@ -90,7 +123,7 @@ export class SimConnection implements Transport {
     const bytes = Buffer.concat(chunks);
     this.#sent += bytes.length;
     this.#answersAt = Math.max(this.#answersAt, this.world.time + this.#delay());
-    this.world.after(this.#answersAt - this.world.time, () => this.#receive(bytes));
+    this.world.after(this.#answersAt - this.world.time, () => this.#back.pass(() => this.#receive(bytes)));
     this.#takenAt = Math.max(this.#takenAt, this.world.time + this.#delay() / 2);
     this.world.after(this.#takenAt - this.world.time, () => sender.onTaken(bytes.length), this.life);
   }
@@ -129,9 +162,14 @@ export class SimConnection implements Transport {
     const correlationId = ++this.#correlationId;
     const header = { apiKey: codec.api.key, apiVersion: version, correlationId, clientId: 'simulated' };
     encodeRequestFrame(writer, codec as unknown as AnyApiCodec, header, input as object);
-    this.#unread.push(Buffer.from(writer.detach().buffer));
+    const frame = Buffer.from(writer.detach().buffer);
     this.#arrivesAt = Math.max(this.#arrivesAt, this.world.time + this.#delay());
-    this.world.after(this.#arrivesAt - this.world.time, () => this.#deliver(), this.life);
+    this.world.after(this.#arrivesAt - this.world.time, () =>
+      this.#there.pass(() => {
+        this.#unread.push(frame);
+        this.world.after(0, () => this.#deliver(), this.life);
+      }),
+    );
     return new Promise((resolve, reject) => {
       const timer = this.world.after(answerTimeoutMs, () => this.#lose('no answer in time'));
       this.#waiting.push({

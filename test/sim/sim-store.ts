@@ -139,6 +139,8 @@ export class SimStore implements ObjectStore {
   readonly perfect: boolean;
   /** The effect under way comes after its answer: the caller may have changed the body. */
   #answered = false;
+  /** Nothing of this life gets through. */
+  cut = false;
   /** Puts and deletes asked for; those by which a starter asks the store for its time do not count. */
   puts = 0;
 
@@ -277,6 +279,7 @@ export class SimStore implements ObjectStore {
   #fate(): Fate {
     const { mood, random } = this.bucket;
     if (this.perfect) return 'answered';
+    if (this.cut) return 'lost';
     switch (mood) {
       case 'away':
         return 'lost';

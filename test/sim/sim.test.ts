@@ -20,6 +20,8 @@ const smoke = [
   'an object states one offset less than it holds',
 ];
 
+const clusterSeed = 1;
+
 describe('simulation', () => {
   // Brokers that were killed while they stopped keep a process alive, so each run has a process of its own.
   const bench = new MutationBench(join(directory, 'product'));
@@ -29,6 +31,20 @@ describe('simulation', () => {
     const outcome = await bench.clean({ from: 11, seeds: 5, seconds: 200, operations: 2_000, twice: true });
     assert.deepEqual([outcome.caught, outcome.how], [false, 'nothing was found']);
     assert.equal(outcome.seeds, 5);
+  });
+
+  // A WAL of each kind: in the bucket, on a shared disk, on each machine's own.
+  test('seeds of clusters find nothing, and every one of them has the same trace twice', async () => {
+    const outcome = await bench.clean({
+      from: clusterSeed,
+      seeds: 3,
+      seconds: 300,
+      operations: 1_000,
+      twice: true,
+      cluster: true,
+    });
+    assert.deepEqual([outcome.caught, outcome.how], [false, 'nothing was found']);
+    assert.equal(outcome.seeds, 3);
   });
 
   for (const name of smoke) {

@@ -18,35 +18,11 @@ import { ShadowMetadata } from './shadow-metadata.ts';
 import { drawShape, drawWal, type Shape, SimBroker, type StartOptions } from './sim-broker.ts';
 import { SimDisk } from './sim-disk.ts';
 import { SimBucket } from './sim-store.ts';
+import { Simulated, type SimulationOptions, type SimulationResult } from './simulated.ts';
 import { CommittedConsumer, TransactionClient } from './transaction-client.ts';
 import { Turner } from './turner.ts';
-import { SimWorld, Violation } from './world.ts';
+import { Life } from './world.ts';
 
-export interface SimulationOptions {
-  readonly seed: number;
-  readonly operations?: number;
-  readonly faults?: number;
-  readonly onTrace?: (line: string) => void;
-}
-
-export interface SimulationResult {
-  readonly seed: number;
-  readonly violation: string | null;
-  readonly digest: string;
-  readonly operations: number;
-  readonly faults: number;
-  readonly lives: number;
-  readonly events: number;
-  readonly simulatedMs: number;
-  readonly coverage: Coverage['counts'];
-  /** Partitions that were closed and opened while their broker served others. */
-  readonly turns: number;
-  /** Transactions whose producers were told that they are committed. */
-  readonly committed: number;
-}
-
-/** Simulated time after which a run counts as hanging. */
-const runMsMax = 4 * 3_600_000;
 /** Sweeps look every 30 s, and the grace period is 20 s. */
 const quietMs = 240_000;
 /** Brokers' wall clocks are off by at most so much. */
@@ -67,8 +43,7 @@ const concerns = {
   lives: 10_000,
 } as const;
 
-export class Simulation {
-  readonly world: SimWorld;
+export class Simulation extends Simulated {
   readonly bucket: SimBucket;
   readonly shadow: ShadowMetadata;
   readonly model: Model;
@@ -80,18 +55,13 @@ export class Simulation {
   machine = 'm1';
   readonly disks = new Map<string, SimDisk>();
   readonly clients: Client[] = [];
-  readonly operations: number;
-  readonly faultsMin: number;
   lives = 0;
   #machines = 1;
   #diskConcern = 0;
 
   constructor(options: SimulationOptions) {
-    const world = new SimWorld(options.seed);
-    world.onTrace = options.onTrace ?? null;
-    this.world = world;
-    this.operations = options.operations ?? 2_000;
-    this.faultsMin = options.faults ?? 10;
+    super(options);
+    const { world } = this;
     this.shape = drawShape(world.random(concerns.shape), drawWal(world.random(concerns.wal)));
     this.bucket = new SimBucket(world, world.random(concerns.store));
     this.shadow = new ShadowMetadata(world, this.bucket);
@@ -106,35 +76,9 @@ export class Simulation {
     this.disks.set(this.machine, this.#newDisk(this.machine));
   }
 
-  async run(): Promise<SimulationResult> {
-    const { world } = this;
-    const onRejection = (reason: unknown): void => {
-      world.violation ??= reason instanceof Error ? reason : new Violation(String(reason));
-    };
-    process.on('unhandledRejection', onRejection);
-    world.after(runMsMax, () => world.fail(`not over after ${runMsMax / 3_600_000} simulated hours`));
-    try {
-      await world.drive(this.#main());
-    } finally {
-      process.off('unhandledRejection', onRejection);
-    }
-    const { violation } = world;
-    const text =
-      violation === null
-        ? null
-        : violation instanceof Violation
-          ? violation.message
-          : (violation.stack ?? violation.message);
-    world.trace(`end: ${text ?? 'fine'}`);
+  protected override result(): Pick<SimulationResult, 'lives' | 'coverage' | 'turns' | 'committed'> {
     return {
-      seed: world.seed,
-      violation: text,
-      digest: world.digest(),
-      operations: world.operations,
-      faults: world.faults,
       lives: this.lives,
-      events: world.events,
-      simulatedMs: Math.round(world.time),
       coverage: this.coverage.counts,
       committed: this.clients.reduce(
         (sum, client) => sum + (client instanceof TransactionClient ? client.committed : 0),
@@ -144,7 +88,7 @@ export class Simulation {
     };
   }
 
-  async #main(): Promise<void> {
+  protected override async main(): Promise<void> {
     const { world, cluster } = this;
     world.trace(`shape ${JSON.stringify(this.shape)}`);
     if (!(await this.bringUp())) return;
@@ -206,7 +150,7 @@ export class Simulation {
 
   newBroker(machine: string): SimBroker {
     const disk = this.disks.get(machine)!;
-    const broker = new SimBroker(this.world, `b${++this.lives}`, machine, disk, this.bucket);
+    const broker = new SimBroker(new Life(this.world, `b${++this.lives}`), machine, disk, this.bucket);
     broker.onGivingUp = (topic, partition, from, until) =>
       this.model.topics.get(topic)?.partitions[partition]?.told.push({ from, until });
     broker.life.skewMs = this.random.chance(0.2) ? this.random.below(2 * skewMsMax) - skewMsMax : 0;

@@ -18,10 +18,10 @@ import { TxnOffsetCommitCodec } from '../../src/protocol/generated/txn-offset-co
 import { errorName } from '../support/load/error-name.ts';
 import type { SeededRandom } from '../support/seeded-random.ts';
 import { Client } from './clients.ts';
-import { bufferOf, type Cluster, fetch, listOffset } from './cluster.ts';
+import { bufferOf, fetch, listOffset, type Served } from './cluster.ts';
 import { type GroupModel, textOf } from './group-model.ts';
 import type { PartitionModel, SentBatch, TopicModel } from './model.ts';
-import { ConnectionLost, type SimConnection } from './sim-network.ts';
+import { ConnectionLost, type Requests } from './sim-network.ts';
 import { committedBatches, TransactionModel } from './transaction-model.ts';
 
 const valueBytesMax = 3_000;
@@ -77,7 +77,7 @@ export class TransactionClient extends Client {
   /** Transactions that were told to be committed. */
   committed = 0;
 
-  constructor(cluster: Cluster, random: SeededRandom, id: string, group: GroupModel) {
+  constructor(cluster: Served, random: SeededRandom, id: string, group: GroupModel) {
     super(cluster, random);
     this.id = id;
     this.group = group;
@@ -104,7 +104,7 @@ export class TransactionClient extends Client {
   }
 
   /** A question, asked again after lost connections and passing errors; null when the run is over first. */
-  async #ask(question: (connection: SimConnection) => Promise<number>): Promise<number | null> {
+  async #ask(question: (connection: Requests) => Promise<number>): Promise<number | null> {
     const { world, model } = this.cluster;
     const deadline = world.time + patienceMs;
     for (;;) {
@@ -223,6 +223,7 @@ export class TransactionClient extends Client {
     });
     const error = await this.#ask(async (connection) => {
       if (topic.deleted || topic.doubtful) return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
+      batch.sends++;
       const answer = await connection.request(ProduceCodec, this.#bumps ? 12 : 11, {
         transactionalId: this.id,
         acks: -1,

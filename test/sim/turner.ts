@@ -4,22 +4,30 @@
  */
 import type { StreamName } from '../../src/log/log-manager.ts';
 import { MillraceError } from '../../src/ports/errors.ts';
+import type { SeededRandom } from '../support/seeded-random.ts';
 import { Client } from './clients.ts';
+import type { Cluster } from './cluster.ts';
 import type { SimBroker } from './sim-broker.ts';
 
 /** A partition was deleted, or taken by somebody else, between the choice and the act. */
 const overtaken = ['OWNERSHIP_UNKNOWN', 'OWNERSHIP_NOT_OPEN', 'OWNERSHIP_NOT_CLOSED', 'METADATA_CONDITION'];
 
 export class Turner extends Client {
+  readonly #cluster: Cluster;
   /** Closes of one partition each that were followed by an open. */
   turns = 0;
+
+  constructor(cluster: Cluster, random: SeededRandom) {
+    super(cluster, random);
+    this.#cluster = cluster;
+  }
 
   protected override pauseMs(): number {
     return this.random.below(1_500);
   }
 
   protected override async step(): Promise<void> {
-    const broker = this.cluster.current!;
+    const broker = this.#cluster.current!;
     if (!this.cluster.open || broker.broker === null) return;
     await Promise.race([this.#turn(broker), broker.life.died, broker.broker.failed]);
   }

@@ -80,6 +80,8 @@ export class SimEtcd {
   #checks: Timer | null = null;
   #quorum = true;
   readonly #clients = new Set<SimEtcdClient>();
+  /** Told of each revision as it takes effect. */
+  onChange: (events: readonly WatchEvent[], revision: number) => void = () => {};
 
   constructor({ clock, latencyMs, timeoutMs, ttlSecondsMin }: SimEtcdOptions) {
     this.clock = clock;
@@ -298,6 +300,7 @@ export class SimEtcd {
     if (events.length === 0) return;
     this.#revision++;
     this.#history.set(this.#revision, events);
+    this.onChange(events, this.#revision);
     this.#tell();
   }
 
