@@ -38,7 +38,7 @@ describe('simulation', () => {
     const outcome = await bench.clean({
       from: clusterSeed,
       seeds: 3,
-      seconds: 300,
+      seconds: 600,
       operations: 1_000,
       twice: true,
       cluster: true,
