@@ -163,7 +163,10 @@ export class Producer extends Client {
   }
 
   async #sendOpen(connection: Requests, lane: Lane): Promise<void> {
-    const sent = [...lane.open];
+    // A broker that knows nothing of a producer takes whatever batch comes first (KIP-360): where the owner may not know of the topic
+    // yet, the second one could be that.
+    const alone = this.cluster.several && lane.known.length === 0;
+    const sent = alone ? lane.open.slice(0, 1) : [...lane.open];
     for (const batch of sent) batch.givenUp = false;
     const { losses } = lane.log;
     const answers = await Promise.allSettled(

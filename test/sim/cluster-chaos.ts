@@ -133,7 +133,8 @@ export class ClusterChaos {
         this.#note('cut off from etcd', node);
         const { client } = node.etcd!;
         client.cut = true;
-        await world.sleep(ms);
+        // Mostly for long enough to be taken for dead.
+        await world.sleep(ms + this.#random.below(12_000));
         client.cut = false;
         return;
       }

@@ -84,6 +84,7 @@ export class ClusterSimulation extends Simulated implements Served {
   readonly coverage = new Coverage();
   readonly clients: Client[] = [];
   readonly open = true;
+  readonly several = true;
   readonly sessionMs: number;
   readonly #keepRevisions: number;
   readonly #networkLife: Life;
@@ -187,6 +188,7 @@ export class ClusterSimulation extends Simulated implements Served {
     const random = this.world.random(concerns.disk + 50 * node);
     const disk = new SimDisk(this.world, random, `m${node}`, shared);
     disk.onWrite = (_path, position, bytes) => this.shadow.onDiskWrite(position, bytes);
+    disk.onRemove = (path) => this.shadow.onFileRemoved(path);
     if (shared) this.#sharedDisk = disk;
     return disk;
   }
@@ -227,7 +229,7 @@ export class ClusterSimulation extends Simulated implements Served {
     this.clients.push(new Administrator(this, random()));
     for (let i = 2 + this.random.below(2); i > 0; i--) this.clients.push(new Producer(this, random(), true));
     this.clients.push(new Producer(this, random(), false));
-    for (let i = 0; i < 2; i++) this.clients.push(new Consumer(this, random()));
+    for (let i = 0; i < 3; i++) this.clients.push(new Consumer(this, random()));
     for (let i = 1; i <= 2; i++) {
       const group = new GroupModel(world, `group-${i}`);
       this.model.groups.push(group);

@@ -42,6 +42,8 @@ const readPatienceMs = 120_000;
 export interface Served {
   readonly world: SimWorld;
   readonly model: Model;
+  /** Several brokers at once: what one has answered another may not know yet. */
+  readonly several: boolean;
   /** Somebody serves, as far as is known. */
   readonly open: boolean;
   opened(): Promise<void>;
@@ -50,6 +52,7 @@ export interface Served {
 }
 
 export class Cluster implements Served {
+  readonly several = false;
   readonly world: SimWorld;
   readonly model: Model;
   readonly random: SeededRandom;

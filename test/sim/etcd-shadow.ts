@@ -1,7 +1,8 @@
 /**
  * What a cluster's metadata say at every moment, folded from etcd's log as its entries take effect, under the rules of
- * shadow-metadata.ts; and two more: the bucket's journal holds the commits of that log in its order, each once and none before etcd
- * has it, and whoever waits for the journal is told of no revision that it does not hold.
+ * shadow-metadata.ts; and three more: the bucket's journal holds the commits of that log in its order, each once and none before
+ * etcd has it; whoever waits for the journal is told of no revision that it does not hold; nothing goes (objects, manifests, entries
+ * and files of logs) before that journal, too, says that it is not needed.
  */
 import { isDeepStrictEqual } from 'node:util';
 import { decodeEntry } from '../../src/metadata/change-codec.ts';
@@ -13,7 +14,8 @@ import {
   EtcdLayout,
 } from '../../src/metadata/etcd/etcd-layout.ts';
 import { type EtcdEntry, prefixEnd } from '../../src/metadata/etcd/kv.ts';
-import type { Commit, MetadataChange } from '../../src/metadata/metadata-store.ts';
+import { ImageBuilder } from '../../src/metadata/image-builder.ts';
+import type { ClusterImage, Commit, MetadataChange } from '../../src/metadata/metadata-store.ts';
 import { crc32c } from '../support/load/batches.ts';
 import type { SimEtcd } from '../support/sim-etcd.ts';
 import { ShadowMetadata } from './shadow-metadata.ts';
@@ -28,6 +30,8 @@ export class EtcdShadow extends ShadowMetadata {
   /** Revision up to which the bucket's journal holds the log. */
   #held = 0;
   #active = false;
+  /** As the bucket alone says. */
+  readonly #journaled = new ImageBuilder();
 
   constructor(world: SimWorld, bucket: SimBucket, etcd: SimEtcd, prefix: string) {
     super(world, bucket);
@@ -45,6 +49,10 @@ export class EtcdShadow extends ShadowMetadata {
 
   get held(): number {
     return this.#held;
+  }
+
+  protected override get images(): readonly ClusterImage[] {
+    return [this.image, this.#journaled.image];
   }
 
   /** What the bucket's journal does not hold yet. */
@@ -86,6 +94,7 @@ export class EtcdShadow extends ShadowMetadata {
 
   protected override journaled(commit: Commit, where: string): void {
     this.#held++;
+    this.#journaled.apply(commit.changes);
     // The birth of a cluster is in the bucket first; etcd's log goes on behind it.
     if (!this.#active) {
       this.#commits.push(commit);

@@ -14,6 +14,7 @@ import type {
   Commit,
   MetadataChange,
   ObjectRecord,
+  PartitionImage,
 } from '../../src/metadata/metadata-store.ts';
 import { decodeSequenced } from '../../src/store/sequenced-object.ts';
 import { manifestKey } from '../../src/stream/manifest/manifest.ts';
@@ -130,27 +131,34 @@ export class ShadowMetadata {
       this.world.fail(`object ${objectId} has ${found.data.length} bytes, the metadata say ${size}`);
   }
 
+  /** What must say that something is not needed before it goes: the metadata, wherever they are kept. */
+  protected get images(): readonly ClusterImage[] {
+    return [this.image];
+  }
+
   #onDelete(key: string): void {
-    const { image } = this;
-    if (key.startsWith('manifest/')) {
-      for (const topic of image.topicsById.values())
-        for (const { topicId, partition, manifest } of topic.partitions)
-          if (manifest !== null && manifestKey(topicId, partition, manifest.version) === key)
-            this.world.fail(`${key} is deleted while the metadata name it`);
-      return;
+    for (const image of this.images) {
+      if (key.startsWith('manifest/')) this.#onManifestDelete(key, image);
+      if (key.startsWith('wal/')) this.#onWalDelete(key, image);
+      if (key.startsWith('data/')) this.#onObjectDelete(key, image);
     }
-    if (key.startsWith('wal/')) this.#onWalDelete(key);
-    if (!key.startsWith('data/')) return;
+  }
+
+  #onManifestDelete(key: string, image: ClusterImage): void {
+    for (const topic of image.topicsById.values())
+      for (const { topicId, partition, manifest } of topic.partitions)
+        if (manifest !== null && manifestKey(topicId, partition, manifest.version) === key)
+          this.world.fail(`${key} is deleted while the metadata name it`);
+  }
+
+  #onObjectDelete(key: string, image: ClusterImage): void {
     const id = key.slice(key.lastIndexOf('/') + 1);
     if (image.objects.has(id)) this.world.fail(`${key} is deleted while the metadata name it`);
     for (const topic of image.topicsById.values())
       for (const partition of topic.partitions) {
         if (partition.stateObject === id)
           this.world.fail(`${key} is deleted, and with it the state of a partition`);
-        if (
-          partition.manifest !== null &&
-          this.manifestObjects(partition.topicId, partition.partition).includes(id)
-        )
+        if (partition.manifest !== null && this.#manifestObjects(partition, image).includes(id))
           this.world.fail(`${key} is deleted while a manifest names it`);
       }
     const due = image.dropped.get(id);
@@ -159,20 +167,19 @@ export class ShadowMetadata {
   }
 
   /** Birth and seals stay for ever; entries go when the metadata have freed them, or given up their log. */
-  #onWalDelete(key: string): void {
+  #onWalDelete(key: string, image: ClusterImage): void {
     const [, logId, name] = key.split('/');
     const number = Number(name);
     if (Number.isNaN(number)) return;
-    const record = this.image.wals.get(logId!);
+    const record = image.wals.get(logId!);
     const { kind } = decodeSequenced(crc32c, key, number, this.#bucket.objects.get(key)!.data);
     if (number === 0 || kind !== 'data') this.world.fail(`${key} is deleted: the ${kind} must stay`);
     else if (record === undefined || (record.state !== 'abandoned' && number > record.freed.sequence))
       this.world.fail(`${key} is deleted, the metadata have freed ${record?.freed.sequence ?? 'nothing'}`);
   }
 
-  /** Objects that the present manifest of a stream names. */
-  manifestObjects(topicId: string, partition: number): string[] {
-    const summary = this.image.topicsById.get(topicId)?.partitions[partition]?.manifest;
+  #manifestObjects({ topicId, partition }: PartitionImage, image: ClusterImage): string[] {
+    const summary = image.topicsById.get(topicId)?.partitions[partition]?.manifest;
     if (summary === undefined || summary === null) return [];
     const file = this.#bucket.objects.get(manifestKey(topicId, partition, summary.version));
     if (file === undefined) return [];
@@ -184,12 +191,21 @@ export class ShadowMetadata {
     if (position >= ringStartBytes || bytes.length < 512) return;
     const superblock = decodeSuperblock(bytes, 0, crc32c);
     if (superblock === null) return;
-    const record = this.image.wals.get(superblock.logId);
-    if (record === undefined) return;
-    if (superblock.trimSequence > record.freed.sequence)
-      this.world.fail(
-        `the WAL is trimmed to commit ${superblock.trimSequence}, the metadata have freed ${record.freed.sequence}`,
-      );
+    for (const image of this.images) {
+      const record = image.wals.get(superblock.logId);
+      if (record !== undefined && superblock.trimSequence > record.freed.sequence)
+        this.world.fail(
+          `the WAL is trimmed to commit ${superblock.trimSequence}, the metadata have freed ${record.freed.sequence}`,
+        );
+    }
+  }
+
+  /** The file of a log goes when the metadata say that all of it is in objects, or that it is given up. */
+  onFileRemoved(path: string): void {
+    for (const image of this.images)
+      for (const { logId, location, state } of image.wals.values())
+        if (location.endsWith(path) && state === 'open')
+          this.world.fail(`the file of log ${logId} is removed while the metadata say that it is open`);
   }
 
   /** What is in the bucket and nothing will ever delete, unfinished uploads too, and objects that are named and missing. */
@@ -197,9 +213,9 @@ export class ShadowMetadata {
     const { image } = this;
     const named = new Set<string>([...image.objects.keys()]);
     for (const topic of image.topicsById.values())
-      for (const { topicId, partition, stateObject } of topic.partitions) {
-        if (stateObject !== '') named.add(stateObject);
-        for (const id of this.manifestObjects(topicId, partition)) named.add(id);
+      for (const partition of topic.partitions) {
+        if (partition.stateObject !== '') named.add(partition.stateObject);
+        for (const id of this.#manifestObjects(partition, image)) named.add(id);
       }
     const missing = [...named].filter((id) => !this.#bucket.objects.has(objectKey(id)));
     const orphans = [...this.#bucket.objects.keys()].filter((key) => {

@@ -94,6 +94,8 @@ export class SimDisk {
   syncs = 0;
   /** Told of every write before it begins. */
   onWrite: (path: string, position: number, bytes: Buffer) => void = () => {};
+  /** Told of every file before it goes. */
+  onRemove: (path: string) => void = () => {};
 
   constructor(world: SimWorld, random: SeededRandom, machine: string, shared = false) {
     this.world = world;
@@ -366,6 +368,7 @@ export class SimVolumeFiles implements VolumeFiles {
 
   /** Whoever has it open goes on with it. */
   async remove(path: string): Promise<void> {
+    if (this.#disk.files.has(path)) this.#disk.onRemove(path);
     this.#disk.files.delete(path);
   }
 
