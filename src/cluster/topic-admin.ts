@@ -9,6 +9,7 @@
  * - Deletions name the objects that lose their last reader by them, up to `dropsMax`; what else loses it (two deletions
  *   at once) is found by the sweep of unreferenced objects.
  */
+import { nextLeaderEpoch } from '../metadata/broker-epochs.ts';
 import { grantIds } from '../metadata/id-blocks.ts';
 import type {
   ClusterImage,
@@ -293,7 +294,7 @@ export class TopicAdmin implements ControlPlane {
     for (let attempt = 1; ; attempt++) {
       const placed = this.#options.places.place(topic);
       let explained = true;
-      const result = await this.#commit([change, ...opens(topic, placed?.placements ?? [])], () => {
+      const result = await this.#commit([change, ...this.#opens(topic, placed?.placements ?? [])], () => {
         const known = explain() ?? this.#wishProblem(topic);
         explained = known !== null;
         return known;
@@ -301,6 +302,15 @@ export class TopicAdmin implements ControlPlane {
       placed?.settled();
       if (explained || attempt >= attemptsMax) return result;
     }
+  }
+
+  #opens({ topicId }: NewTopic, placements: readonly Placement[]): MetadataChange[] {
+    const leaderEpoch = nextLeaderEpoch(this.#image, { leaderEpoch: -1 });
+    return placements.map(({ partition, node, wal }) =>
+      wal === ''
+        ? { type: 'assign', topicId, partition, node }
+        : { type: 'open', topicId, partition, leaderEpoch, startOffset: 0, node, wal },
+    );
   }
 
   #wishProblem({ wished }: NewTopic): ControlResult | null {
@@ -401,14 +411,6 @@ export class TopicAdmin implements ControlPlane {
 
 function notRegistered(node: number): string {
   return `Broker ID ${node} is not currently registered`;
-}
-
-function opens({ topicId }: NewTopic, placements: readonly Placement[]): MetadataChange[] {
-  return placements.map(({ partition, node, wal }) =>
-    wal === ''
-      ? { type: 'assign', topicId, partition, node }
-      : { type: 'open', topicId, partition, leaderEpoch: 0, startOffset: 0, node, wal },
-  );
 }
 
 function isCondition(error: unknown): boolean {

@@ -7,7 +7,7 @@
  *
  * Version 2 states the bytes of each range and knows manifests; in version 1 a range's bytes are taken as its part of the
  * object's size by offsets. Version 3 knows states. Version 4 states the author of each commit. Version 6 knows assignments,
- * what becomes of brokers, and who keeps the metadata.
+ * what becomes of brokers, and who keeps the metadata. Version 7 knows restores.
  */
 import { MetadataReader, MetadataWriter, metadataCorrupt } from './metadata-bytes.ts';
 import type { Author, Commit, MetadataChange } from './metadata-store.ts';
@@ -23,6 +23,7 @@ import {
   readObjectIds,
   readOldEndpoint,
   readOptional,
+  readRestoreMark,
   readStrings,
   readSummary,
   readWal,
@@ -33,12 +34,13 @@ import {
   writeObject,
   writeObjectIds,
   writeOptional,
+  writeRestoreMark,
   writeStrings,
   writeSummary,
   writeWal,
 } from './record-codec.ts';
 
-const entryVersion = 6;
+const entryVersion = 7;
 
 /** Position = type byte; only ever appended to. */
 const changeTypes = [
@@ -67,6 +69,7 @@ const changeTypes = [
   'assign',
   'authority',
   'brokerRemoved',
+  'restored',
 ] as const satisfies readonly MetadataChange['type'][];
 
 const resources = ['topic', 'broker', 'cluster', 'group', 'client-metrics', 'feature'] as const;
@@ -235,6 +238,11 @@ function writeChange(to: MetadataWriter, change: MetadataChange): void {
     case 'brokerRemoved':
       to.uint(change.node);
       return to.uint(change.epoch);
+    case 'restored':
+      writeRestoreMark(to, change);
+      to.uint(change.brokerEpoch);
+      to.uint(change.producerId);
+      return to.uint(change.objectId);
     case 'authority':
       to.string(change.previous);
       return writeAuthority(to, change);
@@ -351,6 +359,12 @@ function readChange(from: MetadataReader): MetadataChange {
     }
     case 'brokerRemoved':
       return { type, node: from.uint(), epoch: from.uint() };
+    case 'restored': {
+      const mark = readRestoreMark(from);
+      const brokerEpoch = from.uint();
+      const producerId = from.uint();
+      return { type, ...mark, brokerEpoch, producerId, objectId: from.uint() };
+    }
     case 'authority':
       return { type, previous: from.string(), ...readAuthority(from) };
   }

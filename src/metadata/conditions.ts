@@ -161,6 +161,8 @@ export class ConditionChecker {
         const recorded = leader?.leaderEpoch ?? -1;
         if (leader?.state === 'open') violated(`${key} is open under leader epoch ${recorded}`);
         if (change.leaderEpoch <= recorded) violated(`${key} has leader epoch ${recorded} already`);
+        const lost = this.#image.restored?.leaderEpoch ?? -1;
+        if (change.leaderEpoch <= lost) violated(`leader epochs up to ${lost} may have been given already`);
         const { leaderEpoch, node, wal } = change;
         const log = this.#wals.get(wal);
         if (log?.state !== 'open') violated(`WAL ${wal} is not recorded as open`);
@@ -282,13 +284,34 @@ export class ConditionChecker {
         return this.#brokers.set(String(node), null);
       }
       case 'controller':
-        if (this.#isGone(change.node)) violated(`broker ${change.node} is fenced`);
+        if (change.node >= 0 && this.#isGone(change.node)) violated(`broker ${change.node} is fenced`);
         return;
+      case 'restored':
+        return this.#checkRestored(change);
       case 'assign':
         this.#partition(change);
         if (change.node >= 0 && this.#isGone(change.node)) violated(`broker ${change.node} is fenced`);
         return;
     }
+  }
+
+  /** By an entry of its own. */
+  #checkRestored({
+    cut,
+    revision,
+    leaderEpoch,
+    brokerEpoch,
+    producerId,
+    objectId,
+  }: Change<'restored'>): void {
+    const image = this.#image;
+    if (cut !== image.revision || revision <= cut) violated(`the metadata end at revision ${image.revision}`);
+    if (leaderEpoch <= (image.restored?.leaderEpoch ?? -1)) violated('leader epochs go back');
+    if (brokerEpoch <= image.retiredEpoch) violated('epochs of registrations go back');
+    if (producerId <= image.nextProducerId || objectId <= image.nextObjectId) violated('ids go back');
+    this.#retired.set('', brokerEpoch);
+    this.#ids.set('producer', producerId);
+    this.#ids.set('object', objectId);
   }
 
   #checkManifest(change: Change<'manifest'>): void {

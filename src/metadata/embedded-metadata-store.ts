@@ -26,6 +26,7 @@ import type {
   MetadataChange,
   ObjectReferences,
 } from './metadata-store.ts';
+import { keptFrom } from './owners.ts';
 
 export interface EmbeddedMetadataOptions extends MetadataJournalOptions {
   /**
@@ -94,7 +95,7 @@ export class EmbeddedMetadataStore implements MetadataClaim, AuthorityStore {
         for (const authority of authoritiesIn(entry)) checkAuthority(authority);
       },
     );
-    this.#idFloor = this.image.nextObjectId;
+    this.#idFloor = Math.min(this.image.nextObjectId, keptFrom(this.image));
     this.#scheduleLookAhead();
     return this.image.revision;
   }

@@ -26,6 +26,7 @@ import type {
   ObjectRecord,
   ObjectReferences,
   PartitionImage,
+  RestoreMark,
   StreamObject,
   TopicImage,
   WalRecord,
@@ -51,6 +52,7 @@ export class MutableImage implements ClusterImage {
   readonly configs = new Map<string, Readonly<Record<string, string>>>();
   readonly brokers = new Map<number, BrokerImage>();
   retiredEpoch = 0;
+  restored: RestoreMark | null = null;
   controller = -1;
 }
 
@@ -241,6 +243,16 @@ export class ImageBuilder implements ObjectReferences {
       case 'authority': {
         const { kind, incarnation, location } = change;
         image.authority = { kind, incarnation, location };
+        return;
+      }
+      case 'restored': {
+        const { cut, revision, timeMs, incarnation, leaderEpoch, keptFrom } = change;
+        image.restored = { cut, revision, timeMs, incarnation, leaderEpoch, keptFrom };
+        // This very commit makes it that revision.
+        image.revision = revision - 1;
+        image.retiredEpoch = Math.max(image.retiredEpoch, change.brokerEpoch);
+        image.nextProducerId = change.producerId;
+        image.nextObjectId = change.objectId;
         return;
       }
       case 'brokerRemoved':

@@ -17,6 +17,7 @@ import {
   readObject,
   readOldEndpoint,
   readOptional,
+  readRestoreMark,
   readStrings,
   readSummary,
   readWal,
@@ -25,12 +26,13 @@ import {
   writeManifestName,
   writeObject,
   writeOptional,
+  writeRestoreMark,
   writeStrings,
   writeSummary,
   writeWal,
 } from './record-codec.ts';
 
-const imageVersion = 5;
+const imageVersion = 6;
 const partitionStates = ['new', 'open', 'closed'] as const;
 
 export function encodeImage(image: MutableImage): Buffer {
@@ -51,6 +53,8 @@ export function encodeImage(image: MutableImage): Buffer {
     to.uint(broker.idFloor);
   }
   to.uint(image.retiredEpoch);
+  to.byte(image.restored === null ? 0 : 1);
+  if (image.restored !== null) writeRestoreMark(to, image.restored);
   to.int(image.controller);
   to.uint(image.configs.size);
   for (const [resource, configs] of image.configs) {
@@ -101,6 +105,7 @@ export function decodeImage(bytes: Buffer): ImageBuilder {
     image.brokers.set(node, { epoch, state, endpoints, rack, idFloor });
   }
   if (from.version >= 5) image.retiredEpoch = from.uint();
+  if (from.version >= 6 && from.byte() === 1) image.restored = readRestoreMark(from);
   if (from.version >= 5) image.controller = from.int();
   for (let left = from.count(2); left > 0; left--) {
     const resource = from.string();

@@ -196,6 +196,15 @@ export type MetadataChange =
    * ended by it, unless it is that of the new authority itself.
    */
   | ({ readonly type: 'authority'; readonly previous: string } & MetadataAuthority)
+  /**
+   * The metadata were made anew from the bucket's journal, which ended at `cut`: what was committed behind it is not known. So
+   * everything that is counted goes on far above what can have been given there.
+   */
+  | ({ readonly type: 'restored' } & RestoreMark & {
+        readonly brokerEpoch: number;
+        readonly producerId: number;
+        readonly objectId: number;
+      })
   /** Grants the ids [first, next), a compare-and-set on `first`. Entries from before version 6 do not say it: 0. */
   | {
       readonly type: 'idBlock';
@@ -241,6 +250,22 @@ export interface MetadataAuthority {
   readonly incarnation: string;
   /** For people: the etcd's URL when it became the authority; '' for the journal. */
   readonly location: string;
+}
+
+/** Where metadata were made anew from the bucket. */
+export interface RestoreMark {
+  /** Newest revision that was known. */
+  readonly cut: number;
+  /** Revision of the commit that says so: none between the two is known, and none is given again. */
+  readonly revision: number;
+  /** When the newest known entry was stored, by the store's clock. */
+  readonly timeMs: number;
+  /** Of the authority that began with it. */
+  readonly incarnation: string;
+  /** Streams are opened under higher leader epochs; those that are open under this one or a lower one were opened before. */
+  readonly leaderEpoch: number;
+  /** Objects of this id or a higher one may have been named behind the cut. */
+  readonly keptFrom: number;
 }
 
 /** Draining: it serves what it has, gets nothing more, and leaves. Fenced: it is gone, or taken for gone. */
@@ -333,6 +358,8 @@ export interface ClusterImage {
   readonly brokers: ReadonlyMap<number, BrokerImage>;
   /** Highest epoch of brokers that were removed: whoever registers begins above it, or one of them could speak for it. */
   readonly retiredEpoch: number;
+  /** The last time that the metadata were made anew from the bucket; null = never. */
+  readonly restored: RestoreMark | null;
   /** Node id; −1 = a broker that is alone leads. */
   readonly controller: number;
 }

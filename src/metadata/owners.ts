@@ -30,11 +30,24 @@ export function isReachable({ kind, location }: Pick<WalRecord, 'kind' | 'locati
  * Object ids below were granted before any registration in force began, so to owners that are fenced: every registration takes
  * ids behind where they stood when it began.
  */
-export function objectIdFloor({
-  brokers,
-  nextObjectId,
-}: Pick<ClusterImage, 'brokers' | 'nextObjectId'>): number {
-  let floor = nextObjectId;
+export function objectIdFloor(
+  image: Pick<ClusterImage, 'brokers' | 'nextObjectId' | 'restored' | 'topicsById'>,
+): number {
+  const { brokers, nextObjectId } = image;
+  let floor = Math.min(nextObjectId, keptFrom(image));
   for (const { state, idFloor } of brokers.values()) if (state !== 'fenced') floor = Math.min(floor, idFloor);
   return floor;
+}
+
+/**
+ * After a restore, the object ids from which on nothing is taken for left over: until every stream that was open at the cut has been
+ * closed at the end that its log says, an object that nothing names may hold what that log has lost. Infinite otherwise. O(partitions)
+ * after a restore.
+ */
+export function keptFrom({ restored, topicsById }: Pick<ClusterImage, 'restored' | 'topicsById'>): number {
+  if (restored === null) return Number.POSITIVE_INFINITY;
+  for (const { partitions } of topicsById.values())
+    for (const { state, leaderEpoch } of partitions)
+      if (state === 'open' && leaderEpoch <= restored.leaderEpoch) return restored.keptFrom;
+  return Number.POSITIVE_INFINITY;
 }

@@ -7,6 +7,7 @@ import type {
   ManifestSummary,
   MetadataAuthority,
   ObjectRecord,
+  RestoreMark,
   StreamRange,
   WalRecord,
 } from './metadata-store.ts';
@@ -197,4 +198,22 @@ export function pick<T>(table: readonly T[], index: number): T {
   const value = table[index];
   if (value === undefined) throw metadataCorrupt(`holds the unknown value ${index}`);
   return value;
+}
+
+export function writeRestoreMark(to: MetadataWriter, mark: RestoreMark): void {
+  to.uint(mark.cut);
+  to.uint(mark.revision);
+  to.uint(mark.timeMs);
+  to.string(mark.incarnation);
+  to.uint(mark.leaderEpoch);
+  to.uint(mark.keptFrom);
+}
+
+export function readRestoreMark(from: MetadataReader): RestoreMark {
+  const cut = from.uint();
+  const revision = from.uint();
+  const timeMs = from.uint();
+  const incarnation = from.string();
+  const leaderEpoch = from.uint();
+  return { cut, revision, timeMs, incarnation, leaderEpoch, keptFrom: from.uint() };
 }

@@ -17,6 +17,7 @@
  * - A stream is in one open or close at a time.
  */
 import type { OpenPartition, StreamName } from '../log/log-manager.ts';
+import { nextLeaderEpoch } from '../metadata/broker-epochs.ts';
 import { committedEnd } from '../metadata/committed-end.ts';
 import type { MetadataChange, MetadataStore, PartitionImage } from '../metadata/metadata-store.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
@@ -190,10 +191,10 @@ export class Ownership {
     try {
       const { changes, ends } = await this.#recovered(partitions, recovered);
       for (const [i, partition] of partitions.entries()) {
-        const { topicId, partition: index, leaderEpoch } = partition;
+        const { topicId, partition: index } = partition;
         const startOffset = ends.get(streamKey(topicId, index)) ?? committedEnd(partition);
         const wal = pins.logIds[volumes[i]!]!;
-        const next = leaderEpoch + 1;
+        const next = nextLeaderEpoch(metadata.image, partition);
         changes.push({
           type: 'open',
           topicId,

@@ -51,6 +51,8 @@ type Phase = 'names' | 'data' | 'manifest' | 'uploads';
 interface Round {
   phase: Phase;
   readonly named: ObjectIdSet;
+  /** Of the scope when it began: it only rises. */
+  readonly idFloor: number;
   /** Manifests whose names are still to be read. */
   readonly unread: Omit<ManifestName, 'version'>[];
   /** Last key listed in the phase. */
@@ -139,7 +141,7 @@ export class OrphanSweep implements BackgroundService {
       for (const { partition, manifest } of partitions)
         if (manifest !== null) unread.push({ topicId, partition });
     }
-    return { phase: 'names', named, unread, after: '' };
+    return { phase: 'names', named, unread, after: '', idFloor: this.deps.scope.idFloor };
   }
 
   /** Goes on with the round as far as the requests of one pass reach; true when it is over. */
@@ -198,7 +200,7 @@ export class OrphanSweep implements BackgroundService {
   /** Granted before this life, and named neither then nor now. */
   private isOrphan(round: Round, key: string): boolean {
     const objectId = objectIdOf(key);
-    if (objectId === null || Number.parseInt(objectId, 16) >= this.deps.scope.idFloor) return false;
+    if (objectId === null || Number.parseInt(objectId, 16) >= round.idFloor) return false;
     const { objects, dropped } = this.deps.metadata.image;
     return !round.named.has(objectId) && !objects.has(objectId) && !dropped.has(objectId);
   }
@@ -227,12 +229,12 @@ export class OrphanSweep implements BackgroundService {
 
   /** True at the end of the list. */
   private async sweepUploads(round: Round, olderThan: number): Promise<boolean> {
-    const { store, scope } = this.deps;
+    const { store } = this.deps;
     const uploads = await store.listUploads('data/', { after: round.after, limit: page });
     round.after = uploads.at(-1)?.key ?? round.after;
     const old = uploads.filter(({ key, startedMs }) => {
       const objectId = objectIdOf(key);
-      return objectId !== null && Number.parseInt(objectId, 16) < scope.idFloor && startedMs <= olderThan;
+      return objectId !== null && Number.parseInt(objectId, 16) < round.idFloor && startedMs <= olderThan;
     });
     if (old.length > 0) await this.confirm();
     for (const upload of old) {

@@ -194,7 +194,7 @@ export const storageMutants: readonly Mutant[] = [
   {
     name: 'objects of live peers are taken for orphans',
     file: 'upkeep/orphan-sweep.js',
-    find: 'Number.parseInt(objectId, 16) >= this.deps.scope.idFloor)',
+    find: 'Number.parseInt(objectId, 16) >= round.idFloor)',
     replace: 'false)',
     judge: 'test/unit/upkeep/orphan-sweep.test.ts',
   },
@@ -533,7 +533,7 @@ export const storageMutants: readonly Mutant[] = [
   {
     name: 'what this life has stored and not yet named is taken for orphans',
     file: 'upkeep/orphan-sweep.js',
-    find: 'Number.parseInt(objectId, 16) >= this.deps.scope.idFloor)',
+    find: 'Number.parseInt(objectId, 16) >= round.idFloor)',
     replace: 'false)',
     judge: 'test/unit/upkeep/orphan-sweep.test.ts',
   },

@@ -13,7 +13,8 @@
  *   the copy has come to that revision, which it does not pass before.
  * - etcd's log is trimmed only below a stored snapshot, and never the newest 10,000 revisions or 64 MB: who follows it is behind
  *   by less, or ends.
- * - Everything is done under the incarnation that it began with: after a restore, whoever led before touches nothing any more.
+ * - Everything is done under the incarnation that it began with: after a restore, whoever led before touches nothing any more. Where
+ *   the journal has become another authority's, this one has ended: it is told so in etcd, to all who follow it.
  *
  * Limits: one object under way, of about 1 MB; what is not copied yet waits in etcd.
  */
@@ -127,6 +128,7 @@ export class BucketJournal {
           const fields = { attempt, reason: String(error) };
           if (attempt === 1 || attempt % 12 === 0)
             this.#options.logger.warn('the bucket’s journal does not follow the metadata', fields);
+          await this.#tellElsewhere(error);
           // Of two that take themselves for the leader one is told soon that it is not.
           const fenced = error instanceof MillraceError && error.kind === 'fenced';
           await this.#pause(fenced ? fencedMs : pauseMs(attempt, this.#options.random));
@@ -136,6 +138,42 @@ export class BucketJournal {
       }
     } finally {
       unwatch();
+    }
+  }
+
+  /**
+   * The journal refuses this leader: another one leads, or the metadata are somewhere else by now, and whoever follows this etcd must
+   * not go on. Says so in etcd then; rejects never.
+   */
+  async #tellElsewhere(error: unknown): Promise<void> {
+    if (!(error instanceof MillraceError) || (error.kind !== 'fenced' && error.code !== 'METADATA_ELSEWHERE'))
+      return;
+    const { metadata, kv, logger } = this.#options;
+    const { clusterId, authority: own } = metadata.image;
+    const { incarnation } = own;
+    try {
+      const journal = new MetadataJournal(this.#options);
+      await journal.load();
+      const { authority } = journal.live.image;
+      if (authority.incarnation === incarnation || journal.live.image.clusterId !== clusterId) return;
+      const to = authority.kind === 'etcd' ? authority.location : 'the store';
+      const record = { incarnation, clusterId };
+      await kv.txn({
+        compare: [this.#inForce(incarnation)],
+        success: [
+          {
+            type: 'put',
+            key: this.#layout.authority,
+            value: encodeAuthority({ ...record, state: 'moved', to }),
+          },
+        ],
+      });
+      logger.error('the store says that its metadata are elsewhere: this etcd is not followed any more', {
+        to,
+        incarnation: authority.incarnation,
+      });
+    } catch (failed) {
+      logger.warn('could not see where the metadata are', { reason: String(failed) });
     }
   }
 
@@ -276,7 +314,7 @@ export class BucketJournal {
     for (let attempt = 1; !term.over; attempt++) {
       try {
         const { succeeded, revision, results } = await kv.txn({
-          compare: [this.#inForce(term), { key, target: 'mod', is: '=', value: term.toldAt }],
+          compare: [this.#inForce(term.incarnation), { key, target: 'mod', is: '=', value: term.toldAt }],
           success: [{ type: 'put', key, value: encodeRevision(term.held) }],
           failure: [{ type: 'range', key }],
         });
@@ -299,7 +337,7 @@ export class BucketJournal {
     }
   }
 
-  #inForce({ incarnation }: Term): Comparison {
+  #inForce(incarnation: string): Comparison {
     const { clusterId } = this.#options.metadata.image;
     const record = { state: 'active', incarnation, clusterId, to: '' } as const;
     return { key: this.#layout.authority, target: 'value', is: '=', value: encodeAuthority(record) };
@@ -324,7 +362,7 @@ export class BucketJournal {
         // The first time nobody knows where the log begins.
         const to = from === 0 ? await this.#oldest(below) : Math.min(below, from + trimStep);
         const { succeeded } = await kv.txn({
-          compare: [this.#inForce(term)],
+          compare: [this.#inForce(term.incarnation)],
           success: [this.#layout.logPrefix, this.#layout.chunkPrefix].map((prefix) => ({
             type: 'delete',
             key: prefix,

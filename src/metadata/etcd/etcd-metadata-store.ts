@@ -34,14 +34,9 @@ import type {
   ObjectReferences,
 } from '../metadata-store.ts';
 import { objectIdFloor } from '../owners.ts';
-import {
-  type AuthorityRecord,
-  EtcdLayout,
-  encodeAuthority,
-  encodeRevision,
-  nonceBytes,
-} from './etcd-layout.ts';
+import { type AuthorityRecord, EtcdLayout, encodeAuthority, nonceBytes } from './etcd-layout.ts';
 import { EtcdLog, isUnanswered } from './etcd-log.ts';
+import { activate } from './etcd-place.ts';
 import type { EtcdKv } from './kv.ts';
 
 export interface EtcdMetadataOptions extends MetadataJournalOptions {
@@ -215,14 +210,15 @@ export class EtcdMetadataStore implements MetadataClaim, AuthorityStore {
     const { authority, clusterId } = this.image;
     const record = this.#authority;
     const { location } = this.#options;
-    if (clusterId === '' && record?.state !== 'active') return;
+    // What is prepared for a cluster by name is no cluster's to be born in.
+    if (clusterId === '' && record?.state !== 'active' && (record?.clusterId ?? '') === '') return;
     if (authority.kind === 'etcd' && record?.incarnation === authority.incarnation) return;
     if (authority.kind === 'etcd' && record === null) {
-      const what = `${location} holds nothing, though the store's metadata are kept in an etcd (${authority.location}): is it that one? If it has lost its data, the store's journal still has them; this release has no tool yet that brings them back`;
+      const what = `${location} holds nothing, though the store's metadata are kept in an etcd (${authority.location}): is it that one? If it has lost its data, millrace restore makes them anew from the store's journal`;
       throw new MillraceError('corrupt', 'METADATA_LOST', what);
     }
     if (authority.kind === 'journal' && record?.state !== 'active') {
-      const what = `the metadata of cluster ${clusterId} are kept in the store itself; this release has no tool yet that moves them to ${location}: begin a cluster in an empty store`;
+      const what = `the metadata of cluster ${clusterId} are kept in the store itself: start without --metadata, or stop its broker and move them with millrace metadata migrate --to ${location}`;
       throw new MillraceError('invalid', 'METADATA_ELSEWHERE', what);
     }
     const what = `${location} holds the metadata of ${record?.clusterId ?? 'another cluster'}, and the store's are another cluster's, or of another life of this one`;
@@ -399,21 +395,4 @@ export class EtcdMetadataStore implements MetadataClaim, AuthorityStore {
     for (const each of this.#persistedWaiters) each.reject(reason);
     this.#persistedWaiters = [];
   }
-}
-
-/** Lets brokers commit on top of what the bucket holds, which names the incarnation that is being prepared. */
-export async function activate(kv: EtcdKv, layout: EtcdLayout, image: ClusterImage): Promise<void> {
-  const { authority, clusterId, revision } = image;
-  const { incarnation } = authority;
-  const preparing = encodeAuthority({ state: 'preparing', incarnation, clusterId: '', to: '' });
-  const active = encodeAuthority({ state: 'active', incarnation, clusterId, to: '' });
-  const value = encodeRevision(revision);
-  await kv.txn({
-    compare: [{ key: layout.authority, target: 'value', is: '=', value: preparing }],
-    success: [
-      { type: 'put', key: layout.authority, value: active },
-      { type: 'put', key: layout.head, value },
-      { type: 'put', key: layout.journal, value },
-    ],
-  });
 }
