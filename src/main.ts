@@ -28,6 +28,7 @@ const code = await runCommandLine(
     const { operatorTools } = await import('./inspect/tools.ts');
     return operatorTools({ clock: new SystemClock(), random: new SystemRandom() });
   },
+  async (request) => (await import('./embedded/metadata-tools.ts')).metadataTools(request),
 );
 const broker = started as Broker | null;
 const stuck = startStuck || (broker?.stuck ?? false);

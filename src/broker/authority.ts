@@ -2,8 +2,12 @@
 import { readFileSync } from 'node:fs';
 import type { EmbeddedMetadataOptions } from '../metadata/embedded-metadata-store.ts';
 import { EmbeddedMetadataStore } from '../metadata/embedded-metadata-store.ts';
+import type { EtcdKv } from '../metadata/etcd/kv.ts';
 import type { Authority } from '../metadata/metadata-claim.ts';
+import type { Clock } from '../ports/clock.ts';
 import { MillraceError } from '../ports/errors.ts';
+import type { Logger } from '../ports/logger.ts';
+import type { Random } from '../ports/random.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import type { ClusterConfig } from './broker-config.ts';
 import type { BrokerGround } from './broker-ground.ts';
@@ -30,14 +34,10 @@ export async function openAuthority(ground: BrokerGround, store: ObjectStore): P
 }
 
 async function inEtcd(config: ClusterConfig, options: EmbeddedMetadataOptions): Promise<Authority> {
-  const { prefix, url, user, sessionMs, endpoints } = config;
-  const { clock, random, logger } = options;
+  const { prefix, url, sessionMs } = config;
   // Loaded when it is needed: a broker alone has no use for it.
-  const [{ GrpcEtcdKv }, { openEtcdAuthority }] = await Promise.all([
-    import('../metadata/etcd/etcd-kv.ts'),
-    import('../metadata/etcd/etcd-authority.ts'),
-  ]);
-  const kv = new GrpcEtcdKv({ endpoints, tls: tlsOf(config), user, clock, random, logger });
+  const { openEtcdAuthority } = await import('../metadata/etcd/etcd-authority.ts');
+  const kv = await openEtcdKv(config, options);
   try {
     const authority = await openEtcdAuthority({ ...options, kv, prefix, location: url, sessionMs });
     const release = async (): Promise<void> => {
@@ -49,6 +49,15 @@ async function inEtcd(config: ClusterConfig, options: EmbeddedMetadataOptions): 
     await kv.close();
     throw error;
   }
+}
+
+export async function openEtcdKv(
+  config: ClusterConfig,
+  { clock, random, logger }: { readonly clock: Clock; readonly random: Random; readonly logger: Logger },
+): Promise<EtcdKv> {
+  const { GrpcEtcdKv } = await import('../metadata/etcd/etcd-kv.ts');
+  const { user, endpoints } = config;
+  return new GrpcEtcdKv({ endpoints, tls: tlsOf(config), user, clock, random, logger });
 }
 
 function tlsOf({ caFile, certFile, keyFile }: ClusterConfig) {

@@ -31,9 +31,25 @@ export interface ToolCommand {
   readonly verify: boolean;
   readonly topic: string | null;
 }
+/** An operator's command over a cluster's metadata, while no broker runs. */
+export interface MetadataCommand {
+  readonly kind: 'metadata';
+  readonly action: MetadataAction;
+  readonly configFile: string | null;
+  readonly flags: readonly GivenSetting[];
+  /** As it was written; null = that of the settings. */
+  readonly store: string | null;
+  readonly json: boolean;
+  readonly dryRun: boolean;
+  readonly takeOver: boolean;
+  /** An etcd's URL or `embedded`; '' unless it is a move. */
+  readonly to: string;
+}
+export type MetadataAction = 'show' | 'migrate' | 'restore';
 export type Command =
   | StartCommand
   | ToolCommand
+  | MetadataCommand
   | { readonly kind: 'help'; readonly profile: Profile }
   | { readonly kind: 'version' };
 
@@ -66,29 +82,26 @@ const options = {
   json: { type: 'boolean' },
   verify: { type: 'boolean' },
   topic: { type: 'string' },
+  to: { type: 'string' },
+  'dry-run': { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean', short: 'v' },
 } as const;
 /** May be given several times. */
 const repeatable: ReadonlySet<string> = new Set(['wal', 'listen', 'set', 'abandon-wal', 'salvage-wal']);
-const commands = ['start', 'doctor', 'inspect', 'help'] as const;
+const commands = ['start', 'doctor', 'inspect', 'restore', 'metadata', 'help'] as const;
 /** Options that not every command takes. */
 const toolOptions: Readonly<Record<string, readonly string[]>> = {
-  json: ['doctor', 'inspect'],
+  json: ['doctor', 'inspect', 'restore', 'metadata'],
+  to: ['metadata'],
+  'dry-run': ['restore', 'metadata'],
+  data: ['start', 'restore', 'metadata'],
+  metadata: ['start', 'restore', 'metadata'],
+  'take-over': ['start', 'restore', 'metadata'],
   verify: ['inspect'],
   topic: ['inspect'],
 };
-const startOptions = [
-  'data',
-  'wal',
-  'metadata',
-  'listen',
-  'http',
-  'threads',
-  'abandon-wal',
-  'salvage-wal',
-  'take-over',
-];
+const startOptions = ['wal', 'listen', 'http', 'threads', 'abandon-wal', 'salvage-wal'];
 const argumentsMax = 1_000;
 
 export const optionsHelp: readonly (readonly [string, string])[] = [
@@ -105,7 +118,9 @@ export const optionsHelp: readonly (readonly [string, string])[] = [
   ['--salvage-wal ID', 'start with what is whole of a damaged WAL; may be repeated'],
   ['--abandon-wal ID', 'give up the records of a lost WAL (they are gone); may be repeated'],
   ['--take-over', 'take a shared or object WAL from a broker that may still live: it is fenced'],
-  ['--json', 'doctor, inspect: print one JSON object instead of words'],
+  ['--to PLACE', 'metadata migrate: etcd://HOST:PORT,…/prefix, or embedded: the store itself'],
+  ['--dry-run', 'restore, metadata migrate: say what would be done'],
+  ['--json', 'doctor, inspect, restore, metadata: print one JSON object instead of words'],
   ['--verify', 'inspect: read every object and compare every checksum and range'],
   ['--topic NAME', 'inspect: only this topic'],
   ['-h, --help', 'this help, with the values in force on this machine'],
@@ -143,11 +158,12 @@ export function parseCommandLine(args: readonly string[]): Command {
     given.set(name, values);
   }
   // `npm start -- doctor …` puts its own "start" in front.
-  if (positionals[0] === 'start' && isTool(positionals[1])) positionals.shift();
+  const afterStart = positionals[1];
+  if (positionals[0] === 'start' && (isTool(afterStart) || isMetadata(afterStart))) positionals.shift();
   const [command, ...rest] = positionals;
   if (command !== undefined && !(commands as readonly string[]).includes(command))
     throw unknown('command', command, command, commands);
-  const extra = isTool(command) ? rest[1] : rest[0];
+  const extra = isTool(command) || isMetadata(command) ? rest[1] : rest[0];
   if (extra !== undefined) throw new UsageError(`nothing can be made of "${extra}" after ${command}`);
   if (given.has('version')) return { kind: 'version' };
   if (given.has('help') || command === 'help')
@@ -158,6 +174,7 @@ export function parseCommandLine(args: readonly string[]): Command {
       throw new UsageError(`option --${name} is for ${mayTake.join(' and ')}`);
   }
   if (isTool(command)) return toolCommand(command, rest[0], given);
+  if (isMetadata(command)) return metadataCommand(command, rest[0], given);
   if (command === undefined) throw new UsageError('what to do? millrace start begins to serve');
   return {
     kind: 'start',
@@ -187,6 +204,43 @@ function toolCommand(
     json: given.has('json'),
     verify: given.has('verify'),
     topic: given.get('topic')?.[0] ?? null,
+  };
+}
+
+function isMetadata(word: string | undefined): word is 'restore' | 'metadata' {
+  return word === 'restore' || word === 'metadata';
+}
+
+const metadataActions = ['show', 'migrate'] as const;
+
+function metadataCommand(
+  command: 'restore' | 'metadata',
+  word: string | undefined,
+  given: ReadonlyMap<string, readonly string[]>,
+): MetadataCommand {
+  const action = command === 'restore' ? command : metadataActions.find((each) => each === word);
+  if (action === undefined) {
+    if (word === undefined) throw new UsageError('metadata show, or metadata migrate?');
+    throw unknown('command metadata', word, word, metadataActions);
+  }
+  if (command === 'restore' && word !== undefined)
+    throw new UsageError(`nothing can be made of "${word}" after restore`);
+  const to = given.get('to')?.[0] ?? '';
+  if (action === 'migrate' && to === '')
+    throw new UsageError('metadata migrate needs --to etcd://HOST:PORT,… or --to embedded');
+  for (const name of ['to', 'dry-run', 'take-over'])
+    if (given.has(name) && (action === 'show' || (action === 'restore' && name === 'to')))
+      throw new UsageError(`option --${name} is not for ${action}`);
+  return {
+    kind: 'metadata',
+    action,
+    configFile: given.get('config')?.[0] ?? null,
+    flags: settingsOf(new Map([...given].filter(([name]) => name !== 'store'))),
+    store: given.get('store')?.[0] ?? null,
+    json: given.has('json'),
+    dryRun: given.has('dry-run'),
+    takeOver: given.has('take-over'),
+    to,
   };
 }
 

@@ -1,5 +1,5 @@
 /**
- * Exit codes, after sysexits.h. Supervisors must not restart on wrongSetting, refused and fenced: a human has to act.
+ * Exit codes, after sysexits.h. Supervisors must not restart on wrongSetting, refused, fenced and elsewhere: a human has to act.
  */
 import { MillraceError } from '../ports/errors.ts';
 
@@ -19,6 +19,8 @@ export const exitCodes = {
   unfinished: 75,
   /** Another broker has taken over. */
   fenced: 76,
+  /** The metadata are kept somewhere else by now: in an etcd, in another one, or in the store itself. */
+  elsewhere: 77,
 } as const;
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 
@@ -34,10 +36,13 @@ const settingCodes: ReadonlySet<string> = new Set([
   'TLS_FILE',
 ]);
 
+const elsewhereCodes: ReadonlySet<string> = new Set(['METADATA_MOVED_AWAY', 'METADATA_ELSEWHERE']);
+
 /** Exit code of an error that ended the start. */
 export function startExitCode(error: unknown): ExitCode {
   if (!(error instanceof MillraceError)) return exitCodes.internal;
   if (settingCodes.has(error.code)) return exitCodes.wrongSetting;
+  if (elsewhereCodes.has(error.code)) return exitCodes.elsewhere;
   switch (error.kind) {
     case 'unavailable':
     case 'exhausted':
@@ -55,6 +60,7 @@ export function startExitCode(error: unknown): ExitCode {
 /** Exit code of an error that ended a running broker: what was acknowledged is still in the WAL. */
 export function failureExitCode(error: unknown): ExitCode {
   if (!(error instanceof MillraceError)) return exitCodes.internal;
+  if (elsewhereCodes.has(error.code)) return exitCodes.elsewhere;
   if (error.kind === 'fenced') return exitCodes.fenced;
   return error.kind === 'unavailable' || error.kind === 'exhausted'
     ? exitCodes.unfinished

@@ -16,6 +16,9 @@ export function helpText(profile: Profile, machine: Machine, directory: string):
     '  millrace start [options]    serve until SIGTERM or SIGINT; a second signal ends it at once',
     '  millrace doctor [STORE]     try out an object store: has it all that a broker relies on?',
     '  millrace inspect [STORE]    print what a store holds; --verify reads and checks all of it',
+    '  millrace restore            make the metadata of a lost etcd anew from the store, in --metadata',
+    '  millrace metadata show      where the metadata are kept, and how they stand',
+    '  millrace metadata migrate   move them, with --to, while no broker runs',
     '  millrace cost [options]     what a month of a workload costs, by system; cost --help says more',
     '  millrace help               this text',
     '',
@@ -35,7 +38,7 @@ export function helpText(profile: Profile, machine: Machine, directory: string):
     '',
     'Exit codes: 0 clean, 1 inspect found problems, 64 wrong setting, 69 store unreachable or unfit',
     'or a volume without an answer at start, 70 internal error, 73 refused, 75 stopped before all was',
-    'uploaded (it is in the WAL), 76 another broker took over.',
+    'uploaded (it is in the WAL), 76 another broker took over, 77 the metadata are kept elsewhere.',
   ];
   return `${lines.join('\n')}\n`;
 }

@@ -14,10 +14,17 @@ import { type GivenSetting, type ResolvedSettings, resolveSettings } from '../co
 import type { Broker, BrokerOptions } from '../embedded/broker-types.ts';
 import { createLogger } from '../observe/logger.ts';
 import type { Logger } from '../ports/logger.ts';
-import { type Command, parseCommandLine, type StartCommand, type ToolCommand } from './arguments.ts';
+import {
+  type Command,
+  type MetadataCommand,
+  parseCommandLine,
+  type StartCommand,
+  type ToolCommand,
+} from './arguments.ts';
 import { costArguments } from './cost-arguments.ts';
 import { type ExitCode, exitCodes, failureExitCode, startExitCode } from './exit-codes.ts';
 import { helpText } from './help.ts';
+import { type OpenMetadata, runMetadata } from './metadata-command.ts';
 import type { ProcessPort } from './process-port.ts';
 import { runTool, storeUrl, type Tools } from './tools.ts';
 
@@ -28,6 +35,7 @@ export async function runCommandLine(
   host: ProcessPort,
   startBroker: StartBroker,
   loadTools: () => Promise<Tools>,
+  openMetadata: OpenMetadata,
 ): Promise<ExitCode> {
   const cost = costArguments(host.args);
   if (cost !== null) return (await import('./cost.ts')).runCost(host, cost);
@@ -48,11 +56,16 @@ export async function runCommandLine(
     host.err(`millrace: ${error instanceof Error ? error.message : String(error)}\n`);
     return exitCodes.wrongSetting;
   }
+  if (command.kind === 'metadata')
+    return runMetadata(host, command, resolved.settings, loggerOf(host, resolved), openMetadata);
   if (command.kind !== 'start') return runTool(host, command, resolved.settings, await loadTools());
   return serve(host, command, resolved, startBroker);
 }
 
-function readSettings(host: ProcessPort, command: StartCommand | ToolCommand): ResolvedSettings {
+function readSettings(
+  host: ProcessPort,
+  command: StartCommand | ToolCommand | MetadataCommand,
+): ResolvedSettings {
   const store =
     command.kind === 'start' || command.store === null
       ? []
@@ -85,6 +98,15 @@ function readSettingsFile(host: ProcessPort, file: string): GivenSetting[] {
   return parseProperties(text, file);
 }
 
+function loggerOf(host: ProcessPort, { settings }: ResolvedSettings): Logger {
+  return createLogger({
+    level: settings['log.level'],
+    format: settings['log.format'],
+    write: (line) => host.err(line),
+    now: () => host.now(),
+  });
+}
+
 async function serve(
   host: ProcessPort,
   command: StartCommand,
@@ -92,12 +114,7 @@ async function serve(
   startBroker: StartBroker,
 ): Promise<ExitCode> {
   const { settings } = resolved;
-  const logger = createLogger({
-    level: settings['log.level'],
-    format: settings['log.format'],
-    write: (line) => host.err(line),
-    now: () => host.now(),
-  });
+  const logger = loggerOf(host, resolved);
   for (const warning of resolved.warnings) logger.warn(warning);
   const signals = new StopSignals(host, logger);
   let broker: Broker;

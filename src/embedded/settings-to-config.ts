@@ -39,11 +39,13 @@ function walLocation(url: string, settings: Settings): string {
 function cluster(settings: Settings): ClusterConfig | null {
   const url = settings['metadata.url'];
   const place = parseMetadataUrl(url);
-  if (place === null) return null;
+  return place === null ? null : { ...place, url, ...etcdAccess(settings) };
+}
+
+/** How an etcd is spoken to, wherever it is. */
+export function etcdAccess(settings: Settings): Omit<ClusterConfig, 'endpoints' | 'prefix' | 'url'> {
   const name = settings['etcd.user'];
   return {
-    ...place,
-    url,
     user: name === '' ? null : { name, password: settings['etcd.password'] },
     caFile: settings['etcd.ca.file'],
     certFile: settings['etcd.cert.file'],

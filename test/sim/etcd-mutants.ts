@@ -3,6 +3,8 @@ import type { Mutant } from './mutants.ts';
 
 const storeTest = 'test/unit/metadata/etcd/etcd-metadata-store.test.ts';
 const membershipTest = 'test/unit/metadata/etcd/etcd-membership.test.ts';
+const restoreTest = 'test/unit/metadata/etcd/restore.test.ts';
+const migrateTest = 'test/unit/metadata/etcd/migrate.test.ts';
 const journalTest = 'test/unit/metadata/etcd/bucket-journal.test.ts';
 
 export const etcdMutants: readonly Mutant[] = [
@@ -124,6 +126,98 @@ export const etcdMutants: readonly Mutant[] = [
     find: '&& !this.beginning)',
     replace: ')',
     judge: 'test/unit/broker/metadata-distributor.test.ts',
+  },
+  ...(['leaderEpoch', 'brokerEpoch', 'producerId', 'objectId', 'revision'] as const).map((number) => ({
+    name: `a restore goes on with the next ${number}`,
+    file: 'metadata/etcd/restore.js',
+    find: `+ jumps.${number}`,
+    replace: '+ 1',
+    judge: restoreTest,
+  })),
+  {
+    name: 'leader epochs that were given before a restore are given again',
+    file: 'metadata/broker-epochs.js',
+    find: 'restored?.leaderEpoch ?? -1',
+    replace: '-1',
+    judge: restoreTest,
+  },
+  {
+    name: 'a restore says that nothing was cut',
+    file: 'metadata/etcd/restore.js',
+    find: 'cut: image.revision,',
+    replace: 'cut: image.revision + jumps.revision - 1,',
+    judge: restoreTest,
+  },
+  {
+    name: 'objects behind a cut are not told of',
+    file: 'metadata/restore-findings.js',
+    find: 'modifiedMs < timeMs ||',
+    replace: 'modifiedMs <= timeMs ||',
+    judge: restoreTest,
+  },
+  {
+    name: 'objects behind a cut are left over at once',
+    file: 'metadata/owners.js',
+    find: "state === 'open' && leaderEpoch <= restored.leaderEpoch",
+    replace: 'false',
+    judge: restoreTest,
+  },
+  {
+    name: 'an old etcd that comes back is followed',
+    file: 'metadata/etcd/bucket-journal.js',
+    find: 'await this.#tellElsewhere(error);',
+    replace: '',
+    judge: restoreTest,
+  },
+  {
+    name: 'a restore takes what another cluster has begun',
+    file: 'metadata/etcd/restore.js',
+    find: ' && record.clusterId === clusterId)',
+    replace: ')',
+    judge: restoreTest,
+  },
+  {
+    name: 'a restore passes over what is appended while it looks',
+    file: 'metadata/authority-end.js',
+    find: "if (kind === 'data')",
+    replace: 'if (false)',
+    judge: restoreTest,
+  },
+  {
+    name: 'an append on its way comes behind the end of an etcd’s authority',
+    file: 'metadata/etcd/etcd-place.js',
+    find: "{ type: 'put', key: head, value: encodeRevision(seen.head) },",
+    replace: '',
+    judge: migrateTest,
+  },
+  {
+    name: 'an etcd is ended whatever was committed since it was read',
+    file: 'metadata/etcd/etcd-place.js',
+    find: "{ key: head, target: 'mod', is: '=', value: seen.headPutAt },",
+    replace: '',
+    judge: migrateTest,
+  },
+  {
+    name: 'what only etcd holds is left behind by a move to the store',
+    file: 'metadata/etcd/migrate.js',
+    find: 'await end.append(commits);',
+    replace: '',
+    judge: migrateTest,
+  },
+  {
+    name: 'metadata move to one broker with logs of several open',
+    file: 'metadata/etcd/migrate.js',
+    find: 'if (nodes.size <= 1)',
+    replace: 'if (true)',
+    judge: migrateTest,
+  },
+  {
+    name: 'an etcd decides before the store names it',
+    file: 'metadata/etcd/migrate.js',
+    find: 'await end.seal();\n        const { location } = place;',
+    replace:
+      'await place.activate({ ...image, authority: { ...authority, incarnation } }); await end.seal();\n        const { location } = place;',
+    judge: migrateTest,
   },
   {
     name: 'a log is trimmed before the bucket holds what frees it',

@@ -66,8 +66,12 @@ test('what is wrong is named, with what may have been meant', () => {
 test('every option in the help is one that is taken', () => {
   for (const [option] of optionsHelp) {
     const [, name, argument] = /(--[a-z-]+)(?: (.+))?$/.exec(option)!;
-    const command = ['--json', '--verify', '--topic'].includes(name!) ? 'inspect' : 'start';
-    const words = [command, name!, ...(argument === undefined ? [] : ['k=v'])];
+    const command = ['--json', '--verify', '--topic'].includes(name!) ? ['inspect'] : ['start'];
+    const moves = ['--to', '--dry-run'].includes(name!) ? ['metadata', 'migrate', '--to=x'] : command;
+    const words =
+      name === '--to'
+        ? ['metadata', 'migrate', name, 'k=v']
+        : [...moves, name!, ...(argument === undefined ? [] : ['k=v'])];
     assert.doesNotThrow(
       () => parseCommandLine(name === '--profile' ? ['start', name, 'dev'] : words),
       option,

@@ -79,12 +79,13 @@ class FakeBroker implements Broker {
 }
 
 const noTools = (): Promise<never> => assert.fail("an operator's command was loaded");
+const noMetadata = (): Promise<never> => assert.fail('metadata were opened');
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 function run(line: string, start?: (options: BrokerOptions) => Promise<Broker>) {
   const host = new FakeProcess(line);
   const broker = new FakeBroker();
-  const exit = runCommandLine(host, start ?? (async () => broker), noTools);
+  const exit = runCommandLine(host, start ?? (async () => broker), noTools, noMetadata);
   return { host, broker, exit };
 }
 
@@ -140,6 +141,7 @@ test('settings reach the broker from file, environment and flags', async () => {
       throw new MillraceError('invalid', 'LOCK_HELD', 'the directory is in use');
     },
     noTools,
+    noMetadata,
   );
   const settings = options!.settings;
   assert.deepEqual(

@@ -102,7 +102,12 @@ async function run(
     inspectText: () => 'inspected\n',
   };
   const noBroker = (): never => assert.fail('a broker was started');
-  const code = await runCommandLine(host, noBroker, async () => tools);
+  const code = await runCommandLine(
+    host,
+    noBroker,
+    async () => tools,
+    async () => assert.fail('metadata were opened'),
+  );
   return { code, out, err, url };
 }
 

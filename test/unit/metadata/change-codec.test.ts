@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { decodeEntry, EntryEncoder, encodeEntry } from '../../../src/metadata/change-codec.ts';
-import { decodeImage } from '../../../src/metadata/image-codec.ts';
+import { decodeImage, encodeImage } from '../../../src/metadata/image-codec.ts';
 import type { Commit, MetadataChange } from '../../../src/metadata/metadata-store.ts';
 import { MillraceError } from '../../../src/ports/errors.ts';
 import { seededRandom } from '../../support/store-fixtures.ts';
@@ -40,7 +40,7 @@ describe('metadata change codec', () => {
     ]);
     assert.equal(
       entry.toString('hex'),
-      '0601' + // version, one topic id
+      '0701' + // version, one topic id
         '01000000000000000000000000000000' +
         '0305' + // node 2, epoch 5
         '02' + // two changes
@@ -120,11 +120,24 @@ describe('metadata change codec', () => {
     });
   });
 
+  it('reads a snapshot of version 5, which knew no restores, and keeps one that is told', () => {
+    // revision 7, cluster 'c', its own journal, no ids, no broker, none retired, no controller; nothing else
+    const bytes = Buffer.from(`0500${'07'}0163${'000000'}000000${'00'}00${'01'}${'00'.repeat(7)}`, 'hex');
+    const builder = decodeImage(bytes);
+    assert.deepEqual([builder.image.restored, builder.image.controller], [null, -1]);
+    const mark = { cut: 7, revision: 90, timeMs: 5, incarnation: 'i', leaderEpoch: 70_000, keptFrom: 3 };
+    builder.apply([{ type: 'restored', ...mark, brokerEpoch: 8, producerId: 9, objectId: 10 }]);
+    const { image } = decodeImage(encodeImage(builder.image));
+    assert.deepEqual(image.restored, mark);
+    const { revision, retiredEpoch, nextProducerId, nextObjectId } = image;
+    assert.deepEqual([revision, retiredEpoch, nextProducerId, nextObjectId], [90, 8, 9, 10]);
+  });
+
   it('refuses another version with its number, and every truncation', () => {
     const bytes = encodeEntry([by(...everyChange)]);
     const newer = Buffer.from(bytes);
-    newer[0] = 7;
-    assert.throws(() => decodeEntry(newer), /version 7; this release reads versions 1 to 6/);
+    newer[0] = 8;
+    assert.throws(() => decodeEntry(newer), /version 8; this release reads versions 1 to 7/);
     for (let length = 1; length < bytes.length; length += 3) {
       let decoded: unknown = null;
       try {

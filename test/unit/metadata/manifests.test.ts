@@ -318,7 +318,7 @@ describe('metadata of version 1', () => {
     ledger.commit(close(1, 0, 0, 30));
     const { image } = ledger.builder;
     const newest = encodeImage(image);
-    assert.equal(newest[0], 5);
+    assert.equal(newest[0], 6);
     const before = decodeImage(Buffer.from(versionOneImage, 'hex'));
     assert.equal(before.image.revision, image.revision);
     const stripped = (from: typeof image) =>

@@ -251,10 +251,14 @@ describe('bucket journal', () => {
     await world.run(restored.append(encodeEntry([{ author: null, changes }])));
     const before = await objects(world);
     const former = journalOf(world, a);
-    former.start();
     await world.run(a.store.commit([topic(1)]));
+    former.start();
     await world.clock.advanceAsync(30_000);
     assert.deepEqual(await objects(world), before);
+    assert.deepEqual(
+      a.fenced.map(({ code }) => code),
+      ['METADATA_MOVED_AWAY'],
+    );
     await world.run(former.stop());
   });
 
