@@ -250,8 +250,8 @@ export const storageMutants: readonly Mutant[] = [
   {
     name: 'the leader epoch stays',
     file: 'ownership/ownership.js',
-    find: 'const next = leaderEpoch + 1;',
-    replace: 'const next = leaderEpoch;',
+    find: 'const next = nextLeaderEpoch(metadata.image, partition);',
+    replace: 'const next = nextLeaderEpoch(metadata.image, partition) - 1;',
   },
   {
     name: 'a drain goes on behind a gap',
