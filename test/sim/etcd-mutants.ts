@@ -179,7 +179,7 @@ export const etcdMutants: readonly Mutant[] = [
   {
     name: 'a restore passes over what is appended while it looks',
     file: 'metadata/authority-end.js',
-    find: "if (kind === 'data')",
+    find: 'if (this.image.revision !== revision)',
     replace: 'if (false)',
     judge: restoreTest,
   },

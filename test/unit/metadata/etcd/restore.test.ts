@@ -27,6 +27,9 @@ const openOn = (n: number, leaderEpoch: number, node = 1): MetadataChange => ({
   wal: `w${node}`,
 });
 
+/** Far above what the bucket’s journal knows. */
+const tailEpoch = 400;
+
 interface Lost {
   readonly world: EtcdWorld;
   readonly brokers: readonly EtcdBroker[];
@@ -38,7 +41,7 @@ interface Lost {
 
 /**
  * Two brokers with a log each; topic 1 open on the first, topic 2 closed, objects in the bucket; and what the bucket's journal does
- * not hold: topic 3, another open of topic 2, ids, an object, a log, a registration.
+ * not hold: topic 3, another open of topic 2, ids, an object, a log, registrations.
  */
 async function cluster(world = new EtcdWorld(), again = true): Promise<Lost> {
   const [a, b] = [await world.broker(1), await world.broker(2)];
@@ -65,10 +68,10 @@ async function cluster(world = new EtcdWorld(), again = true): Promise<Lost> {
     await world.bucket.put(`wal/${log}/00000000000000000000`, [Buffer.from('x')]);
   await world.run(journal.stop());
   const held = a.store.image.revision;
-  await world.run(a.store.commit([topic(3), openOn(2, 4)]));
+  await world.run(a.store.commit([topic(3), openOn(2, tailEpoch)]));
   await world.run(grantIds(a.store, 'object', 256));
   await world.run(grantIds(a.store, 'producer', 1_000));
-  if (again) await world.broker(2);
+  for (let times = again ? 3 : 0; times > 0; times--) await world.broker(2);
   return { world, brokers: [a, b], held, tail: a.store.image };
 }
 
@@ -142,7 +145,7 @@ describe('restore of a lost etcd', () => {
     await world.run(again.store.commit([topic(4)]));
     // What was given behind the cut is refused, also for a topic that is new.
     for (const n of [2, 4])
-      assert.equal(await world.outcome(again.store.commit([openOn(n, 4, 2)])), 'METADATA_CONDITION');
+      assert.equal(await world.outcome(again.store.commit([openOn(n, tailEpoch, 2)])), 'METADATA_CONDITION');
     assert.equal(await world.outcome(again.store.commit([openOn(2, leaderEpoch, 2)])), 'done');
   });
 
@@ -295,7 +298,11 @@ describe('restore of a lost etcd', () => {
     const birth = { version: 1, state: 'preparing', incarnation: 'a'.repeat(32), clusterId: '', to: '' };
     const value = Buffer.from(JSON.stringify(birth));
     await world.run(world.etcd.client().txn({ success: [{ type: 'put', key: 'm/authority', value }] }));
-    assert.equal((await refusal(world, restore(optionsOf(world)))).code, 'METADATA_PRESENT');
+    for (const dryRun of [true, false])
+      assert.equal(
+        (await refusal(world, restore(optionsOf(world, undefined, { dryRun })))).code,
+        'METADATA_PRESENT',
+      );
   });
 
   it('ends the brokers of an etcd that comes back with what it had', async () => {
