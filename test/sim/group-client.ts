@@ -184,6 +184,11 @@ export class GroupClient extends Client {
         group.acknowledge(commit, number);
         continue;
       }
+      // The coordinator's broker is told of a topic later than whoever made it.
+      if (this.cluster.several && errorCode === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION) {
+        group.refuse(commit, number);
+        continue;
+      }
       // A coordinator that is away may have appended it.
       if (!coordinatorAway.includes(errorCode)) group.refuse(commit, number);
       if (stale && notMember.includes(errorCode)) continue;
