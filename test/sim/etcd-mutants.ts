@@ -225,6 +225,7 @@ export const etcdMutants: readonly Mutant[] = [
     find: 'await metadata.persisted(revision);',
     replace: '',
     judge: 'test/unit/ownership/upload-coordinator.test.ts',
+    cluster: true,
   },
   {
     name: 'objects are deleted before the bucket holds that nothing names them',
@@ -253,5 +254,6 @@ export const etcdMutants: readonly Mutant[] = [
     find: 'await metadata.persisted(await metadata.commit([...closes',
     replace: 'await (await metadata.commit([...closes',
     judge: 'test/cluster/persisted.test.ts',
+    cluster: true,
   },
 ];

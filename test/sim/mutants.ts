@@ -8,6 +8,7 @@ import { clusterMutants } from './cluster-mutants.ts';
 import { coordinatorMutants } from './coordinator-mutants.ts';
 import { dataPathMutants } from './data-path-mutants.ts';
 import { etcdMutants } from './etcd-mutants.ts';
+import { failOverMutants } from './fail-over-mutants.ts';
 import { groupMutants } from './group-mutants.ts';
 import { handOverMutants } from './hand-over-mutants.ts';
 import { interbrokerMutants } from './interbroker-mutants.ts';
@@ -48,6 +49,7 @@ export const mutants: readonly Mutant[] = [
   ...clusterMutants,
   ...clusterAnswerMutants,
   ...handOverMutants,
+  ...failOverMutants,
   ...interbrokerMutants,
   ...etcdMutants,
 ];

@@ -1,5 +1,5 @@
 /**
- * The simulation as a quick check: some seeds find nothing, the same seed gives the same trace, and three planted bugs are
+ * The simulation as a quick check: some seeds find nothing, the same seed gives the same trace, and some planted bugs are
  * found. `npm run test:long -- sim` and `-- mutants` do more of the same.
  */
 import assert from 'node:assert/strict';
@@ -45,6 +45,13 @@ describe('simulation', () => {
     });
     assert.deepEqual([outcome.caught, outcome.how], [false, 'nothing was found']);
     assert.equal(outcome.seeds, 3);
+  });
+
+  test('planted: a claimed log is emptied without its last streams', async () => {
+    const mutant = mutants.find(({ name }) => name === 'a claimed log is emptied without its last streams');
+    assert.ok(mutant);
+    const outcome = await bench.try(mutant, { from: 1, seeds: 3, seconds: 600, operations: 400 });
+    assert.match(outcome.how, /has streams of others/);
   });
 
   for (const name of smoke) {
