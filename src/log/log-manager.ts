@@ -11,10 +11,10 @@ import { MillraceError } from '../ports/errors.ts';
 import type { Logger } from '../ports/logger.ts';
 import { type StreamId, streamId, streamKey } from '../ports/stream-id.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
-import type { ProducerEntry, StreamDelta, StreamState } from '../stream/objects/objects.ts';
-import { deltaProducers } from '../stream/producers/batch-fold.ts';
+import type { ProducerEntry, StreamState } from '../stream/objects/objects.ts';
 import type { Wal } from '../stream/wal/wal.ts';
 import { AppendJournal } from './append-journal.ts';
+import { type CollectedDelta, DeltaCollection, type StreamName, streamState } from './delta-collection.ts';
 import type { LogSettings } from './log-settings.ts';
 import { type ColdPath, PartitionLog } from './partition-log.ts';
 import { StreamTraffic } from './stream-traffic.ts';
@@ -34,33 +34,6 @@ export interface LogManagerOptions {
   readonly cold: ColdPath;
   /** False while nothing may be acknowledged; asked at each append and before each answer. */
   readonly mayAcknowledge?: () => boolean;
-}
-
-/** What one shard contributes to an upload of one volume. */
-export interface CollectedDelta {
-  readonly volume: number;
-  /** Journal entry behind the last one collected; given back to `uploaded`. */
-  readonly end: number;
-  readonly bytes: number;
-  readonly streams: readonly StreamDelta[];
-  /** Of the streams that were named, those that producers have written to. */
-  readonly states: readonly StreamState[];
-  readonly ends: readonly HeldEnd[];
-}
-
-export interface StreamName {
-  readonly topicId: string;
-  readonly partition: number;
-}
-
-/** How far a stream that was named for a collect has come. */
-export interface HeldEnd {
-  readonly topicId: string;
-  readonly partition: number;
-  /** End of what was appended. */
-  readonly endOffset: number;
-  /** End of what objects hold, once those of this very delta are committed. */
-  readonly heldEnd: number;
 }
 
 export interface OpenPartition {
@@ -93,6 +66,8 @@ export class LogManager {
   private ended = false;
   private flushQueued = false;
   private readonly failures: (Error | null)[];
+  /** By volume, what an upload has not taken whole yet. */
+  private readonly collections: (DeltaCollection | null)[];
   /** Journal number minus append number by volume: append numbers start at 1 behind the recovered entries. */
   private readonly shifts: number[];
 
@@ -110,6 +85,7 @@ export class LogManager {
         ),
     );
     this.failures = options.wals.map(() => null);
+    this.collections = options.wals.map(() => null);
     this.shifts = options.wals.map(() => 0);
     for (const [i, wal] of options.wals.entries()) {
       const journal = this.journals[i]!;
@@ -301,98 +277,54 @@ export class LogManager {
   }
 
   /**
-   * The delta of a volume up to a WAL cut, by stream; entries stay in the journal until `uploaded`.
+   * The delta of a volume up to a WAL cut, by stream; entries stay in the journal until `uploaded`. In parts, each of about as
+   * much as `work` entries take: where more follows, `collectMore` gives it.
    * @param named streams whose states and ends are wanted, too; those that are not here are passed over.
    */
-  collect(volume: number, commit: number, named: readonly StreamName[]): CollectedDelta {
+  collect(
+    volume: number,
+    commit: number,
+    named: readonly StreamName[],
+    work = Number.POSITIVE_INFINITY,
+  ): CollectedDelta {
     this.options.wals[volume]!.drain?.();
-    const journal = this.journals[volume]!;
-    const end = journal.endOfCut(commit);
-    let bytes = 0;
-    const streams: StreamDelta[] = [];
-    const delta = new Map<PartitionLog, Float64Array>();
-    // By what each log has in the journal, so that an entry costs two words: there may be half a million. Those of logs that
-    // are deleted are passed over.
-    for (const log of this.logs.values()) {
-      if (log.journal !== journal) continue;
-      const { tail } = log;
-      const from = tail.firstFrom(journal.uploaded);
-      const count = tail.firstFrom(end) - from;
-      if (count === 0) continue;
-      const positions = new Float64Array(count);
-      const lengths = new Uint32Array(count);
-      for (let i = 0; i < count; i++) {
-        const s = journal.slot(tail.at(from + i));
-        const length = journal.length[s]!;
-        positions[i] = journal.position[s]!;
-        lengths[i] = length;
-        bytes += length;
-      }
-      delta.set(log, positions);
-      const baseOffset = journal.baseOffset[journal.slot(tail.at(from))]!;
-      const endOffset = journal.lastOffset[journal.slot(tail.at(from + count - 1))]! + 1;
-      log.producers.stored(baseOffset);
-      const { arena, clock } = this.options;
-      const nowMs = Math.floor(clock.now());
-      streams.push({
-        topicId: log.stream.topicId,
-        partition: log.stream.partition,
-        baseOffset,
-        endOffset,
-        positions,
-        lengths,
-        producers: deltaProducers(log.producers, arena.view, positions, baseOffset, endOffset, nowMs),
-        aborted: log.producers.abortedIn(baseOffset, endOffset),
-        lastStableOffset: log.producers.lastStableAt(endOffset),
-      });
-    }
-    const states: StreamState[] = [];
-    const ends: HeldEnd[] = [];
-    for (const { topicId, partition } of named) {
-      const log = this.find(topicId, partition);
-      if (log === undefined || log.journal !== journal) continue;
-      ends.push({ topicId, partition, endOffset: log.nextOffset, heldEnd: log.endBelow(end) });
-      if (log.producers.size > 0) states.push(this.stateAt(log, end, delta.get(log)));
-    }
-    return { volume, end, bytes, streams, states, ends };
+    const { arena, clock } = this.options;
+    this.collections[volume] = new DeltaCollection(
+      {
+        arena,
+        journal: this.journals[volume]!,
+        logs: this.logs.values(),
+        find: ({ topicId, partition }) => this.find(topicId, partition),
+        now: () => clock.now(),
+      },
+      commit,
+      named,
+    );
+    return this.collectMore(volume, work);
+  }
+
+  /** The next part of what was collected last of that volume. */
+  collectMore(volume: number, work = Number.POSITIVE_INFINITY): CollectedDelta {
+    const collection = this.collections[volume];
+    if (collection == null)
+      throw new MillraceError('internal', 'COLLECT_ENDED', `nothing more of volume ${volume} is collected`);
+    const part = collection.next(work);
+    if (!part.more) this.collections[volume] = null;
+    return part;
   }
 
   /**
    * What producers had done, of those of the streams that are open here: as of what is durable, or of what objects hold
-   * (stateAt).
+   * (streamState).
    */
   states(streams: readonly StreamName[]): StreamState[] {
     const states: StreamState[] = [];
+    const { arena, clock } = this.options;
     for (const { topicId, partition } of streams) {
       const log = this.get(topicId, partition);
-      if (log !== undefined) states.push(this.stateAt(log, log.journal.uploaded));
+      if (log !== undefined) states.push(streamState(log, arena, clock.now(), log.journal.uploaded));
     }
     return states;
-  }
-
-  /**
-   * A start goes back from a state to the end of the objects and reads on from there. What producers wrote it learns again, and
-   * better knows already where a log is lost; which transactions were open there it could not tell. So the state is as of
-   * what is durable, but of a stream with transactions that began or ended behind the objects as of the objects' end.
-   * @param stored first entry that is in no object once the state is named.
-   * @param positions of the batches in front of it that no object held so far, where they are known.
-   */
-  private stateAt(
-    log: PartitionLog,
-    stored: number,
-    positions: Float64Array = new Float64Array(0),
-  ): StreamState {
-    const { producers, topicId, partition } = log;
-    const held = log.endBelow(stored);
-    const endOffset = producers.changedSince(held) ? held : Math.max(held, log.highWatermark);
-    const { arena, clock } = this.options;
-    return {
-      topicId,
-      partition,
-      endOffset,
-      lastStableOffset: producers.lastStableAt(endOffset),
-      producers: deltaProducers(producers, arena.view, positions, 0, endOffset, Math.floor(clock.now())),
-    };
   }
 
   /** Forgets producers that have been idle for longer than `expirationMs`, and what objects say now. */

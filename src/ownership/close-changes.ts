@@ -1,5 +1,5 @@
 /** The metadata changes that close streams at the ends up to which objects hold them. */
-import type { HeldEnd } from '../log/log-manager.ts';
+import type { HeldEnd } from '../log/delta-collection.ts';
 import type { ClusterImage, MetadataChange } from '../metadata/metadata-store.ts';
 import { streamKey } from '../ports/stream-id.ts';
 

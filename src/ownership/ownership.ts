@@ -16,7 +16,8 @@
  *   nothing is assumed: the stream takes no appends until this broker ends.
  * - A stream is in one open or close at a time.
  */
-import type { OpenPartition, StreamName } from '../log/log-manager.ts';
+import type { StreamName } from '../log/delta-collection.ts';
+import type { OpenPartition } from '../log/log-manager.ts';
 import { nextLeaderEpoch } from '../metadata/broker-epochs.ts';
 import { committedEnd } from '../metadata/committed-end.ts';
 import type { MetadataChange, MetadataStore, PartitionImage } from '../metadata/metadata-store.ts';

@@ -8,7 +8,7 @@
  * A failed upload is tried again under new object ids with growing, jittered pauses; meanwhile the ring fills and
  * producers are slowed, then refused. A volume whose epoch has ended is uploaded like any other; only its trim is left out.
  */
-import type { CollectedDelta, HeldEnd, StreamName } from '../log/log-manager.ts';
+import type { CollectedDelta, HeldEnd, StreamName } from '../log/delta-collection.ts';
 import type { MetadataChange, MetadataStore, ObjectRecord } from '../metadata/metadata-store.ts';
 import type { Clock, Timer } from '../ports/clock.ts';
 import { errorFromWire, MillraceError } from '../ports/errors.ts';
@@ -33,6 +33,7 @@ export interface UploadVolume {
 
 export interface UploadShard {
   collect(volume: number, commit: number, named: readonly StreamName[]): Promise<CollectedDelta>;
+  collectMore(volume: number): Promise<CollectedDelta>;
   uploaded(volume: number, end: number): Promise<void>;
 }
 
@@ -312,9 +313,7 @@ export class UploadCoordinator {
     const state = this.states[index]!;
     const began = clock.monotonic();
     const { cut, trimmed, failed } = await volume.control.status();
-    const collected = await Promise.all(
-      shards.map((shard) => shard.collect(index, cut.sequence, closing?.streams ?? [])),
-    );
+    const collected = await this.collect(index, cut.sequence, closing?.streams ?? []);
     const ends = collected.flatMap((part) => part.ends);
     if (closing !== null) allHeld(ends);
     const stored = await this.store(collected);
@@ -343,9 +342,36 @@ export class UploadCoordinator {
     });
   }
 
+  /** What each shard has up to a cut, put together from its parts. */
+  private collect(
+    volume: number,
+    commit: number,
+    named: readonly StreamName[],
+  ): Promise<Omit<CollectedDelta, 'more'>[]> {
+    const { shards, clock } = this.deps;
+    return Promise.all(
+      shards.map(async (shard) => {
+        let part = await shard.collect(volume, commit, named);
+        const { end } = part;
+        let { bytes } = part;
+        const [streams, states, ends] = [[...part.streams], [...part.states], [...part.ends]];
+        while (part.more) {
+          // Others have their turn in between, also where shards are in this thread.
+          await new Promise<void>((resolve) => clock.soon(resolve));
+          part = await shard.collectMore(volume);
+          bytes += part.bytes;
+          streams.push(...part.streams);
+          states.push(...part.states);
+          ends.push(...part.ends);
+        }
+        return { volume, end, bytes, streams, states, ends };
+      }),
+    );
+  }
+
   /** Builds and stores the objects of what was collected; nothing names them until the caller commits. */
   private async store(
-    collected: readonly CollectedDelta[],
+    collected: readonly Omit<CollectedDelta, 'more'>[],
   ): Promise<{ records: ObjectRecord[]; states: Map<string, string>; bytes: number }> {
     const plans = planObjects(
       collected.flatMap((part) => part.streams),
@@ -409,9 +435,7 @@ export class UploadCoordinator {
     const { clock, metadata, shards } = this.deps;
     const { logId } = this.deps.volumes[index]!;
     const { freed } = metadata.image.wals.get(logId)!;
-    const collected = await Promise.all(
-      shards.map((shard) => shard.collect(index, Number.MAX_SAFE_INTEGER, [])),
-    );
+    const collected = await this.collect(index, Number.MAX_SAFE_INTEGER, []);
     const { records } = await this.store(collected);
     if (records.length === 0) return;
     await metadata.commit([
@@ -424,12 +448,12 @@ export class UploadCoordinator {
   async storeStates(
     streams: readonly StreamName[],
   ): Promise<{ objects: ReadonlyMap<string, string>; changes: MetadataChange[] }> {
-    const { clock, metadata, shards, volumes } = this.deps;
+    const { clock, metadata, volumes } = this.deps;
     const changes: MetadataChange[] = [];
     const objects = new Map<string, string>();
     for (const volume of volumes) {
       // Sequence 0 collects no data: states only.
-      const collected = await Promise.all(shards.map((shard) => shard.collect(volume.index, 0, streams)));
+      const collected = await this.collect(volume.index, 0, streams);
       const { records, states } = await this.store(collected);
       for (const [key, objectId] of states) objects.set(key, objectId);
       if (records.length === 0) continue;

@@ -2,7 +2,8 @@
  * CONTRACT between main and a shard: direct calls when the shard runs in main's thread, MessagePort calls when it has
  * a thread of its own. All values are structured-cloneable.
  */
-import type { CollectedDelta, OpenPartition, StreamName } from '../log/log-manager.ts';
+import type { CollectedDelta, StreamName } from '../log/delta-collection.ts';
+import type { OpenPartition } from '../log/log-manager.ts';
 import type { TakenTraffic } from '../log/stream-traffic.ts';
 import type { MetadataChange } from '../metadata/metadata-store.ts';
 import type { MetricsSnapshot } from '../observe/metrics.ts';
@@ -88,7 +89,10 @@ export interface ShardApi {
   /** Folds committed changes; resolves when the shard acts on them. */
   applyChanges(revision: number, changes: readonly MetadataChange[]): void;
   connect(connection: IncomingConnection): void;
+  /** The delta of a volume up to a WAL cut; the first part of it, as much as one turn can make. */
   collect(volume: number, commit: number, named: readonly StreamName[]): CollectedDelta;
+  /** The next part, where the last one said that more follows. */
+  collectMore(volume: number): CollectedDelta;
   uploaded(volume: number, end: number): void;
   /** Lets go of all batches that are in objects. */
   evictUploaded(): void;

@@ -2,7 +2,8 @@
  * A shard with its sockets: opens accepted descriptors or sockets as plain or TLS connections. Shard thread.
  */
 import type net from 'node:net';
-import type { CollectedDelta, OpenPartition, StreamName } from '../log/log-manager.ts';
+import type { CollectedDelta, StreamName } from '../log/delta-collection.ts';
+import type { OpenPartition } from '../log/log-manager.ts';
 import type { MetadataChange } from '../metadata/metadata-store.ts';
 import { anonymous, type Connection, type Peer } from '../net/connection.ts';
 import { LoopSockets, type SocketCalls } from '../net/loop-sockets.ts';
@@ -176,6 +177,10 @@ export class ShardHost implements ShardApi {
 
   collect(volume: number, commit: number, named: readonly StreamName[]): CollectedDelta {
     return this.shard.collect(volume, commit, named);
+  }
+
+  collectMore(volume: number): CollectedDelta {
+    return this.shard.collectMore(volume);
   }
 
   uploaded(volume: number, end: number): void {

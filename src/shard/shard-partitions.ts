@@ -3,7 +3,8 @@
  * metadata change. A partition is served here while the image says that it is open on this broker, and its log was made with
  * its state. Owned by the shard.
  */
-import type { LogManager, OpenPartition, StreamName } from '../log/log-manager.ts';
+import type { StreamName } from '../log/delta-collection.ts';
+import type { LogManager, OpenPartition } from '../log/log-manager.ts';
 import type { LogSettings } from '../log/log-settings.ts';
 import type { PartitionHandle } from '../log/partition-handle.ts';
 import type { PartitionLog } from '../log/partition-log.ts';

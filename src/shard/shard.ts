@@ -6,7 +6,8 @@
 import type { GroupSettings } from '../coordinator/group/group-settings.ts';
 import type { TransactionSettings } from '../coordinator/transaction/transaction-settings.ts';
 import { OtherBrokers } from '../interbroker/other-brokers.ts';
-import { type CollectedDelta, LogManager, type OpenPartition, type StreamName } from '../log/log-manager.ts';
+import type { CollectedDelta, StreamName } from '../log/delta-collection.ts';
+import { LogManager, type OpenPartition } from '../log/log-manager.ts';
 import type { LogSettings } from '../log/log-settings.ts';
 import type { PartitionLog } from '../log/partition-log.ts';
 import { RecordWork, type RecordWorkDeps } from '../log/record-work.ts';
@@ -148,6 +149,8 @@ const sessionEvictionMs = 120_000;
 const flushNowBytes = 128 * 1024;
 /** Large batches of this shard that workers unpack at a time: for producers, and for look-ups by time. */
 const judgeTasksMax = 4;
+/** Entries of a delta that one turn collects, or as much else: one to two milliseconds. */
+const collectedPerTurn = 8192;
 const searchTasksMax = 1;
 
 export class Shard implements Omit<ShardApi, 'connect'>, PeerHost {
@@ -407,7 +410,11 @@ export class Shard implements Omit<ShardApi, 'connect'>, PeerHost {
   }
 
   collect(volume: number, commit: number, named: readonly StreamName[]): CollectedDelta {
-    return this.logs.collect(volume, commit, named);
+    return this.logs.collect(volume, commit, named, collectedPerTurn);
+  }
+
+  collectMore(volume: number): CollectedDelta {
+    return this.logs.collectMore(volume, collectedPerTurn);
   }
 
   uploaded(volume: number, end: number): void {

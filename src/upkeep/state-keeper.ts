@@ -10,7 +10,7 @@
  * Bounds: `stateBytesMax` an object, `streamsPerCall` streams a call. A crash before the commit leaves an object that nothing
  * names, for the sweep of orphans.
  */
-import type { StreamName } from '../log/log-manager.ts';
+import type { StreamName } from '../log/delta-collection.ts';
 import type { MetadataChange, MetadataStore } from '../metadata/metadata-store.ts';
 import type { ObjectIds } from '../ownership/object-ids.ts';
 import type { Clock } from '../ports/clock.ts';

@@ -6,8 +6,23 @@ export const storageMutants: readonly Mutant[] = [
   {
     name: 'a commit is left out of the upload that frees it',
     file: 'ownership/upload-coordinator.js',
-    find: 'shard.collect(index, cut.sequence, closing?.streams ?? [])',
-    replace: 'shard.collect(index, Math.max(0, cut.sequence - 1), closing?.streams ?? [])',
+    find: 'this.collect(index, cut.sequence, closing?.streams ?? [])',
+    replace: 'this.collect(index, Math.max(0, cut.sequence - 1), closing?.streams ?? [])',
+  },
+  {
+    name: 'a log that is deleted while a delta is collected is uploaded all the same',
+    file: 'log/delta-collection.js',
+    find: `        if (this.#deps.find(log) !== log)
+            return done;`,
+    replace: '',
+    judge: 'test/unit/log/delta-collection.test.ts',
+  },
+  {
+    name: 'parts of a delta behind the first are not uploaded',
+    file: 'ownership/upload-coordinator.js',
+    find: 'states.push(...part.states);',
+    replace: '',
+    judge: 'test/unit/ownership/upload-coordinator.test.ts',
   },
   {
     name: 'an upload begins after uploads have stopped',
@@ -57,9 +72,9 @@ export const storageMutants: readonly Mutant[] = [
   {
     name: 'the WAL is trimmed before the metadata name the objects',
     file: 'ownership/upload-coordinator.js',
-    find: 'const collected = await Promise.all(shards.map((shard) => shard.collect(index, cut.sequence, closing?.streams ?? [])));',
+    find: 'const collected = await this.collect(index, cut.sequence, closing?.streams ?? []);',
     replace:
-      'const collected = await Promise.all(shards.map((shard) => shard.collect(index, cut.sequence, closing?.streams ?? []))); this.trims[index].due(cut, 0);',
+      'const collected = await this.collect(index, cut.sequence, closing?.streams ?? []); this.trims[index].due(cut, 0);',
   },
   {
     name: 'batches may be evicted before their objects are named',

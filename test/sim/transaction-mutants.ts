@@ -85,7 +85,7 @@ export const transactionMutants: readonly Mutant[] = [
   },
   {
     name: 'after a crash the state at a close is that at its end, not at the end of the objects',
-    file: 'log/log-manager.js',
+    file: 'log/delta-collection.js',
     find: 'producers.changedSince(held) ? held : Math.max(held, log.highWatermark)',
     replace: 'Math.max(held, log.highWatermark)',
     judge: lives,
@@ -157,8 +157,8 @@ export const transactionMutants: readonly Mutant[] = [
   },
   {
     name: 'an upload leaves its aborted transactions out',
-    file: 'log/log-manager.js',
-    find: 'aborted: log.producers.abortedIn(baseOffset, endOffset),',
+    file: 'log/delta-collection.js',
+    find: 'aborted: producers.abortedIn(baseOffset, endOffset),',
     replace: 'aborted: [],',
     judge: reads,
   },

@@ -2,7 +2,7 @@
  * Closes and opens partitions in random subsets while the broker serves the others and everything else goes wrong: the hand-over
  * that moves and failovers are made of. Whatever fails is tried again, so that in the end all are open.
  */
-import type { StreamName } from '../../src/log/log-manager.ts';
+import type { StreamName } from '../../src/log/delta-collection.ts';
 import { MillraceError } from '../../src/ports/errors.ts';
 import type { SeededRandom } from '../support/seeded-random.ts';
 import { Client } from './clients.ts';

@@ -63,6 +63,7 @@ const served: Readonly<Record<keyof ShardApi, true>> = {
   applyChanges: true,
   connect: true,
   collect: true,
+  collectMore: true,
   uploaded: true,
   evictUploaded: true,
   states: true,

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { afterEach, describe, test } from 'node:test';
-import type { StreamName } from '../../../src/log/log-manager.ts';
+import type { StreamName } from '../../../src/log/delta-collection.ts';
 import { MillraceError } from '../../../src/ports/errors.ts';
 import { ErrorCode } from '../../../src/protocol/generated/errors.ts';
 import { FindCoordinatorCodec } from '../../../src/protocol/generated/find-coordinator.ts';

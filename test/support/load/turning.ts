@@ -4,7 +4,7 @@
  * script. Each partition has one producer with one request under way, whose records say at which offset they belong.
  */
 
-import type { StreamName } from '../../../src/log/log-manager.ts';
+import type { StreamName } from '../../../src/log/delta-collection.ts';
 import { ErrorCode } from '../../../src/protocol/generated/errors.ts';
 import { CountingProducer, commitOffset, committedOffset, values } from '../../storage/broker/kafka-calls.ts';
 import { type BrokerBed, readAll } from '../inline-broker.ts';

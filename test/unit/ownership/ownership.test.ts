@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { KafkaConfigCatalog } from '../../../src/config/config-catalog.ts';
-import type { HeldEnd, StreamName } from '../../../src/log/log-manager.ts';
+import type { HeldEnd, StreamName } from '../../../src/log/delta-collection.ts';
 import { ImageBuilder } from '../../../src/metadata/image-builder.ts';
 import type { MetadataChange } from '../../../src/metadata/metadata-store.ts';
 import { Ownership, type OwnershipDeps } from '../../../src/ownership/ownership.ts';

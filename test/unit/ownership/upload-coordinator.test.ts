@@ -53,7 +53,11 @@ function world() {
         control: {
           status: () =>
             new Promise((resolve) =>
-              held.statuses.push(() => resolve({ ...status, cut: { ...cut, sequence: ++sequence } })),
+              held.statuses.push(() => {
+                resolve({ ...status, cut: { ...cut, sequence: ++sequence } });
+                // Between the parts of a delta others have their turn.
+                void clock.settle();
+              }),
             ),
           trim: async (to) => void trims.push(to.sequence),
           close: async () => {},
@@ -69,8 +73,18 @@ function world() {
           end: 1,
           bytes: 0,
           streams: [],
-          states: named.length > 0 ? [state] : [],
+          states: [],
           ends: named.map((name) => ({ ...name, endOffset: 10, heldEnd: held.end })),
+          more: named.length > 0,
+        }),
+        collectMore: async (volume) => ({
+          volume,
+          end: 1,
+          bytes: 0,
+          streams: [],
+          states: [state],
+          ends: [],
+          more: false,
         }),
         uploaded: async () => {},
       },
