@@ -52,6 +52,8 @@ export interface OpenPartition {
 
 /** Uploaded batches that one turn evicts: a third of a millisecond. */
 const evictionsPerTurn = 8192;
+/** Logs and producers that one turn looks after: one to two milliseconds. */
+const maintainedPerTurn = 4096;
 
 export class LogManager {
   readonly journals: readonly AppendJournal[];
@@ -63,6 +65,8 @@ export class LogManager {
   /** Appends are being completed: what changes by them is told when that is done. */
   private completing = false;
   private trimming = false;
+  /** Logs that are still to be maintained; null = none are. */
+  private maintained: Iterator<PartitionLog> | null = null;
   private ended = false;
   private flushQueued = false;
   private readonly failures: (Error | null)[];
@@ -327,15 +331,32 @@ export class LogManager {
     return states;
   }
 
-  /** Forgets producers that have been idle for longer than `expirationMs`, and what objects say now. */
-  maintain(expirationMs: number): void {
+  /**
+   * Forgets producers that have been idle for longer than `expirationMs`, and what objects say now; in turns of about `work`
+   * logs and producers. While that goes on another call does nothing.
+   */
+  maintain(expirationMs: number, work = maintainedPerTurn): void {
+    if (this.maintained !== null) return;
+    this.maintained = this.logs.values();
+    this.maintainSome(expirationMs, work);
+  }
+
+  private maintainSome(expirationMs: number, work: number): void {
     const nowMs = this.options.clock.now();
-    for (const log of this.logs.values()) {
-      if (log.producers.size === 0) continue;
-      log.producers.stored(log.storedEnd);
-      log.producers.forgetAborted(log.tailStart);
-      log.producers.expire(nowMs, expirationMs);
+    for (let left = work; left > 0; ) {
+      const { value: log, done } = this.maintained!.next();
+      if (done === true) {
+        this.maintained = null;
+        return;
+      }
+      const { producers } = log;
+      left -= 1 + producers.size;
+      if (producers.size === 0) continue;
+      producers.stored(log.storedEnd);
+      producers.forgetAborted(log.tailStart);
+      producers.expire(nowMs, expirationMs);
     }
+    this.options.clock.soon(() => this.maintainSome(expirationMs, work));
   }
 
   /** The upload that `collect` fed is committed: its bytes may be evicted. */

@@ -201,6 +201,26 @@ test('a part is bounded: by entries of one log, by logs that have a little each,
   assert.ok(named.length >= 8, `${named.length} parts of 400 that have nothing`);
 });
 
+test('idle producers are forgotten in turns, of logs that come and go meanwhile too', () => {
+  const { logs, clock, all, append, wal, arena } = world(30);
+  for (const log of all) append(log);
+  wal.onDurable(30, 1);
+  logs.uploaded(0, logs.collect(0, 1, []).end);
+  logs.reclaim(arena.segmentCount);
+  // Seen first, and idle from then on.
+  logs.maintain(100);
+  clock.advance(1000);
+  const known = () => all.filter(({ producers }) => producers.size > 0).length;
+  assert.equal(known(), 30);
+  logs.maintain(100, 10);
+  assert.equal(known(), 25, 'five logs with a producer each are a turn');
+  logs.maintain(100, 10);
+  assert.equal(known(), 25, 'it goes on by itself');
+  logs.remove(topicId, 29);
+  clock.runSoon();
+  assert.equal(known(), 1, 'all but the one that is gone');
+});
+
 test('nothing follows behind the last part, and an upload that overtakes a collection is told', () => {
   const { logs } = filled(2, 100);
   assert.equal(logs.collect(0, 2, []).more, false);
