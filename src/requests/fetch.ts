@@ -55,6 +55,9 @@ const readCommitted = 1;
 /** KIP-951. */
 const hintsVersion = 16;
 const waitMsMax = 60_000;
+/** Waits at least so long end at common times. */
+const waitMsShared = 200;
+const waitStepMs = 8;
 /** Cold data may take this long even when the client's own wait is shorter (Kafka: remote.fetch.max.wait.ms). */
 const coldWaitMsMin = 500;
 /** An answer less than half full takes in what is left for this long, whatever the client's own wait. */
@@ -128,7 +131,7 @@ class FetchCall implements ReadSink {
     this.full = full;
     this.respond = respond;
     const now = deps.clock.monotonic();
-    this.deadline = now + Math.min(Math.max(0, request.maxWaitMs), waitMsMax);
+    this.deadline = waitEnd(now, Math.min(Math.max(0, request.maxWaitMs), waitMsMax));
     this.fillUntil = Math.max(this.deadline, now + fillMs);
     this.committed = request.isolationLevel === readCommitted;
     this.budget = Math.min(request.maxBytes, deps.fetchBytesMax);
@@ -438,6 +441,15 @@ class FetchCall implements ReadSink {
 }
 
 const noRecords = new Uint8Array(0);
+
+/**
+ * When a fetch that finds nothing is answered: at the end of its time or up to 8 ms before, so that fetches end together, in one
+ * turn of the loop and one call for their answers, and what their clients ask next comes together, too.
+ */
+function waitEnd(now: number, waitMs: number): number {
+  if (waitMs < waitMsShared) return now + waitMs;
+  return Math.floor((now + waitMs) / waitStepMs) * waitStepMs;
+}
 
 export function fetchHandler(deps: FetchDeps): RequestHandler<FetchRequest, FetchResponseInput> {
   const { topics, sessions } = deps;

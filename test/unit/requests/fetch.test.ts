@@ -8,11 +8,41 @@ describe('a fetch that finds nothing', () => {
   test('waits for its time and no longer', () => {
     const bed = new FetchBed(1);
     const fetched = bed.fetch([{ partition: 0, offset: 0 }], { maxWaitMs: 500 });
-    bed.clock.advance(499);
+    bed.clock.advance(492);
+    assert.equal(fetched.answer, null);
+    bed.clock.advance(8);
+    assert.deepEqual(recordsOf(fetched), []);
+    assert.equal(bed.clock.timers, 0);
+  });
+
+  test('ends together with others that came a little before or after, none later than it asked', () => {
+    const bed = new FetchBed(1);
+    const waits: { readonly since: number; readonly fetched: Fetched }[] = [];
+    const ends = new Set<number>();
+    for (let ms = 0; ms < 700; ms++) {
+      if (ms < 100)
+        waits.push({ since: ms, fetched: bed.fetch([{ partition: 0, offset: 0 }], { maxWaitMs: 500 }) });
+      for (const wait of [...waits]) {
+        if (wait.fetched.answer === null) continue;
+        const waited = ms - wait.since;
+        assert.ok(waited > 492 && waited <= 500, `waited ${waited} ms`);
+        ends.add(ms);
+        waits.splice(waits.indexOf(wait), 1);
+      }
+      bed.clock.advance(1);
+    }
+    assert.equal(waits.length, 0);
+    assert.ok(ends.size <= 14, `ends at ${ends.size} times`);
+  });
+
+  test('ends exactly when it asked where that is soon', () => {
+    const bed = new FetchBed(1);
+    bed.clock.advance(3);
+    const fetched = bed.fetch([{ partition: 0, offset: 0 }], { maxWaitMs: 50 });
+    bed.clock.advance(49);
     assert.equal(fetched.answer, null);
     bed.clock.advance(1);
     assert.deepEqual(recordsOf(fetched), []);
-    assert.equal(bed.clock.timers, 0);
   });
 
   test('is answered when a partition changes, at the moment it does', () => {
@@ -101,7 +131,7 @@ describe('a fetch session', () => {
       );
       bed.logs[0]!.grow(1);
       bed.logs[2]!.grow(1);
-      bed.clock.advance(499);
+      bed.clock.advance(490);
       assert.equal(next.answer, null, 'nobody asked for those');
       bed.logs[1]!.grow(1);
       bed.clock.runSoon();
