@@ -186,8 +186,8 @@ export const transactionMutants: readonly Mutant[] = [
   {
     name: 'aborted transactions are forgotten while their records are in memory',
     file: 'log/log-manager.js',
-    find: 'log.producers.forgetAborted(log.tailStart);',
-    replace: 'log.producers.forgetAborted(log.nextOffset);',
+    find: 'producers.forgetAborted(log.tailStart);',
+    replace: 'producers.forgetAborted(log.nextOffset);',
     judge: reads,
   },
   {
