@@ -12,6 +12,7 @@ import { abuse } from './long/abuse.ts';
 import { coldReaders } from './long/cold-readers.ts';
 import { differential } from './long/differential.ts';
 import { drainScript } from './long/drain.ts';
+import { ecosystem } from './long/ecosystem.ts';
 import { frozenVolume } from './long/frozen-volume.ts';
 import { killScripts } from './long/kills.ts';
 import { manyGroups } from './long/many-groups.ts';
@@ -47,6 +48,7 @@ const scripts: readonly LongScript[] = [
   tlsScript,
   ...transactionScripts,
   streamsScript,
+  ecosystem,
   slowMachine,
   ...simScripts,
   mechanical,
@@ -63,8 +65,8 @@ const usage = `npm run test:long -- [options] NAME ...   (no name: what there is
   --store NAME   one store only: file or s3 (cold-readers)
   --seeds N, --minutes M   how much to simulate (sim, sim-cluster); seeds for each planted bug (mutants), generated cases (differential)
   --seed N       what is random begins here (abuse, kills, transactions, exactly-once, streams); replay one seed with its trace (sim, sim-cluster)
-  --only TEXT    planted bugs or cases whose name has this (mutants, differential), files (mechanical-mutants), groups of
-                 npm test (slow-machine); leaves no result
+  --only TEXT    planted bugs, cases or parts whose name has this (mutants, differential, ecosystem), files (mechanical-mutants),
+                 groups of npm test (slow-machine); leaves no result
   --sample N     mechanical mutants to try, 0 = all (mutants, mechanical-mutants)
   --record yes   keep Kafka's answers as fixtures, for tests that run without it (differential)
   --judges last  ask seeds before the test that a planted bug names (mutants)`;

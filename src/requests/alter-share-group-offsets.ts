@@ -1,6 +1,6 @@
 /**
  * AlterShareGroupOffsets (key 91), version 0 (KIP-932): where an empty share group begins again. NON_EMPTY_GROUP with members,
- * UNKNOWN_TOPIC_OR_PARTITION per partition. Answered when durable; delivery counts and acknowledgements of before are gone.
+ * UNKNOWN_TOPIC_OR_PARTITION and, for an offset below 0, INVALID_REQUEST per partition. Answered when durable; delivery counts and acknowledgements of before are gone.
  */
 import type { GroupServices } from '../coordinator/group/group-services.ts';
 import { coordinatorTopics } from '../coordinator/runtime/coordinator-place.ts';
@@ -65,9 +65,11 @@ export function alterShareGroupOffsetsHandler({
             return {
               topicName,
               topicId: topic.topicId,
-              partitions: partitions.map(({ partitionIndex }) => {
+              partitions: partitions.map(({ partitionIndex, startOffset }) => {
                 const place = topic.partitions.indexOf(partitionIndex);
-                const code = place < 0 ? ErrorCode.UNKNOWN_TOPIC_OR_PARTITION : errors[at]![place]!;
+                const unknown =
+                  startOffset < 0 ? ErrorCode.INVALID_REQUEST : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
+                const code = place < 0 ? unknown : errors[at]![place]!;
                 return {
                   partitionIndex,
                   errorCode: code,

@@ -1,6 +1,6 @@
 /**
  * DeleteShareGroupOffsets (key 92), version 0 (KIP-932): an empty share group forgets topics. NON_EMPTY_GROUP with members,
- * UNKNOWN_TOPIC_OR_PARTITION for topics that are not there. Answered when durable.
+ * UNKNOWN_TOPIC_OR_PARTITION for topics that are not there, or of which it has none. Answered when durable.
  */
 import type { GroupServices } from '../coordinator/group/group-services.ts';
 import { coordinatorTopics } from '../coordinator/runtime/coordinator-place.ts';
@@ -26,6 +26,11 @@ export function deleteShareGroupOffsetsHandler(
       refused: (_request, errorCode) => ({ errorCode, responses: [] }),
     },
     handle(_context, { groupId, topics }, respond) {
+      if (groupId === '') {
+        const errorCode = ErrorCode.INVALID_GROUP_ID;
+        respond({ errorCode, errorMessage: errorName(errorCode), responses: [] });
+        return;
+      }
       const found = shareGroupsOf(services.coordinator, groupId);
       if (found.groups === null) {
         const { errorCode, errorMessage } = found;
@@ -46,7 +51,7 @@ export function deleteShareGroupOffsetsHandler(
               topicId === null ? ErrorCode.UNKNOWN_TOPIC_OR_PARTITION : errors[known.indexOf(topicId)]!;
             return {
               topicName,
-              topicId: topicId ?? ZERO_UUID,
+              topicId: code === ErrorCode.NONE ? topicId! : ZERO_UUID,
               errorCode: code,
               errorMessage: code === ErrorCode.NONE ? null : errorName(code),
             };

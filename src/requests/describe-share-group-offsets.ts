@@ -1,6 +1,6 @@
 /**
  * DescribeShareGroupOffsets (key 90), versions 0-1 (KIP-932): the durable start offset of each share partition, −1 where the group
- * has none; v1 the lag (KIP-1226): what lies behind it in the log and is not finished. Without topics, all that the group has.
+ * has none, also where there is no such share group; v1 the lag (KIP-1226): what lies behind it in the log and is not finished. Without topics, all that the group has.
  */
 import type { GroupServices } from '../coordinator/group/group-services.ts';
 import { coordinatorTopics } from '../coordinator/runtime/coordinator-place.ts';
@@ -17,7 +17,7 @@ import { ErrorCode, errorName } from '../protocol/generated/errors.ts';
 import { ZERO_UUID } from '../protocol/primitives.ts';
 import { inOrder, pick } from './routing.ts';
 import type { RequestHandler } from './support/handler.ts';
-import { notFound, shareGroupsOf } from './support/share-groups-of.ts';
+import { shareGroupsOf } from './support/share-groups-of.ts';
 import type { TopicDirectory } from './support/topic-directory.ts';
 
 export interface ShareOffsetsDeps {
@@ -72,19 +72,16 @@ function describe(
   done: (group: DescribeShareGroupOffsetsResponseGroupInput) => void,
 ): void {
   const found = shareGroupsOf(groups.coordinator, groupId);
-  if (found.groups === null) {
+  if (found.groups === null && found.errorCode !== ErrorCode.GROUP_ID_NOT_FOUND) {
     const { errorCode, errorMessage } = found;
     done({ groupId, topics: [], errorCode, errorMessage });
     return;
   }
-  const group = found.groups.groups.get(groupId);
-  if (group === undefined) {
-    done({ groupId, topics: [], ...notFound(groupId) });
-    return;
-  }
+  // A group that is not there, or is of another kind, has no offsets: that is no error.
+  const group = found.groups?.groups.get(groupId);
   const wanted: AskedTopic[] =
     asked === null
-      ? [...group.topics.values()].map(({ topicId, name, partitions }) => ({
+      ? [...(group?.topics.values() ?? [])].map(({ topicId, name, partitions }) => ({
           topicId,
           topicName: name,
           partitions,
@@ -116,7 +113,7 @@ function describe(
         waiting--;
         if (waiting === 0) finish();
       };
-      if (topicId === null || group.topics.get(topicId)?.partitions.includes(partitionIndex) !== true) {
+      if (topicId === null || group?.topics.get(topicId)?.partitions.includes(partitionIndex) !== true) {
         take(unknownOffset);
         continue;
       }

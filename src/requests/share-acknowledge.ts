@@ -10,7 +10,13 @@ import {
 } from '../protocol/generated/share-acknowledge.ts';
 import type { RequestHandler } from './support/handler.ts';
 import { acknowledgeAll } from './support/share-acknowledgements.ts';
-import { byTopic, ShareHints, type ShareRequestDeps } from './support/share-answers.ts';
+import {
+  byTopic,
+  isMemberId,
+  messageOf,
+  ShareHints,
+  type ShareRequestDeps,
+} from './support/share-answers.ts';
 import { finalEpoch } from './support/share-session.ts';
 
 export function shareAcknowledgeHandler(
@@ -21,7 +27,7 @@ export function shareAcknowledgeHandler(
     codec: ShareAcknowledgeCodec,
     handle(context, request, respond) {
       const { groupId, memberId, shareSessionEpoch: epoch, topics, isRenewAck } = request;
-      if (!groupId || !memberId) {
+      if (groupId === null || !isMemberId(memberId)) {
         respond({ errorCode: ErrorCode.INVALID_REQUEST });
         return;
       }
@@ -38,13 +44,18 @@ export function shareAcknowledgeHandler(
             responses: byTopic(
               results.map(({ topicId, partition, errorCode }) => ({
                 topicId,
-                data: { partitionIndex: partition, errorCode, ...hint.of(topicId, partition, errorCode) },
+                data: {
+                  partitionIndex: partition,
+                  errorCode,
+                  errorMessage: messageOf(errorCode),
+                  ...hint.of(topicId, partition, errorCode),
+                },
               })),
             ),
             nodeEndpoints: hint.endpoints,
           });
         };
-        if (epoch === finalEpoch) shareSessions.end(session, false, answer);
+        if (epoch === finalEpoch) shareSessions.end(session, answer);
         else answer();
       });
     },

@@ -29,7 +29,13 @@ import {
 import { batchBytesOf, lastOffsetOf } from '../protocol/records/batch-header.ts';
 import type { RequestContext, RequestHandler } from './support/handler.ts';
 import { type AcknowledgedPartition, acknowledgeAll } from './support/share-acknowledgements.ts';
-import { byTopic, ShareHints, type ShareRequestDeps } from './support/share-answers.ts';
+import {
+  byTopic,
+  isMemberId,
+  messageOf,
+  ShareHints,
+  type ShareRequestDeps,
+} from './support/share-answers.ts';
 import { finalEpoch, openingEpoch, type ShareSession } from './support/share-session.ts';
 
 export interface ShareFetchDeps extends ShareRequestDeps {
@@ -42,6 +48,7 @@ export interface ShareFetchDeps extends ShareRequestDeps {
 
 const waitMsMax = 60_000;
 const readTimeoutMs = 30_000;
+const batchOptimizedMode = 0;
 const recordLimitMode = 1;
 const noRecords = new Uint8Array(0);
 
@@ -63,6 +70,8 @@ class ShareFetchCall {
   readonly #deadline: number;
   #acknowledged: readonly AcknowledgedPartition[] = [];
   #outcomes: Outcome[] = [];
+  /** Partitions without anything for the member. */
+  #empty: SharePartitionName[] = [];
   #hurried = false;
   #gone = false;
   #done = false;
@@ -94,7 +103,7 @@ class ShareFetchCall {
     acknowledgeAll(this.#deps, this.#session, topics, isRenewAck, (results) => {
       this.#acknowledged = results;
       if (this.#request.shareSessionEpoch === finalEpoch)
-        this.#deps.shareSessions.end(this.#session, false, () => this.#answer());
+        this.#deps.shareSessions.end(this.#session, () => this.#answer());
       else if (isRenewAck || this.#request.maxRecords === 0) this.#answer();
       else this.#pass();
     });
@@ -110,6 +119,7 @@ class ShareFetchCall {
     const { maxRecords, maxBytes, minBytes, batchSize, shareAcquireMode } = this.#request;
     const { groupId, memberId } = this.#session;
     this.#outcomes = [];
+    this.#empty = [];
     if (this.#gone || !shareSessions.isOpen(this.#session)) {
       this.#answer();
       return;
@@ -119,7 +129,7 @@ class ShareFetchCall {
       const topic = topics.topicById(name.topicId);
       if (topic?.partitions[name.partition] !== undefined) names.push(name);
       else
-        this.#failed(
+        this.#without(
           name,
           topic === undefined ? ErrorCode.UNKNOWN_TOPIC_ID : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
         );
@@ -136,7 +146,7 @@ class ShareFetchCall {
     shares.acquire(groupId, memberId, names, limits, (results) => this.#acquired(names, results, late));
   }
 
-  #failed(name: SharePartitionName, errorCode: number): void {
+  #without(name: SharePartitionName, errorCode: number): void {
     this.#outcomes.push({ name, errorCode, ranges: [], records: null });
   }
 
@@ -144,8 +154,9 @@ class ShareFetchCall {
     const found: { readonly name: SharePartitionName; readonly acquired: Acquired }[] = [];
     for (const [i, name] of names.entries()) {
       const acquired = results[i]!;
-      if (acquired.error !== ErrorCode.NONE) this.#failed(name, acquired.error);
+      if (acquired.error !== ErrorCode.NONE) this.#without(name, acquired.error);
       else if (acquired.ranges.length > 0) found.push({ name, acquired });
+      else this.#empty.push(name);
     }
     if (found.length > 0) {
       let waiting = found.length;
@@ -187,7 +198,7 @@ class ShareFetchCall {
     const handle = topics.partition(name.topicId, name.partition);
     if (handle === undefined) {
       this.#giveBack(name, ranges);
-      this.#failed(name, ErrorCode.NOT_LEADER_OR_FOLLOWER);
+      this.#without(name, ErrorCode.NOT_LEADER_OR_FOLLOWER);
       done();
       return;
     }
@@ -199,7 +210,7 @@ class ShareFetchCall {
       if (kept.length > 0) this.#outcomes.push({ name, errorCode: ErrorCode.NONE, ranges: kept, records });
       else {
         records?.release();
-        if (error !== ErrorCode.NONE) this.#failed(name, error);
+        if (error !== ErrorCode.NONE) this.#without(name, error);
       }
       done();
     };
@@ -225,6 +236,9 @@ class ShareFetchCall {
       this.#respond(null);
       return;
     }
+    // The answer that opens a session names all its partitions, a later one those that have something.
+    if (this.#request.shareSessionEpoch === openingEpoch)
+      for (const name of this.#empty) this.#without(name, ErrorCode.NONE);
     const { shares, observe } = this.#deps;
     const acknowledged = new Map(
       this.#acknowledged.map((result) => [streamKey(result.topicId, result.partition), result]),
@@ -244,7 +258,9 @@ class ShareFetchCall {
         data: {
           partitionIndex: partition,
           errorCode,
+          errorMessage: messageOf(errorCode),
           acknowledgeErrorCode,
+          acknowledgeErrorMessage: messageOf(acknowledgeErrorCode),
           records: records ?? noRecords,
           acquiredRecords: ranges,
           ...hint.of(topicId, partition, errorCode, acknowledgeErrorCode),
@@ -257,7 +273,9 @@ class ShareFetchCall {
         data: {
           partitionIndex: partition,
           errorCode: ErrorCode.NONE,
+          errorMessage: null,
           acknowledgeErrorCode: errorCode,
+          acknowledgeErrorMessage: messageOf(errorCode),
           records: noRecords,
           acquiredRecords: [],
           ...hint.of(topicId, partition, errorCode),
@@ -295,12 +313,14 @@ function beyond(range: AcquiredRange, end: number): AcquiredRange[] {
 
 /** What is wrong with the request as a whole, 0 = nothing. */
 function problemOf(request: ShareFetchRequest): number {
-  const { groupId, memberId, shareSessionEpoch: epoch, topics, isRenewAck } = request;
-  if (!groupId || !memberId) return ErrorCode.INVALID_REQUEST;
+  const { groupId, memberId, shareSessionEpoch: epoch, topics, isRenewAck, shareAcquireMode } = request;
+  if (groupId === null || !isMemberId(memberId)) return ErrorCode.INVALID_REQUEST;
   const acknowledges = topics.some(({ partitions }) =>
     partitions.some(({ acknowledgementBatches }) => acknowledgementBatches.length > 0),
   );
-  if (epoch === openingEpoch && acknowledges) return ErrorCode.INVALID_REQUEST;
+  if (epoch === openingEpoch && (acknowledges || groupId === '')) return ErrorCode.INVALID_REQUEST;
+  if (shareAcquireMode !== batchOptimizedMode && shareAcquireMode !== recordLimitMode)
+    return ErrorCode.INVALID_REQUEST;
   const { maxWaitMs, minBytes, maxBytes, maxRecords } = request;
   const fetches = maxWaitMs !== 0 || minBytes !== 0 || maxBytes !== 0 || maxRecords !== 0;
   return isRenewAck && fetches ? ErrorCode.INVALID_REQUEST : ErrorCode.NONE;

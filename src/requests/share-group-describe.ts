@@ -1,4 +1,4 @@
-/** ShareGroupDescribe (key 77), version 1 (KIP-932): GROUP_ID_NOT_FOUND with state Dead for what is no share group. */
+/** ShareGroupDescribe (key 77), version 1 (KIP-932): GROUP_ID_NOT_FOUND for what is no share group. */
 import type { GroupServices } from '../coordinator/group/group-services.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
 import {
@@ -12,8 +12,6 @@ import { describedGroupsRoute, describeEach } from './support/described-groups.t
 import type { RequestHandler } from './support/handler.ts';
 import { notFound, shareGroupsOf } from './support/share-groups-of.ts';
 
-const dead = { groupState: 'Dead', assignorName: 'simple' } as const;
-
 export function shareGroupDescribeHandler(
   services: GroupServices,
 ): RequestHandler<ShareGroupDescribeRequest, ShareGroupDescribeResponseInput> {
@@ -23,22 +21,22 @@ export function shareGroupDescribeHandler(
     done: (group: ShareGroupDescribeResponseDescribedGroupInput) => void,
   ): void => {
     if (groupId === '') {
-      done({ ...dead, groupId, errorCode: ErrorCode.INVALID_GROUP_ID });
+      done({ groupId, errorCode: ErrorCode.INVALID_GROUP_ID });
       return;
     }
     const found = shareGroupsOf(services.coordinator, groupId);
     if (found.groups === null) {
-      done({ ...dead, groupId, errorCode: found.errorCode, errorMessage: found.errorMessage });
+      done({ groupId, errorCode: found.errorCode, errorMessage: found.errorMessage });
       return;
     }
     const described = found.groups.describe(groupId);
     if (described === null) {
-      done({ ...dead, groupId, ...notFound(groupId) });
+      done({ groupId, ...notFound(groupId) });
       return;
     }
     found.groups.read((errorCode) => {
       if (errorCode !== ErrorCode.NONE) {
-        done({ ...dead, groupId, errorCode });
+        done({ groupId, errorCode });
         return;
       }
       done({
@@ -64,7 +62,7 @@ export function shareGroupDescribeHandler(
   };
   return {
     codec: ShareGroupDescribeCodec,
-    route: describedGroupsRoute((groupId, errorCode) => ({ ...dead, groupId, errorCode })),
+    route: describedGroupsRoute((groupId, errorCode) => ({ groupId, errorCode })),
     handle(_context, { groupIds, includeAuthorizedOperations: asked }, respond) {
       describeEach(groupIds, (groupId, done) => describe(groupId, asked, done), respond);
     },

@@ -2,6 +2,7 @@
  * ShareGroupHeartbeat (key 76), version 1 (KIP-932): joins, goes on, leaves. The broker assigns; members are told nothing to give
  * up, since a partition may belong to several. A join waits some seconds for the group's first target. Answered when durable.
  */
+import { isBlank } from '../coordinator/group/group-answers.ts';
 import type { GroupServices } from '../coordinator/group/group-services.ts';
 import { coordinatorTopics } from '../coordinator/runtime/coordinator-place.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
@@ -11,6 +12,7 @@ import {
   type ShareGroupHeartbeatResponseInput,
 } from '../protocol/generated/share-group-heartbeat.ts';
 import type { RequestHandler } from './support/handler.ts';
+import { isMemberId } from './support/share-answers.ts';
 import { shareGroupsOf } from './support/share-groups-of.ts';
 
 export function shareGroupHeartbeatHandler(
@@ -26,8 +28,9 @@ export function shareGroupHeartbeatHandler(
     },
     handle(context, request, respond) {
       const { groupId, memberId, memberEpoch, rackId, subscribedTopicNames: topics } = request;
-      if (groupId === '') {
-        respond({ errorCode: ErrorCode.INVALID_REQUEST, errorMessage: "GroupId can't be empty." });
+      const problem = isMemberId(memberId) ? (isBlank(groupId) ? 'GroupId' : null) : 'MemberId';
+      if (problem !== null) {
+        respond({ errorCode: ErrorCode.INVALID_REQUEST, errorMessage: `${problem} is empty or too long.` });
         return;
       }
       const found = shareGroupsOf(services.coordinator, groupId);

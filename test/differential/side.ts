@@ -60,6 +60,7 @@ const words = new Set([
   'error_message',
   'message',
   'statusDetail',
+  'acknowledgeErrorMessage',
   'batchIndexErrorMessage',
   'documentation',
 ]);
@@ -71,7 +72,7 @@ const ofRecords = new Set(['timestamp', 'lastTimestamp']);
 /** Lists without an order that a client may rely on, and what sorts them. */
 const unordered: Readonly<Record<string, readonly string[]>> = {
   topics: ['name', 'topic', 'topicName'],
-  responses: ['name', 'topic'],
+  responses: ['name', 'topic', 'topicName'],
   configs: ['name'],
   partitions: ['partitionIndex', 'partition'],
   partitionResponses: ['index'],

@@ -10,7 +10,7 @@ import { record } from '../differential/recorded.ts';
 import type { Step } from '../differential/side.ts';
 import { type LongContext, type LongOutcome, type LongScript, outcome, skipped } from './outcome.ts';
 
-const generatedDefault = 200;
+const generatedDefault = 450;
 
 async function run({ option, say }: LongContext): Promise<LongOutcome> {
   const only = option('only') ?? '';

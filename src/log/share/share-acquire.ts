@@ -2,8 +2,9 @@
  * Takes records for a member out of what a read has brought: a walk over batch headers, no record is looked at. Shard thread.
  *
  * Batches are taken whole unless the member asked for an exact number of records. Control batches, and with read_committed
- * aborted ones, are archived on the way: nobody gets them. So are offsets between batches, which the log does not hold. A record
- * before its last delivery is taken alone, so that what makes consumers fail does not cost its neighbours their deliveries.
+ * aborted ones, are archived on the way: nobody gets them. So are offsets between batches, which the log does not hold. Records
+ * that were delivered often come in ever smaller numbers, at last alone, so that what makes consumers fail does not cost its
+ * neighbours their deliveries.
  */
 import { ErrorCode } from '../../protocol/generated/errors.ts';
 import {
@@ -18,6 +19,9 @@ import {
 import type { AbortedTransaction, RecordRanges } from '../partition-handle.ts';
 import { type Acquired, type AcquiredRange, type AcquireLimits, recordStates } from './share-api.ts';
 import type { Run, ShareWindow } from './share-window.ts';
+
+/** So many deliveries at least, and half of those that there may be, are of as many records as there are. */
+const throttledDeliveriesMin = 2;
 
 export interface AcquireQuery {
   readonly from: number;
@@ -78,7 +82,7 @@ class Taking {
       this.#skip(first, last);
     } else if (isTransactional(attributes) && this.#aborting.has(producerIdOf(view, at)))
       this.#skip(first, last);
-    else this.#take(first, last);
+    else this.#take(first, last, last - baseOffsetOf(view, at) + 1);
     const bytes = batchBytesOf(view, at);
     if (this.#from >= 0) this.#bytesToEnd += bytes;
     if (this.#taken > before) {
@@ -114,7 +118,7 @@ class Taking {
     for (const run of window.cut(first, last)) if (run.state === recordStates.available) archive(run);
   }
 
-  #take(first: number, last: number): void {
+  #take(first: number, last: number, batchRecords: number): void {
     const { limits, locksMax } = this.#query;
     const window = this.#window;
     if (this.#taken >= limits.recordsMax) {
@@ -124,7 +128,7 @@ class Taking {
     const inside = Math.min(last, window.next - 1);
     for (let offset = window.firstAvailable(first); offset >= 0 && offset <= inside; ) {
       const run = window.runs[window.find(offset)]!;
-      offset = this.#takeRun(offset, Math.min(run.last, last), run.count);
+      offset = this.#takeRun(offset, Math.min(run.last, last), run.count, batchRecords);
       if (this.full) return;
       offset = window.firstAvailable(offset);
     }
@@ -141,12 +145,17 @@ class Taking {
   }
 
   /** Takes what is available of a run; returns the offset behind it. */
-  #takeRun(first: number, last: number, count: number): number {
+  #takeRun(first: number, last: number, count: number, batchRecords: number): number {
     const { deliveriesMax } = this.#query;
-    if (count > 0 && count + 1 >= deliveriesMax) {
+    const throttled = Math.max(throttledDeliveriesMin, Math.ceil(deliveriesMax / 2));
+    if (count >= throttled) {
+      // Whoever fails on one of them is to lose fewer others each time; before the last delivery it is alone.
+      const halved = Math.max(1, batchRecords >> (count - throttled + 1));
+      const some = count + 1 === deliveriesMax ? 1 : halved;
       this.full = true;
-      if (this.#taken === 0) this.#mark(first, first, count);
-      return first + 1;
+      const end = this.#strictEnd(first, Math.min(last, first + some - 1));
+      if (this.#taken === 0) this.#mark(first, end, count);
+      return end + 1;
     }
     const end = this.#strictEnd(first, last);
     this.#mark(first, end, count);
@@ -174,7 +183,7 @@ class Taking {
       before !== undefined &&
       before.lastOffset + 1 === first &&
       before.deliveryCount === count + 1 &&
-      last - before.firstOffset < limits.rangeRecords;
+      before.lastOffset - before.firstOffset + 1 < limits.rangeRecords;
     if (joins) this.#ranges[this.#ranges.length - 1] = { ...before, lastOffset: last };
     else this.#ranges.push({ firstOffset: first, lastOffset: last, deliveryCount: count + 1 });
   }

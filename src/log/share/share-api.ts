@@ -127,15 +127,11 @@ export interface SharePartitionsApi {
   ): void;
   /** Records that were acquired and never sent: as if they had not been delivered. */
   giveBack(groupId: string, memberId: string, partitions: readonly PartitionGivenBack[]): void;
-  /**
-   * All that the member still holds is available again; `done` when that is known where the partitions are.
-   * @param counted the member was lost: what it held counts as delivered.
-   */
+  /** All that the member still holds is available again, as delivered; `done` when that is known where the partitions are. */
   release(
     groupId: string,
     memberId: string,
     partitions: readonly SharePartitionName[],
-    counted: boolean,
     done: () => void,
   ): void;
   /**

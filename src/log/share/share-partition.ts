@@ -392,16 +392,16 @@ export class SharePartition implements PartitionWatcher {
     }, done);
   }
 
-  /** Every offset is the member's, or finished so long ago that the window has moved past it. */
+  /** Every offset is the member's, or lies before the window's start: finished long ago, or never there. */
   #problem(window: ShareWindow, memberId: string, batches: readonly AcknowledgedBatch[]): number {
-    let behind = -1;
+    let behind = Number.NEGATIVE_INFINITY;
     for (const { firstOffset, lastOffset, types } of batches) {
       const counted = types.length === 1 || types.length === lastOffset - firstOffset + 1;
       if (firstOffset > lastOffset || firstOffset <= behind || !counted) return ErrorCode.INVALID_REQUEST;
       if (types.some((type) => type < acknowledgeTypes.gap || type > acknowledgeTypes.renew))
         return ErrorCode.INVALID_REQUEST;
       behind = lastOffset;
-      if (lastOffset >= window.next) return ErrorCode.INVALID_RECORD_STATE;
+      if (lastOffset >= window.next) return ErrorCode.INVALID_REQUEST;
       for (let i = window.find(Math.max(firstOffset, window.start)); i < window.runs.length; i++) {
         const run = window.runs[i]!;
         if (run.first > lastOffset) break;
@@ -466,16 +466,15 @@ export class SharePartition implements PartitionWatcher {
   }
 
   /**
-   * All that the member holds is available again. Ended in order (`counted` false), what it never acknowledged does not count as
-   * delivered; of a member that was lost it does, so that a record which makes consumers fail runs out of deliveries.
+   * All that the member holds is available again. It counts as delivered, however the session has ended, so that a record which
+   * makes consumers fail runs out of deliveries.
    */
-  release(memberId: string, counted: boolean, done: () => void): void {
+  release(memberId: string, done: () => void): void {
     this.#whenLoaded((window) => {
       let changed = false;
       for (const run of window.runs) {
         if (run.state !== recordStates.acquired || run.member !== memberId) continue;
-        if (counted) this.#release(run);
-        else undeliver(run);
+        this.#release(run);
         changed = true;
       }
       if (changed) this.#settled();

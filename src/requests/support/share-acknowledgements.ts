@@ -50,7 +50,8 @@ export function acknowledgeAll(
       let errorCode: number = ErrorCode.NONE;
       if (topic === undefined) errorCode = ErrorCode.UNKNOWN_TOPIC_ID;
       else if (topic.partitions[partition] === undefined) errorCode = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
-      else if (!renewals && batches.some(renews)) errorCode = ErrorCode.INVALID_REQUEST;
+      else if (!renewals && batches.some(renews))
+        errorCode = isRenewal ? ErrorCode.INVALID_RECORD_STATE : ErrorCode.INVALID_REQUEST;
       if (errorCode === ErrorCode.NONE) sent.push({ topicId, partition, batches });
       else results.push({ topicId, partition, errorCode });
     }

@@ -1,5 +1,6 @@
 /** What the answers of ShareFetch and ShareAcknowledge have in common. */
 import type { SharePartitionsApi } from '../../log/share/share-api.ts';
+import { ErrorCode, errorName } from '../../protocol/generated/errors.ts';
 import type { BrokerAddress, ClusterView } from './cluster-view.ts';
 import { type CurrentLeader, isMisdirected, LeaderHints } from './leader-hints.ts';
 import type { ShareSessions } from './share-session.ts';
@@ -10,6 +11,17 @@ export interface ShareRequestDeps {
   readonly shares: SharePartitionsApi;
   readonly shareSessions: ShareSessions;
   readonly cluster: ClusterView;
+}
+
+/** Kafka's clients name themselves by 22 characters; a UUID written out is the longest that is taken. */
+const memberIdMax = 36;
+
+export function isMemberId(memberId: string | null): memberId is string {
+  return memberId !== null && memberId !== '' && memberId.length <= memberIdMax;
+}
+
+export function messageOf(errorCode: number): string | null {
+  return errorCode === ErrorCode.NONE ? null : errorName(errorCode);
 }
 
 /** Groups entries by topic, in the order in which topics come first. */

@@ -79,7 +79,8 @@ export class ShareSessions {
     const known = this.#sessions.get(nameOf(groupId, memberId));
     if (epoch === openingEpoch) {
       if (!mayOpen) return ErrorCode.INVALID_SHARE_SESSION_EPOCH;
-      if (known !== undefined) this.end(known, false, ignore);
+      // Begun anew after an error, the member still holds what it has: it may acknowledge that in the new session.
+      if (known !== undefined) this.#drop(known);
       else if (this.#sessions.size >= this.#sessionsMax) return ErrorCode.SHARE_SESSION_LIMIT_REACHED;
       return this.#open(groupId, memberId, connectionId);
     }
@@ -117,25 +118,28 @@ export class ShareSessions {
     return this.#sessions.get(nameOf(session.groupId, session.memberId)) === session;
   }
 
-  /** @param lost its member is gone: what it holds counts as delivered. */
-  end(session: ShareSession, lost: boolean, done: () => void): void {
+  /** What its member holds is available to others. */
+  end(session: ShareSession, done: () => void): void {
     const { groupId, memberId, partitions } = session;
     const wasOpen = this.isOpen(session);
+    if (!wasOpen) this.#unbind(session);
+    this.#shares.release(groupId, memberId, partitions, done);
+    if (wasOpen && this.#drop(session) === 0) this.#shares.left(groupId);
+  }
+
+  /** Forgets an open session; how many its group has left. */
+  #drop(session: ShareSession): number {
+    const { groupId, memberId } = session;
     this.#unbind(session);
-    this.#shares.release(groupId, memberId, partitions, lost, done);
-    if (!wasOpen) return;
     this.#sessions.delete(nameOf(groupId, memberId));
     const left = this.#counts.get(groupId)! - 1;
-    if (left > 0) {
-      this.#counts.set(groupId, left);
-      return;
-    }
-    this.#counts.delete(groupId);
-    this.#shares.left(groupId);
+    if (left > 0) this.#counts.set(groupId, left);
+    else this.#counts.delete(groupId);
+    return left;
   }
 
   connectionClosed(connectionId: number): void {
-    for (const session of [...(this.#byConnection.get(connectionId) ?? [])]) this.end(session, true, ignore);
+    for (const session of [...(this.#byConnection.get(connectionId) ?? [])]) this.end(session, ignore);
   }
 }
 

@@ -165,13 +165,7 @@ export class LocalSharePartitions {
   }
 
   /** What is not in memory is held by nobody. */
-  release(
-    groupId: string,
-    memberId: string,
-    names: readonly SharePartitionName[],
-    counted: boolean,
-    done: () => void,
-  ): void {
+  release(groupId: string, memberId: string, names: readonly SharePartitionName[], done: () => void): void {
     let waiting = names.length;
     const take = (): void => {
       waiting--;
@@ -181,7 +175,7 @@ export class LocalSharePartitions {
     for (const name of names) {
       const partition = this.#at(groupId, name);
       if (partition === undefined) take();
-      else partition.release(memberId, counted, take);
+      else partition.release(memberId, take);
     }
   }
 

@@ -58,7 +58,6 @@ type Question =
   | (Whose & {
       readonly do: 'release';
       readonly names: readonly SharePartitionName[];
-      readonly counted: boolean;
     })
   | {
       readonly do: 'wait';
@@ -110,7 +109,7 @@ export class ShareLinks implements SharePartitionsApi {
         answer(true);
         return;
       case 'release':
-        local.release(groupId, question.memberId, question.names, question.counted, () => answer(true));
+        local.release(groupId, question.memberId, question.names, () => answer(true));
         return;
       case 'wait':
         local.wait(groupId, question.names, question.waitMs, () => answer(true));
@@ -209,18 +208,12 @@ export class ShareLinks implements SharePartitionsApi {
       this.#ask(owner, { do: 'giveBack', groupId, memberId, partitions: items }, ignore);
   }
 
-  release(
-    groupId: string,
-    memberId: string,
-    names: readonly SharePartitionName[],
-    counted: boolean,
-    done: () => void,
-  ): void {
+  release(groupId: string, memberId: string, names: readonly SharePartitionName[], done: () => void): void {
     const parts = this.#parts(names);
     let waiting = parts.length;
     if (waiting === 0) done();
     for (const { owner, items } of parts) {
-      this.#ask(owner, { do: 'release', groupId, memberId, names: items, counted }, () => {
+      this.#ask(owner, { do: 'release', groupId, memberId, names: items }, () => {
         waiting--;
         if (waiting === 0) done();
       });

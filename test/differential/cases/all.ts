@@ -7,6 +7,9 @@ import { generatedCase } from './generated.ts';
 import { groupCases } from './groups.ts';
 import { produceCases } from './produce.ts';
 import { readCases } from './reads.ts';
+import { shareGroupCases } from './share-groups.ts';
+import { shareRecordCases } from './share-records.ts';
+import { shareSessionCases } from './share-sessions.ts';
 import { streamsGroupCases } from './streams-groups.ts';
 import { streamsMemberCases } from './streams-members.ts';
 import { transactionCases } from './transactions.ts';
@@ -21,6 +24,9 @@ export const scriptedKinds: Readonly<Record<string, readonly Case[]>> = {
   'consumer-members': consumerMemberCases,
   'streams-groups': streamsGroupCases,
   'streams-members': streamsMemberCases,
+  'share-groups': shareGroupCases,
+  'share-sessions': shareSessionCases,
+  'share-records': shareRecordCases,
 };
 
 export const scriptedCases: readonly Case[] = Object.values(scriptedKinds).flat();

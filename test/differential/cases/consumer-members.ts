@@ -14,7 +14,7 @@ import { OffsetDeleteCodec } from '../../../src/protocol/generated/offset-delete
 import { OffsetFetchCodec } from '../../../src/protocol/generated/offset-fetch.ts';
 import { SyncGroupCodec } from '../../../src/protocol/generated/sync-group.ts';
 import type { Case, Side } from '../side.ts';
-import { coordinator, createTopic } from './topics.ts';
+import { coordinator, createTopic, seenByGroups } from './topics.ts';
 
 function joining(
   groupId: string,
@@ -48,6 +48,7 @@ const beat = (side: Side, label: string, request: ConsumerGroupHeartbeatRequestI
 async function alone(side: Side, name: string, more: ConsumerGroupHeartbeatRequestInput = {}) {
   await coordinator(side, name);
   const topicId = await createTopic(side, name, 2);
+  await seenByGroups(side, name);
   const joined = (await beat(side, 'join', joining(name, name, more)))!;
   return { topicId, epoch: joined.memberEpoch };
 }

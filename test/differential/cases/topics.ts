@@ -1,6 +1,7 @@
 /** Topics and batches that cases begin with. */
 
 import { createCodecs } from '../../../src/protocol/compression/codecs.ts';
+import { ConsumerGroupHeartbeatCodec } from '../../../src/protocol/generated/consumer-group-heartbeat.ts';
 import { CreateTopicsCodec } from '../../../src/protocol/generated/create-topics.ts';
 import { FindCoordinatorCodec } from '../../../src/protocol/generated/find-coordinator.ts';
 import { InitProducerIdCodec } from '../../../src/protocol/generated/init-producer-id.ts';
@@ -53,6 +54,20 @@ export async function createTopic(
     ({ topics }) => topics[0]!.partitions.every(({ errorCode }) => errorCode === 0),
   );
   return metadata.topics[0]!.topicId;
+}
+
+/** Waits until the coordinator of groups knows the topic: Kafka's learns of it after the brokers that serve it. */
+export async function seenByGroups(side: Side, topic: string): Promise<void> {
+  const member = { groupId: `${topic}-looks`, memberId: 'looks', rebalanceTimeoutMs: 30_000 };
+  const joining = { ...member, subscribedTopicNames: [topic], topicPartitions: [] };
+  await coordinator(side, member.groupId);
+  await side.until(
+    ConsumerGroupHeartbeatCodec,
+    1,
+    { ...joining, memberEpoch: 0 },
+    ({ assignment }) => (assignment?.topicPartitions.length ?? 0) > 0,
+  );
+  await side.prepare(ConsumerGroupHeartbeatCodec, 1, { ...member, memberEpoch: -1 });
 }
 
 /** An id of its own for an idempotent producer: Kafka's first ones come in its own time. */

@@ -273,7 +273,7 @@ describe('share requests for partitions of other brokers', () => {
     acknowledge: (_group, _member, partitions, done) =>
       done(partitions.map(({ partition }) => (partition === 0 ? 0 : acknowledge))),
     giveBack() {},
-    release: (_group, _member, _partitions, _counted, done) => done(),
+    release: (_group, _member, _partitions, done) => done(),
     left() {},
     wait: (_group, _partitions, _waitMs, done) => done(),
   });

@@ -8,6 +8,7 @@ import { compilePattern } from '../../../protocol/pattern.ts';
 import { randomUuid } from '../../../protocol/random-uuid.ts';
 import type { CoordinatorRecord } from '../../runtime/coordinator-log.ts';
 import type { Group } from '../group.ts';
+import { isBlank } from '../group-answers.ts';
 import type { ConsumerHeartbeatAnswer, ConsumerHeartbeatQuery } from '../group-api.ts';
 import { groupStates } from '../group-state.ts';
 import { isSubset, nothingOwned, ownedLists, sameOwned } from './assignment.ts';
@@ -258,11 +259,11 @@ function invalid(errorMessage: string): Refusal {
 /** What is wrong with the request by itself. */
 function heartbeatProblem(query: ConsumerHeartbeatQuery): Refusal | null {
   const { memberEpoch, topics, regex } = query;
-  if (query.groupId === '') return invalid("GroupId can't be empty.");
-  if (query.memberId === '' && (query.version >= 1 || memberEpoch !== 0))
+  if (isBlank(query.groupId)) return invalid("GroupId can't be empty.");
+  if (isBlank(query.memberId) && (query.version >= 1 || memberEpoch !== 0))
     return invalid("MemberId can't be empty.");
-  if (query.instanceId === '') return invalid("InstanceId can't be empty.");
-  if (query.rackId === '') return invalid("RackId can't be empty.");
+  if (isBlank(query.instanceId)) return invalid("InstanceId can't be empty.");
+  if (isBlank(query.rackId)) return invalid("RackId can't be empty.");
   if (memberEpoch < staticLeaveEpoch) return invalid(`MemberEpoch ${memberEpoch} is invalid.`);
   if (memberEpoch === staticLeaveEpoch && query.instanceId === null)
     return invalid("InstanceId can't be null when a static member leaves for a while.");

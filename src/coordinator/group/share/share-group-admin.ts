@@ -56,7 +56,15 @@ export class ShareGroupAdmin {
       done(error, errors);
     };
     const errors = topics.map(() => [] as number[]);
-    this.#context.write([groupRecord(groupId, { epoch, metadataHash })], (refused) => {
+    // Nobody is in it: its target is there with its epoch.
+    const records = [
+      groupRecord(groupId, { epoch, metadataHash }),
+      targetEpochRecord(groupId, {
+        assignmentEpoch: epoch,
+        assignmentTimestamp: this.#context.clock.now(),
+      }),
+    ];
+    this.#context.write(records, (refused) => {
       if (refused !== ErrorCode.NONE) {
         finish(refused);
         return;
@@ -97,7 +105,9 @@ export class ShareGroupAdmin {
       return;
     }
     const { group, free } = lock;
-    const errors = topicIds.map(() => 0);
+    const errors: number[] = topicIds.map((id) =>
+      group.topics.has(id) ? ErrorCode.NONE : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+    );
     this.#deleteStates(group, topicIds, errors, () => {
       const gone = new Set(topicIds.filter((_, i) => errors[i] === ErrorCode.NONE));
       const left = [...group.topics.values()].filter(({ topicId }) => !gone.has(topicId));

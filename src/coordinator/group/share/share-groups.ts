@@ -200,12 +200,18 @@ export class ShareGroups {
 
   #removal(group: ShareGroup, memberId: string): CoordinatorRecord[] {
     const { id, epoch, metadataHash } = group;
-    return [
+    const records = [
       currentRecord(id, memberId, null),
       targetRecord(id, memberId, null),
       memberRecord(id, memberId, null),
       groupRecord(id, { epoch: epoch + 1, metadataHash }),
     ];
+    // Without members there is nothing to assign, and what is told of the group is that all is done.
+    if (group.members.size === 1)
+      records.push(
+        targetEpochRecord(id, { assignmentEpoch: epoch + 1, assignmentTimestamp: this.#context.clock.now() }),
+      );
+    return records;
   }
 
   #left(group: ShareGroup): void {
@@ -241,7 +247,7 @@ export class ShareGroups {
     const { heartbeatIntervalMs } = this.#ports.settings(group.id);
     const ready = group.assignmentEpoch >= member.epoch;
     const epoch = Math.max(group.assignmentEpoch, member.epoch, 1);
-    const assigned = ready ? member.target : member.assigned;
+    const assigned = this.#subscribedParts(member, ready ? member.target : member.assigned);
     const moved = !sameParts(assigned, member.assigned);
     const changed = full || moved;
     const records = epoch === member.epoch && !moved ? [] : [group.currentRecordOf(member, epoch, assigned)];
@@ -254,6 +260,14 @@ export class ShareGroups {
         assignment: changed ? assigned : null,
       }),
     );
+  }
+
+  /** The target may be of a time when the member read other topics. */
+  #subscribedParts(member: ShareMember, parts: readonly TopicParts[]): readonly TopicParts[] {
+    const ids = new Set(member.metadata.subscribedTopicNames.map((name) => this.#ports.topic(name)?.topicId));
+    return parts.every(({ topicId }) => ids.has(topicId))
+      ? parts
+      : parts.filter(({ topicId }) => ids.has(topicId));
   }
 
   #write(records: readonly CoordinatorRecord[], refused: Answer, done: () => void): void {

@@ -1,5 +1,6 @@
 /** What is wrong with a ShareGroupHeartbeat, as Kafka words and numbers it. Pure. */
 import { ErrorCode } from '../../../protocol/generated/errors.ts';
+import { isBlank } from '../group-answers.ts';
 import type { ShareGroup } from './share-group.ts';
 import type { ShareGroupSettings, ShareHeartbeatAnswer, ShareHeartbeatQuery } from './share-group-api.ts';
 
@@ -17,9 +18,9 @@ export function heartbeatProblem(
 ): ShareHeartbeatAnswer | null {
   const { groupId, memberId, memberEpoch, topics, rackId } = query;
   const invalid = (text: string) => refusedHeartbeat(ErrorCode.INVALID_REQUEST, text);
-  if (memberId === '') return invalid("MemberId can't be empty.");
-  if (groupId === '') return invalid("GroupId can't be empty.");
-  if (rackId !== null && rackId === '') return invalid("RackId can't be empty.");
+  if (isBlank(memberId)) return invalid("MemberId can't be empty.");
+  if (isBlank(groupId)) return invalid("GroupId can't be empty.");
+  if (isBlank(rackId)) return invalid("RackId can't be empty.");
   if (memberEpoch < -1)
     return invalid(`MemberEpoch is ${memberEpoch}, but must be greater than or equal to -1.`);
   if (memberEpoch === 0) {

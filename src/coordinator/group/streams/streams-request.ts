@@ -1,5 +1,6 @@
 /** What is wrong with a StreamsGroupHeartbeat by itself, as Kafka numbers it, and what it makes of its member. Pure. */
 import { ErrorCode } from '../../../protocol/generated/errors.ts';
+import { isBlank } from '../group-answers.ts';
 import type { ConfiguredTopology } from './configured-topology.ts';
 import type { StreamsMetadata } from './streams-group.ts';
 import type { StreamsHeartbeatQuery, TaskOffset } from './streams-group-api.ts';
@@ -25,10 +26,10 @@ export function requestProblem(query: StreamsHeartbeatQuery, bytesMax: number): 
   const { memberEpoch, topology, active, standby, warmup } = query;
   if (topology?.subtopologies.some(({ sourceTopicRegex }) => sourceTopicRegex.length > 0) === true)
     return invalid('Regular expressions for source topics are not supported yet.');
-  if (query.memberId === '') return invalid("MemberId can't be empty.");
-  if (query.groupId === '') return invalid("GroupId can't be empty.");
-  if (query.instanceId === '') return invalid("InstanceId can't be empty.");
-  if (query.rackId === '') return invalid("RackId can't be empty.");
+  if (isBlank(query.memberId)) return invalid("MemberId can't be empty.");
+  if (isBlank(query.groupId)) return invalid("GroupId can't be empty.");
+  if (isBlank(query.instanceId)) return invalid("InstanceId can't be empty.");
+  if (isBlank(query.rackId)) return invalid("RackId can't be empty.");
   if (memberEpoch === 0) {
     const problem = joinProblem(query);
     if (problem !== null) return problem;

@@ -14,7 +14,7 @@ export const javaFlags = [
 ];
 
 /** The class path of one pom's jars. */
-export async function jars(pom: 'clients' | 'tools' | 'broker' | 'streams'): Promise<string> {
+export async function jars(pom: 'clients' | 'tools' | 'broker' | 'streams' | 'connect'): Promise<string> {
   const file = join(sources, 'java', `${pom}.pom.xml`);
   const directory = await installed(`jars-${pom}`, readFileSync(file, 'utf8'), async (aside) => {
     await step('mvn', [

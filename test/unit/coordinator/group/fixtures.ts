@@ -20,6 +20,7 @@ import {
   defaultGroupSettings,
   type GroupSettings,
 } from '../../../../src/coordinator/group/group-settings.ts';
+import type { ShareGroupPorts } from '../../../../src/coordinator/group/share/share-group-api.ts';
 import {
   defaultStreamsLimits,
   type StreamsLimits,
@@ -146,7 +147,10 @@ export class TestTopics implements GroupTopics {
 }
 
 export async function rig(
-  overrides: Partial<GroupSettings> & { readonly offsetsPartitions?: number } = {},
+  overrides: Partial<GroupSettings> & {
+    readonly offsetsPartitions?: number;
+    readonly share?: ShareGroupPorts;
+  } = {},
   seed = 1,
   earlier?: MemoryCoordinatorLog,
 ): Promise<Rig> {
@@ -154,7 +158,7 @@ export async function rig(
   const log = new MemoryCoordinatorLog(clock);
   for (const [partition, records] of earlier?.durable ?? []) log.durable.set(partition, [...records]);
   for (const [partition, start] of earlier?.starts ?? []) log.starts.set(partition, start);
-  const { offsetsPartitions = 4, ...changed } = overrides;
+  const { offsetsPartitions = 4, share = noShareGroups, ...changed } = overrides;
   const settings: GroupSettings = { ...defaultGroupSettings, initialRebalanceDelayMs: 0, ...changed };
   const topics = new Map(Object.entries(topicIds));
   const metadata = new TestTopics(topics);
@@ -168,7 +172,7 @@ export async function rig(
     topics: metadata,
     limitsOf: () => given.limits,
     partitions: () => offsetsPartitions,
-    share: noShareGroups,
+    share,
     streamsLimitsOf: () => given.streams,
   });
   for (let partition = 0; partition < offsetsPartitions; partition++) await shard.load(partition);

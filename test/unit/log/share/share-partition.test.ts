@@ -164,20 +164,53 @@ describe('acknowledging', () => {
     assert.deepEqual(acknowledge(world, 'a', 0, 1, ack.accept, ack.accept, ack.accept), [
       ErrorCode.INVALID_REQUEST,
     ]);
-    assert.deepEqual(acknowledge(world, 'a', 0, 9, ack.accept), [ErrorCode.INVALID_RECORD_STATE]);
+    // Nobody was ever given what lies behind, and nobody needs what lies before.
+    assert.deepEqual(acknowledge(world, 'a', 0, 9, ack.accept), [ErrorCode.INVALID_REQUEST]);
     assert.equal(world.partition.window!.start, 0);
-    assert.deepEqual(acknowledge(world, 'a', 0, 1, ack.accept), [0]);
+    assert.deepEqual(acknowledge(world, 'a', -2, 1, ack.accept), [0]);
+    assert.equal(world.partition.window!.start, 2);
   });
 
-  it('gives a record up with its last delivery, alone before it', () => {
+  it('delivers fewer at once from half of its deliveries on, one at the last, and gives it up then', () => {
+    const world = shareWorld(new VirtualClock(), { deliveriesMax: 6 });
+    world.log.append(8);
+    // [records, of which delivery]: all three times, then half, a quarter, one.
+    for (const [last, delivery] of [
+      [7, 1],
+      [7, 2],
+      [7, 3],
+      [3, 4],
+      [1, 5],
+      [0, 6],
+    ] as const) {
+      assert.deepEqual(world.acquire('a').ranges, [range(0, last, delivery)]);
+      assert.deepEqual(acknowledge(world, 'a', 0, last, ack.release), [0]);
+    }
+    assert.equal(world.partition.window!.start, 1);
+    assert.deepEqual(world.acquire('a').ranges, [range(1, 1, 6)]);
+  });
+
+  it('delivers all of them the second time where that is the last', () => {
     const world = shareWorld(new VirtualClock(), { deliveriesMax: 2 });
     world.log.append(3);
-    assert.deepEqual(world.acquire('a').ranges, [range(0, 2)]);
-    assert.deepEqual(acknowledge(world, 'a', 0, 2, ack.release), [0]);
-    assert.deepEqual(world.acquire('a').ranges, [range(0, 0, 2)]);
-    assert.deepEqual(acknowledge(world, 'a', 0, 0, ack.release), [0]);
-    assert.equal(world.partition.window!.start, 1);
-    assert.deepEqual(world.acquire('a').ranges, [range(1, 1, 2)]);
+    for (const delivery of [1, 2]) {
+      assert.deepEqual(world.acquire('a').ranges, [range(0, 2, delivery)]);
+      assert.deepEqual(acknowledge(world, 'a', 0, 2, ack.release), [0]);
+    }
+    assert.equal(world.partition.window!.start, 3);
+  });
+
+  it('cuts ranges where a batch of the log ends, once they are as long as was asked for', () => {
+    const lengths = (rangeRecords: number) => {
+      const world = shareWorld(new VirtualClock());
+      for (let i = 0; i < 4; i++) world.log.append(3);
+      return world
+        .acquire('a', { rangeRecords })
+        .ranges.map(({ firstOffset: a, lastOffset: b }) => b - a + 1);
+    };
+    assert.deepEqual(lengths(3), [3, 3, 3, 3]);
+    assert.deepEqual(lengths(4), [6, 6]);
+    assert.deepEqual(lengths(7), [9, 3]);
   });
 
   it('ends a life whose write is refused for good, and tries again what may come right', () => {
@@ -226,16 +259,15 @@ describe('locks', () => {
     assert.deepEqual(world.acquire('b').ranges, [range(1, 1, 2)]);
   });
 
-  it('are over with the session, counted only when the member was lost', () => {
+  it('are over with the session, and count', () => {
     const world = shareWorld(new VirtualClock());
     world.log.append(2);
     world.acquire('a');
-    world.partition.release('a', false, () => {});
-    assert.deepEqual(world.acquire('b').ranges, [range(0, 1, 1)]);
-    world.partition.release('b', true, () => {});
-    assert.deepEqual(world.acquire('a').ranges, [range(0, 1, 2)]);
-    world.partition.giveBack('a', [range(1, 1)]);
-    assert.deepEqual(world.acquire('b').ranges, [range(1, 1, 2)]);
+    world.partition.release('a', () => {});
+    assert.deepEqual(world.acquire('b').ranges, [range(0, 1, 2)]);
+    // What was never sent does not.
+    world.partition.giveBack('b', [range(1, 1)]);
+    assert.deepEqual(world.acquire('a').ranges, [range(1, 1, 2)]);
   });
 
   it('wake who waits, at once when something changed since it looked', () => {

@@ -387,7 +387,8 @@ test('offsets of topics are forgotten where the states are gone, and only there'
   );
   for (const [at, call] of bed.calls.splice(0).entries())
     call.answer(at === 1 ? ErrorCode.NOT_COORDINATOR : 0);
-  assert.deepEqual(said, [[0, [ErrorCode.NOT_COORDINATOR, 0, 0]]]);
+  const unknown = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
+  assert.deepEqual(said, [[0, [ErrorCode.NOT_COORDINATOR, 0, unknown]]]);
   const { topics } = bed.groups.groups.get(group)!;
   assert.deepEqual([...topics.keys()], [topicIdOf(0)], 'what failed is still there');
   bed.answers = ErrorCode.NONE;
