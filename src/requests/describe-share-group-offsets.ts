@@ -89,7 +89,7 @@ function describe(
       : asked.map(({ topicName, partitions }) => ({
           topicName,
           topicId: directory.topicByName(topicName)?.topicId ?? null,
-          partitions,
+          partitions: [...new Set(partitions)],
         }));
   const results = wanted.map(() => [] as DescribeShareGroupOffsetsResponsePartitionInput[]);
   let waiting = wanted.reduce((sum, { partitions }) => sum + partitions.length, 0);
