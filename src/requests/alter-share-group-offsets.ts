@@ -31,6 +31,11 @@ export function alterShareGroupOffsetsHandler({
       refused: (_request, errorCode) => ({ errorCode, responses: [] }),
     },
     handle(_context, { groupId, topics: asked }, respond) {
+      if (groupId === '') {
+        const errorCode = ErrorCode.INVALID_GROUP_ID;
+        respond({ errorCode, errorMessage: errorName(errorCode), responses: [] });
+        return;
+      }
       const found = shareGroupsOf(groups.coordinator, groupId);
       if (found.groups === null) {
         const { errorCode, errorMessage } = found;
