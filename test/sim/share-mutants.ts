@@ -3,6 +3,7 @@ import type { Mutant } from './mutants.ts';
 
 const walk = 'test/unit/log/share/share-walk.test.ts';
 const partition = 'test/unit/log/share/share-partition.test.ts';
+const requests = 'test/unit/requests/share-requests.test.ts';
 const states = 'test/unit/coordinator/share/share-state.test.ts';
 
 export const shareMutants: readonly Mutant[] = [
@@ -54,5 +55,12 @@ export const shareMutants: readonly Mutant[] = [
     find: 'if (write.leaderEpoch < known.leaderEpoch)',
     replace: 'if (false)',
     judge: states,
+  },
+  {
+    name: 'a share session begun anew gives others what its member holds',
+    file: 'requests/support/share-session.js',
+    find: 'this.#drop(known);',
+    replace: 'this.end(known, ignore);',
+    judge: requests,
   },
 ];
