@@ -2,8 +2,9 @@
  * ShareGroupHeartbeat (key 76), version 1 (KIP-932): joins, goes on, leaves. The broker assigns; members are told nothing to give
  * up, since a partition may belong to several. A join waits some seconds for the group's first target. Answered when durable.
  */
-import { isBlank } from '../coordinator/group/group-answers.ts';
+
 import type { GroupServices } from '../coordinator/group/group-services.ts';
+import { isBlank } from '../coordinator/group/group-state.ts';
 import { coordinatorTopics } from '../coordinator/runtime/coordinator-place.ts';
 import { ErrorCode } from '../protocol/generated/errors.ts';
 import {

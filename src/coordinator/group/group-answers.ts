@@ -23,10 +23,3 @@ export function offsetDeleteProblem(group: Group | undefined): number {
   if (group.state === groupStates.empty || group.protocolType === consumerProtocolType) return ErrorCode.NONE;
   return ErrorCode.NON_EMPTY_GROUP;
 }
-
-/** Empty to Kafka, which trims what must not be empty in heartbeats: nothing but spaces and control characters. Null is not blank. */
-export function isBlank(text: string | null): boolean {
-  if (text === null) return false;
-  for (let at = 0; at < text.length; at++) if (text.charCodeAt(at) > 32) return false;
-  return true;
-}

@@ -34,3 +34,10 @@ const predecessors: Readonly<Record<GroupState, readonly GroupState[]>> = {
 export function mayStep(from: GroupState, to: GroupState): boolean {
   return predecessors[to].includes(from);
 }
+
+/** Empty to Kafka, which trims what must not be empty in heartbeats: nothing but spaces and control characters. Null is not blank. */
+export function isBlank(text: string | null): boolean {
+  if (text === null) return false;
+  for (let at = 0; at < text.length; at++) if (text.charCodeAt(at) > 32) return false;
+  return true;
+}

@@ -1,6 +1,6 @@
 /** What is wrong with a ShareGroupHeartbeat, as Kafka words and numbers it. Pure. */
 import { ErrorCode } from '../../../protocol/generated/errors.ts';
-import { isBlank } from '../group-answers.ts';
+import { isBlank } from '../group-state.ts';
 import type { ShareGroup } from './share-group.ts';
 import type { ShareGroupSettings, ShareHeartbeatAnswer, ShareHeartbeatQuery } from './share-group-api.ts';
 

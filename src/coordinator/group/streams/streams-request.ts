@@ -1,6 +1,6 @@
 /** What is wrong with a StreamsGroupHeartbeat by itself, as Kafka numbers it, and what it makes of its member. Pure. */
 import { ErrorCode } from '../../../protocol/generated/errors.ts';
-import { isBlank } from '../group-answers.ts';
+import { isBlank } from '../group-state.ts';
 import type { ConfiguredTopology } from './configured-topology.ts';
 import type { StreamsMetadata } from './streams-group.ts';
 import type { StreamsHeartbeatQuery, TaskOffset } from './streams-group-api.ts';
