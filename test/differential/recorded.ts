@@ -13,7 +13,7 @@ const folder = 'test/fixtures/kafka-answers';
 
 /** The kinds that are recorded. */
 export const recordedKinds: Readonly<Record<string, readonly Case[]>> = {
-  ...Object.fromEntries(Object.entries(scriptedKinds).filter(([kind]) => !kind.startsWith('share-'))),
+  ...scriptedKinds,
   generated: generatedCases(1, 60),
 };
 

@@ -1,6 +1,6 @@
+/** What the file connectors of release 4.3 ask of the clients for their version; release 4.4, which has no such connectors, moved it. */
 package org.apache.kafka.common.utils;
 
-/** What the file connectors of release 4.3 ask of the clients for their version; release 4.4, which has no such connectors, moved it. */
 public final class AppInfoParser {
     private AppInfoParser() {}
 
