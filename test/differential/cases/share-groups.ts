@@ -17,7 +17,7 @@ import { OffsetFetchCodec } from '../../../src/protocol/generated/offset-fetch.t
 import { ShareGroupDescribeCodec } from '../../../src/protocol/generated/share-group-describe.ts';
 import type { Case, Side } from '../side.ts';
 import { accept, anna, beat, bert, join, joining, of, Reader, shared } from './share-support.ts';
-import { batch, coordinator, createTopic, fill, records } from './topics.ts';
+import { batch, coordinator, createTopic, fill, records, seenByGroups } from './topics.ts';
 
 const described = (side: Side, label: string, ...groupIds: string[]) =>
   side.ask(label, ShareGroupDescribeCodec, 1, { groupIds, includeAuthorizedOperations: true });
@@ -394,10 +394,12 @@ const offsets: readonly Case[] = [
   {
     name: 'share group offsets moved of other topics',
     run: async (side, name) => {
+      await createTopic(side, `${name}-2`);
+      await coordinator(side, name);
+      await seenByGroups(side, `${name}-2`);
       await left(side, name);
       await alter(side, 'unknown', name, `${name}-x`, [0, 1]);
       await side.ask('none', AlterShareGroupOffsetsCodec, 0, { groupId: name, topics: [] });
-      await createTopic(side, `${name}-2`);
       await alter(side, 'never read', name, `${name}-2`, [0, 0]);
       await told(side, 'told', name, { [`${name}-2`]: [0] });
       await told(side, 'all', name, null);

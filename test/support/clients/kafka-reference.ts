@@ -83,7 +83,8 @@ export async function startKafka(
     rmSync(data, { recursive: true, force: true, maxRetries: 3 });
   };
   try {
-    const cluster = randomBytes(16).toString('base64url');
+    // What begins with a hyphen would be an option.
+    const cluster = randomBytes(16).toString('base64url').replace(/^-/, '_');
     await step('java', ['-Xmx256m', ...java, 'kafka.tools.StorageTool', 'format', '-t', cluster, '-c', file]);
     const command = [...wrapper, 'java', `-Xms${heap}`, `-Xmx${heap}`, ...java, 'kafka.Kafka', file];
     const begun = performance.now();
