@@ -62,14 +62,26 @@ export type ColdDone = (
   aborted: readonly AbortedTxn[],
 ) => void;
 
+/** A stream as reads of its objects see it; what is returned ends before the high watermark. */
+export type ColdStream = Pick<PartitionLog, 'name' | 'topicId' | 'partition' | 'highWatermark'>;
+
+/** Up to where reads of committed records go, and what is known of aborted transactions where objects end. */
+export interface CommittedEnd {
+  readonly lastStableOffset: number;
+  /** From here on transactions that ended are told by `producers`; below, objects tell of them. */
+  readonly tailStart: number;
+  readonly producers: Pick<ProducerFold, 'abortedOver'>;
+}
+
 /** Reads and time lookups below what memory holds; `sink`-style callbacks, implemented over objects. */
 export interface ColdPath {
+  /** @param committed of a read of committed records; null = all records. */
   read(
-    log: PartitionLog,
+    stream: ColdStream,
     offset: number,
     maxBytes: number,
     deadline: number,
-    committed: boolean,
+    committed: CommittedEnd | null,
     done: ColdDone,
     caller?: ReadCaller,
   ): void;
@@ -180,7 +192,7 @@ export class PartitionLog implements PartitionHandle {
         offset,
         atLeastOne ? Math.max(1, maxBytes) : maxBytes,
         deadline,
-        committed,
+        committed ? this : null,
         (error, records, nextOffset, aborted) => {
           if (records !== null && !atLeastOne && records.byteLength > maxBytes) {
             records.release();

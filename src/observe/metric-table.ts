@@ -35,6 +35,11 @@ export const metricTable = {
     labels: [],
     doc: 'Bytes of record batches sent to consumers.',
   },
+  millrace_fetched_zone_bytes_total: {
+    kind: 'counter',
+    labels: ['zone'],
+    doc: "Bytes of record batches sent to consumers whose client.rack is this broker's (own), another (other), or not given (unknown): what other zones read is billed where zones are.",
+  },
   kafka_network_requestmetrics_requests_total: {
     kind: 'counter',
     labels: ['request'],

@@ -11,7 +11,10 @@
  * A read of another shard's partition reserves what it may bring until it is answered, so a pass may leave partitions
  * for the next one; those that are still left when the answer goes out come first in the session's next fetch.
  *
- * Omitted: followers (ReplicaId ≥ 0 reads like a consumer), PreferredReadReplica.
+ * A reader that names its rack is sent to a broker there for what objects hold (KIP-392, support/read-replicas.ts); such a broker
+ * reads it for it though it does not lead.
+ *
+ * Omitted: followers (ReplicaId ≥ 0 reads like a consumer).
  */
 import {
   offsetQuery,
@@ -30,7 +33,7 @@ import {
   type FetchResponsePartitionDataInput,
 } from '../protocol/generated/fetch.ts';
 import { ZERO_UUID } from '../protocol/primitives.ts';
-import { type BrokerAddress, ClusterView } from './support/cluster-view.ts';
+import { type BrokerAddress, ClusterView, type ListenerView } from './support/cluster-view.ts';
 import {
   FetchSession,
   type FetchSessionCache,
@@ -39,6 +42,7 @@ import {
 } from './support/fetch-session.ts';
 import type { RequestContext, RequestHandler } from './support/handler.ts';
 import { type CurrentLeader, isMisdirected, LeaderHints } from './support/leader-hints.ts';
+import type { ReadReplicas } from './support/read-replicas.ts';
 import type { TopicDirectory } from './support/topic-directory.ts';
 
 export interface FetchDeps {
@@ -48,8 +52,12 @@ export interface FetchDeps {
   /** `fetch.max.bytes` of the broker (55 MiB in Kafka). */
   readonly fetchBytesMax: number;
   readonly endpoint: (listener: string) => BrokerAddress;
-  readonly observe: { fetched(bytes: number): void };
+  readonly replicas: ReadReplicas;
+  readonly observe: { fetched(bytes: number, zone: ReaderZone): void };
 }
+
+/** Where a reader is, as it says: in this broker's rack, in another one, or it does not say. */
+export type ReaderZone = 'own' | 'other' | 'unknown';
 
 const readCommitted = 1;
 /** KIP-951. */
@@ -67,6 +75,8 @@ interface Outcome {
   readonly partition: SessionPartition;
   result: ReadResult;
   diverging: { epoch: number; endOffset: number } | null;
+  /** Broker to read from instead; −1 = none. */
+  replica: number;
 }
 
 const emptyResult: ReadResult = {
@@ -88,6 +98,7 @@ function withoutRecords(handle: PartitionHandle): ReadResult {
 
 class FetchCall implements ReadSink {
   private readonly deps: FetchDeps;
+  private readonly cluster: ClusterView;
   private readonly hints: LeaderHints;
   private readonly context: RequestContext;
   private readonly request: FetchRequest;
@@ -116,7 +127,7 @@ class FetchCall implements ReadSink {
 
   constructor(
     deps: FetchDeps,
-    hints: LeaderHints,
+    cluster: ClusterView,
     context: RequestContext,
     request: FetchRequest,
     session: FetchSession,
@@ -124,7 +135,8 @@ class FetchCall implements ReadSink {
     respond: (response: FetchResponseInput | null) => void,
   ) {
     this.deps = deps;
-    this.hints = hints;
+    this.cluster = cluster;
+    this.hints = new LeaderHints(cluster, context.listener);
     this.context = context;
     this.request = request;
     this.session = session;
@@ -202,18 +214,22 @@ class FetchCall implements ReadSink {
 
   private read(partition: SessionPartition, left: number, readBy: number): void {
     this.discard(partition);
-    const error = this.resolve(partition);
-    if (error !== 0) {
-      this.settleOne(partition, failed(error));
+    const handle = this.handleOf(partition);
+    if (typeof handle === 'number') {
+      this.settleOne(partition, failed(handle));
       return;
     }
-    const handle = partition.handle!;
     const epoch = partition.currentLeaderEpoch;
     if (epoch >= 0 && epoch !== handle.leaderEpoch) {
       this.settleOne(
         partition,
         failed(epoch < handle.leaderEpoch ? ErrorCode.FENCED_LEADER_EPOCH : ErrorCode.UNKNOWN_LEADER_EPOCH),
       );
+      return;
+    }
+    const replica = this.replicaFor(partition);
+    if (replica >= 0) {
+      this.settleOne(partition, withoutRecords(handle), null, replica);
       return;
     }
     const index = this.reading.push(partition) - 1;
@@ -298,10 +314,42 @@ class FetchCall implements ReadSink {
     partition: SessionPartition,
     result: ReadResult,
     diverging: Outcome['diverging'] = null,
+    replica = -1,
   ): void {
-    if (result.error !== 0 || diverging !== null) this.urgent = true;
+    if (result.error !== 0 || diverging !== null || replica >= 0) this.urgent = true;
     if (result.records !== null) this.bytes += result.records.byteLength;
-    this.outcomes.set(partition, { partition, result, diverging });
+    this.outcomes.set(partition, { partition, result, diverging, replica });
+  }
+
+  /** What serves the partition to this request, or the error that says that nothing does. */
+  private handleOf(partition: SessionPartition): PartitionHandle | number {
+    const error = this.resolve(partition);
+    if (error === 0) return partition.handle!;
+    // A client that takes this broker for the leader states another epoch than that of the one who leads, and is told.
+    const away = this.request.rackId !== '' && partition.currentLeaderEpoch >= 0;
+    if (error !== ErrorCode.NOT_LEADER_OR_FOLLOWER || !away) return error;
+    return this.deps.topics.replica(this.topicOf(partition)!.topicId, partition.partition) ?? error;
+  }
+
+  /** The broker that the reader is sent to for this partition, which is led here; −1 = none. */
+  private replicaFor(partition: SessionPartition): number {
+    const { rackId } = this.request;
+    if (rackId === '' || partition.currentLeaderEpoch < 0 || partition.handle === null) return -1;
+    const image = this.topicOf(partition)?.partitions[partition.partition];
+    if (image === undefined) return -1;
+    const { connectionId } = this.context;
+    return this.deps.replicas.preferred(this.view, rackId, connectionId, image, partition.fetchOffset);
+  }
+
+  private get view(): ListenerView {
+    return this.cluster.of(this.context.listener);
+  }
+
+  /** Where the reader is, as it says. */
+  private get zone(): ReaderZone {
+    const { rackId } = this.request;
+    if (rackId === '') return 'unknown';
+    return this.view.own.rack === rackId ? 'own' : 'other';
   }
 
   /** Forgets an earlier outcome of this call: the partition moved on while the call was parked. */
@@ -382,7 +430,7 @@ class FetchCall implements ReadSink {
       }
       list.push(data);
     }
-    this.deps.observe.fetched(this.bytes);
+    this.deps.observe.fetched(this.bytes, this.zone);
     const cached = this.session.id !== 0;
     this.respond({
       sessionId: this.session.id,
@@ -394,19 +442,18 @@ class FetchCall implements ReadSink {
 
   /** A partition of a full fetch that did not fit the budget: its offsets without data. */
   private untouched(partition: SessionPartition): FetchResponsePartitionDataInput {
-    const { handle } = partition;
-    if (handle === null)
-      return this.render({ partition, result: failed(this.resolve(partition)), diverging: null })!;
-    return this.render({ partition, result: withoutRecords(handle), diverging: null })!;
+    const handle = partition.handle ?? this.handleOf(partition);
+    const result = typeof handle === 'number' ? failed(handle) : withoutRecords(handle);
+    return this.render({ partition, result, diverging: null, replica: -1 })!;
   }
 
   /** One partition of the answer, or null when an incremental answer may leave it out. */
   private render(outcome: Outcome): FetchResponsePartitionDataInput | null {
-    const { partition, result, diverging } = outcome;
+    const { partition, result, diverging, replica } = outcome;
     const moved =
       result.highWatermark !== partition.sentHighWatermark ||
       result.startOffset !== partition.sentStartOffset;
-    const news = result.error !== 0 || result.records !== null || diverging !== null;
+    const news = result.error !== 0 || result.records !== null || diverging !== null || replica >= 0;
     const visible = this.committed ? result.lastStableOffset : result.highWatermark;
     // Whatever had something to say may have more once the client has moved its offset; so has what could not be read
     // in time (cold data).
@@ -426,6 +473,7 @@ class FetchCall implements ReadSink {
       abortedTransactions: this.committed && result.error === 0 ? (result.aborted ?? []) : null,
       records: result.records ?? noRecords,
       ...(diverging === null ? {} : { divergingEpoch: diverging }),
+      ...(replica < 0 ? {} : { preferredReadReplica: replica }),
       ...(currentLeader === null ? {} : { currentLeader }),
     };
   }
@@ -489,7 +537,6 @@ export function fetchHandler(deps: FetchDeps): RequestHandler<FetchRequest, Fetc
     respond: (response: FetchResponseInput | null) => void,
   ): void {
     const usesIds = context.apiVersion >= 13;
-    const hints = new LeaderHints(cluster, context.listener);
     const { sessionId, sessionEpoch } = request;
     const begins = context.apiVersion < 7 || sessionEpoch <= 0;
     if (begins) {
@@ -497,7 +544,7 @@ export function fetchHandler(deps: FetchDeps): RequestHandler<FetchRequest, Fetc
       const cached = context.apiVersion >= 7 && sessionEpoch === 0 ? sessions.create(usesIds) : null;
       const session = cached ?? new FetchSession(0, usesIds);
       update(session, request);
-      new FetchCall(deps, hints, context, request, session, true, respond).start();
+      new FetchCall(deps, cluster, context, request, session, true, respond).start();
       return;
     }
     const session = sessions.use(sessionId);
@@ -510,7 +557,7 @@ export function fetchHandler(deps: FetchDeps): RequestHandler<FetchRequest, Fetc
     } else {
       session.epoch = session.epoch === 0x7fffffff ? 1 : session.epoch + 1;
       update(session, request);
-      new FetchCall(deps, hints, context, request, session, false, respond).start();
+      new FetchCall(deps, cluster, context, request, session, false, respond).start();
     }
   }
 

@@ -27,6 +27,7 @@ import {
   type ShareFetchResponseInput,
 } from '../protocol/generated/share-fetch.ts';
 import { batchBytesOf, lastOffsetOf } from '../protocol/records/batch-header.ts';
+import type { ReaderZone } from './fetch.ts';
 import type { RequestContext, RequestHandler } from './support/handler.ts';
 import { type AcknowledgedPartition, acknowledgeAll } from './support/share-acknowledgements.ts';
 import {
@@ -43,7 +44,7 @@ export interface ShareFetchDeps extends ShareRequestDeps {
   readonly clock: Clock;
   /** `fetch.max.bytes` of the broker. */
   readonly fetchBytesMax: number;
-  readonly observe: { fetched(bytes: number): void };
+  readonly observe: { fetched(bytes: number, zone: ReaderZone): void };
 }
 
 const waitMsMax = 60_000;
@@ -281,7 +282,7 @@ class ShareFetchCall {
           ...hint.of(topicId, partition, errorCode),
         },
       });
-    observe.fetched(bytes);
+    observe.fetched(bytes, 'unknown');
     this.#respond({
       acquisitionLockTimeoutMs: shares.settings(this.#session.groupId).lockMs,
       responses: byTopic(entries),

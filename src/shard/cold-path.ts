@@ -13,7 +13,7 @@
 
 import type { OffsetAnswer, ReadCaller } from '../log/partition-handle.ts';
 import { offsetQuery, RecordRanges } from '../log/partition-handle.ts';
-import type { ColdDone, ColdPath, PartitionLog } from '../log/partition-log.ts';
+import type { ColdDone, ColdPath, ColdStream, CommittedEnd, PartitionLog } from '../log/partition-log.ts';
 import type { RecordWork } from '../log/record-work.ts';
 import type { ClusterImage, PartitionImage } from '../metadata/metadata-store.ts';
 import type { Arena } from '../ports/arena.ts';
@@ -26,6 +26,7 @@ import type { ManifestCache } from '../stream/manifest/manifest-cache.ts';
 import type { AbortedTxn } from '../stream/objects/objects.ts';
 import { byFirstOffset } from '../stream/producers/producer-fold.ts';
 import type { ColdReader, ObjectList } from '../stream/read/cold-reader.ts';
+import type { ReplicaPath } from './object-replica.ts';
 
 export interface ColdPathDeps {
   readonly arena: Arena;
@@ -47,6 +48,8 @@ const lookupDecompressedMax = 64 * 1024 * 1024;
 const lookupMs = 10_000;
 const lookupUnpackedMax = 256 * 1024 * 1024;
 
+const noProducers = { abortedOver: () => [] };
+
 interface Found {
   offset: number;
   timestamp: number;
@@ -59,23 +62,23 @@ interface Lookup {
   unpackedBytes: number;
 }
 
-export class ObjectColdPath implements ColdPath {
+export class ObjectColdPath implements ColdPath, ReplicaPath {
   private readonly deps: ColdPathDeps;
 
   constructor(deps: ColdPathDeps) {
     this.deps = deps;
   }
 
-  private imageOf(log: PartitionLog): PartitionImage | undefined {
+  private imageOf(log: ColdStream): PartitionImage | undefined {
     return this.deps.image().topicsById.get(log.topicId)?.partitions[log.partition];
   }
 
   read(
-    log: PartitionLog,
+    log: ColdStream,
     offset: number,
     maxBytes: number,
     deadline: number,
-    committed: boolean,
+    committed: CommittedEnd | null,
     done: ColdDone,
     caller?: ReadCaller,
   ): void {
@@ -83,7 +86,7 @@ export class ObjectColdPath implements ColdPath {
       done(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, null, offset, []);
       return;
     }
-    const limitOffset = committed ? log.lastStableOffset : log.highWatermark;
+    const limitOffset = committed?.lastStableOffset ?? log.highWatermark;
     const attempt = async () => {
       const read = await this.deps.reader.readCold({
         topicId: log.topicId,
@@ -96,8 +99,8 @@ export class ObjectColdPath implements ColdPath {
         ...caller,
       });
       try {
-        const none = !committed || read.ranges.length === 0;
-        return { read, aborted: none ? [] : await this.abortedOver(log, offset, read.nextOffset) };
+        const none = committed === null || read.ranges.length === 0;
+        return { read, aborted: none ? [] : await this.abortedOver(log, committed, offset, read.nextOffset) };
       } catch (error) {
         read.release();
         throw error;
@@ -119,16 +122,31 @@ export class ObjectColdPath implements ColdPath {
     );
   }
 
+  /** A transaction that is open where objects end has its marker behind, so nothing from its first record on is decided here. */
+  async committedInObjects(stream: ColdStream): Promise<CommittedEnd> {
+    const end = stream.highWatermark;
+    const { objects } = await this.listAt(stream, end - 1);
+    const last = objects.findLast(({ baseOffset, endOffset }) => baseOffset < end && endOffset >= end);
+    const stable =
+      last === undefined ? -1 : await this.deps.reader.stableEnd(stream.topicId, stream.partition, last);
+    return { lastStableOffset: Math.min(stable, end), tailStart: end, producers: noProducers };
+  }
+
   /**
    * Aborted transactions that reach into [from, end): by objects from the one that holds `from` on, for as long as their
    * markers may lie behind, then by memory. Throws READ_OVERTAKEN when a part of that is not to be found any more, since the log
    * start passed it after the records were read: without it aborted records would be taken for committed ones.
    */
-  private async abortedOver(log: PartitionLog, from: number, end: number): Promise<AbortedTxn[]> {
+  private async abortedOver(
+    log: ColdStream,
+    memory: CommittedEnd,
+    from: number,
+    end: number,
+  ): Promise<AbortedTxn[]> {
     const found: AbortedTxn[] = [];
     let searched = from;
     // While objects are searched batches may leave memory: what left meanwhile is searched there, too.
-    while (searched < log.tailStart) {
+    while (searched < memory.tailStart) {
       const before = searched;
       const { objects } = await this.listAt(log, searched);
       for (const range of objects) {
@@ -140,13 +158,14 @@ export class ObjectColdPath implements ColdPath {
       }
       if (searched === before) throw overtaken(searched);
     }
-    for (const txn of log.producers.abortedOver(from, end)) if (txn.lastOffset >= searched) found.push(txn);
+    for (const txn of memory.producers.abortedOver(from, end))
+      if (txn.lastOffset >= searched) found.push(txn);
     return byFirstOffset(found);
   }
 
   /** Objects that hold `offset` and what follows it, as far as one list goes: to `endOffset`. */
   private async listAt(
-    log: PartitionLog,
+    log: ColdStream,
     offset: number,
   ): Promise<{ readonly objects: ObjectList; readonly endOffset: number }> {
     const image = this.imageOf(log);
@@ -157,7 +176,7 @@ export class ObjectColdPath implements ColdPath {
     return { objects, endOffset: manifest.endOffset };
   }
 
-  private wireError(log: PartitionLog, offset: number, error: unknown): number {
+  private wireError(log: ColdStream, offset: number, error: unknown): number {
     if (error instanceof MillraceError && error.kind === 'exhausted') return 0;
     // Said when it was found; a client that stands there asks again and again.
     if (hasCode(error, 'OFFSETS_LOST')) return ErrorCode.CORRUPT_MESSAGE;

@@ -60,6 +60,7 @@ import type { ConfigCatalog } from '../requests/support/config-catalog.ts';
 import { features, levelOf } from '../requests/support/features.ts';
 import type { AnyRequestHandler } from '../requests/support/handler.ts';
 import { withOutsideRecords } from '../requests/support/outside-records.ts';
+import { ReadReplicas } from '../requests/support/read-replicas.ts';
 import { whenShared } from '../requests/support/share-feature.ts';
 import { StreamsTopics } from '../requests/support/streams-topics.ts';
 import { ClientSoftware, ClientTelemetry } from '../requests/support/telemetry.ts';
@@ -148,7 +149,15 @@ export function requestHandlers(
       }),
       { topics, arena, allocate: services.allocate, batchBytesMax: services.settings.batchBytesMax, observe },
     ),
-    fetchHandler({ topics, sessions, clock, fetchBytesMax, endpoint, observe }),
+    fetchHandler({
+      topics,
+      sessions,
+      clock,
+      fetchBytesMax,
+      endpoint,
+      replicas: new ReadReplicas(clock),
+      observe,
+    }),
     listOffsetsHandler({ topics, clock }),
     offsetForLeaderEpochHandler({ topics }),
     initProducerIdHandler({ ids, coordinator }),

@@ -2,6 +2,7 @@
 import type { PeerObserver } from '../interbroker/peer-line.ts';
 import { type Counter, Metrics, type Summary } from '../observe/metrics.ts';
 import { API_TABLE } from '../protocol/generated/api-keys.ts';
+import type { ReaderZone } from '../requests/fetch.ts';
 
 interface RequestSeries {
   readonly count: Counter;
@@ -30,6 +31,11 @@ export class ShardCounters {
       else this.metrics.summary('millrace_interbroker_request_seconds', api).record(micros);
     },
     connections: (change) => this.metrics.gauge('millrace_interbroker_connections').add(change),
+  };
+  private readonly zoneBytes: Readonly<Record<ReaderZone, Counter>> = {
+    own: this.metrics.counter('millrace_fetched_zone_bytes_total', 'own'),
+    other: this.metrics.counter('millrace_fetched_zone_bytes_total', 'other'),
+    unknown: this.metrics.counter('millrace_fetched_zone_bytes_total', 'unknown'),
   };
   private readonly series: (RequestSeries | undefined)[] = [];
 
@@ -75,7 +81,9 @@ export class ShardCounters {
     this.metrics.counter('millrace_telemetry_bytes_total').value += bytes;
   }
 
-  fetched(bytes: number): void {
+  /** @param zone where the reader is, as it says. */
+  fetched(bytes: number, zone: ReaderZone): void {
     this.fetchedBytes += bytes;
+    if (bytes > 0) this.zoneBytes[zone].value += bytes;
   }
 }

@@ -20,6 +20,7 @@ import { batchBytesOf } from '../protocol/records/batch-header.ts';
 import type { ConfigCatalog } from '../requests/support/config-catalog.ts';
 import type { TopicDirectory } from '../requests/support/topic-directory.ts';
 import type { Wal } from '../stream/wal/wal.ts';
+import { ObjectReplica, type ReplicaPath } from './object-replica.ts';
 import { ownerShard, topicLogSettings } from './placement.ts';
 import type { RestoredBatches, StreamEnd } from './shard-api.ts';
 
@@ -47,6 +48,8 @@ export interface ShardPartitionsDeps {
   /** Encoded image to start from. */
   readonly image: Buffer;
   readonly logs: LogManager;
+  /** Reads what objects hold of partitions that are elsewhere. */
+  readonly cold: ReplicaPath;
   readonly wals: readonly Wal[];
   readonly arena: Arena;
   readonly clock: Clock;
@@ -103,6 +106,19 @@ export class ShardPartitions implements TopicDirectory {
       this.#remote.set(key, handle);
     }
     return handle;
+  }
+
+  replica(topicId: string, partition: number): PartitionHandle | undefined {
+    const topic = this.topicById(topicId);
+    const image = topic?.partitions[partition];
+    if (topic === undefined || image?.state !== 'open' || image.node === this.#deps.settings.nodeId)
+      return undefined;
+    return new ObjectReplica({
+      topic,
+      partition: image,
+      cold: this.#deps.cold,
+      settings: this.logSettings(topic),
+    });
   }
 
   /** Settings that the topic's logs follow as of the image. */

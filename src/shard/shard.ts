@@ -202,6 +202,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, PeerHost {
     this.partitions = new ShardPartitions({
       ...parts,
       logs: this.logs,
+      cold,
       coordinators: {
         opened: (topic, partition) => this.coordinators.opened(topic, partition),
         closing: (topic, partition) => this.coordinators.closing(topic, partition),

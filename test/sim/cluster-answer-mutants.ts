@@ -3,6 +3,9 @@ import type { Mutant } from './mutants.ts';
 
 const answersTest = 'test/unit/requests/cluster-answers.test.ts';
 const misdirectedTest = 'test/unit/requests/misdirected.test.ts';
+const zonesTest = 'test/unit/requests/fetch-zones.test.ts';
+const readersTest = 'test/unit/requests/read-replicas.test.ts';
+const replicaReadsTest = 'test/unit/shard/transaction-reads.test.ts';
 
 export const clusterAnswerMutants: readonly Mutant[] = [
   {
@@ -130,5 +133,40 @@ export const clusterAnswerMutants: readonly Mutant[] = [
     find: 'if (first !== granted)',
     replace: 'if (next <= granted)',
     judge: 'test/unit/metadata/id-blocks.test.ts',
+  },
+  {
+    name: 'readers of committed records get from a replica what a transaction may still take back',
+    file: 'shard/object-replica.js',
+    find: 'offset < end.lastStableOffset',
+    replace: 'offset < this.highWatermark',
+    judge: 'test/unit/shard/object-replica.test.ts',
+  },
+  {
+    name: 'a replica takes an object that does not say what was open for one where nothing was',
+    file: 'stream/read/aborted-index.js',
+    find: 'return -1;\n    return Math.min(',
+    replace: 'return endOffset;\n    return Math.min(',
+    judge: replicaReadsTest,
+  },
+  {
+    name: 'a client that takes a broker for the leader it was is served by it as a follower',
+    file: 'requests/fetch.js',
+    find: "this.request.rackId !== '' && partition.currentLeaderEpoch >= 0;",
+    replace: "this.request.rackId !== '';",
+    judge: zonesTest,
+  },
+  {
+    name: 'a reader that found nothing at a replica is sent there for ever',
+    file: 'requests/support/read-replicas.js',
+    find: 'if (before?.offset === offset && now - before.at < heldMs)',
+    replace: 'if (false)',
+    judge: readersTest,
+  },
+  {
+    name: 'pieces of Metadata answers outlive the brokers of a rack',
+    file: 'requests/support/cluster-view.js',
+    find: 'this.#rackGeneration++;',
+    replace: '',
+    judge: readersTest,
   },
 ];

@@ -115,7 +115,7 @@ export const transactionMutants: readonly Mutant[] = [
   {
     name: "the list of aborted transactions is cut at an object's edge",
     file: 'stream/read/aborted-index.js',
-    find: 'return stable < end;',
+    find: 'return stableOf(opened, topicId, partition, range, group) < end;',
     replace: 'return false;',
     judge: reads,
   },
@@ -137,7 +137,7 @@ export const transactionMutants: readonly Mutant[] = [
   {
     name: 'older records are read past the last stable offset',
     file: 'shard/cold-path.js',
-    find: 'const limitOffset = committed ? log.lastStableOffset : log.highWatermark;',
+    find: 'const limitOffset = committed?.lastStableOffset ?? log.highWatermark;',
     replace: 'const limitOffset = log.highWatermark;',
     judge: reads,
   },

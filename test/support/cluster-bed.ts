@@ -21,10 +21,13 @@ export class ClusterBed {
     {
       settings = {},
       leads = true,
+      racks = [],
     }: {
       readonly settings?: Readonly<Record<string, string | number | boolean | readonly string[]>>;
       /** Whether one of them is controller; else the test decides in its place. */
       readonly leads?: boolean;
+      /** Of the brokers, in order. */
+      readonly racks?: readonly string[];
     } = {},
   ) {
     this.authority = new MemoryAuthority(leads);
@@ -37,7 +40,12 @@ export class ClusterBed {
       return new BrokerBed({
         storeUrl,
         cluster: () => this.authority.open(),
-        settings: { 'node.id': node, ...(walUrl === null ? {} : { 'wal.url': walUrl }), ...settings },
+        settings: {
+          'node.id': node,
+          'broker.rack': racks[i] ?? '',
+          ...(walUrl === null ? {} : { 'wal.url': walUrl }),
+          ...settings,
+        },
       });
     });
   }

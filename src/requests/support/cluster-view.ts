@@ -10,12 +10,15 @@
  *
  * The answering broker needs no registration: a broker that is alone may be asked before it is in the image. A stream's one
  * owner is its replica and in-sync set. While it is on its way to another (`target`), that one is listed first, as Kafka lists
- * replicas that are being added, and is not in sync.
+ * replicas that are being added, and is not in sync. Answers to Metadata also list one broker of each other rack, where readers of that
+ * rack get what objects hold (support/read-replicas.ts); other answers, which tools of administration ask for, list owners only.
  *
  * Bounds: a view for each listener of this broker; a broker's addresses are as many as it registered.
  */
 import type { BrokerImage, ClusterImage, PartitionImage } from '../../metadata/metadata-store.ts';
 import { isMoving } from '../../metadata/owners.ts';
+import { fnv1a } from '../../ports/fnv1a.ts';
+import { streamKey } from '../../ports/stream-id.ts';
 
 export interface BrokerAddress {
   readonly nodeId: number;
@@ -63,6 +66,10 @@ export class ListenerView {
   #generation = 0;
   #brokers: readonly BrokerAddress[] = [];
   readonly #standings = new Map<number, Standing>();
+  /** Brokers that can be reached, by rack. */
+  readonly #racks = new Map<string, number[]>();
+  #rackKey = '';
+  #rackGeneration = 0;
 
   constructor(listener: string, own: BrokerAddress) {
     this.#listener = listener;
@@ -123,6 +130,32 @@ export class ListenerView {
     return this.replicasOf(partition).slice(-1);
   }
 
+  /**
+   * The broker of a rack from which readers there get what objects hold of the partition; −1 = there is none. Readers of one
+   * partition share the blocks that it has fetched.
+   */
+  readerIn(rack: string, { topicId, partition }: Pick<PartitionImage, 'topicId' | 'partition'>): number {
+    const nodes = this.#racks.get(rack);
+    return nodes === undefined ? -1 : nodes[fnv1a(streamKey(topicId, partition)) % nodes.length]!;
+  }
+
+  /**
+   * Those of all racks but the leader's, as more replicas: clients go to none that is not among them (KIP-392). All of them hold
+   * what the store holds, so they are in sync as far as anybody but the leader is.
+   */
+  readersOf(partition: PartitionImage): number[] {
+    const leader = this.leaderOf(partition);
+    if (leader === null) return [];
+    return [...this.#racks.keys()]
+      .filter((rack) => rack !== leader.rack)
+      .map((rack) => this.readerIn(rack, partition));
+  }
+
+  /** Grows when a rack gains or loses a broker. */
+  get rackGeneration(): number {
+    return this.#rackGeneration;
+  }
+
   follow(image: ClusterImage): void {
     if (this.#image === image && this.#revision === image.revision) return;
     this.#image = image;
@@ -141,7 +174,22 @@ export class ListenerView {
       standings.set(nodeId, address === null ? standing.unreachable : standing.reachable);
     }
     this.#brokers = brokers.sort(byNode);
+    this.#takeRacks();
     this.#take(standings);
+  }
+
+  #takeRacks(): void {
+    const key = this.#brokers.map(({ nodeId, rack }) => JSON.stringify([nodeId, rack])).join();
+    if (key === this.#rackKey) return;
+    this.#rackKey = key;
+    this.#rackGeneration++;
+    this.#racks.clear();
+    for (const { nodeId, rack } of this.#brokers) {
+      if (rack === null) continue;
+      const nodes = this.#racks.get(rack);
+      if (nodes === undefined) this.#racks.set(rack, [nodeId]);
+      else nodes.push(nodeId);
+    }
   }
 
   #take(standings: ReadonlyMap<number, Standing>): void {

@@ -1,6 +1,6 @@
 /**
  * Metadata answers put together from pieces: a topic's part is encoded once per listener and version and kept until one of
- * its leaders or replicas changes, or the standing of a broker among them, so that an answer of a thousand topics costs a copy
+ * its leaders or replicas changes, or the standing of a broker among them, or who is in a rack, so that an answer of a thousand topics costs a copy
  * (measured: 29 ms of encoding for 1,000 topics of 16 partitions, 0.2 ms of copying). Owned by one shard.
  *
  *   | what the codec writes for an answer without topics      |
@@ -69,10 +69,20 @@ export class TopicPiece {
   /** Of the image that it was last compared with. */
   revision: number;
   #generation: number;
+  readonly #rackGeneration: number;
 
   constructor(topic: TopicImage, view: ListenerView, revision: number) {
     const { name, topicId, internal: isInternal } = topic;
-    const partitions = partitionsOf(topic, view);
+    const partitions = partitionsOf(topic, view).map((partition, i) => {
+      const readers = view
+        .readersOf(topic.partitions[i]!)
+        .filter((node) => !partition.replicaNodes!.includes(node));
+      return {
+        ...partition,
+        replicaNodes: [...partition.replicaNodes!, ...readers],
+        isrNodes: [...partition.isrNodes!, ...readers],
+      };
+    });
     this.#topic = { errorCode: ErrorCode.NONE, name, topicId, isInternal, partitions };
     this.#words = new Int32Array(topic.partitions.length * wordsEach);
     this.#standings = Uint8Array.from(topic.partitions, (partition) => standings(partition, view));
@@ -83,11 +93,13 @@ export class TopicPiece {
     }
     this.revision = revision;
     this.#generation = view.generation;
+    this.#rackGeneration = view.rackGeneration;
   }
 
   fits({ partitions }: TopicImage, view: ListenerView): boolean {
     const words = this.#words;
-    if (partitions.length * wordsEach !== words.length) return false;
+    if (partitions.length * wordsEach !== words.length || this.#rackGeneration !== view.rackGeneration)
+      return false;
     const sameStandings = this.#generation === view.generation;
     for (let i = 0, at = 0; i < partitions.length; i++, at += wordsEach) {
       const partition = partitions[i]!;

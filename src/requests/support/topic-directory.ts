@@ -10,6 +10,11 @@ export interface TopicDirectory {
   topicById(topicId: string): TopicImage | undefined;
   /** Handle of a partition that this broker serves, on whatever shard; undefined when it is not (yet) open. */
   partition(topicId: string, partition: number): PartitionHandle | undefined;
+  /**
+   * A partition that another broker leads, as far as objects hold it, as of now; undefined where none does. Only for readers that
+   * state the leader epoch.
+   */
+  replica(topicId: string, partition: number): PartitionHandle | undefined;
   /** Runs after each change of the image, until the function that it returns is called. */
   watch(listener: () => void): () => void;
 }

@@ -11,12 +11,10 @@
  * `keptMax` transactions are kept, the longest unused leave first; a larger one is read again each time.
  */
 import type { AbortedTxn } from '../objects/objects.ts';
-import type { ObjectReader, StreamAborted } from './object-reader.ts';
+import type { ObjectReader, OpenObject, StreamAborted } from './object-reader.ts';
 
 /** About 4 MiB. */
 const keptMax = 65_536;
-
-const nothing: readonly StreamAborted[] = [];
 
 /** A part of the stream in one object. */
 export interface AbortedRange {
@@ -49,18 +47,33 @@ export class AbortedIndex {
     found: AbortedTxn[],
   ): Promise<boolean> {
     const opened = await this.#reader.open(range.objectId);
-    const groups =
-      opened.footer.sections.aborted.length === 0 ? nothing : await this.#section(range.objectId);
-    const group = groups.find((one) => one.topicId === topicId && one.partition === partition);
+    const group = await this.#groupOf(opened, topicId, partition, range);
     for (const txn of group?.aborted ?? []) {
       const inside = txn.lastOffset >= range.baseOffset && txn.lastOffset < range.endOffset;
       if (inside && txn.lastOffset >= from && txn.firstOffset < end) found.push(txn);
     }
-    const number = opened.index.streamNumber(topicId, partition);
-    // A merged object says what was open behind its last range only.
-    const last = number >= 0 && opened.index.stream(number).endOffset === range.endOffset;
-    const stable = last ? Math.min(group?.lastStableOffset ?? range.endOffset, range.endOffset) : -1;
-    return stable < end;
+    return stableOf(opened, topicId, partition, range, group) < end;
+  }
+
+  /**
+   * First offset of the oldest transaction that was open at the range's end, else that end; −1 where the object does not say.
+   * @throws as ObjectReader.open
+   */
+  async stableEnd(topicId: string, partition: number, range: AbortedRange): Promise<number> {
+    const opened = await this.#reader.open(range.objectId);
+    const group = await this.#groupOf(opened, topicId, partition, range);
+    return stableOf(opened, topicId, partition, range, group);
+  }
+
+  async #groupOf(
+    opened: OpenObject,
+    topicId: string,
+    partition: number,
+    { objectId }: AbortedRange,
+  ): Promise<StreamAborted | undefined> {
+    if (opened.footer.sections.aborted.length === 0) return undefined;
+    const groups = await this.#section(objectId);
+    return groups.find((one) => one.topicId === topicId && one.partition === partition);
   }
 
   async #section(objectId: string): Promise<readonly StreamAborted[]> {
@@ -82,6 +95,19 @@ export class AbortedIndex {
     }
     return groups;
   }
+}
+
+/** A merged object says what was open behind its last range only. */
+function stableOf(
+  { index }: OpenObject,
+  topicId: string,
+  partition: number,
+  { endOffset }: AbortedRange,
+  group: StreamAborted | undefined,
+): number {
+  const number = index.streamNumber(topicId, partition);
+  if (number < 0 || index.stream(number).endOffset !== endOffset) return -1;
+  return Math.min(group?.lastStableOffset ?? endOffset, endOffset);
 }
 
 /** Each group counts, too. */

@@ -214,6 +214,11 @@ export class ColdReader {
     return this.#aborted.search(topicId, partition, range, from, end, found);
   }
 
+  /** See AbortedIndex.stableEnd. */
+  stableEnd(topicId: string, partition: number, range: AbortedRange): Promise<number> {
+    return this.#aborted.stableEnd(topicId, partition, range);
+  }
+
   /**
    * The first batch at or behind request.offset that has a record not older than `timestamp` (ms), or null. The record
    * itself is for the caller to find in it. maxBytes is not looked at.

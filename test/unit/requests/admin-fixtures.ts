@@ -123,6 +123,10 @@ export class FakePartition implements PartitionHandle {
 }
 
 export class FakeTopics implements TopicDirectory {
+  replica(): undefined {
+    return undefined;
+  }
+
   readonly builder = new ImageBuilder();
   readonly partitions = new Map<string, FakePartition>();
   readonly watchers = new Set<() => void>();

@@ -10,6 +10,7 @@ import {
 import type { FetchResponseInput } from '../../../src/protocol/generated/fetch.ts';
 import { fetchHandler } from '../../../src/requests/fetch.ts';
 import { FetchSessionCache } from '../../../src/requests/support/fetch-session.ts';
+import { ReadReplicas } from '../../../src/requests/support/read-replicas.ts';
 import type { TopicDirectory } from '../../../src/requests/support/topic-directory.ts';
 import { HeapArena } from '../../support/heap-arena.ts';
 import { SeededRandom } from '../../support/seeded-random.ts';
@@ -51,6 +52,7 @@ function setUp() {
     clock,
     fetchBytesMax: 1 << 20,
     endpoint: () => ({ nodeId: 0, host: 'h', port: 1, rack: null }),
+    replicas: new ReadReplicas(clock),
     observe: { fetched: () => {} },
   });
   let parked: ((gone: boolean) => void) | null = null;
@@ -87,6 +89,7 @@ function setUp() {
       },
     };
     const request = {
+      rackId: '',
       maxWaitMs,
       minBytes: 1,
       maxBytes: 1 << 20,

@@ -13,6 +13,7 @@ import { ZERO_UUID } from '../../../src/protocol/primitives.ts';
 import { fetchHandler } from '../../../src/requests/fetch.ts';
 import { FetchSessionCache } from '../../../src/requests/support/fetch-session.ts';
 import type { RequestContext } from '../../../src/requests/support/handler.ts';
+import { ReadReplicas } from '../../../src/requests/support/read-replicas.ts';
 import type { TopicDirectory } from '../../../src/requests/support/topic-directory.ts';
 import { HeapArena } from '../../support/heap-arena.ts';
 import { SeededRandom } from '../../support/seeded-random.ts';
@@ -182,6 +183,7 @@ export class FetchBed {
       clock: this.clock,
       fetchBytesMax: 1 << 20,
       endpoint: () => ({ nodeId: 0, host: 'h', port: 1, rack: null }),
+      replicas: new ReadReplicas(this.clock),
       observe: { fetched: () => {} },
     });
   }
@@ -200,6 +202,7 @@ export class FetchBed {
       },
     } as unknown as RequestContext;
     const request = {
+      rackId: '',
       maxWaitMs: options.maxWaitMs ?? 500,
       minBytes: options.minBytes ?? 1,
       maxBytes: 1 << 20,

@@ -24,6 +24,7 @@ import { shareAcknowledgeHandler } from '../../../src/requests/share-acknowledge
 import { shareFetchHandler } from '../../../src/requests/share-fetch.ts';
 import { ClusterView } from '../../../src/requests/support/cluster-view.ts';
 import { FetchSessionCache } from '../../../src/requests/support/fetch-session.ts';
+import { ReadReplicas } from '../../../src/requests/support/read-replicas.ts';
 import { ShareSessions } from '../../../src/requests/support/share-session.ts';
 import { HeapArena } from '../../support/heap-arena.ts';
 import { loopRecordWork } from '../../support/record-work.ts';
@@ -88,7 +89,15 @@ function produced(version: number, listener?: string) {
 function fetched(version: number, wanted: readonly (readonly [number, number])[], listener?: string) {
   const { topics, id, clock, observe } = rig();
   const sessions = new FetchSessionCache(10, 1000, clock, new SeededRandom(1));
-  const handler = fetchHandler({ topics, sessions, clock, fetchBytesMax: 1 << 20, endpoint, observe });
+  const handler = fetchHandler({
+    topics,
+    sessions,
+    clock,
+    fetchBytesMax: 1 << 20,
+    endpoint,
+    replicas: new ReadReplicas(clock),
+    observe,
+  });
   const partitions = wanted.map(([partition, currentLeaderEpoch]) => ({
     partition,
     currentLeaderEpoch,

@@ -119,7 +119,7 @@ function rig() {
   } as unknown as PartitionLog;
   const read = async (offset: number): Promise<number> => {
     let result = -2;
-    path.read(log, offset, 1_000, 1e9, false, (error) => {
+    path.read(log, offset, 1_000, 1e9, null, (error) => {
       result = error;
     });
     await settle();
@@ -182,7 +182,7 @@ describe('reads of older data', () => {
     Object.assign(log, { lastStableOffset: 40, producers: { abortedOver: () => [] } });
     const read = async (offset: number) => {
       const got: unknown[] = [];
-      path.read(log, offset, 1_000, 1e9, true, (error, records, nextOffset) =>
+      path.read(log, offset, 1_000, 1e9, log, (error, records, nextOffset) =>
         got.push(error, records === null, nextOffset),
       );
       await settle();

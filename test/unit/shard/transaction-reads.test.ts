@@ -26,9 +26,12 @@ it('readers of committed records get just those, up to the last stable offset, f
         if (world.durable === 0) continue;
         const offset = random.below(world.end(world.durable));
         await world.check(offset, 1 + random.below(2_000), random.below(3) > 0);
+        await world.checkReplica(offset, 1 + random.below(2_000), random.below(3) > 0);
       }
       for (let offset = 0; offset < world.end(world.durable); offset += 3)
         await world.check(offset, 1 + random.below(20_000), true);
+      for (let offset = 0; offset < world.end(world.uploaded); offset += 3)
+        await world.checkReplica(offset, 1 + random.below(20_000), true);
     } catch (error) {
       throw new Error(`seed ${seed}: ${(error as Error).message}`, { cause: error });
     }

@@ -5,11 +5,12 @@
  */
 import assert from 'node:assert/strict';
 import { LogManager } from '../../../src/log/log-manager.ts';
-import { appendGuard, type ReadResult } from '../../../src/log/partition-handle.ts';
+import { appendGuard, type PartitionHandle, type ReadResult } from '../../../src/log/partition-handle.ts';
 import type { PartitionLog } from '../../../src/log/partition-log.ts';
-import type { ClusterImage } from '../../../src/metadata/metadata-store.ts';
+import type { ClusterImage, PartitionImage, TopicImage } from '../../../src/metadata/metadata-store.ts';
 import { silentLogger } from '../../../src/ports/logger.ts';
 import type { StreamId } from '../../../src/ports/stream-id.ts';
+import { ErrorCode } from '../../../src/protocol/generated/errors.ts';
 import {
   attributesOf,
   baseOffsetOf,
@@ -22,6 +23,7 @@ import {
 } from '../../../src/protocol/records/batch-header.ts';
 import { markerType, readMarker } from '../../../src/protocol/records/control-marker.ts';
 import { ObjectColdPath } from '../../../src/shard/cold-path.ts';
+import { ObjectReplica } from '../../../src/shard/object-replica.ts';
 import { MemoryStore } from '../../../src/store/memory-store.ts';
 import { BlockCache } from '../../../src/stream/cache/block-cache.ts';
 import { LocalBudget } from '../../../src/stream/cache/block-slabs.ts';
@@ -111,12 +113,7 @@ export class TransactionWorld {
       loader,
       clock: this.clock,
     });
-    const manifestEnd = () => this.#objects[this.#inManifest - 1]?.endOffset ?? 0;
-    const image = () => {
-      const manifest = this.#inManifest === 0 ? null : { version: 1, endOffset: manifestEnd() };
-      const objects = this.#objects.slice(this.#inManifest);
-      return { topicsById: new Map([[topicId, { partitions: [{ manifest, objects }] }]]) };
-    };
+    const image = () => ({ topicsById: new Map([[topicId, { partitions: [this.#parts()] }]]) });
     const manifests = { get: async () => ({ objects: this.#objects.slice(0, this.#inManifest) }) };
     this.#cold = new ObjectColdPath({
       arena: this.arena,
@@ -128,6 +125,15 @@ export class TransactionWorld {
       lookupBytes: 1_000,
       monotonic: () => 0,
     });
+  }
+
+  /** As the image has them. */
+  #parts() {
+    const endOffset = this.#objects[this.#inManifest - 1]?.endOffset ?? 0;
+    return {
+      manifest: this.#inManifest === 0 ? null : { version: 1, endOffset },
+      objects: this.#objects.slice(this.#inManifest),
+    };
   }
 
   end(count: number): number {
@@ -273,16 +279,16 @@ export class TransactionWorld {
 
   // ── What must be ────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** First offset of a transaction that no durable marker ends. */
-  lastStable(): number {
+  /** First offset of a transaction that no marker among the first `count` batches ends. */
+  lastStable(count = this.durable): number {
     const open = new Map<number, number>();
-    for (const { at, baseOffset } of this.batches.slice(0, this.durable)) {
+    for (const { at, baseOffset } of this.batches.slice(0, count)) {
       const producerId = producerIdOf(this.view, at);
       if (isControl(attributesOf(this.view, at))) open.delete(producerId);
       else if (isTransactional(attributesOf(this.view, at)) && !open.has(producerId))
         open.set(producerId, baseOffset);
     }
-    return Math.min(this.end(this.durable), ...open.values());
+    return Math.min(this.end(count), ...open.values());
   }
 
   /** Base offsets of the batches in [from, end) that no abort marker of the whole log takes back. */
@@ -307,10 +313,15 @@ export class TransactionWorld {
 
   // ── What is read ────────────────────────────────────────────────────────────────────────────────────────────────
 
-  async read(offset: number, maxBytes: number, committed: boolean): Promise<ReadResult> {
+  async read(
+    from: Pick<PartitionHandle, 'read'>,
+    offset: number,
+    maxBytes: number,
+    committed: boolean,
+  ): Promise<ReadResult> {
     const results: ReadResult[] = [];
     const sink = { onRead: (_index: number, result: ReadResult) => void results.push(result) };
-    this.log.read(offset, maxBytes, true, 1e9, sink, 0, committed);
+    from.read(offset, maxBytes, true, 1e9, sink, 0, committed);
     for (let i = 0; results.length === 0 && i < 50; i++) await settle();
     assert.equal(results.length, 1, 'answered once');
     return results[0]!;
@@ -319,12 +330,43 @@ export class TransactionWorld {
   /** Reads from `offset` on and checks what came against the log: all of it, or what a client keeps of it. */
   async check(offset: number, maxBytes: number, committed: boolean): Promise<void> {
     const limit = committed ? this.log.lastStableOffset : this.log.highWatermark;
-    const { error, records, aborted } = await this.read(offset, maxBytes, committed);
-    assert.equal(error, 0);
-    if (records === null) {
-      assert(offset >= limit, `nothing at ${offset} of ${limit}`);
-      return;
+    const result = await this.read(this.log, offset, maxBytes, committed);
+    assert.equal(result.error, 0);
+    if (result.records === null) assert(offset >= limit, `nothing at ${offset} of ${limit}`);
+    this.#compare(result, offset, limit, committed);
+  }
+
+  /** The same at a broker that has nothing but the objects: what lies behind them, and behind what they decide, it does not give. */
+  async checkReplica(offset: number, maxBytes: number, committed: boolean): Promise<void> {
+    const limit = committed ? this.lastStable(this.uploaded) : this.end(this.uploaded);
+    const result = await this.read(this.#replica(), offset, maxBytes, committed);
+    if (offset >= limit) assert.equal(result.error, ErrorCode.OFFSET_OUT_OF_RANGE, `${offset} of ${limit}`);
+    else {
+      assert.equal(result.error, 0, `${offset} of ${limit}`);
+      assert(result.records !== null, `nothing at ${offset} of ${limit}`);
     }
+    this.#compare(result, offset, limit, committed);
+  }
+
+  #replica(): ObjectReplica {
+    const partition = {
+      topicId,
+      partition: 0,
+      state: 'open',
+      startOffset: 0,
+      leaderEpoch: 0,
+      ...this.#parts(),
+    };
+    return new ObjectReplica({
+      topic: { name: 't', topicId } as TopicImage,
+      partition: partition as unknown as PartitionImage,
+      cold: this.#cold,
+      settings: this.log.settings,
+    });
+  }
+
+  #compare({ records, aborted }: ReadResult, offset: number, limit: number, committed: boolean): void {
+    if (records === null) return;
     const bytes = Buffer.concat(
       records.positions.map((position, i) =>
         Buffer.from(this.arena.buffer.subarray(position, position + records.lengths[i]!)),
