@@ -5,7 +5,6 @@ const answersTest = 'test/unit/requests/cluster-answers.test.ts';
 const misdirectedTest = 'test/unit/requests/misdirected.test.ts';
 const zonesTest = 'test/unit/requests/fetch-zones.test.ts';
 const readersTest = 'test/unit/requests/read-replicas.test.ts';
-const replicaReadsTest = 'test/unit/shard/transaction-reads.test.ts';
 
 export const clusterAnswerMutants: readonly Mutant[] = [
   {
@@ -140,13 +139,6 @@ export const clusterAnswerMutants: readonly Mutant[] = [
     find: 'offset < end.lastStableOffset',
     replace: 'offset < this.highWatermark',
     judge: 'test/unit/shard/object-replica.test.ts',
-  },
-  {
-    name: 'a replica takes an object that does not say what was open for one where nothing was',
-    file: 'stream/read/aborted-index.js',
-    find: 'return -1;\n    return Math.min(',
-    replace: 'return endOffset;\n    return Math.min(',
-    judge: replicaReadsTest,
   },
   {
     name: 'a client that takes a broker for the leader it was is served by it as a follower',
