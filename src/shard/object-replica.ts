@@ -141,6 +141,9 @@ export class ObjectReplica implements PartitionHandle, ColdStream {
     answer(ErrorCode.NOT_LEADER_OR_FOLLOWER, -1, -1, -1);
   }
 
+  /** Balance goes by what owners send: this costs the owner nothing, and moves with no partition. */
+  sent(): void {}
+
   watch(): void {}
 
   unwatch(): void {}
