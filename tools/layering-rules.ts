@@ -98,6 +98,7 @@ export const sizes: {
   rooms: {
     stream: { filesMax: 100, reason: 'a folder for each noun of the design, and no folder above 30 files' },
     requests: { filesMax: 120, reason: 'one file for each Kafka request, of which there are ninety' },
+    shard: { filesMax: 34, reason: 'folders for the links between shards and for share partitions' },
     metadata: { filesMax: 45, reason: 'a folder for the authority in etcd' },
     coordinator: { filesMax: 80, reason: 'a folder for each kind of coordinator' },
     protocol: { filesMax: 40, reason: 'records, compression and schema' },

@@ -32,17 +32,16 @@ import {
   type FetchResponseInput,
   type FetchResponsePartitionDataInput,
 } from '../protocol/generated/fetch.ts';
-import { ZERO_UUID } from '../protocol/primitives.ts';
 import { type BrokerAddress, ClusterView, type ListenerView } from './support/cluster-view.ts';
 import {
   FetchSession,
   type FetchSessionCache,
-  SessionPartition,
-  sessionKey,
+  type SessionPartition,
+  takeRequest,
 } from './support/fetch-session.ts';
 import type { RequestContext, RequestHandler } from './support/handler.ts';
 import { type CurrentLeader, isMisdirected, LeaderHints } from './support/leader-hints.ts';
-import type { ReadReplicas } from './support/read-replicas.ts';
+import { type ReaderZone, type ReadReplicas, zoneOf } from './support/read-replicas.ts';
 import type { TopicDirectory } from './support/topic-directory.ts';
 
 export interface FetchDeps {
@@ -55,9 +54,6 @@ export interface FetchDeps {
   readonly replicas: ReadReplicas;
   readonly observe: { fetched(bytes: number, zone: ReaderZone): void };
 }
-
-/** Where a reader is, as it says: in this broker's rack, in another one, or it does not say. */
-export type ReaderZone = 'own' | 'other' | 'unknown';
 
 const readCommitted = 1;
 /** KIP-951. */
@@ -345,13 +341,6 @@ class FetchCall implements ReadSink {
     return this.cluster.of(this.context.listener);
   }
 
-  /** Where the reader is, as it says. */
-  private get zone(): ReaderZone {
-    const { rackId } = this.request;
-    if (rackId === '') return 'unknown';
-    return this.view.own.rack === rackId ? 'own' : 'other';
-  }
-
   /** Forgets an earlier outcome of this call: the partition moved on while the call was parked. */
   private discard(partition: SessionPartition): void {
     const before = this.outcomes.get(partition);
@@ -430,7 +419,7 @@ class FetchCall implements ReadSink {
       }
       list.push(data);
     }
-    this.deps.observe.fetched(this.bytes, this.zone);
+    this.deps.observe.fetched(this.bytes, zoneOf(this.view, this.request.rackId));
     const cached = this.session.id !== 0;
     this.respond({
       sessionId: this.session.id,
@@ -503,34 +492,6 @@ export function fetchHandler(deps: FetchDeps): RequestHandler<FetchRequest, Fetc
   const { topics, sessions } = deps;
   const cluster = new ClusterView(deps);
 
-  /** Takes the request's partitions into the session; those whose position moved are looked at. */
-  function update(session: FetchSession, request: FetchRequest): void {
-    for (const topic of request.topics) {
-      const topicId = session.usesIds ? topic.topicId : ZERO_UUID;
-      const name = session.usesIds ? (topics.topicById(topic.topicId)?.name ?? '') : topic.topic;
-      for (const wanted of topic.partitions) {
-        const key = sessionKey(topicId, session.usesIds ? '' : name, wanted.partition);
-        let partition = session.partitions.get(key);
-        if (partition === undefined) {
-          partition = new SessionPartition(topicId, session.usesIds ? '' : name, wanted.partition);
-          session.add(partition);
-        }
-        partition.fetchOffset = wanted.fetchOffset;
-        partition.maxBytes = wanted.partitionMaxBytes;
-        partition.currentLeaderEpoch = wanted.currentLeaderEpoch;
-        partition.lastFetchedEpoch = wanted.lastFetchedEpoch;
-        session.markReady(partition);
-      }
-    }
-    for (const topic of request.forgottenTopicsData) {
-      for (const index of topic.partitions) {
-        session.remove(
-          session.usesIds ? sessionKey(topic.topicId, '', index) : sessionKey(ZERO_UUID, topic.topic, index),
-        );
-      }
-    }
-  }
-
   function handle(
     context: RequestContext,
     request: FetchRequest,
@@ -543,7 +504,7 @@ export function fetchHandler(deps: FetchDeps): RequestHandler<FetchRequest, Fetc
       if (sessionId !== 0) sessions.close(sessionId);
       const cached = context.apiVersion >= 7 && sessionEpoch === 0 ? sessions.create(usesIds) : null;
       const session = cached ?? new FetchSession(0, usesIds);
-      update(session, request);
+      takeRequest(session, request, topics);
       new FetchCall(deps, cluster, context, request, session, true, respond).start();
       return;
     }
@@ -556,7 +517,7 @@ export function fetchHandler(deps: FetchDeps): RequestHandler<FetchRequest, Fetc
       respond({ errorCode: ErrorCode.FETCH_SESSION_TOPIC_ID_ERROR });
     } else {
       session.epoch = session.epoch === 0x7fffffff ? 1 : session.epoch + 1;
-      update(session, request);
+      takeRequest(session, request, topics);
       new FetchCall(deps, cluster, context, request, session, false, respond).start();
     }
   }

@@ -27,8 +27,8 @@ import {
   type ShareFetchResponseInput,
 } from '../protocol/generated/share-fetch.ts';
 import { batchBytesOf, lastOffsetOf } from '../protocol/records/batch-header.ts';
-import type { ReaderZone } from './fetch.ts';
 import type { RequestContext, RequestHandler } from './support/handler.ts';
+import type { ReaderZone } from './support/read-replicas.ts';
 import { type AcknowledgedPartition, acknowledgeAll } from './support/share-acknowledgements.ts';
 import {
   byTopic,

@@ -2,7 +2,7 @@
 import type { PeerObserver } from '../interbroker/peer-line.ts';
 import { type Counter, Metrics, type Summary } from '../observe/metrics.ts';
 import { API_TABLE } from '../protocol/generated/api-keys.ts';
-import type { ReaderZone } from '../requests/fetch.ts';
+import type { ReaderZone } from '../requests/support/read-replicas.ts';
 
 interface RequestSeries {
   readonly count: Counter;

@@ -8,6 +8,9 @@ import type { PartitionHandle, PartitionWatcher } from '../../log/partition-hand
 import type { Clock } from '../../ports/clock.ts';
 import type { Random } from '../../ports/random.ts';
 import { streamKey } from '../../ports/stream-id.ts';
+import type { FetchRequest } from '../../protocol/generated/fetch.ts';
+import { ZERO_UUID } from '../../protocol/primitives.ts';
+import type { TopicDirectory } from './topic-directory.ts';
 
 export class SessionPartition {
   readonly topicId: string;
@@ -114,6 +117,34 @@ export class FetchSession implements PartitionWatcher {
 
 export function sessionKey(topicId: string, topic: string, partition: number): string {
   return topic === '' ? streamKey(topicId, partition) : streamKey(topic, partition);
+}
+
+/** Takes the request's partitions into the session; those whose position moved are looked at. */
+export function takeRequest(session: FetchSession, request: FetchRequest, topics: TopicDirectory): void {
+  for (const topic of request.topics) {
+    const topicId = session.usesIds ? topic.topicId : ZERO_UUID;
+    const name = session.usesIds ? (topics.topicById(topic.topicId)?.name ?? '') : topic.topic;
+    for (const wanted of topic.partitions) {
+      const key = sessionKey(topicId, session.usesIds ? '' : name, wanted.partition);
+      let partition = session.partitions.get(key);
+      if (partition === undefined) {
+        partition = new SessionPartition(topicId, session.usesIds ? '' : name, wanted.partition);
+        session.add(partition);
+      }
+      partition.fetchOffset = wanted.fetchOffset;
+      partition.maxBytes = wanted.partitionMaxBytes;
+      partition.currentLeaderEpoch = wanted.currentLeaderEpoch;
+      partition.lastFetchedEpoch = wanted.lastFetchedEpoch;
+      session.markReady(partition);
+    }
+  }
+  for (const topic of request.forgottenTopicsData) {
+    for (const index of topic.partitions) {
+      session.remove(
+        session.usesIds ? sessionKey(topic.topicId, '', index) : sessionKey(ZERO_UUID, topic.topic, index),
+      );
+    }
+  }
 }
 
 export class FetchSessionCache {

@@ -16,6 +16,14 @@ import type { Clock } from '../../ports/clock.ts';
 import { streamKey } from '../../ports/stream-id.ts';
 import type { ListenerView } from './cluster-view.ts';
 
+/** Where a reader is, as it says: in this broker's rack, in another one, or it does not say. */
+export type ReaderZone = 'own' | 'other' | 'unknown';
+
+export function zoneOf({ own }: ListenerView, rack: string): ReaderZone {
+  if (rack === '') return 'unknown';
+  return own.rack === rack ? 'own' : 'other';
+}
+
 /** Less than this behind the objects' end is not worth two changes of the connection. */
 const behindBytesMin = 4 * 1024 * 1024;
 const heldMs = 30_000;

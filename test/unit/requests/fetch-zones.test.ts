@@ -8,9 +8,9 @@ import type {
   FetchRequest,
   FetchResponseInput,
 } from '../../../src/protocol/generated/fetch.ts';
-import { fetchHandler, type ReaderZone } from '../../../src/requests/fetch.ts';
+import { fetchHandler } from '../../../src/requests/fetch.ts';
 import { FetchSessionCache } from '../../../src/requests/support/fetch-session.ts';
-import { ReadReplicas } from '../../../src/requests/support/read-replicas.ts';
+import { type ReaderZone, ReadReplicas } from '../../../src/requests/support/read-replicas.ts';
 import type { TopicDirectory } from '../../../src/requests/support/topic-directory.ts';
 import { HeapArena } from '../../support/heap-arena.ts';
 import { SeededRandom } from '../../support/seeded-random.ts';
