@@ -19,9 +19,9 @@ import type { ListenerView } from './cluster-view.ts';
 /** Where a reader is, as it says: in this broker's rack, in another one, or it does not say. */
 export type ReaderZone = 'own' | 'other' | 'unknown';
 
-export function zoneOf({ own }: ListenerView, rack: string): ReaderZone {
+export function zoneOf(rack: string, view: () => ListenerView): ReaderZone {
   if (rack === '') return 'unknown';
-  return own.rack === rack ? 'own' : 'other';
+  return view().own.rack === rack ? 'own' : 'other';
 }
 
 /** Less than this behind the objects' end is not worth two changes of the connection. */
