@@ -419,7 +419,10 @@ class FetchCall implements ReadSink {
       }
       list.push(data);
     }
-    this.deps.observe.fetched(this.bytes, zoneOf(this.request.rackId, () => this.view));
+    this.deps.observe.fetched(
+      this.bytes,
+      zoneOf(this.request.rackId, () => this.view),
+    );
     const cached = this.session.id !== 0;
     this.respond({
       sessionId: this.session.id,
