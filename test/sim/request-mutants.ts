@@ -13,7 +13,7 @@ export const requestMutants: readonly Mutant[] = [
   },
   {
     name: 'forgotten topics stay in a fetch session',
-    file: 'requests/fetch.js',
+    file: 'requests/support/fetch-session.js',
     find: 'for (const topic of request.forgottenTopicsData) {',
     replace: 'for (const topic of []) {',
     judge: fetchTest,
