@@ -42,6 +42,7 @@ import {
 import type { RequestContext, RequestHandler } from './support/handler.ts';
 import { type CurrentLeader, isMisdirected, LeaderHints } from './support/leader-hints.ts';
 import { type ReaderZone, type ReadReplicas, zoneOf } from './support/read-replicas.ts';
+import { failed, withoutRecords } from './support/read-results.ts';
 import type { TopicDirectory } from './support/topic-directory.ts';
 
 export interface FetchDeps {
@@ -73,23 +74,6 @@ interface Outcome {
   diverging: { epoch: number; endOffset: number } | null;
   /** Broker to read from instead; −1 = none. */
   replica: number;
-}
-
-const emptyResult: ReadResult = {
-  error: 0,
-  highWatermark: -1,
-  lastStableOffset: -1,
-  startOffset: -1,
-  records: null,
-};
-
-function failed(error: number): ReadResult {
-  return { ...emptyResult, error };
-}
-
-function withoutRecords(handle: PartitionHandle): ReadResult {
-  const { highWatermark, lastStableOffset, startOffset } = handle;
-  return { error: 0, highWatermark, lastStableOffset, startOffset, records: null };
 }
 
 class FetchCall implements ReadSink {
