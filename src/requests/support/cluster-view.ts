@@ -69,6 +69,8 @@ export class ListenerView {
   /** Brokers that can be reached, by rack. */
   readonly #racks = new Map<string, number[]>();
   #rackKey = '';
+  /** The brokers are in more than one rack. */
+  #apart = false;
   #rackGeneration = 0;
 
   constructor(listener: string, own: BrokerAddress) {
@@ -182,7 +184,10 @@ export class ListenerView {
     const key = this.#brokers.map(({ nodeId, rack }) => JSON.stringify([nodeId, rack])).join();
     if (key === this.#rackKey) return;
     this.#rackKey = key;
-    this.#rackGeneration++;
+    // In one rack all read from the leader, whoever comes and goes.
+    const apart = new Set(this.#brokers.map(({ rack }) => rack)).size > 1;
+    if (apart || this.#apart) this.#rackGeneration++;
+    this.#apart = apart;
     this.#racks.clear();
     for (const { nodeId, rack } of this.#brokers) {
       if (rack === null) continue;

@@ -28,15 +28,19 @@ import { call, catalog, ErrorCode, FakeControl } from './admin-fixtures.ts';
 import {
   addressOf,
   ownEndpoint as endpoint,
+  endpointIn,
+  oneRack,
   own,
   peer,
   plainPeer,
+  rackEach,
   ThreeBrokers,
   tlsListener,
 } from './cluster-fixtures.ts';
 
-function rig() {
-  const topics = new ThreeBrokers();
+function rig(rackOf = oneRack) {
+  const topics = new ThreeBrokers(rackOf);
+  const endpoint = endpointIn(rackOf);
   const autoTopics = new AutoTopics({
     topics,
     control: new FakeControl(),
@@ -62,7 +66,7 @@ const nodes = (brokers: readonly { nodeId: number }[]) => brokers.map(({ nodeId 
 
 describe('Metadata of several brokers', () => {
   it('names every broker under the listener that was asked, with its rack, and no fenced one', async () => {
-    const { topics, metadata } = rig();
+    const { topics, metadata } = rig(rackEach);
     const { brokers } = await metadata();
     assert.deepEqual(brokers, [addressOf(peer), addressOf(own), addressOf(plainPeer)]);
     assert.deepEqual((await metadata(13, tlsListener)).brokers, [
@@ -137,13 +141,71 @@ describe('Metadata of several brokers', () => {
   });
 });
 
+describe('Metadata of brokers in several racks', () => {
+  it('lists a reader of each rack but the leader’s as one more replica, in sync (KIP-392)', async () => {
+    const rackOf = (node: number) => (node === plainPeer ? 'far' : 'near');
+    const { topics, metadata, partitions } = rig(rackOf);
+    const id = topics.add('a', 2);
+    topics.move(id, 1, plainPeer);
+    const told = async (listener?: string) =>
+      (await metadata(13, listener)).topics[0]!.partitions.map(({ replicaNodes, isrNodes }) => [
+        replicaNodes,
+        isrNodes,
+      ]);
+    const [here, there] = await told();
+    assert.deepEqual(here, [
+      [own, plainPeer],
+      [own, plainPeer],
+    ]);
+    const [leader, reader] = there![0]!;
+    assert.deepEqual(there, [
+      [leader, reader],
+      [leader, reader],
+    ]);
+    assert.equal(leader, plainPeer);
+    assert.ok(reader === own || reader === peer);
+    // Nobody's, as far as this listener reaches.
+    assert.deepEqual(await told(tlsListener), [
+      [[own], [own]],
+      [[plainPeer], [plainPeer]],
+    ]);
+    topics.set(reader!, 'fenced');
+    const other = reader === own ? peer : own;
+    assert.deepEqual((await told())[1], [
+      [plainPeer, other],
+      [plainPeer, other],
+    ]);
+    topics.set(plainPeer, 'fenced');
+    assert.deepEqual((await told())[0], [[own], [own]]);
+    assert.deepEqual(
+      (await partitions()).map(({ replicaNodes }) => replicaNodes),
+      [[own], [plainPeer]],
+    );
+  });
+});
+
 describe('pieces of Metadata answers', () => {
-  it('stay while nothing changes that they tell, and go with leaders, targets and standings', () => {
+  it('go when a rack gains its first broker or loses its last one', () => {
     const topics = new ThreeBrokers();
+    topics.add('a');
+    const cluster = new ClusterView({ topics, endpoint });
+    const pieces = new TopicPieces(topics);
+    const piece = () => pieces.piece(topics.topicByName('a')!, cluster.of('PLAINTEXT'));
+    let before = piece();
+    assert.equal(piece(), before);
+    topics.register(9);
+    assert.notEqual(piece(), before);
+    before = piece();
+    topics.set(9, 'fenced');
+    assert.notEqual(piece(), before);
+  });
+
+  it('stay while nothing changes that they tell, and go with leaders, targets and standings', () => {
+    const topics = new ThreeBrokers(oneRack);
     const id = topics.add('a', 2);
     topics.add('b');
     topics.move(id, 1, peer);
-    const cluster = new ClusterView({ topics, endpoint });
+    const cluster = new ClusterView({ topics, endpoint: endpointIn(oneRack) });
     const pieces = new TopicPieces(topics);
     const piece = (name: string) => pieces.piece(topics.topicByName(name)!, cluster.of('PLAINTEXT'));
     const changed = (change: () => void): boolean[] => {
@@ -200,7 +262,7 @@ describe('pieces of Metadata answers', () => {
 
 describe('DescribeCluster of several brokers', () => {
   it('lists fenced ones when they are asked for, and says so', async () => {
-    const { topics, cluster } = rig();
+    const { topics, cluster } = rig(rackEach);
     topics.lead(peer);
     topics.set(plainPeer, 'fenced');
     const told = async (fenced: boolean, listener?: string) => {

@@ -12,17 +12,23 @@ export const plainPeer = 8;
 const plainListener = 'PLAINTEXT';
 export const tlsListener = 'SSL';
 
-export const addressOf = (nodeId: number, port = 9092) => ({
+export type RackOf = (node: number) => string;
+export const oneRack: RackOf = () => 'rack';
+export const rackEach: RackOf = (node) => `rack-${node}`;
+
+export const addressOf = (nodeId: number, port = 9092, rackOf = rackEach) => ({
   nodeId,
   host: `host-${nodeId}`,
   port,
-  rack: `rack-${nodeId}`,
+  rack: rackOf(nodeId),
 });
 
 /** As the answering broker knows itself. */
-export const ownEndpoint = (listener: string) => addressOf(own, listener === tlsListener ? 9093 : 9092);
+export const endpointIn = (rackOf: RackOf) => (listener: string) =>
+  addressOf(own, listener === tlsListener ? 9093 : 9092, rackOf);
+export const ownEndpoint = endpointIn(rackEach);
 
-function registration(node: number): MetadataChange {
+function registration(node: number, rackOf: RackOf): MetadataChange {
   const plain = { listener: plainListener, tls: false, host: `host-${node}`, port: 9092 };
   const tls = { listener: tlsListener, tls: true, host: `host-${node}`, port: 9093 };
   return {
@@ -30,14 +36,17 @@ function registration(node: number): MetadataChange {
     node,
     epoch: 1,
     endpoints: node === plainPeer ? [plain] : [plain, tls],
-    rack: `rack-${node}`,
+    rack: rackOf(node),
   };
 }
 
 export class ThreeBrokers extends FakeTopics {
-  constructor() {
+  readonly #rackOf: RackOf;
+
+  constructor(rackOf = rackEach) {
     super();
-    this.builder.apply([own, peer, plainPeer].map(registration));
+    this.#rackOf = rackOf;
+    this.builder.apply([own, peer, plainPeer].map((node) => registration(node, rackOf)));
   }
 
   set(node: number, state: BrokerState): void {
@@ -45,7 +54,7 @@ export class ThreeBrokers extends FakeTopics {
   }
 
   register(node: number): void {
-    this.builder.apply([registration(node)]);
+    this.builder.apply([registration(node, this.#rackOf)]);
   }
 
   lead(node: number): void {
