@@ -154,6 +154,15 @@ export interface FetchOptions {
   readonly session?: { readonly id: number; readonly epoch: number };
   /** Partitions. */
   readonly forgotten?: readonly number[];
+  readonly maxBytes?: number;
+}
+
+export interface FetchBedOptions {
+  /** Sessions kept, and how long an unused one is safe from a new one, ms. */
+  readonly slots?: number;
+  readonly evictionMs?: number;
+  /** Of the broker. */
+  readonly fetchBytesMax?: number;
 }
 
 /** An answer that may still be out. */
@@ -167,9 +176,12 @@ export class FetchBed {
   readonly clock = new VirtualClock();
   readonly arena = new HeapArena({ segmentBytes: 4096, segmentCount: 4 });
   readonly logs: FetchedLog[];
+  /** Bytes of records of each answer. */
+  readonly answered: number[] = [];
   readonly #handler;
 
-  constructor(partitions: number) {
+  constructor(partitions: number, options: FetchBedOptions = {}) {
+    const { slots = 10, evictionMs = 1000, fetchBytesMax = 1 << 20 } = options;
     this.logs = Array.from({ length: partitions }, (_, index) => new FetchedLog(index, this.arena));
     const image = { topicId: fetchTopic.id, name: fetchTopic.name, partitions: this.logs };
     const topics = {
@@ -179,12 +191,12 @@ export class FetchBed {
     } as unknown as TopicDirectory;
     this.#handler = fetchHandler({
       topics,
-      sessions: new FetchSessionCache(10, 1000, this.clock, new SeededRandom(1)),
+      sessions: new FetchSessionCache(slots, evictionMs, this.clock, new SeededRandom(1)),
       clock: this.clock,
-      fetchBytesMax: 1 << 20,
+      fetchBytesMax,
       endpoint: () => ({ nodeId: 0, host: 'h', port: 1, rack: null }),
       replicas: new ReadReplicas(this.clock),
-      observe: { fetched: () => {} },
+      observe: { fetched: (bytes) => void this.answered.push(bytes) },
     });
   }
 
@@ -205,7 +217,7 @@ export class FetchBed {
       rackId: '',
       maxWaitMs: options.maxWaitMs ?? 500,
       minBytes: options.minBytes ?? 1,
-      maxBytes: 1 << 20,
+      maxBytes: options.maxBytes ?? 1 << 20,
       isolationLevel: options.committed === true ? 1 : 0,
       sessionId: options.session?.id ?? 0,
       sessionEpoch: options.session?.epoch ?? -1,
