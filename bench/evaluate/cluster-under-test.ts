@@ -35,6 +35,18 @@ export interface AuthorityUnderTest {
   readonly version: string;
   kill(member: number): Promise<void>;
   restart(member: number): Promise<void>;
+  /** Deletes what a killed member has stored. */
+  forget(member: number): void;
+  /** Makes its contents anew from what the object store holds; all brokers have ended. Resolves with what was said about it. */
+  restore(): Promise<string>;
+}
+
+/** An object store that can be told to answer late or not. */
+export interface StoreUnderTest {
+  /** Ms that each request waits, and the share of them, 0…1, that is refused with 503. */
+  trouble(delayMs: number, refused: number): void;
+  /** Requests since it was asked last. */
+  requests(): number;
 }
 
 export interface ClusterUnderTest {
@@ -46,6 +58,7 @@ export interface ClusterUnderTest {
   readonly replicas: number;
   readonly topicConfigs: Readonly<Record<string, string>>;
   readonly authority: AuthorityUnderTest | null;
+  readonly store: StoreUnderTest | null;
   /** What brokers carry after `add` or before a removal is moved by the cluster itself; else by `spread`. */
   readonly balances: boolean;
   add(): Promise<NodeUnderTest>;

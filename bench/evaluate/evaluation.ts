@@ -1,6 +1,7 @@
 /** Shape of every evaluation: perf-reports/<date>-cluster-<scenario>/evaluation.json. Pages and plots are made from it alone. */
 import type { Environment } from '../harness/schema.ts';
 import type { ClusterSystem } from './cluster-under-test.ts';
+import type { Copied } from './copy.ts';
 import type { History } from './history.ts';
 import type { Observed } from './observer.ts';
 import type { LoadSecond } from './writers.ts';
@@ -46,6 +47,7 @@ export interface EvaluationRun {
   /** What the load saw, by name; all of these are ones that clients try again after. */
   readonly errors: Readonly<Record<string, number>>;
   readonly history: History;
+  readonly copied: Copied;
   /** Why it ended early; '' when it did not. */
   readonly failure: string;
 }
@@ -66,9 +68,14 @@ export function isReached({ value, atMost, atLeast }: Figure): boolean {
 
 export type Verdict = 'reached' | 'missed' | 'faulty' | 'void';
 
+/** What was lost, doubled, torn or out of order, in the logs or in the exactly-once copy. */
+export function faultsOf({ history, copied }: EvaluationRun): string[] {
+  return [...history.faults, ...copied.faults];
+}
+
 /** Faults first: a void run that lost a record has lost it all the same. */
 export function verdictOf(run: EvaluationRun): Verdict {
-  if (run.history.faults.length > 0 || run.failure !== '') return 'faulty';
+  if (faultsOf(run).length > 0 || run.failure !== '') return 'faulty';
   if (run.observed.busy > busyMax || run.observed.steal > stealMax) return 'void';
   return run.figures.every(isReached) ? 'reached' : 'missed';
 }

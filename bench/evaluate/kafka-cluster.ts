@@ -181,6 +181,7 @@ export async function startKafkaCluster(brokers: number, below: string): Promise
     replicas,
     topicConfigs: {},
     authority: null,
+    store: null,
     balances: false,
     async add() {
       const node = await prepare();

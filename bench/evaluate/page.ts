@@ -6,6 +6,7 @@ import {
   busyMax,
   type Evaluation,
   type EvaluationRun,
+  faultsOf,
   isReached,
   stealMax,
   type Verdict,
@@ -81,7 +82,12 @@ function figureTable(runs: readonly EvaluationRun[]): string[] {
   });
   const sums: [string, (run: EvaluationRun) => string][] = [
     ['records acknowledged and read back', ({ history }) => shortNumber(history.records)],
-    ['lost, doubled, torn or out of order', ({ history }) => String(history.faults.length)],
+    ['records copied exactly once', ({ copied }) => shortNumber(copied.records)],
+    [
+      'longest time in which that copy committed nothing, s',
+      ({ copied }) => shortNumber(copied.longestPauseMs / 1_000),
+    ],
+    ['lost, doubled, torn or out of order', (run) => String(faultsOf(run).length)],
     [
       'refusals and lost connections, all tried again',
       ({ errors }) => shortNumber(Object.values(errors).reduce((a, b) => a + b, 0)),
@@ -101,17 +107,17 @@ function figureTable(runs: readonly EvaluationRun[]): string[] {
 }
 
 function runSection(run: EvaluationRun): string[] {
-  const { load, history, failure, errors } = run;
+  const { load, copied, failure, errors } = run;
   const lines = [
     `## ${clusterTitles[run.system]}`,
     '',
     ...table(['', ''], Object.entries(run.facts), 'words'),
-    `Load: ${load.partitions} partitions, ${shortNumber(load.recordsPerSecond)} records/s of ${load.recordBytes} bytes, each acknowledged before the next of its partition; refused ones are sent again after 20 ms, or at once where the answer names the leader. Bottleneck: ${bottleneckOf(run)}.`,
+    `Load: ${load.partitions} partitions, ${shortNumber(load.recordsPerSecond)} records/s of ${load.recordBytes} bytes, each acknowledged before the next of its partition; refused ones are sent again after 20 ms, or at once where the answer names the leader. Beside it an exactly-once copy by ${copied.client}. Bottleneck: ${bottleneckOf(run)}.`,
     '',
   ];
   if (failure !== '') lines.push(`**Ended early: ${failure}**`, '');
-  if (history.faults.length > 0)
-    lines.push('**Faults:**', '', ...history.faults.map((fault) => `- ${fault}`), '');
+  const faults = faultsOf(run);
+  if (faults.length > 0) lines.push('**Faults:**', '', ...faults.map((fault) => `- ${fault}`), '');
   const seen = Object.entries(errors);
   if (seen.length > 0)
     lines.push(`Seen by clients: ${seen.map(([name, count]) => `${count} × ${name}`).join(', ')}.`, '');

@@ -59,7 +59,7 @@ function wholeNumber(name: 'partitions' | 'interval' | 'count' | 'seed'): number
 const running = new Set<ClusterUnderTest>();
 
 async function start(system: ClusterSystem, scenario: EvaluationScenario): Promise<ClusterUnderTest> {
-  const { brokers, wal, etcdMembers, settings } = scenario;
+  const { brokers, wal, etcdMembers, s3 = false, settings } = scenario;
   const cluster =
     system === 'kafka'
       ? await startKafkaCluster(brokers, tmpdir())
@@ -67,6 +67,7 @@ async function start(system: ClusterSystem, scenario: EvaluationScenario): Promi
           brokers,
           wal,
           etcdMembers,
+          s3,
           below: tmpdir(),
           ...(settings === undefined ? {} : { settings }),
         });

@@ -6,6 +6,7 @@ import { type ClusterSystem, type NodeUnderTest, runningNodes } from './cluster-
 import type { MillraceClusterOptions } from './millrace-cluster.ts';
 import { electPreferred, reassign } from './moves.ts';
 import { type LoadShape, quantile, type Stage } from './stage.ts';
+import { recordValue } from './writers.ts';
 
 export interface EvaluationScenario {
   readonly name: string;
@@ -15,6 +16,8 @@ export interface EvaluationScenario {
   readonly brokers: number;
   readonly wal: MillraceClusterOptions['wal'];
   readonly etcdMembers: number;
+  /** Objects in an S3 server that can be troubled. */
+  readonly s3?: boolean;
   readonly settings?: MillraceClusterOptions['settings'];
   readonly load: LoadShape;
   /** Instead of `load` where seconds are to do. */
@@ -308,6 +311,145 @@ const authorityLost: EvaluationScenario = {
   },
 };
 
+const authorityRestored: EvaluationScenario = {
+  name: 'etcd-restored',
+  title: 'etcd loses everything',
+  what: 'All members of etcd are killed and their data deleted. Brokers go on with what they own, are killed, and come back after `millrace restore` has made the metadata anew from the object store.',
+  systems: ['millrace'],
+  brokers: 3,
+  wal: 'shared',
+  etcdMembers: 3,
+  load: few,
+  quickLoad: few,
+  async run(stage) {
+    const { writers, cluster } = stage;
+    const authority = cluster.authority!;
+    const members = Array.from({ length: authority.members }, (_, member) => member);
+    const awayMs = stage.quick ? 3_000 : 20_000;
+    stage.did(`all members are killed, their data deleted, for ${awayMs / 1_000} s`);
+    await Promise.all(members.map((member) => authority.kill(member)));
+    for (const member of members) authority.forget(member);
+    await sleep(awayMs);
+    stage.pauses('pause-gone', 'pause of a partition, no etcd', writers.pauses(), 1_000);
+    stage.did('kill -9 of all brokers; empty members are started');
+    await Promise.all(cluster.nodes.map((node) => node.kill()));
+    const begun = performance.now();
+    await Promise.all(members.map((member) => authority.restart(member)));
+    stage.did(await authority.restore());
+    stage.figure('restore', 'etcd started and restored', 's', (performance.now() - begun) / 1_000);
+    await Promise.all(cluster.nodes.map((node) => node.start()));
+    await writers.flows();
+    stage.figure('back', 'all partitions take records again', 's', (performance.now() - begun) / 1_000);
+    await stage.calm();
+  },
+};
+
+const storeTroubled: EvaluationScenario = {
+  name: 'store-trouble',
+  title: 'The object store answers late, or not',
+  what: 'Every request to the store waits, and half of them are refused with 503, while partitions move and a broker disappears. What is open is written as before; moves and fail-over, which need the store, take longer.',
+  systems: ['millrace'],
+  brokers: 3,
+  wal: 'shared',
+  etcdMembers: 1,
+  s3: true,
+  // Small uploads, so that many requests meet the trouble.
+  settings: { 'upload.age.ms': 2_000 },
+  load: few,
+  quickLoad: few,
+  async run(stage) {
+    const { writers, cluster } = stage;
+    const store = cluster.store!;
+    await sleep(stage.quick ? 3_000 : 10_000);
+    stage.pauses('pause-before', 'pause of a partition before', writers.pauses());
+    store.trouble(300, 0.5);
+    store.requests();
+    stage.did('each request waits 300 ms, half are refused');
+    stage.mark();
+    await sleep(stage.quick ? 4_000 : 15_000);
+    stage.pauses('pause-trouble', 'pause of a partition, store in trouble', writers.pauses(), 1_000);
+    const random = new SeededRandom(stage.seed);
+    const moves: number[] = [];
+    for (let move = 0; move < (stage.quick ? 3 : 10); move++) {
+      const partition = random.below(stage.load.partitions);
+      const from = writers.leaders()[partition]!;
+      const to = random.pick(runningNodes(cluster).filter(({ id }) => id !== from)).id;
+      stage.mark();
+      await stage.ask((connection) => moveLeader(stage, connection, partition, to));
+      await stage.until(`partition ${partition} is led by ${to}`, () => writers.leaders()[partition] === to);
+      await writers.flows(120_000, [partition]);
+      moves.push(writers.pauses()[partition]!);
+    }
+    stage.figure(
+      'pause-move',
+      'pause of a partition that moves meanwhile, longest',
+      'ms',
+      Math.max(...moves),
+    );
+    const lost = stage.busiest();
+    stage.mark();
+    stage.did(`kill -9 of broker ${lost.id}`);
+    await lost.kill();
+    await writers.flows();
+    stage.pauses('pause-lost', 'pause of a partition while a broker is lost meanwhile', writers.pauses());
+    stage.figure('requests', 'requests to the store while it was in trouble', '', store.requests());
+    store.trouble(0, 0);
+    stage.did('the store is well again');
+    await lost.start();
+    await stage.calm();
+  },
+};
+
+const hotPartition: EvaluationScenario = {
+  name: 'hot-partition',
+  title: 'A partition becomes hot',
+  what: 'Of six partitions with the same load one gets six times as much. The controller gives what else its broker carries to the others.',
+  systems: ['millrace'],
+  brokers: 3,
+  wal: 'shared',
+  etcdMembers: 1,
+  load: { ...few, intervalMs: 100 },
+  quickLoad: { ...few, intervalMs: 100 },
+  async run(stage) {
+    const bytes = 50_000;
+    const hot = 0;
+    let factor = 1;
+    const writers = await stage.more(
+      'warm',
+      { partitions: 6, intervalMs: 100, recordBytes: bytes },
+      (partition, sequence, size) =>
+        recordValue(partition, sequence, partition === hot ? factor * size : size),
+    );
+    const weights = (): number[] => writers.leaders().map((_, i) => (i === hot ? factor : 1));
+    /** The most loaded broker's part of the load, of which the hot partition alone is the least there can be. */
+    const most = (): number => {
+      const byNode = new Map<number, number>();
+      for (const [i, leader] of writers.leaders().entries())
+        byNode.set(leader, (byNode.get(leader) ?? 0) + weights()[i]!);
+      return Math.max(...byNode.values());
+    };
+    await stage.until('the load is spread', () => most() <= 2, 120_000);
+    await sleep(stage.quick ? 5_000 : 20_000);
+    factor = 6;
+    stage.mark();
+    stage.did(`partition ${hot} gets ${factor} times as much`);
+    const begun = performance.now();
+    await stage.until('nothing else is where the hot partition is', () => most() <= factor, 120_000);
+    stage.figure('balanced', 'its broker carries nothing else', 's', (performance.now() - begun) / 1_000, {
+      atMost: 30,
+    });
+    const spoken = runningNodes(stage.cluster).flatMap((node) => decisionsIn(node.said()));
+    stage.figure('explained', 'decisions that the controller explained', '', spoken.length, { atLeast: 1 });
+    for (const line of spoken.slice(-3)) stage.did(line);
+    await stage.calm();
+  },
+};
+
+/** What a controller said about moves without need. */
+function decisionsIn(said: string): string[] {
+  return said.split('\n').filter((line) => /balanc/i.test(line) && !line.includes('does not move'));
+}
+
 const zoneLost: EvaluationScenario = {
   name: 'zone-lost',
   title: 'A zone disappears',
@@ -439,6 +581,9 @@ export const evaluationScenarios: readonly EvaluationScenario[] = [
   brokersRemoved,
   zoneLost,
   authorityLost,
+  authorityRestored,
+  hotPartition,
+  storeTroubled,
   zombies,
   combinations,
 ];

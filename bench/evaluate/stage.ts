@@ -2,11 +2,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { RawConnection } from '../../test/support/raw-client.ts';
 import { type ClusterUnderTest, type NodeUnderTest, nodeOf, runningNodes } from './cluster-under-test.ts';
+import { type Copied, ExactlyOnceCopy, openCopier } from './copy.ts';
 import type { EvaluationRun, Figure, Happening } from './evaluation.ts';
-import { checkHistory } from './history.ts';
+import { checkHistory, type History } from './history.ts';
 import { Observer } from './observer.ts';
 import { Tail } from './tail.ts';
-import { Writers } from './writers.ts';
+import { Writers, type WritersOptions } from './writers.ts';
 
 export interface LoadShape {
   readonly partitions: number;
@@ -40,6 +41,9 @@ export class Stage {
   readonly #say: (line: string) => void;
   #tail: Tail | null = null;
   #observer: Observer | null = null;
+  /** Loads of scenarios' own, on topics of their own. */
+  readonly #loads: Writers[] = [];
+  #copy: ExactlyOnceCopy | string = 'not begun';
 
   constructor(
     cluster: ClusterUnderTest,
@@ -86,8 +90,26 @@ export class Stage {
     );
     await this.writers.start();
     this.#tail = new Tail(this.writers);
+    const copier = await openCopier();
+    this.#copy = typeof copier === 'string' ? copier : await ExactlyOnceCopy.start(this.cluster, copier);
     this.#observer = new Observer(this.cluster);
     await this.calm();
+    if (typeof this.#copy !== 'string') this.#copy.mark();
+  }
+
+  /** More load, on a topic of its own, from now to the end; its history is checked too. */
+  async more(name: string, shape: LoadShape, fill?: WritersOptions['fill']): Promise<Writers> {
+    const { replicas, topicConfigs } = this.cluster;
+    await this.ask((connection) => connection.createTopics([name], shape.partitions, topicConfigs, replicas));
+    const writers = new Writers({
+      topic: name,
+      ...shape,
+      ...(fill === undefined ? {} : { fill }),
+      bootstrap: () => runningNodes(this.cluster).map(({ address }) => address),
+    });
+    this.#loads.push(writers);
+    await writers.start();
+    return writers;
   }
 
   /** Undisturbed load; what comes next is measured from here. */
@@ -161,8 +183,17 @@ export class Stage {
     await this.#tail?.stop();
     await this.writers.drain();
     this.#say('  reading everything back');
-    const history = await checkHistory(this.writers);
-    await this.writers.stop();
+    const copied = await this.#endCopy();
+    const histories: History[] = [];
+    for (const writers of [this.writers, ...this.#loads]) {
+      await writers.drain();
+      histories.push(await checkHistory(writers));
+      await writers.stop();
+    }
+    const history = {
+      records: histories.reduce((sum, { records }) => sum + records, 0),
+      faults: histories.flatMap(({ faults }) => faults),
+    };
     return {
       system: this.cluster.system,
       facts: this.cluster.facts,
@@ -178,7 +209,19 @@ export class Stage {
       otherBytes: Math.max(0, observed.loopbackBytes - this.writers.wireBytes),
       errors: Object.fromEntries(this.#errors),
       history,
+      copied,
       failure,
     };
+  }
+
+  async #endCopy(): Promise<Copied> {
+    const copy = this.#copy;
+    if (typeof copy === 'string')
+      return { client: `none: ${copy}`, records: 0, longestPauseMs: 0, faults: [] };
+    try {
+      return await copy.finish();
+    } finally {
+      await copy.dispose();
+    }
   }
 }

@@ -54,6 +54,8 @@ export interface WritersOptions {
   readonly intervalMs: number;
   /** At least 8. */
   readonly recordBytes: number;
+  /** Instead of `recordValue`. */
+  readonly fill?: (partition: number, sequence: number, bytes: number) => Buffer;
   readonly bootstrap: () => readonly Address[];
 }
 
@@ -249,7 +251,8 @@ export class Writers {
       if (lane.batch === null) {
         if (!this.#filling) continue;
         const sequence = lane.offsets.length;
-        const value = recordValue(lane.partition, sequence, this.#options.recordBytes);
+        const { recordBytes, fill = recordValue } = this.#options;
+        const value = fill(lane.partition, sequence, recordBytes);
         lane.batch = sequencedBatch(this, sequence, [value], Date.now());
         lane.batchDueAt = lane.dueAt;
       }

@@ -19,6 +19,8 @@ export interface DevClusterOptions {
   readonly etcdMembers?: number;
   /** `shared`: files in a directory that all reach; `object`: in the store; `local`: each in a broker's own directory. */
   readonly wal?: 'shared' | 'object' | 'local';
+  /** Instead of files in the directory. */
+  readonly store?: { readonly url: string; readonly env: Readonly<Record<string, string>> };
   readonly settings?: Readonly<Record<string, string | number | boolean>>;
   /** In process groups of their own. */
   readonly detached?: boolean;
@@ -72,6 +74,11 @@ export class DevCluster {
       .join(',');
   }
 
+  /** As `--store` takes it. */
+  get storeUrl(): string {
+    return this.#options.store?.url ?? pathToFileURL(join(this.directory, 'store')).href;
+  }
+
   /** Node ids count from 1. */
   broker(node: number): BrokerProcess {
     return this.brokers[node - 1]!;
@@ -80,14 +87,15 @@ export class DevCluster {
   /** One broker more, which serves when this resolves. */
   async add(): Promise<BrokerProcess> {
     const node = this.brokers.length + 1;
-    const { settings = {}, wal = 'shared', detached = false } = this.#options;
+    const { settings = {}, wal = 'shared', detached = false, store } = this.#options;
     const broker = BrokerProcess.prepare({
       data: join(this.directory, `node-${node}`),
       detached,
+      ...(store === undefined ? {} : { env: store.env }),
       args: [
         ['--profile', 'dev'],
         ['--metadata', `etcd://${this.etcdEndpoints}`],
-        ['--store', pathToFileURL(join(this.directory, 'store')).href],
+        ['--store', this.storeUrl],
         this.#walArgs(wal),
       ].flat(),
       settings: { 'node.id': node, threads: 1, ...settings },

@@ -14,6 +14,8 @@ import { resultOf } from './results.ts';
 
 const pause = { name: 'pause-p99', title: 'pause, p99', unit: 'ms', value: 90, atMost: 100, atLeast: null };
 
+const copied = { client: 'franz-go', records: 9, longestPauseMs: 300, faults: [] };
+
 function runOf(
   more: Partial<EvaluationRun> = {},
   observed: Partial<EvaluationRun['observed']> = {},
@@ -40,6 +42,7 @@ function runOf(
     otherBytes: 500,
     errors: { NOT_LEADER_OR_FOLLOWER: 3 },
     history: { records: 50, faults: [] },
+    copied,
     failure: '',
     ...more,
   };
@@ -70,6 +73,11 @@ describe('the verdict of a run', () => {
     ['busy beyond the bound', runOf({ figures: [late] }, { busy: 0.86 }), 'void'],
     ['stolen', runOf({}, { steal: 0.051 }), 'void'],
     ['a record lost on a busy machine', runOf({ history: lost }, { busy: 0.99 }), 'faulty'],
+    [
+      'a copy that is not exact',
+      runOf({ copied: { ...copied, faults: ['ledger-copy-1: 8 committed records of 9'] } }, { busy: 0.99 }),
+      'faulty',
+    ],
     ['ended early', runOf({ failure: 'partition 3 takes no records' }), 'faulty'],
   ] as const)
     test(what, () => assert.equal(verdictOf(run), verdict));

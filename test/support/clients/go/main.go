@@ -114,7 +114,7 @@ var sessions = tls.NewLRUClientSessionCache(64)
 
 func produce(job map[string]string) (string, error) {
 	client, err := kgo.NewClient(
-		kgo.SeedBrokers(bootstrap),
+		kgo.SeedBrokers(strings.Split(bootstrap, ",")...),
 		secured(),
 		kgo.DefaultProduceTopic(job["topic"]),
 		kgo.ProducerBatchCompression(codecs[job["codec"]]),
@@ -138,7 +138,7 @@ func produce(job map[string]string) (string, error) {
 
 func consumerOptions(job map[string]string) []kgo.Opt {
 	return []kgo.Opt{
-		kgo.SeedBrokers(bootstrap),
+		kgo.SeedBrokers(strings.Split(bootstrap, ",")...),
 		secured(),
 		kgo.ConsumerGroup(job["group"]),
 		kgo.ConsumeTopics(job["topic"]),

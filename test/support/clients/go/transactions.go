@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -14,7 +15,7 @@ import (
 
 func begun(job map[string]string, timeout time.Duration) (*kgo.Client, error) {
 	return kgo.NewClient(
-		kgo.SeedBrokers(bootstrap),
+		kgo.SeedBrokers(strings.Split(bootstrap, ",")...),
 		secured(),
 		kgo.TransactionalID(job["id"]),
 		kgo.TransactionTimeout(timeout),
