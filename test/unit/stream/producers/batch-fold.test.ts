@@ -65,3 +65,19 @@ it('control records that end no transaction, and batches of nobody, say nothing'
   foldBatch(fold, viewOf(buildBatch(records, {}, crc32c)), 0);
   assert.equal(fold.size, 0);
 });
+
+it('producers are numbered from 0; a batch without one says nothing of any', () => {
+  for (const [producerId, known] of [
+    [-1, 0],
+    [0, 1],
+    [1, 1],
+  ] as const) {
+    const records = [{ key: null, value: Buffer.from('v'), timestamp: 5 }];
+    const batch = viewOf(buildBatch(records, { producerId, producerEpoch: 0, baseSequence: 0 }, crc32c));
+    for (const take of [foldBatch, (fold: ProducerFold) => foldHeader(fold, batch, 0, null)]) {
+      const fold = new ProducerFold();
+      take(fold, batch, 0);
+      assert.equal(fold.size, known);
+    }
+  }
+});
