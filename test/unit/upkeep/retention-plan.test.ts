@@ -52,6 +52,9 @@ describe('retention', () => {
     assert.equal(retainedFrom(list, 20, rules({ bytes: 100 }), 0), 20);
     // The part that the log start lies in counts whole: that much is stored.
     assert.equal(retainedFrom(list, 15, rules({ bytes: 100 }), 0), 20);
+    // However young what is gone was.
+    assert.equal(retainedFrom(parts([9_999, 1], [100, 1]), 10, rules({ ms: 10 }), 1_000), 20);
+    assert.equal(retainedFrom(parts([9_999, 1], [100, 1]), 9, rules({ ms: 10 }), 1_000), 9);
     assert.equal(retainedFrom([], 7, rules({ ms: 0, bytes: 0 }), 0), 7);
   });
 
