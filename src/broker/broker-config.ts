@@ -71,6 +71,10 @@ export interface BrokerConfig {
   readonly storeUrl: string;
   /** Null where the broker has the store to itself. */
   readonly cluster: ClusterConfig | null;
+  /** Who is asked for brokers; null = nobody. */
+  readonly scalingHook: { readonly url: string; readonly timeoutMs: number } | null;
+  /** What this broker costs an hour; 0 = not said. */
+  readonly costHour: number;
   readonly wals: readonly WalConfig[];
   /** 0 = inline in the caller's thread, else the number of shards. */
   readonly threads: number;

@@ -6,6 +6,7 @@ import type { CompactionNumbers } from '../upkeep/compaction.ts';
 import type { CleanerNumbers } from '../upkeep/log-cleaner.ts';
 import type { OrphanSweep } from '../upkeep/orphan-sweep.ts';
 import type { HousekeepingNumbers } from './background.ts';
+import type { ClusterNumbers } from './cluster-role.ts';
 import type { WalNumbers } from './deployment.ts';
 
 export type { ShardNumbers } from '../shard/shard-api.ts';
@@ -27,6 +28,8 @@ export interface BrokerNumbers {
   readonly orphans: OrphanSweep;
   readonly housekeeping: HousekeepingNumbers;
   readonly arena: { readonly bytes: number; readonly freeBytes: number };
+  /** Null where the broker has its store to itself. */
+  readonly cluster: ClusterNumbers | null;
   readonly store: {
     readonly stats: StoreStats;
     readonly available: boolean;

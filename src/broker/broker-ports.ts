@@ -5,6 +5,7 @@ import type { Dial } from '../net/outgoing-socket.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Logger } from '../ports/logger.ts';
 import type { Random } from '../ports/random.ts';
+import type { ScalingHook } from '../ports/scaling-hook.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import type { CleanLimits } from '../stream/clean/clean-task.ts';
 import type { CompactionPolicy } from '../stream/compaction/compaction-policy.ts';
@@ -25,6 +26,8 @@ export interface BrokerPorts {
   readonly storage?: StorageLayers;
   /** Instead of the store's own journal: where the brokers of a cluster come together. */
   readonly cluster?: (options: EmbeddedMetadataOptions) => Promise<Authority>;
+  /** Instead of the one that the settings name. */
+  readonly scalingHook?: ScalingHook;
   /** Instead of sockets; inline deployments only. */
   readonly listeners?: BrokerListeners;
   /** Instead of sockets to other brokers; inline deployments only. */

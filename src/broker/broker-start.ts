@@ -4,7 +4,7 @@
  * every partition → new WAL epochs → serve. Main thread; what is taken is noted in the ends, for a start that fails.
  */
 import { NewStreams, OwnPlaces } from '../cluster/place-new.ts';
-import { defaultPolicy } from '../cluster/policy.ts';
+import { PolicySource, readPolicies } from '../cluster/policy-source.ts';
 import { TopicAdmin } from '../cluster/topic-admin.ts';
 import { KafkaConfigCatalog } from '../config/config-catalog.ts';
 import type { Membership } from '../metadata/membership.ts';
@@ -17,12 +17,14 @@ import { type DrainingDeps, recoverStreams } from '../ownership/recover-streams.
 import { foldProducers } from '../ownership/stored-producers.ts';
 import { UploadCoordinator } from '../ownership/upload-coordinator.ts';
 import { VolumePins } from '../ownership/volume-pins.ts';
+import { brokerConfigValue } from '../requests/support/config-catalog.ts';
 import { AloneWatch } from '../shard/alone-watch.ts';
 import { makeDurableDirectory } from '../store/file-io.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { ManifestCache } from '../stream/manifest/manifest-cache.ts';
 import { objectKey } from '../stream/objects/object-format.ts';
 import { ObjectReader } from '../stream/read/object-reader.ts';
+import { openScalingHook } from '../threads/adapters/scaling-hook.ts';
 import { guardedStore } from '../threads/adapters/thread-store.ts';
 import type { BackgroundService } from '../upkeep/background-service.ts';
 import { ClusterScope } from '../upkeep/cluster-scope.ts';
@@ -417,6 +419,18 @@ function draining(owning: Owning): DrainingDeps {
   return { ...uploading(owning), arena, crc32c, upload: (plan) => deployment.upload(plan, 1) };
 }
 
+/** Read anew whenever the configs of brokers changed. */
+function clusterPolicies({ config, ports }: BrokerGround, metadata: MetadataDistributor): PolicySource {
+  const catalog = new KafkaConfigCatalog(config.staticConfigs);
+  const read = (name: string): string =>
+    brokerConfigValue(catalog, metadata.image, config.nodeId, name) ?? '';
+  return new PolicySource(
+    () => readPolicies(read, config.costHour),
+    () => metadata.image.revision,
+    ports.logger,
+  );
+}
+
 function clusterRole(
   owning: Owning,
   membership: Membership,
@@ -426,6 +440,8 @@ function clusterRole(
   const { ground, metadata, volumes, deps, brokerEpoch, deployment } = owning;
   const { config, ports } = ground;
   const { clock, logger } = ports;
+  const { scalingHook: hook } = config;
+  const policies = clusterPolicies(ground, metadata);
   return new ClusterRole({
     metadata,
     membership,
@@ -449,7 +465,8 @@ function clusterRole(
     nodeId: config.nodeId,
     brokerEpoch,
     fenced: ground.fail,
-    policy: defaultPolicy,
+    policies: () => policies.now,
+    scalingHook: ports.scalingHook ?? (hook === null ? null : openScalingHook(hook.url, hook.timeoutMs)),
     audit: {
       record: (record) =>
         logger.debug('cluster decision', { ...record, event: JSON.stringify(record.event) }),

@@ -213,6 +213,7 @@ export class RunningBroker {
       cleaner: this.background.find((service) => service instanceof LogCleaner)?.numbers ?? null,
       orphans: this.background.find((service) => service instanceof OrphanSweep)!,
       housekeeping: housekeepingNumbers(this.background),
+      cluster: this.cluster?.numbers ?? null,
       arena: {
         bytes: this.deployment.arena.segmentBytes * this.deployment.arena.segmentCount,
         freeBytes: this.deployment.arena.segmentBytes * this.deployment.arena.freeSegments(),

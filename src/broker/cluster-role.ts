@@ -8,7 +8,9 @@ import { Assignments } from '../cluster/assignments.ts';
 import type { Audit } from '../cluster/audit.ts';
 import { Controller } from '../cluster/controller.ts';
 import { LoadExchange, type LoadExchangeOptions } from '../cluster/load-exchange.ts';
-import type { ClusterPolicy } from '../cluster/policy.ts';
+import type { Policies } from '../cluster/policy-source.ts';
+import { Scaler } from '../cluster/scaler.ts';
+import type { ScalingDecision } from '../cluster/scaling.ts';
 import type { Membership } from '../metadata/membership.ts';
 import type { MetadataStore } from '../metadata/metadata-store.ts';
 import { isInForce } from '../metadata/owners.ts';
@@ -18,6 +20,7 @@ import { type RecoverClaimedDeps, recoverClaimed } from '../ownership/recover-cl
 import type { Clock } from '../ports/clock.ts';
 import { MillraceError } from '../ports/errors.ts';
 import type { Logger } from '../ports/logger.ts';
+import type { ScalingHook } from '../ports/scaling-hook.ts';
 import type { Volume } from '../volumes/volume.ts';
 
 export interface ClusterRoleDeps {
@@ -34,10 +37,23 @@ export interface ClusterRoleDeps {
   readonly brokerEpoch: number;
   /** The registration has ended without this broker's doing: it can own nothing any more. */
   readonly fenced: (error: MillraceError) => void;
-  readonly policy: ClusterPolicy;
+  /** As they are now. */
+  readonly policies: () => Policies;
+  readonly scalingHook: ScalingHook | null;
   readonly audit: Audit;
   readonly clock: Clock;
   readonly logger: Logger;
+}
+
+/** What a broker of a cluster tells of it. */
+export interface ClusterNumbers {
+  readonly leads: boolean;
+  /** Streams on their way between brokers. */
+  readonly movesInFlight: number;
+  /** The newest one; null where another leads. */
+  readonly scaling: ScalingDecision | null;
+  /** Of the scaling hook. */
+  readonly calls: Scaler['calls'];
 }
 
 const lookMs = 20;
@@ -65,6 +81,7 @@ export class ClusterRole {
   readonly #deps: ClusterRoleDeps;
   readonly #assignments: Assignments;
   readonly #controller: Controller;
+  readonly #scaler: Scaler;
   readonly #loads: LoadExchange | null;
   /** Where operators reach this broker, once that is known. */
   #http = '';
@@ -93,7 +110,14 @@ export class ClusterRole {
     this.#controller = new Controller({
       ...deps,
       load: () => this.#loads?.load() ?? null,
-      policy: () => deps.policy,
+      policy: () => deps.policies().cluster,
+    });
+    this.#scaler = new Scaler({
+      ...deps,
+      load: () => this.#loads?.load() ?? null,
+      policy: () => deps.policies().scaling,
+      leads: () => this.#controller.leads,
+      hook: deps.scalingHook,
     });
   }
 
@@ -103,6 +127,12 @@ export class ClusterRole {
     this.#assignments.start();
     this.#controller.start();
     this.#loads?.start();
+    this.#scaler.start();
+  }
+
+  get numbers(): ClusterNumbers {
+    const { leads, movesInFlight } = this.#controller;
+    return { leads, movesInFlight, scaling: this.#scaler.decision, calls: this.#scaler.calls };
   }
 
   servesHttp(address: string): void {
@@ -150,7 +180,12 @@ export class ClusterRole {
   /** Nothing is opened, closed or recovered any more. */
   async stop(): Promise<void> {
     this.#unwatch?.();
-    await Promise.all([this.#controller.stop(), this.#assignments.stop(), this.#loads?.stop()]);
+    await Promise.all([
+      this.#controller.stop(),
+      this.#scaler.stop(),
+      this.#assignments.stop(),
+      this.#loads?.stop(),
+    ]);
   }
 
   /** Everything of this broker is in objects: its registration and its lease end. */

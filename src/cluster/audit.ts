@@ -52,7 +52,7 @@ export type AuditEvent =
       readonly named: readonly string[];
     }
   /** What the balancer decided and refused, with what it looked at. */
-  | { readonly type: 'plan'; readonly plan: BalancePlan }
+  | { readonly type: 'plan'; readonly plan: BalancePlan; readonly dryRun: boolean }
   /** How many brokers there are to be; told when that, or its reasons, changed. */
   | { readonly type: 'scaling'; readonly decision: ScalingDecision }
   | { readonly type: 'asked'; readonly request: ScalingRequest }

@@ -1,7 +1,7 @@
 /** What a balancer is asked, and what it answers: plain data, so that a plan can be recorded, explained and made again. */
 import type { ClusterImage } from '../metadata/metadata-store.ts';
 import type { ClusterLoad } from './cluster-load.ts';
-import type { Goal } from './goals.ts';
+import type { Goal } from './goal-names.ts';
 import type { BalancePolicy } from './policy.ts';
 
 export interface BalanceInput {

@@ -11,10 +11,10 @@ import type { ClusterImage, MetadataChange } from '../metadata/metadata-store.ts
 import type { BalancePlan } from './balance-plan.ts';
 import { censusOf } from './census.ts';
 import type { ClusterLoad } from './cluster-load.ts';
-import type { Goal } from './goals.ts';
+import { type Goal, goals } from './goal-names.ts';
 import type { Liveness } from './liveness.ts';
 import { planBalance } from './plan.ts';
-import type { ClusterPolicy } from './policy.ts';
+import type { BalancePolicy, ClusterPolicy } from './policy.ts';
 
 export interface BalanceMoment {
   readonly image: ClusterImage;
@@ -71,16 +71,21 @@ export class BalanceRounds {
       load,
       policy: balance,
       room: { moves, coldBytes: balance.coldBytesMax },
-      without: new Set<Goal>(nowMs - this.#movedMs < cpuSettleMs ? ['cpu'] : []),
+      without: withoutOf(balance, nowMs - this.#movedMs < cpuSettleMs),
     });
-    if (plan.moves.length > 0) {
+    if (plan.moves.length > 0 && !balance.dryRun) {
       this.#dueMs = nowMs + balance.roundMs;
       this.#movedMs = nowMs;
     }
-    const gist = JSON.stringify([plan.rejected.map(({ goal, stream, to }) => [goal, stream, to])]);
-    const news = plan.moves.length > 0 || (plan.rejected.length > 0 && gist !== this.#told);
-    this.#told = plan.rejected.length > 0 ? gist : '';
-    return { plan, changes: changesOf(plan), news };
+    const wished = balance.dryRun ? plan.moves : [];
+    const gist = JSON.stringify([
+      wished.map(({ topic, partition, to }) => [topic, partition, to]),
+      plan.rejected.map(({ goal, stream, to }) => [goal, stream, to]),
+    ]);
+    const says = plan.moves.length > 0 || plan.rejected.length > 0;
+    const news = says && ((plan.moves.length > 0 && !balance.dryRun) || gist !== this.#told);
+    this.#told = says ? gist : '';
+    return { plan, changes: balance.dryRun ? [] : changesOf(plan), news };
   }
 
   /** The plan of a round with room for everything; nothing comes of it. */
@@ -92,7 +97,7 @@ export class BalanceRounds {
       load,
       policy: policy.balance,
       room: { moves: Number.POSITIVE_INFINITY, coldBytes: Number.POSITIVE_INFINITY },
-      without: new Set(),
+      without: withoutOf(policy.balance, false),
     });
   }
 
@@ -112,6 +117,11 @@ export class BalanceRounds {
     }
     return wait;
   }
+}
+
+/** Goals that decide nothing now. */
+function withoutOf({ goals: chosen }: BalancePolicy, cpuIsOld: boolean): ReadonlySet<Goal> {
+  return new Set(goals.filter((goal) => !chosen.includes(goal) || (goal === 'cpu' && cpuIsOld)));
 }
 
 /** Brokers that are given nothing yet, or no more. */

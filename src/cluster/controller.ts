@@ -249,7 +249,8 @@ export class Controller {
     const round = this.#rounds.next(this.#moment());
     if (round === null) return null;
     const { plan, changes, news } = round;
-    const event: AuditEvent = { type: 'plan', plan };
+    const { dryRun } = this.#options.policy().balance;
+    const event: AuditEvent = { type: 'plan', plan, dryRun };
     if (changes.length > 0) return { name: 'balance', changes, events: [event] };
     if (news) {
       this.#record(event);
@@ -371,17 +372,17 @@ export class Controller {
         });
       }
       case 'plan':
-        return this.#tellPlan(event.plan);
+        return this.#tellPlan(event.plan, event.dryRun);
       default:
         return;
     }
   }
 
-  #tellPlan({ moves, rejected, coldBytes, deferred }: BalancePlan): void {
+  #tellPlan({ moves, rejected, coldBytes, deferred }: BalancePlan, dryRun: boolean): void {
     const { logger } = this.#options;
     const [first] = moves;
     if (first !== undefined)
-      logger.info('partitions move for balance', {
+      logger.info(dryRun ? 'partitions would move for balance' : 'partitions move for balance', {
         moves: moves.length,
         goal: first.goal,
         reason: first.reason,

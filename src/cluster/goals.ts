@@ -17,9 +17,6 @@ import type { Census, Standing } from './census.ts';
 import { type ClusterLoad, negligible, noLoad } from './cluster-load.ts';
 import type { BalancePolicy } from './policy.ts';
 
-/** In order. `racks` is of topics: whether each topic's streams are spread over racks by the number of brokers in them. */
-export const goals = ['racks', 'bytesIn', 'bytesOut', 'requests', 'streams', 'cpu'] as const;
-export type Goal = (typeof goals)[number];
 /** Of which each broker has an amount. */
 export const resources = ['bytesIn', 'bytesOut', 'requests', 'streams', 'cpu'] as const;
 export type Resource = (typeof resources)[number];

@@ -16,7 +16,8 @@
  */
 import type { BalanceInput, BalancePlan, PlannedMove, Rejection } from './balance-plan.ts';
 import { censusOf } from './census.ts';
-import { type BalancedStream, BalanceState, type Goal, goals, type Resource, resources } from './goals.ts';
+import { type Goal, goals } from './goal-names.ts';
+import { type BalancedStream, BalanceState, type Resource, resources } from './goals.ts';
 
 /** Least loaded brokers that are looked at as targets, and most loaded ones as sources. */
 const targetsMax = 8;

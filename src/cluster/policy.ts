@@ -3,10 +3,15 @@
  * and (balance) when and how fast streams move without need. Serialisable; the broker's settings fill it in.
  */
 import { MillraceError } from '../ports/errors.ts';
+import { type Goal, goals } from './goal-names.ts';
 
 /** When streams move without need, and how many. */
 export interface BalancePolicy {
   readonly enabled: boolean;
+  /** Plans are made and told; nothing moves. */
+  readonly dryRun: boolean;
+  /** What brokers are balanced by; their order is that of goal-names.ts. */
+  readonly goals: readonly Goal[];
   /** Parts of the mean: a broker beyond the outer band calls for moves, which bring it into the inner one. */
   readonly outer: number;
   readonly inner: number;
@@ -50,6 +55,8 @@ export const defaultPolicy: ClusterPolicy = {
   moveTimeoutMs: 30_000,
   balance: {
     enabled: true,
+    dryRun: false,
+    goals,
     outer: 0.15,
     inner: 0.05,
     movesMax: 256,

@@ -36,12 +36,19 @@ export interface ScalerOptions {
 
 const emptyMs = 10_000;
 const repeatMs = 60_000;
+/** Of waits between calls of a hook that fails: the looks' interval, doubled up to this. */
+const retryMsMax = 300_000;
 
 export class Scaler {
   readonly #options: ScalerOptions;
   #timer: Timer | null = null;
   #looking: Promise<void> = Promise.resolve();
   #stopped = false;
+  readonly #ending = new AbortController();
+  /** Calls of the hook that failed since one did not, and until when (monotonic ms) it is left alone. */
+  #failures = 0;
+  #hookDueMs = Number.NEGATIVE_INFINITY;
+  readonly #calls = { done: 0, failed: 0 };
   #led = false;
   #lastOutMs = Number.NEGATIVE_INFINITY;
   #lastInMs = Number.NEGATIVE_INFINITY;
@@ -62,8 +69,10 @@ export class Scaler {
     this.#schedule();
   }
 
+  /** A call of the hook that is under way is ended. */
   async stop(): Promise<void> {
     this.#stopped = true;
+    this.#ending.abort();
     this.#timer?.cancel();
     await this.#looking;
   }
@@ -71,6 +80,11 @@ export class Scaler {
   /** The newest one, on the broker that leads; null = there is none. */
   get decision(): ScalingDecision | null {
     return this.#decision;
+  }
+
+  /** Calls of the hook since the start. */
+  get calls(): { readonly done: number; readonly failed: number } {
+    return this.#calls;
   }
 
   #schedule(): void {
@@ -176,15 +190,22 @@ export class Scaler {
   }
 
   async #ask(request: ScalingRequest): Promise<boolean> {
-    const { hook, logger } = this.#options;
-    if (hook === null) return false;
+    const { hook, logger, clock, policy } = this.#options;
+    if (hook === null || clock.monotonic() < this.#hookDueMs) return false;
     try {
-      await hook.ask(request);
+      const said = await hook.ask(request, this.#ending.signal);
+      this.#failures = 0;
+      this.#calls.done++;
       this.#record({ type: 'asked', request });
       const remove = request.remove.join(', ');
-      logger.info('the platform was asked for another number of brokers', { ...request, remove });
+      logger.info('the platform was asked for another number of brokers', { ...request, remove, said });
       return true;
     } catch (error) {
+      // What a stop ends is no failure of the platform.
+      if (this.#stopped) return false;
+      this.#calls.failed++;
+      const waitMs = Math.min(retryMsMax, policy().intervalMs * 2 ** Math.min(this.#failures++, 20));
+      this.#hookDueMs = clock.monotonic() + waitMs;
       this.#refused('hook', error);
       return false;
     }

@@ -1,12 +1,13 @@
 /**
  * The broker configs that DescribeConfigs tells: all of Apache Kafka 4.4, under its names, and what topics inherit besides. Those that are settings here,
  * or that topics inherit, act and show what is in force. The others are accepted, checked and kept as in Kafka, and do
- * nothing; each says why. What is a setting here needs a restart, also where Kafka could change it while running: a
+ * nothing; each says why. Policies of a cluster can be changed while it runs; what else is a setting here needs a restart, also where Kafka could change it while running: a
  * change that is accepted and does not act would be worse than a refusal.
  */
 import { groupConfigs } from './group-configs.ts';
 import { type BrokerMode, type KafkaBrokerConfig, kafkaBrokerConfigs } from './kafka-table.ts';
 import type { KafkaRule } from './kafka-value.ts';
+import { policyConfigs } from './policy-settings.ts';
 import { type SettingKey, type Settings, settingKeys, settingSpec } from './setting-keys.ts';
 import { topicConfigs } from './topic-configs.ts';
 import { plainText } from './values.ts';
@@ -120,6 +121,7 @@ function buildRows(): ReadonlyMap<string, BrokerConfigRow> {
   const settings = new Map<string, SettingKey>();
   for (const key of settingKeys) if (settingSpec(key).kafka !== undefined) settings.set(kafkaName(key), key);
   const inherited = new Map(topicConfigs.map((config) => [config.broker, config]));
+  const policies = new Set(policyConfigs().map(({ name }) => name));
   const built = new Map<string, BrokerConfigRow>();
   const known = new Map([...kafkaBrokerConfigs(), ...ownConfigs()]);
   for (const [name, config] of [...known].sort(([a], [b]) => (a < b ? -1 : 1))) {
@@ -139,7 +141,7 @@ function buildRows(): ReadonlyMap<string, BrokerConfigRow> {
     built.set(name, {
       ...built.get(name)!,
       default: typeof value === 'function' ? null : plainText(value),
-      mode: topic === undefined && !(name in whileRunning) ? 'ro' : config.mode,
+      mode: topic !== undefined || name in whileRunning || policies.has(name) ? config.mode : 'ro',
       doc,
       acts: true,
     });
@@ -147,14 +149,19 @@ function buildRows(): ReadonlyMap<string, BrokerConfigRow> {
   return built;
 }
 
-/** What topics inherit under a name that Kafka does not have. */
+/** Under names that Kafka does not have: what topics inherit, and policies of a cluster. */
 function ownConfigs(): [string, KafkaBrokerConfig][] {
   const kafka = kafkaBrokerConfigs();
-  return topicConfigs.flatMap((topic) =>
+  const inherited = topicConfigs.flatMap((topic): [string, KafkaBrokerConfig][] =>
     topic.broker === null || kafka.has(topic.broker)
       ? []
       : [[topic.broker, { ...topic, name: topic.broker, mode: 'cluster', secret: false }]],
   );
+  const policies = policyConfigs().map((config): [string, KafkaBrokerConfig] => [
+    config.name,
+    { ...config, mode: 'cluster', secret: false },
+  ]);
+  return [...inherited, ...policies];
 }
 
 function idleRow(config: KafkaBrokerConfig): BrokerConfigRow {

@@ -21,6 +21,7 @@ export function relationProblems(settings: Settings): RelationProblem[] {
   };
   memoryRelations(settings, wrong);
   listenerRelations(settings, wrong);
+  policyRelations(settings, wrong);
   const max = settings['group.max.session.timeout.ms'];
   if (settings['group.min.session.timeout.ms'] > max) {
     wrong('group.min.session.timeout.ms', `at most group.max.session.timeout.ms, ${durationText(max, 'ms')}`);
@@ -53,6 +54,18 @@ export function relationProblems(settings: Settings): RelationProblem[] {
 }
 
 type Wrong = (setting: SettingKey, expected: string) => void;
+
+/** The same holds for what is changed while brokers run, where it is checked when the policy is read. */
+function policyRelations(settings: Settings, wrong: Wrong): void {
+  const trigger = settings['cluster.balance.trigger.ratio'];
+  if (settings['cluster.balance.target.ratio'] > trigger)
+    wrong('cluster.balance.target.ratio', `at most cluster.balance.trigger.ratio, ${trigger}`);
+  const min = settings['cluster.scaling.brokers.min'];
+  if (settings['cluster.scaling.brokers.max'] < min)
+    wrong('cluster.scaling.brokers.max', `at least cluster.scaling.brokers.min, ${min}`);
+  if (settings['cluster.scaling.budget.hour'] > 0 && settings['cost.broker.hour'] === 0)
+    wrong('cost.broker.hour', 'what a broker costs, since cluster.scaling.budget.hour is a ceiling');
+}
 
 /** As Kafka checks them at its start. */
 function consumerGroupRelations(settings: Settings, wrong: Wrong): void {

@@ -5,6 +5,7 @@ import type { DurationUnit, SettingType, SettingValue } from './values.ts';
 export const settingGroups = [
   'Place',
   'Cluster',
+  'Cluster policy',
   'S3',
   'Write-ahead log',
   'Upload',

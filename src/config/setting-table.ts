@@ -22,6 +22,7 @@ import {
 } from './derive.ts';
 import { networkSettings } from './network-settings.ts';
 import { operationSettings } from './operation-settings.ts';
+import { policySettings } from './policy-settings.ts';
 import {
   bool,
   bytes,
@@ -159,6 +160,7 @@ export const settingTable = {
     doc: 'A request on which the store is silent for this long has failed, and is tried again.',
   }),
   ...clusterSettings,
+  ...policySettings,
   ...walSettings,
   'upload.bytes': bytes({
     group: 'Upload',

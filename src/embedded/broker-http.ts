@@ -123,6 +123,7 @@ async function collect(
   metrics.counter('millrace_manifest_objects_total', 'added').value = housekeeping.objectsAdopted;
   metrics.counter('millrace_manifest_objects_total', 'dropped').value = housekeeping.objectsDropped;
   metrics.counter('millrace_objects_deleted_total').value = housekeeping.deleted;
+  if (numbers.cluster !== null) collectCluster(metrics, numbers.cluster);
   if (compaction !== null) collectCompaction(metrics, compaction);
   if (cleaner !== null) collectCleaner(metrics, cleaner);
   metrics.gauge('millrace_arena_bytes').value = arena.bytes;
@@ -133,6 +134,19 @@ async function collect(
   metrics.gauge('process_resident_memory_bytes').value = process.memoryUsage.rss();
   if (startedAtMs !== undefined) metrics.gauge('process_start_time_seconds').value = startedAtMs / 1000;
   return snapshots;
+}
+
+function collectCluster(
+  metrics: Metrics,
+  { leads, movesInFlight, scaling, calls }: NonNullable<BrokerNumbers['cluster']>,
+): void {
+  metrics.gauge('millrace_cluster_leads').value = leads ? 1 : 0;
+  metrics.gauge('millrace_cluster_moves_in_flight').value = movesInFlight;
+  // Of a broker that does not lead any more no number is left standing.
+  metrics.gauge('millrace_cluster_brokers', 'current').value = scaling?.current ?? Number.NaN;
+  metrics.gauge('millrace_cluster_brokers', 'desired').value = scaling?.desired ?? Number.NaN;
+  metrics.counter('millrace_cluster_scaling_calls_total', 'done').value = calls.done;
+  metrics.counter('millrace_cluster_scaling_calls_total', 'failed').value = calls.failed;
 }
 
 function collectCompaction(

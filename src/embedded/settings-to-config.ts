@@ -105,6 +105,11 @@ export function brokerConfig(
     dataDir: inMemory ? null : settings['data.dir'],
     storeUrl: storeUrlOf(settings),
     cluster: cluster(settings),
+    scalingHook:
+      settings['cluster.scaling.hook'] === ''
+        ? null
+        : { url: settings['cluster.scaling.hook'], timeoutMs: settings['cluster.scaling.hook.timeout.ms'] },
+    costHour: settings['cost.broker.hour'],
     wals: settings['wal.url'].map((url) => ({
       location: walLocation(url, settings),
       storeUrl: walStoreUrl(url, settings),

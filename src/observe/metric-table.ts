@@ -40,6 +40,26 @@ export const metricTable = {
     labels: ['zone'],
     doc: "Bytes of record batches sent to consumers whose client.rack is this broker's (own), another (other), or not given (unknown): what other zones read is billed where zones are.",
   },
+  millrace_cluster_leads: {
+    kind: 'gauge',
+    labels: [],
+    doc: '1 on the broker that decides for the cluster, 0 on the others.',
+  },
+  millrace_cluster_moves_in_flight: {
+    kind: 'gauge',
+    labels: [],
+    doc: 'Partitions on their way from one broker to another.',
+  },
+  millrace_cluster_brokers: {
+    kind: 'gauge',
+    labels: ['what'],
+    doc: 'Brokers that take partitions (current), and that there are to be by load and policy (desired): on the broker that leads.',
+  },
+  millrace_cluster_scaling_calls_total: {
+    kind: 'counter',
+    labels: ['outcome'],
+    doc: 'Calls of cluster.scaling.hook, done and failed.',
+  },
   kafka_network_requestmetrics_requests_total: {
     kind: 'counter',
     labels: ['request'],

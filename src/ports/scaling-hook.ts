@@ -12,7 +12,9 @@ export interface ScalingRequest {
 export interface ScalingHook {
   /**
    * Asks once; the same may be asked again, and is to be done once. Resolves when the platform has taken notice, not when it is
-   * done. Rejects with SCALING_HOOK (unavailable).
+   * done.
+   * @returns what it says about it, for people: one line, '' = nothing. Rejects with SCALING_HOOK (unavailable), also when `stopped`
+   * ends the call.
    */
-  ask(request: ScalingRequest): Promise<void>;
+  ask(request: ScalingRequest, stopped?: AbortSignal): Promise<string>;
 }

@@ -25,16 +25,30 @@ describe('scaling hook: a command', () => {
   it('is given numbers as arguments and the request as its input', async () => {
     const out = join(dir, 'out');
     const url = command('good', `{ echo "$1 $2 $3"; cat; } > ${out}`);
-    await openScalingHook(url).ask(request);
+    await openScalingHook(url, patienceMs).ask(request);
     const [numbers, json] = readFileSync(out, 'utf8').split('\n');
     assert.equal(numbers, '3 5 7,9');
     assert.deepEqual(JSON.parse(json!), request);
   });
 
+  it('hands back the beginning of what is said, as one line, and is ended by a stop', async () => {
+    const says = openScalingHook(
+      command('says', 'echo pool a; echo is growing >&2; head -c 9999 /dev/zero | tr "\\0" x'),
+      patienceMs,
+    );
+    const said = await says.ask(request);
+    assert.match(said, /^pool a (is growing )?x/);
+    assert.ok(said.length <= 500);
+    const stopped = new AbortController();
+    const call = openScalingHook(command('sleeps', 'exec sleep 600'), 600_000).ask(request, stopped.signal);
+    stopped.abort();
+    await assert.rejects(call, { code: 'SCALING_HOOK' });
+  });
+
   it('has failed when it ends with another code, is not there, or does not end', async () => {
-    const bad = openScalingHook(command('bad', 'echo no such pool >&2; exit 3'));
+    const bad = openScalingHook(command('bad', 'echo no such pool >&2; exit 3'), patienceMs);
     await assert.rejects(bad.ask(request), { code: 'SCALING_HOOK', message: /ended with 3: no such pool/ });
-    const missing = openScalingHook(`exec:${join(dir, 'missing')}`);
+    const missing = openScalingHook(`exec:${join(dir, 'missing')}`, patienceMs);
     await assert.rejects(missing.ask(request), { code: 'SCALING_HOOK', message: /ENOENT/ });
     const hanging = openScalingHook(command('hang', 'exec sleep 600'), 200);
     await assert.rejects(hanging.ask(request), { code: 'SCALING_HOOK', message: /no answer in 200 ms/ });
@@ -64,7 +78,7 @@ describe('scaling hook: an address', () => {
     const { port } = server.address() as AddressInfo;
     const url = `http://127.0.0.1:${port}/scale?pool=a`;
     const hook = openScalingHook(url, patienceMs);
-    await hook.ask(request);
+    assert.equal(await hook.ask(request), 'noted');
     assert.deepEqual(bodies, [`POST /scale?pool=a application/json ${JSON.stringify(request)}`]);
     status = 500;
     await assert.rejects(hook.ask(request), { code: 'SCALING_HOOK', message: /answered with 500/ });
@@ -77,6 +91,6 @@ describe('scaling hook: an address', () => {
 
   it('is nothing else', () => {
     for (const url of ['exec:relative', 'ftp://x/', 'https://', 'scale.sh'])
-      assert.throws(() => openScalingHook(url), { code: 'SCALING_HOOK_URL' });
+      assert.throws(() => openScalingHook(url, patienceMs), { code: 'SCALING_HOOK_URL' });
   });
 });

@@ -6,6 +6,7 @@ const balance = 'test/unit/cluster/controller-balance.test.ts';
 const plan = 'test/unit/cluster/plan.test.ts';
 const scaling = 'test/unit/cluster/scaling.test.ts';
 const reports = 'test/unit/cluster/load-reports.test.ts';
+const policies = 'test/unit/cluster/policy-source.test.ts';
 const placing = 'test/unit/cluster/place-new.test.ts';
 
 export const clusterMutants: readonly Mutant[] = [
@@ -212,6 +213,62 @@ export const clusterMutants: readonly Mutant[] = [
     find: 'if (desired !== current && window !== undefined) {',
     replace: 'if (false) {',
     judge: scaling,
+  },
+  {
+    name: 'brokers are drained below the least number',
+    file: 'cluster/scaling.js',
+    find: 'const least = Math.max(1, min, current - stepIn);',
+    replace: 'const least = Math.max(1, current - stepIn);',
+    judge: scaling,
+  },
+  {
+    name: 'brokers are asked for again within the cool-down',
+    file: 'cluster/scaling.js',
+    find: 'if (desired > current && nowMs - lastOutMs < outCooldownMs)',
+    replace: 'if (false)',
+    judge: scaling,
+  },
+  {
+    name: 'brokers are taken away within the cool-down',
+    file: 'cluster/scaling.js',
+    find: 'if (nowMs - Math.max(lastOutMs, lastInMs) < inCooldownMs)',
+    replace: 'if (false)',
+    judge: scaling,
+  },
+  {
+    name: 'a broker is named to the platform without being drained',
+    file: 'cluster/scaler.js',
+    find: 'else if (drain.length > 0 && (await this.#drain(drain)))',
+    replace: 'else if (drain.length > 0 && (await this.#ask({ desired, current, remove: drain, reason })))',
+    judge: scaling,
+  },
+  {
+    name: 'a platform that does not answer is called at every look',
+    file: 'cluster/scaler.js',
+    find: 'if (hook === null || clock.monotonic() < this.#hookDueMs)',
+    replace: 'if (hook === null)',
+    judge: scaling,
+  },
+  {
+    name: 'a dry run of the balancer moves partitions',
+    file: 'cluster/balance-rounds.js',
+    find: 'changes: balance.dryRun ? [] : changesOf(plan)',
+    replace: 'changes: changesOf(plan)',
+    judge: balance,
+  },
+  {
+    name: 'goals that were not chosen move partitions',
+    file: 'cluster/balance-rounds.js',
+    find: '!chosen.includes(goal) || ',
+    replace: '',
+    judge: balance,
+  },
+  {
+    name: 'policies that contradict come into force',
+    file: 'cluster/policy-source.js',
+    find: 'this.#policies = checked(this.#read());',
+    replace: 'this.#policies = this.#read();',
+    judge: policies,
   },
   {
     name: 'a broker that stops for itself is named to the platform',

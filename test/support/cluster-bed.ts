@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { MetadataChange, PartitionImage } from '../../src/metadata/metadata-store.ts';
+import type { ScalingHook } from '../../src/ports/scaling-hook.ts';
 import { BrokerBed, until } from './inline-broker.ts';
 import { MemoryAuthority } from './memory-authority.ts';
 import { patienceMs } from './patience.ts';
@@ -22,12 +23,15 @@ export class ClusterBed {
       settings = {},
       leads = true,
       racks = [],
+      scalingHook,
     }: {
       readonly settings?: Readonly<Record<string, string | number | boolean | readonly string[]>>;
       /** Whether one of them is controller; else the test decides in its place. */
       readonly leads?: boolean;
       /** Of the brokers, in order. */
       readonly racks?: readonly string[];
+      /** The platform, which all of them ask. */
+      readonly scalingHook?: ScalingHook;
     } = {},
   ) {
     this.authority = new MemoryAuthority(leads);
@@ -40,6 +44,7 @@ export class ClusterBed {
       return new BrokerBed({
         storeUrl,
         cluster: () => this.authority.open(),
+        ...(scalingHook === undefined ? {} : { scalingHook }),
         settings: {
           'node.id': node,
           'broker.rack': racks[i] ?? '',

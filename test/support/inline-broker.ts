@@ -234,6 +234,7 @@ export interface BedOptions {
   /** Where brokers of a cluster come together, and the store that they share. */
   readonly cluster?: NonNullable<BrokerPorts['cluster']>;
   readonly storeUrl?: string;
+  readonly scalingHook?: NonNullable<BrokerPorts['scalingHook']>;
 }
 
 /** One data directory, one store, and the lives of a broker over them. */
@@ -302,6 +303,7 @@ export class BrokerBed {
       random: new SystemRandom(),
       logger: this.logger(),
       ...(this.options.cluster === undefined ? {} : { cluster: this.options.cluster }),
+      ...(this.options.scalingHook === undefined ? {} : { scalingHook: this.options.scalingHook }),
       storage: {
         ...this.options.layers,
         store: (opened) => {

@@ -1,7 +1,7 @@
 /**
  * The platform that runs brokers, as an operator names it: a command, or an address that takes a POST. Both are given the request as
- * JSON (a command on its standard input, besides the numbers as arguments), have `timeoutMs`, and say with exit code 0 or a status of
- * 2xx that they have taken notice. Main thread.
+ * JSON (a command on its standard input, besides the numbers as arguments), have so much time, and say with exit code 0 or a status of
+ * 2xx that they have taken notice. What they say besides, up to `textMax` characters, is handed back. Main thread.
  *
  *   exec:/path/to/command        command DESIRED CURRENT REMOVE   (node ids with commas between them, '' = none)
  *   http://host/path, https://…  POST, application/json
@@ -12,19 +12,22 @@ import { request as httpsRequest } from 'node:https';
 import { MillraceError } from '../../ports/errors.ts';
 import type { ScalingHook, ScalingRequest } from '../../ports/scaling-hook.ts';
 
-const timeoutMs = 30_000;
-/** Of what a command says, for the message. */
+/** Of what a command says, or an answer's body. */
 const textMax = 500;
 
 /** Throws SCALING_HOOK_URL (invalid). */
-export function openScalingHook(url: string, limitMs = timeoutMs): ScalingHook {
+export function openScalingHook(url: string, limitMs: number): ScalingHook {
+  const within = (stopped?: AbortSignal): AbortSignal => {
+    const late = AbortSignal.timeout(limitMs);
+    return stopped === undefined ? late : AbortSignal.any([late, stopped]);
+  };
   if (url.startsWith('exec:/')) {
     const command = url.slice('exec:'.length);
-    return { ask: (request) => run(command, request, limitMs) };
+    return { ask: (request, stopped) => run(command, request, limitMs, within(stopped)) };
   }
   if (/^https?:\/\//.test(url) && URL.canParse(url)) {
     const address = new URL(url);
-    return { ask: (request) => post(address, request, limitMs) };
+    return { ask: (request, stopped) => post(address, request, limitMs, within(stopped)) };
   }
   throw new MillraceError(
     'invalid',
@@ -33,23 +36,29 @@ export function openScalingHook(url: string, limitMs = timeoutMs): ScalingHook {
   );
 }
 
-function run(command: string, request: ScalingRequest, limitMs: number): Promise<void> {
+function run(
+  command: string,
+  request: ScalingRequest,
+  limitMs: number,
+  signal: AbortSignal,
+): Promise<string> {
   const { desired, current, remove } = request;
   return new Promise((resolve, reject) => {
     const child = spawn(command, [String(desired), String(current), remove.join(',')], {
-      stdio: ['pipe', 'ignore', 'pipe'],
+      stdio: ['pipe', 'pipe', 'pipe'],
       // Not its own time-out, which outlives a command that is not there.
-      signal: AbortSignal.timeout(limitMs),
+      signal,
       killSignal: 'SIGKILL',
     });
     let said = '';
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      said = (said + text).slice(0, textMax);
-    });
+    for (const output of [child.stdout, child.stderr])
+      output.setEncoding('utf8').on('data', (text: string) => {
+        said = (said + text).slice(0, textMax);
+      });
     child.on('error', (error) => reject(failed(command, reasonOf(error, limitMs))));
     child.on('close', (code, signal) => {
-      if (code === 0) resolve();
-      else reject(failed(command, `it ended with ${code ?? signal}${said === '' ? '' : `: ${said.trim()}`}`));
+      if (code === 0) resolve(line(said));
+      else reject(failed(command, `it ended with ${code ?? signal}${said === '' ? '' : `: ${line(said)}`}`));
     });
     // One that does not read its input is no fault.
     child.stdin.on('error', () => {});
@@ -57,24 +66,34 @@ function run(command: string, request: ScalingRequest, limitMs: number): Promise
   });
 }
 
-function post(address: URL, request: ScalingRequest, limitMs: number): Promise<void> {
+function post(address: URL, request: ScalingRequest, limitMs: number, signal: AbortSignal): Promise<string> {
   const body = JSON.stringify(request);
   const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
+  // Names and tokens of an address are not for the log.
+  const place = `${address.origin}${address.pathname}`;
   const send = address.protocol === 'https:' ? httpsRequest : httpRequest;
   return new Promise((resolve, reject) => {
-    const call = send(address, { method: 'POST', headers, signal: AbortSignal.timeout(limitMs) });
+    const call = send(address, { method: 'POST', headers, signal });
     call.on('response', (response) => {
-      response.resume();
-      response.on('error', (error) => reject(failed(address.href, reasonOf(error, limitMs))));
+      let said = '';
+      response.setEncoding('utf8').on('data', (text: string) => {
+        said = (said + text).slice(0, textMax);
+      });
+      response.on('error', (error) => reject(failed(place, reasonOf(error, limitMs))));
       response.on('end', () => {
         const { statusCode = 0 } = response;
-        if (statusCode >= 200 && statusCode < 300) resolve();
-        else reject(failed(address.href, `it answered with ${statusCode}`));
+        if (statusCode >= 200 && statusCode < 300) resolve(line(said));
+        else reject(failed(place, `it answered with ${statusCode}${said === '' ? '' : `: ${line(said)}`}`));
       });
     });
-    call.on('error', (error) => reject(failed(address.href, reasonOf(error, limitMs))));
+    call.on('error', (error) => reject(failed(place, reasonOf(error, limitMs))));
     call.end(body);
   });
+}
+
+/** Without line ends and control characters: it goes into the log. */
+function line(text: string): string {
+  return text.replaceAll(/\p{Cc}+/gu, ' ').trim();
 }
 
 function reasonOf(error: Error, limitMs: number): string {

@@ -132,6 +132,29 @@ describe('controller: balance', () => {
     assert.equal(world.commits.length, before);
   });
 
+  it('plans, tells once what it would move, and moves nothing in a dry run', async () => {
+    const balance = { ...defaultPolicy.balance, dryRun: true };
+    const world = await cluster(2, 40, { balance });
+    world.addBroker(3);
+    const before = world.commits.length;
+    await world.run(60_000);
+    assert.equal(world.commits.length, before);
+    const plans = world.events('plan');
+    assert.equal(plans.length, 1);
+    assert.ok(plans[0]!.dryRun && plans[0]!.plan.moves.length >= 12);
+    world.policy = { ...world.policy, balance: defaultPolicy.balance };
+    await world.run(20_000);
+    assert.ok(world.openOn()[3]! >= 12);
+  });
+
+  it('goes by the goals that are chosen only', async () => {
+    const balance = { ...defaultPolicy.balance, goals: ['racks', 'bytesIn'] as const };
+    const world = await cluster(2, 40, { balance });
+    world.addBroker(3);
+    await world.run(20_000);
+    assert.equal(world.openOn()[3], undefined);
+  });
+
   it('says once why something stays as it is', async () => {
     const balance = { ...defaultPolicy.balance, excludedTopics: ['t1'] };
     const world = await cluster(2, 40, { balance });

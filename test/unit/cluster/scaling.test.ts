@@ -191,6 +191,7 @@ describe('scaler', () => {
       ask: async (request: ScalingRequest) => {
         if (hook.failing-- > 0) throw new MillraceError('unavailable', 'SCALING_HOOK', 'away');
         asked.push(request);
+        return 'noted';
       },
     };
     const state = { cpu: 0.4, policy };
@@ -311,6 +312,37 @@ describe('scaler', () => {
     assert.equal(first.scaler.decision, null);
   });
 
+  it('leaves a platform that does not answer alone for longer each time, and calls it once at a time', async () => {
+    const world = await settledCluster(2, 10);
+    const { hook, state, scaler } = await scaled(world, quick());
+    const calls: number[] = [];
+    let under = 0;
+    hook.ask = async () => {
+      assert.equal(under++, 0, 'one call at a time');
+      calls.push(world.clock.monotonic());
+      await new Promise<void>((resolve) => world.clock.after(2_500, resolve));
+      under--;
+      throw new MillraceError('unavailable', 'SCALING_HOOK', 'away');
+    };
+    state.cpu = 0.9;
+    await world.run(120_000);
+    const waits = calls.slice(1).map((at, i) => at - calls[i]! - 2_500);
+    assert.ok(waits.length >= 4 && waits.length <= 7, String(waits));
+    for (const [i, wait] of waits.entries()) assert.ok(wait >= 1_000 * 2 ** i, String(waits));
+    assert.equal(scaler.calls.done, 0);
+    assert.equal(scaler.calls.failed, calls.length);
+  });
+
+  it('never drains below the least number, whatever is carried', async () => {
+    const world = await settledCluster(4, 40);
+    const { state } = await scaled(world, quick({ min: 3, stepIn: 3, inCooldownMs: 1_000 }));
+    state.cpu = 0;
+    await world.run(60_000);
+    const active = [...world.image.brokers.values()].filter((broker) => broker.state === 'active');
+    assert.equal(active.length, 3);
+    assert.equal(Object.values(world.openOn()).length, 3);
+  });
+
   it('tries again when the platform does not answer, and does nothing where it is switched off', async () => {
     const world = await settledCluster(2, 10);
     const { asked, hook, state, scaler } = await scaled(world, quick());
@@ -318,7 +350,7 @@ describe('scaler', () => {
     state.cpu = 0.9;
     await world.run(5_500);
     assert.deepEqual(asked, []);
-    await world.run(3_000);
+    await world.run(4_000);
     assert.equal(asked.length, 1);
     assert.deepEqual(
       world.events('refused').map(({ step, message }) => [step, message]),

@@ -5,6 +5,7 @@ import { brokerConfigs, staticBrokerConfigs } from '../../../src/config/broker-c
 import { KafkaConfigCatalog } from '../../../src/config/config-catalog.ts';
 import { clientMetricsConfigs, groupConfigs, parseSelector } from '../../../src/config/group-configs.ts';
 import { kafkaValueProblem } from '../../../src/config/kafka-value.ts';
+import { policyConfigs } from '../../../src/config/policy-settings.ts';
 import { resolveSettings } from '../../../src/config/settings.ts';
 import { topicConfigs, validateTopicConfigs } from '../../../src/config/topic-configs.ts';
 import type { ConfigCatalog } from '../../../src/requests/support/config-catalog.ts';
@@ -88,9 +89,10 @@ test('topic configs are exactly those of Apache Kafka and our own, with its type
 test('broker configs are exactly those of Apache Kafka and our own, with its types, modes, secrets and ranges', () => {
   const kafka = facts('broker');
   const inherited = new Set(topicConfigs.map(({ broker }) => broker));
-  assert.deepEqual([...brokerConfigs().keys()], [...kafka.keys(), ...own].sort());
+  const policies = policyConfigs().map(({ name }) => name);
+  assert.deepEqual([...brokerConfigs().keys()], [...kafka.keys(), ...own, ...policies].sort());
   for (const { name, rule, default: value, mode, sensitive, acts } of brokerConfigs().values()) {
-    if (own.includes(name)) continue;
+    if (own.includes(name) || policies.includes(name)) continue;
     const fact = kafka.get(name)!;
     assert.equal(rule.type, fact.type, name);
     assert.equal(sensitive, fact.secret, name);
