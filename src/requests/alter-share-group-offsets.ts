@@ -12,7 +12,7 @@ import {
 import { ErrorCode, errorName } from '../protocol/generated/errors.ts';
 import { ZERO_UUID } from '../protocol/primitives.ts';
 import type { RequestHandler } from './support/handler.ts';
-import { shareGroupsOf } from './support/share-groups-of.ts';
+import { refusal, shareGroupsOf } from './support/share-groups-of.ts';
 import type { TopicDirectory } from './support/topic-directory.ts';
 
 export function alterShareGroupOffsetsHandler({
@@ -60,7 +60,7 @@ export function alterShareGroupOffsetsHandler({
       const altered = wanted.filter(({ topic }) => topic.partitions.length > 0);
       found.groups.admin.alter(groupId, altered, (errorCode, errors) => {
         if (errorCode !== ErrorCode.NONE) {
-          respond({ errorCode, errorMessage: errorName(errorCode), responses: [] });
+          respond({ ...refusal(errorCode, groupId), responses: [] });
           return;
         }
         respond({

@@ -12,7 +12,7 @@ import {
 import { ErrorCode, errorName } from '../protocol/generated/errors.ts';
 import { ZERO_UUID } from '../protocol/primitives.ts';
 import type { RequestHandler } from './support/handler.ts';
-import { shareGroupsOf } from './support/share-groups-of.ts';
+import { refusal, shareGroupsOf } from './support/share-groups-of.ts';
 
 export function deleteShareGroupOffsetsHandler(
   services: GroupServices,
@@ -41,7 +41,7 @@ export function deleteShareGroupOffsetsHandler(
       const known = ids.filter((id) => id !== null);
       found.groups.admin.deleteOffsets(groupId, known, (errorCode, errors) => {
         if (errorCode !== ErrorCode.NONE) {
-          respond({ errorCode, errorMessage: errorName(errorCode), responses: [] });
+          respond({ ...refusal(errorCode, groupId), responses: [] });
           return;
         }
         respond({

@@ -1,7 +1,7 @@
 /** Finds the share groups among which a group is, or says why not. */
 import type { GroupCoordinator } from '../../coordinator/group/group-api.ts';
 import type { ShareGroups } from '../../coordinator/group/share/share-groups.ts';
-import { ErrorCode } from '../../protocol/generated/errors.ts';
+import { ErrorCode, errorName } from '../../protocol/generated/errors.ts';
 
 export type FoundShareGroups =
   | { readonly groups: ShareGroups }
@@ -19,4 +19,14 @@ export function shareGroupsOf(coordinator: GroupCoordinator, groupId: string): F
 
 export function notFound(groupId: string): { readonly errorCode: number; readonly errorMessage: string } {
   return { errorCode: ErrorCode.GROUP_ID_NOT_FOUND, errorMessage: `Group ${groupId} not found.` };
+}
+
+/** Of a change to a group. */
+export function refusal(
+  errorCode: number,
+  groupId: string,
+): { readonly errorCode: number; readonly errorMessage: string } {
+  return errorCode === ErrorCode.GROUP_ID_NOT_FOUND
+    ? notFound(groupId)
+    : { errorCode, errorMessage: errorName(errorCode) };
 }

@@ -406,6 +406,25 @@ const offsets: readonly Case[] = [
     },
   },
   {
+    name: 'share group offsets moved of a group that is not there',
+    run: async (side, name) => {
+      await createTopic(side, name, 2);
+      await coordinator(side, name);
+      await seenByGroups(side, name);
+      await fill(side, name, batch(records(10)));
+      await forget(side, 'forgotten', name, name);
+      await side.ask('none', AlterShareGroupOffsetsCodec, 0, { groupId: name, topics: [] });
+      await alter(side, 'unknown', name, `${name}-x`, [0, 1]);
+      await described(side, 'looked at', name);
+      await alter(side, 'moved', name, name, [0, 2], [7, 1]);
+      await described(side, 'looked at again', name);
+      await told(side, 'told', name, { [name]: [0, 1] });
+      await told(side, 'all', name, null);
+      await side.ask('deleted', DeleteGroupsCodec, 2, { groupsNames: [name] });
+      await described(side, 'looked at last', name);
+    },
+  },
+  {
     name: 'share group offsets moved, and read again',
     run: async (side, name) => {
       await left(side, name);

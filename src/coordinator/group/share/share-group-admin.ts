@@ -10,49 +10,74 @@ import type { ShareGroupPorts, ShareTopic } from './share-group-api.ts';
 import { groupRecord, statePartitionsRecord, targetEpochRecord } from './share-group-records.ts';
 import { allOf, merged } from './share-topics.ts';
 
+interface Lock {
+  readonly group: ShareGroup;
+  readonly free: () => void;
+}
+
 export class ShareGroupAdmin {
   readonly #groups: ReadonlyMap<string, ShareGroup>;
   readonly #context: PartitionContext;
   readonly #ports: ShareGroupPorts;
+  readonly #mayMake: () => boolean;
 
-  constructor(groups: ReadonlyMap<string, ShareGroup>, context: PartitionContext, ports: ShareGroupPorts) {
+  /** @param mayMake there is room for one more group. */
+  constructor(
+    groups: ReadonlyMap<string, ShareGroup>,
+    context: PartitionContext,
+    ports: ShareGroupPorts,
+    mayMake: () => boolean,
+  ) {
     this.#groups = groups;
     this.#context = context;
     this.#ports = ports;
+    this.#mayMake = mayMake;
   }
 
   /** The group if nobody is in it and nothing else changes it, else a wire error. `free` ends the change. */
-  #lock(groupId: string): { readonly group: ShareGroup; readonly free: () => void } | number {
+  #lock(groupId: string): Lock | number {
     const group = this.#groups.get(groupId);
     if (group === undefined) return ErrorCode.GROUP_ID_NOT_FOUND;
     if (group.members.size > 0) return ErrorCode.NON_EMPTY_GROUP;
     if (group.locked || group.initializing) return ErrorCode.COORDINATOR_NOT_AVAILABLE;
+    return this.#lockOf(group);
+  }
+
+  #lockOf(group: ShareGroup): Lock {
     group.locked = true;
     return {
       group,
       free: () => {
         group.locked = false;
-        this.#ports.forget(groupId);
+        this.#ports.forget(group.id);
       },
     };
   }
 
-  /** Moves start offsets: each share partition begins anew under a higher state epoch. `done` gets an error per partition. */
+  /**
+   * Moves start offsets: each share partition begins anew under a higher state epoch. A group that is not there is made, as by
+   * Kafka, unless nothing is moved. `done` gets an error per partition.
+   */
   alter(
     groupId: string,
     topics: readonly { readonly topic: ShareTopic; readonly startOffsets: readonly number[] }[],
     done: (error: number, errors: readonly (readonly number[])[]) => void,
   ): void {
-    const lock = this.#lock(groupId);
-    if (typeof lock === 'number') {
-      done(lock, []);
+    const known = this.#groups.get(groupId);
+    if (known === undefined && (topics.length === 0 || !this.#mayMake())) {
+      done(topics.length === 0 ? ErrorCode.NONE : ErrorCode.COORDINATOR_NOT_AVAILABLE, []);
       return;
     }
-    const { group, free } = lock;
-    const epoch = group.epoch + 1;
-    const { metadataHash } = group;
+    const held = known === undefined ? null : this.#lock(groupId);
+    if (typeof held === 'number') {
+      done(held, []);
+      return;
+    }
+    let lock = held;
+    const epoch = (known?.epoch ?? 0) + 1;
+    const metadataHash = known?.metadataHash ?? 0;
     const finish = (error: number, errors: readonly (readonly number[])[] = []): void => {
-      free();
+      lock?.free();
       done(error, errors);
     };
     const errors = topics.map(() => [] as number[]);
@@ -83,14 +108,16 @@ export class ShareGroupAdmin {
           ...topic,
           partitions: topic.partitions.filter((_, p) => errors[t]![p] === ErrorCode.NONE),
         }));
-        const all = [...merged(group.topics, done).values()].filter(
+        const all = [...merged(lock!.group.topics, done).values()].filter(
           ({ partitions }) => partitions.length > 0,
         );
-        this.#context.write([statePartitionsRecord(groupId, group.topicsValue(all))], (error) =>
+        this.#context.write([statePartitionsRecord(groupId, lock!.group.topicsValue(all))], (error) =>
           finish(error, errors),
         );
       });
     });
+    const made = this.#groups.get(groupId);
+    if (lock === null && made !== undefined) lock = this.#lockOf(made);
   }
 
   /** Forgets the offsets of topics. `done` gets an error per topic. */

@@ -55,7 +55,7 @@ export class ShareGroups {
   constructor(context: PartitionContext, ports: ShareGroupPorts) {
     this.#context = context;
     this.#ports = ports;
-    this.admin = new ShareGroupAdmin(this.groups, context, ports);
+    this.admin = new ShareGroupAdmin(this.groups, context, ports, () => this.#hasRoom());
   }
 
   // ── Records ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -109,6 +109,10 @@ export class ShareGroups {
     }
   }
 
+  #hasRoom(): boolean {
+    return this.groups.size < groupsMax && this.#context.hasRoom();
+  }
+
   // ── Heartbeats ──────────────────────────────────────────────────────────────────────────────────────────────────
 
   heartbeat(query: ShareHeartbeatQuery, done: Answer): void {
@@ -122,7 +126,7 @@ export class ShareGroups {
   }
 
   #join(known: ShareGroup | null, query: ShareHeartbeatQuery, done: Answer): void {
-    if (known === null && (this.groups.size >= groupsMax || !this.#context.hasRoom())) {
+    if (known === null && !this.#hasRoom()) {
       done(refusedHeartbeat(ErrorCode.COORDINATOR_NOT_AVAILABLE));
       return;
     }

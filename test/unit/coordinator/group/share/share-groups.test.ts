@@ -333,7 +333,6 @@ test('an operator moves the start of share partitions under a higher state epoch
     bed.groups.admin.alter(id, [{ topic: topic(partitions), startOffsets }], (...all) => said.push(all));
     return said;
   };
-  assert.deepEqual(alter('none', [0], [1]), [[ErrorCode.GROUP_ID_NOT_FOUND, []]]);
   assert.deepEqual(alter(group, [0], [1]), [[ErrorCode.NON_EMPTY_GROUP, []]]);
   bed.heartbeat({ memberEpoch: -1 });
   const { epoch } = bed.groups.describe(group)!;
@@ -364,6 +363,37 @@ test('an operator moves the start of share partitions under a higher state epoch
   bed.refuses = 0;
   bed.answers = ErrorCode.NONE;
   assert.deepEqual(alter(group, [0], [1]), [[0, [[0]]]], 'the lock is free again');
+});
+
+test('an operator’s start offsets make the group that is not there', () => {
+  const bed = bedOf(3);
+  const moved = [{ topic: { topicId: topicIdOf(0), name: 't', partitions: [1] }, startOffsets: [7] }];
+  const alter = (topics: typeof moved) => {
+    const said: unknown[] = [];
+    bed.groups.admin.alter(group, topics, (...all) => said.push(all));
+    return said;
+  };
+  assert.deepEqual(alter([]), [[0, []]]);
+  assert.equal(bed.groups.describe(group), null, 'nothing is moved, nobody is made');
+  bed.refuses = ErrorCode.NOT_COORDINATOR;
+  assert.deepEqual(alter(moved), [[ErrorCode.NOT_COORDINATOR, []]]);
+  assert.equal(bed.groups.describe(group), null);
+  bed.refuses = 0;
+  bed.answers = null;
+  const said = alter(moved);
+  assert.equal(bed.join('m', ['t']).value!.errorCode, ErrorCode.COORDINATOR_NOT_AVAILABLE, 'not meanwhile');
+  assert.deepEqual(alter(moved), [[ErrorCode.COORDINATOR_NOT_AVAILABLE, []]]);
+  const [call, ...more] = bed.calls.splice(0);
+  assert.deepEqual([call!.place, call!.stateEpoch, call!.startOffset, more], [`${topicIdOf(0)}/1`, 1, 7, []]);
+  call!.answer(0);
+  assert.deepEqual(said, [[0, [[0]]]]);
+  const { epoch, state, members } = bed.groups.describe(group)!;
+  assert.deepEqual([epoch, state, members], [1, 'Empty', []]);
+  assert.deepEqual(bed.groups.groups.get(group)!.topics.get(topicIdOf(0))!.partitions, [1]);
+  bed.answers = ErrorCode.NONE;
+  assert.equal(bed.join('m', ['t']).value!.errorCode, 0, 'the lock is free again');
+  bed.restart();
+  assert.equal(bed.groups.describe(group)!.epoch >= 1, true);
 });
 
 test('offsets of topics are forgotten where the states are gone, and only there', () => {
