@@ -142,3 +142,60 @@ test('an answer that comes later completes the request and stops its clock', asy
   assert.equal((await answer).topics[0]!.partitions[0]!.offset, 7);
   assert.equal(clock.pending, 0);
 });
+
+test('an offset counts when it comes without an error, and lies below the end that the reader sees', async () => {
+  const { ask, partition } = rig();
+  const told = async (answer: [error: number, offset: number], isolationLevel: number) => {
+    partition.query = (_kind, _argument, done) => done(answer[0], answer[1], 77, 2);
+    const { errorCode, ...rest } = await ask(11, { timestamp: 5 }, { isolationLevel });
+    return [errorCode, ...Object.values(placed(rest))];
+  };
+  assert.deepEqual(await told([0, 9], 0), [0, 77, 9, 2]);
+  assert.deepEqual(await told([0, 10], 0), [0, -1, -1, -1]);
+  assert.deepEqual(await told([0, 0], 0), [0, 77, 0, 2]);
+  assert.deepEqual(await told([0, 7], 1), [0, 77, 7, 2]);
+  assert.deepEqual(await told([0, 8], 1), [0, -1, -1, -1]);
+  const { KAFKA_STORAGE_ERROR } = ErrorCode;
+  assert.deepEqual(await told([KAFKA_STORAGE_ERROR, 5], 0), [KAFKA_STORAGE_ERROR, -1, -1, -1]);
+});
+
+test('the end of a partition elsewhere is asked for first', async () => {
+  const { ask, partition } = rig();
+  let failure = 0;
+  Object.assign(partition, {
+    refresh: (done: (error: number) => void) => {
+      partition.highWatermark = 12;
+      done(failure);
+    },
+  });
+  const { errorCode, ...rest } = await ask(11, { timestamp: -1 });
+  assert.deepEqual([errorCode, placed(rest)], [0, { timestamp: -1, offset: 12, leaderEpoch: 3 }]);
+  failure = ErrorCode.NOT_LEADER_OR_FOLLOWER;
+  const refused = await ask(11, { timestamp: -1 });
+  assert.deepEqual([refused.errorCode, placed(refused)], [ErrorCode.NOT_LEADER_OR_FOLLOWER, none]);
+});
+
+test('the time that is waited is the one stated from version 10, five minutes at most, else half a minute', async () => {
+  for (const [version, timeoutMs, waited] of [
+    [9, 5, 30_000],
+    [10, 0, 30_000],
+    [10, 1, 1],
+    [11, 40_000, 40_000],
+    [11, 300_001, 300_000],
+  ] as const) {
+    const { ask, partition, clock } = rig();
+    partition.held = [];
+    let errorCode = -1;
+    const answer = ask(version, { timestamp: 5 }, version < 10 ? {} : { timeoutMs }).then((told) => {
+      errorCode = told.errorCode;
+    });
+    clock.advance(waited - 1);
+    await new Promise((done) => setImmediate(done));
+    assert.equal(errorCode, -1);
+    clock.advance(1);
+    await answer;
+    assert.equal(errorCode, ErrorCode.REQUEST_TIMED_OUT);
+    assert.equal(clock.pending, 0);
+    for (const late of partition.held) late();
+  }
+});

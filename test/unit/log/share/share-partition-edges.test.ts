@@ -269,6 +269,43 @@ describe('an acquire', () => {
 });
 
 describe('records that come back', () => {
+  it('are one run with neighbours of which the same was known before', () => {
+    const { available, acknowledged, archived } = recordStates;
+    const by = (type: number) => (world: World) => void answerOf(world, 1, 1, [type]);
+    for (const [deliveryState, deliveryCount, act] of [
+      [
+        available,
+        0,
+        (world: World) =>
+          world.partition.giveBack('m', [{ firstOffset: 1, lastOffset: 1, deliveryCount: 1 }]),
+      ],
+      [available, 1, by(acknowledgeTypes.release)],
+      [available, 1, (world: World) => world.clock.advance(1_000)],
+      [acknowledged, 1, by(acknowledgeTypes.accept)],
+      [archived, 1, by(acknowledgeTypes.reject)],
+      [archived, 1, by(acknowledgeTypes.gap)],
+    ] as const) {
+      const world = shareWorld(new VirtualClock());
+      for (let i = 0; i < 3; i++) world.log.append(1);
+      world.persister.startOffset = 0;
+      world.persister.batches = [{ firstOffset: 2, lastOffset: 2, deliveryState, deliveryCount }];
+      world.restart();
+      // The first one is held, so that the window begins with it.
+      world.settings = { ...world.settings, lockMs: 60_000 };
+      world.acquire('x', { recordsMax: 1 });
+      world.settings = { ...world.settings, lockMs: 1_000 };
+      world.acquire('m', { recordsMax: 1 });
+      act(world);
+      assert.deepEqual(
+        world.partition.window!.runs.map(({ first, last, state, count }) => [first, last, state, count]),
+        [
+          [0, 0, recordStates.acquired, 1],
+          [1, 2, deliveryState, deliveryCount],
+        ],
+      );
+    }
+  });
+
   it('count as delivered when they were released, and not when they were never sent', () => {
     const world = shareWorld(new VirtualClock());
     world.log.append(4);

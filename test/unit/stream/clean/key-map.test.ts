@@ -37,6 +37,45 @@ describe('key map', () => {
     assert.ok(smallest.note(Buffer.from('a'), 0, 1, 2));
   });
 
+  it('has slots for as many keys as its share, and fills no more', () => {
+    for (const [bytes, load, keys, slots, held] of [
+      [slotBytes * 10, 0.5, 1_000, 10, 5],
+      [slotBytes * 10 + slotBytes - 1, 0.5, 1_000, 10, 5],
+      [slotBytes * 4, 2, 1_000, 4, 3],
+      [slotBytes * 100, 0, 1_000, 100, 5],
+      [slotBytes * 100, 0.5, 4, 9, 4],
+      [slotBytes * 100, 0.5, 0, 2, 1],
+    ] as const) {
+      const map = new KeyMap(bytes, load, keys, keyHash);
+      assert.equal(map.bytes, slots * slotBytes);
+      for (let i = 0; i < held; i++) {
+        assert.equal(map.full, false);
+        assert.equal(map.note(Buffer.from(`k${i}`), 0, 2, i), true);
+      }
+      assert.deepEqual([map.full, map.size], [true, held]);
+      assert.equal(map.note(Buffer.from('other'), 0, 5, 99), false);
+      assert.equal(map.newest(Buffer.from('k0'), 0, 2), 0, 'offset 0 is one');
+    }
+  });
+
+  it('tells keys apart by every part of their hash', () => {
+    const map = new KeyMap(slotBytes * 16, 0.9, 16, (bytes, at, _length, out) => {
+      for (let i = 0; i < 4; i++) out[i] = bytes[at + i]!;
+    });
+    const keys = [
+      [1, 1, 1, 1],
+      [2, 1, 1, 1],
+      [1, 2, 1, 1],
+      [1, 1, 2, 1],
+      [1, 1, 1, 2],
+      [17, 1, 1, 1],
+    ].map(Buffer.from);
+    for (const [offset, key] of keys.entries()) assert.equal(map.note(key, 0, 4, offset), true);
+    assert.equal(map.size, 6);
+    for (const [offset, key] of keys.entries()) assert.equal(map.newest(key, 0, 4), offset);
+    assert.equal(map.newest(Buffer.from([15, 1, 1, 1]), 0, 4), -1);
+  });
+
   it('tells keys apart by the first 128 bits of SHA-256', () => {
     const out = new Uint32Array(4);
     for (const key of ['', 'a', 'ü'.repeat(500)]) {

@@ -107,3 +107,43 @@ test('readers have windows of their own, the least recently used is forgotten', 
   assert.equal(ahead.begin('a', 's', 10, false).windowBytes, windowBytesMin, 'remembered');
   assert.equal(ahead.begin('b', 's', 10, false).windowBytes, 0, 'forgotten');
 });
+
+test('a window is topped up from its half on, unless it is off or being filled', () => {
+  const cursor = new ReadAhead(16 * MiB, 1).begin('r', 's', 0, false);
+  assert.equal(cursor.missing, 0, 'off');
+  cursor.windowBytes = 8;
+  for (const [aheadBytes, missing] of [
+    [0, 8],
+    [3, 5],
+    [4, 4],
+    [5, 0],
+    [8, 0],
+  ] as const) {
+    cursor.aheadBytes = aheadBytes;
+    cursor.filling = false;
+    assert.equal(cursor.missing, missing);
+    cursor.filling = true;
+    assert.equal(cursor.missing, 0);
+  }
+});
+
+test('what was loaded ahead is used up by reads, and none of it is left behind a reader that overtakes it', () => {
+  const ahead = new ReadAhead(16 * MiB, 1);
+  const cursor = ahead.begin('r', 's', 0, true);
+  ahead.end(cursor, 10, 10);
+  ahead.begin('r', 's', 10, false);
+  ahead.filled(cursor, 30, 40, false);
+  assert.deepEqual([cursor.next, cursor.aheadTo, cursor.aheadBytes], [10, 40, 30]);
+  ahead.filled(cursor, 99, 40, true);
+  assert.deepEqual([cursor.aheadTo, cursor.aheadBytes], [40, 30], 'no further than before');
+  ahead.end(cursor, 0, 20);
+  assert.equal(cursor.next, 10, 'nothing was read');
+  ahead.end(cursor, 10, 20);
+  assert.deepEqual([cursor.next, cursor.aheadTo, cursor.aheadBytes], [20, 40, 20]);
+  ahead.end(cursor, 10, 20);
+  assert.equal(cursor.aheadBytes, 20, 'the same again');
+  ahead.end(cursor, 25, 39);
+  assert.equal(cursor.aheadBytes, 0, 'not below nothing');
+  ahead.end(cursor, 10, 50);
+  assert.deepEqual([cursor.next, cursor.aheadTo, cursor.aheadBytes], [50, 50, 0]);
+});
