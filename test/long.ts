@@ -67,7 +67,7 @@ const usage = `npm run test:long -- [options] NAME ...   (no name: what there is
   --seed N       what is random begins here (abuse, kills, transactions, exactly-once, streams); replay one seed with its trace (sim, sim-cluster)
   --only TEXT    planted bugs, cases or parts whose name has this (mutants, differential, ecosystem), files (mechanical-mutants),
                  groups of npm test (slow-machine); leaves no result
-  --sample N     mechanical mutants to try, 0 = all (mutants, mechanical-mutants)
+  --sample N     mechanical mutants to try, 0 = all (mutants, mechanical-mutants); with --minutes M as many as fit (mechanical-mutants)
   --record yes   keep Kafka's answers as fixtures, for tests that run without it (differential)
   --judges last  ask seeds before the test that a planted bug names (mutants)`;
 

@@ -1,7 +1,8 @@
 /**
  * Mechanical mutants: a random sample of all small changes of the code, each of which a test must notice. `--sample N` takes
  * so many (0: all), `--only TEXT` those of files with that text in their path (and leaves no result), `--seed N` begins what
- * is random. What no test can notice, because it changes nothing, is listed with its reason (mutation/equivalents.ts).
+ * is random. `--minutes N` ends it early: half of the time is for running tests over the product as it is, quick groups first,
+ * and those that did not come to it do not judge; the rest is for as many mutants of the sample as fit. What no test can notice, because it changes nothing, is listed with its reason (mutation/equivalents.ts).
  */
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
@@ -41,6 +42,9 @@ export async function runMechanical(
 ): Promise<MechanicalResult> {
   const seed = Number(option('seed') ?? 1);
   const only = option('only') ?? '';
+  const limitMs =
+    option('minutes') === undefined ? Number.POSITIVE_INFINITY : Number(option('minutes')) * 60_000;
+  const began = performance.now();
   const benches = Array.from(
     { length: availableParallelism() },
     (_, worker) => new MechanicalBench(join(directory, `mechanical-${worker}`)),
@@ -56,30 +60,41 @@ export async function runMechanical(
   const faults: string[] = [];
   const judges: Judge[] = [];
   const sources = benches[0]!.sources();
-  await each(benches, sources, async (bench, source) => {
-    const judge = await bench.judge(source);
-    if (typeof judge === 'string') faults.push(`over the product as it is: ${judge}`);
-    else judges.push(judge);
-  });
-  say(`${judges.length} files of tests judge`);
+  await each(
+    benches,
+    sources,
+    async (bench, source) => {
+      const judge = await bench.judge(source);
+      if (typeof judge === 'string') faults.push(`over the product as it is: ${judge}`);
+      else judges.push(judge);
+    },
+    began + limitMs / 2,
+  );
+  const judging = `${judges.length} of ${sources.length} files of tests judge`;
+  say(judging);
 
   const verdicts: Verdict[] = [];
-  await each(benches, sample, async (bench, mutation) => {
-    // Each bench has mutations of its own: the same, by place.
-    const own = bench.mutations
-      .get(mutation.file)!
-      .find(
-        (one) =>
-          one.start === mutation.start &&
-          one.end === mutation.end &&
-          one.replacement === mutation.replacement,
-      )!;
-    const verdict = await bench.try(own, judges, judgesMsMax);
-    verdicts.push(verdict);
-    say(
-      `${verdict.caught ? 'caught' : 'NOT CAUGHT'} in ${verdict.seconds} s: ${nameOf(mutation)} — ${verdict.how}`,
-    );
-  });
+  await each(
+    benches,
+    sample,
+    async (bench, mutation) => {
+      // Each bench has mutations of its own: the same, by place.
+      const own = bench.mutations
+        .get(mutation.file)!
+        .find(
+          (one) =>
+            one.start === mutation.start &&
+            one.end === mutation.end &&
+            one.replacement === mutation.replacement,
+        )!;
+      const verdict = await bench.try(own, judges, judgesMsMax);
+      verdicts.push(verdict);
+      say(
+        `${verdict.caught ? 'caught' : 'NOT CAUGHT'} in ${verdict.seconds} s: ${nameOf(mutation)} — ${verdict.how}`,
+      );
+    },
+    began + limitMs,
+  );
   const survivors = verdicts.filter(({ caught }) => !caught);
   const share = verdicts.length === 0 ? 1 : 1 - survivors.length / verdicts.length;
   if (share < goal)
@@ -88,7 +103,7 @@ export async function runMechanical(
   return {
     faults,
     summary: [
-      `${verdicts.length - survivors.length} of ${verdicts.length} mechanical mutants caught (${(100 * share).toFixed(1)} %), a sample of ${counted.length} by seed ${seed}; ${all.length - counted.length} more change nothing, for the reasons in test/mutation/equivalents.ts.`,
+      `${verdicts.length - survivors.length} of ${verdicts.length} mechanical mutants caught (${(100 * share).toFixed(1)} %), a sample of ${counted.length} by seed ${seed}; ${all.length - counted.length} more change nothing, for the reasons in test/mutation/equivalents.ts. ${judging}.`,
       ...lines,
     ],
     data: {
@@ -96,21 +111,28 @@ export async function runMechanical(
       mutations: all.length,
       tried: verdicts.length,
       caught: verdicts.length - survivors.length,
+      judges: judges.length,
+      filesOfTests: sources.length,
       survivors: lines,
     },
   };
 }
 
-/** Every item by the next bench that is free. */
+/** Every item by the next bench that is free; none is begun after `untilMs`. */
 async function each<T>(
   benches: readonly MechanicalBench[],
   items: readonly T[],
   act: (bench: MechanicalBench, item: T) => Promise<void>,
+  untilMs: number,
 ): Promise<void> {
   const queue = [...items];
   await Promise.all(
     benches.map(async (bench) => {
-      for (let item = queue.shift(); item !== undefined; item = queue.shift()) await act(bench, item);
+      while (performance.now() < untilMs) {
+        const item = queue.shift();
+        if (item === undefined) return;
+        await act(bench, item);
+      }
     }),
   );
 }
