@@ -23,6 +23,13 @@ const equivalents: readonly Equivalent[] = [
     reason: 'how much more room is taken than is needed now',
   },
   {
+    file: 'coordinator/group/consumer/classic-members.js',
+    operator: 'drop',
+    line: 'if (!held && group.ownerOf(topicId, partition) === undefined)',
+    replacement: 'group.ownerOf(topicId, partition) === undefined',
+    reason: 'whoever holds a partition is its owner',
+  },
+  {
     file: 'log/producer-check.js',
     line: 'if (sequence === last + 1 && last >= 0)',
     reason: 'the quick way for most batches; whatever does not go it is judged the same by the way behind it',
@@ -56,6 +63,12 @@ const equivalents: readonly Equivalent[] = [
     line: 'this.#group < 1.5',
     replacement: '<=',
     reason: 'an average is 1.5 to the last bit only by chance, and either answer is right then',
+  },
+  {
+    file: 'stream/wal/object-wal-bytes.js',
+    operator: 'bound',
+    line: 'const to = Math.min(start + this.#lengths[i], end)',
+    reason: 'copies end with the object and with the buffer, whichever is first',
   },
   {
     file: 'stream/wal/sign-of-life.js',

@@ -261,16 +261,42 @@ describe('room in a landing chunk', () => {
           at += n;
         }
         assert.deepEqual(
-          frames.slice(1).map(({ length, bytes: got }) => [length, got.at(-1)]),
+          frames.slice(1).map(({ length, inArena, bytes: got }) => [length, inArena, got.at(-1)]),
           [
-            [size, 3],
-            [9, 4],
+            [size, size > landingBytesMin, 3],
+            [9, false, 4],
           ],
           `${size} bytes, ${first} first`,
         );
       }
     }
   });
+});
+
+test('a connection that closes in the middle of a frame gives its memory back, wherever that is', () => {
+  for (const options of [{}, { chunkBytesMax: 0 }, { arenaFrameBytesMax: 0 }]) {
+    for (const size of [100, 20_000, 100_000]) {
+      const { receiver, pool, arena } = rig(options);
+      const bytes = frame(size);
+      receiver.ingest(bytes, 0, 50);
+      assert.equal(receiver.announced, size);
+      receiver.close();
+      pool.slab.close();
+      assert.deepEqual([arena.freeSegments(), pool.chunkBytes, pool.outsideBytes], [16, 0, 0]);
+      receiver.ingest(bytes, 50, bytes.length);
+      receiver.received(10, pool.scratch);
+      assert.equal(arena.freeSegments(), 16);
+    }
+  }
+});
+
+test('a frame that came by itself into the slab is let go when it was served', () => {
+  const { receiver, frames, pool, arena } = rig({ chunkBytesMax: 0 });
+  const bytes = frame(20_000);
+  receiver.ingest(bytes, 0, bytes.length);
+  assert.equal(frames[0]!.inArena, true);
+  pool.slab.close();
+  assert.equal(arena.freeSegments(), 16);
 });
 
 test('a small Produce frame for which there is no memory is kept whole, and comes first later', () => {

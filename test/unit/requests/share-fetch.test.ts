@@ -44,6 +44,8 @@ function world() {
   let logEnd = 10;
   let readError = 0;
   let references = 0;
+  const held: (() => void)[] = [];
+  let hold = false;
   const shares: SharePartitionsApi = {
     settings: () => ({
       lockMs: 30_000,
@@ -83,7 +85,12 @@ function world() {
         sink: ReadSink,
         index: number,
         committed: boolean,
-      ) => {
+      ): void => {
+        if (hold) {
+          hold = false;
+          held.push(() => handleOf(partition).read(from, bytes, atLeastOne, by, sink, index, committed));
+          return;
+        }
         assert.equal(atLeastOne, true);
         reads.push({ from, bytes, by, committed });
         if (readError !== 0) {
@@ -188,6 +195,11 @@ function world() {
       readError = error;
     },
     references: () => references,
+    /** The next read waits until this is called. */
+    holdRead: () => {
+      hold = true;
+      return () => void held.splice(0).map((read) => read());
+    },
   };
 }
 
@@ -370,6 +382,23 @@ describe('a ShareFetch that finds nothing', () => {
     fetched.over(true);
     on.clock.advance(0);
     assert.deepEqual([on.asked.length, fetched.answers], [1, [null]]);
+  });
+
+  it('gives back what it has acquired when nobody reads its answer any more', () => {
+    for (const how of ['gone', 'begun anew']) {
+      const on = world();
+      on.next.set(0, [got(range(0, 1))]);
+      on.next.set(1, [got(range(4, 5))]);
+      const letGo = on.holdRead();
+      const fetched = on.fetch(0, [0, 1, 3]);
+      assert.deepEqual(fetched.answers, []);
+      if (how === 'gone') fetched.over(true);
+      else on.fetch(0, [2], { maxWaitMs: 0 });
+      letGo();
+      assert.deepEqual([fetched.answers, on.references()], [[null], 0], how);
+      assert.deepEqual(on.back, ['m 1: 4-5', 'm 0: 0-1']);
+      assert.deepEqual(on.sent, []);
+    }
   });
 
   it('nor when its session was begun anew', () => {

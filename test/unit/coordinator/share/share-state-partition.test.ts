@@ -65,7 +65,12 @@ function rig(ports: { updatesPerSnapshot?: number; statesMax?: number } = {}) {
       ),
     );
   const read = (leaderEpoch: number, of = key): number =>
-    errorOf((done) => state.read(of, leaderEpoch, done));
+    errorOf((done) =>
+      state.read(of, leaderEpoch, (error, found) => {
+        assert.equal(found === null, error !== 0, 'a state or an error');
+        done(error);
+      }),
+    );
   const summary = (of = key) => {
     let told: unknown = 'nothing';
     state.summary(of, (error, found) => {

@@ -334,6 +334,39 @@ describe('records that come back', () => {
     );
   });
 
+  it('are those whose lock is over, and no others', () => {
+    const world = shareWorld(new VirtualClock(), { lockMs: 1_000 });
+    for (let i = 0; i < 5; i++) world.log.append(1);
+    for (const member of ['a', 'b', 'c', 'd']) {
+      world.acquire(member, { recordsMax: 1 });
+      world.clock.advance(100);
+    }
+    assert.equal(answerOf(world, 1, 1, [acknowledgeTypes.accept], 'b'), 0);
+    assert.equal(answerOf(world, 2, 2, [acknowledgeTypes.release], 'c'), 0);
+    const states = () =>
+      world.partition.window!.runs.map(({ first, last, state, count }) => [first, last, state, count]);
+    const { available, acquired, acknowledged } = recordStates;
+    const before = [
+      [0, 0, acquired, 1],
+      [1, 1, acknowledged, 1],
+      [2, 2, available, 1],
+      [3, 3, acquired, 1],
+    ];
+    world.clock.advance(599);
+    assert.deepEqual(states(), before);
+    world.clock.advance(1);
+    assert.deepEqual(states(), [[0, 0, available, 1], ...before.slice(1)]);
+    world.clock.advance(299);
+    assert.deepEqual(states(), [[0, 0, available, 1], ...before.slice(1)]);
+    world.clock.advance(1);
+    assert.deepEqual(states(), [
+      [0, 0, available, 1],
+      [1, 1, acknowledged, 1],
+      [2, 3, available, 1],
+    ]);
+    assert.equal(world.clock.timers, 0);
+  });
+
   it('wake who waits, and only then', () => {
     const world = shareWorld(new VirtualClock());
     world.log.append(4);
