@@ -18,6 +18,8 @@ export class AdaptiveLinger {
   #lastAt: number;
   /** When the append that waits longest was first seen; -1 = none waits. */
   #since = -1;
+  /** After writeAt has named a later time: as many waiting are enough to write at once. */
+  enough = 0;
 
   constructor(maxMs: number, nowMs: number) {
     this.#maxMs = maxMs;
@@ -42,6 +44,7 @@ export class AdaptiveLinger {
     const rate = this.#rate * Math.exp(-(nowMs - this.#lastAt) / windowMs);
     const expected = Math.min(rate * this.#maxMs, groupEnough);
     if (waiting >= expected || waiting * this.#batchBytes >= bytesEnough) return nowMs;
+    this.enough = Math.ceil(Math.min(expected, bytesEnough / this.#batchBytes));
     return Math.max(nowMs, this.#since + this.#maxMs);
   }
 }

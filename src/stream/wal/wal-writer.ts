@@ -89,6 +89,8 @@ export class WalWriter implements WalPump {
   readonly logId: string;
   /** Monotonic time at which nudge wants to be called without any other reason; Infinity = never. */
   wakeAt = Number.POSITIVE_INFINITY;
+  /** Appends that must wait for nudge to want a call before `wakeAt`; 0 = one more, Infinity = none does. */
+  enough = 0;
 
   readonly #device: WalDevice;
   readonly #clock: Clock;
@@ -306,6 +308,7 @@ export class WalWriter implements WalPump {
   #step(): boolean {
     const now = this.#clock.monotonic();
     this.wakeAt = Number.POSITIVE_INFINITY;
+    this.enough = 0;
     switch (this.#phase) {
       case phases.closed:
       case phases.failed:
@@ -335,6 +338,7 @@ export class WalWriter implements WalPump {
       const at = Math.max(budgetAt, this.#close === null ? this.#linger.writeAt(waiting, now) : now);
       if (at > now) {
         this.stats.lingers++;
+        this.enough = budgetAt > now ? Number.POSITIVE_INFINITY : this.#linger.enough;
         this.wakeAt = Math.min(this.wakeAt, at);
         return false;
       }

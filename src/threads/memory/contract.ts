@@ -16,6 +16,7 @@
  *  ring            [0] tail          producer: slots published so far, modulo 2^32
  *                  [1] room asked    producer sets 1 when it found the ring full, consumer takes it back
  *                  [16] head         consumer: slots consumed so far, modulo 2^32
+ *                  [17] wanted       consumer: filled slots from which on it wants to be rung; 0 = for any
  *                  [32 + (i mod slots) · slotWords …]   slot of index i; the producer's from head + slots on,
  *                                                       the consumer's between head and tail
  *
@@ -55,7 +56,13 @@ export const budgetsEnd = arenaWords.budgets + budgetNames.length * lineWords;
 /** clean: holds no pages of the system. used: touched since the last sweep. idle: free for a whole sweep. */
 export const idleAges = { clean: 0, used: 1, idle: 2 } as const;
 
-export const ringWords = { tail: 0, roomAsked: 1, head: lineWords, slots: 2 * lineWords } as const;
+export const ringWords = {
+  tail: 0,
+  roomAsked: 1,
+  head: lineWords,
+  wanted: lineWords + 1,
+  slots: 2 * lineWords,
+} as const;
 
 export const doorbellStates = { awake: 0, armed: 1 } as const;
 export const doorbellWordCount = lineWords;

@@ -28,6 +28,8 @@ export interface RingProducer {
    * once, so a producer that goes to sleep asks between arming its doorbell and sleeping.
    */
   askForRoom(): boolean;
+  /** After publish: whether the consumer wants to be rung for as much as is there now (see `wantFrom`). */
+  wanted(): boolean;
   /** Whether a slot could be reserved, reading the consumer's index anew. */
   hasRoom(): boolean;
 }
@@ -42,6 +44,11 @@ export interface RingConsumer {
   /** Word offset of the i-th available slot. */
   at(i: number): number;
   consume(n: number): void;
+  /**
+   * The producer need not ring before so many slots are filled, 0 = for each publish. Said before the doorbell is armed and
+   * looked at again behind it; it holds until it is said anew.
+   */
+  wantFrom(filled: number): void;
   /** After consume: true once for each askForRoom, and then the producer's doorbell must be rung. */
   roomAsked(): boolean;
 }
@@ -73,6 +80,8 @@ export class Ring implements RingProducer, RingConsumer {
   /** Consumer: next slot to read, and its reading of tail. */
   #head: number;
   #tailSeen: number;
+  /** Consumer: what it has said last. */
+  #wantedFrom: number;
 
   constructor(memory: RingMemory, atomics: AtomicsPort = systemAtomics) {
     checkShape(memory.slots, memory.slotWords);
@@ -86,6 +95,7 @@ export class Ring implements RingProducer, RingConsumer {
     this.#reserved = atomics.load(this.words, ringWords.tail);
     this.#published = this.#reserved;
     this.#headSeen = this.#head;
+    this.#wantedFrom = atomics.load(this.words, ringWords.wanted);
   }
 
   reserve(): number {
@@ -105,6 +115,13 @@ export class Ring implements RingProducer, RingConsumer {
 
   unpublished(): number {
     return (this.#reserved - this.#published) | 0;
+  }
+
+  wanted(): boolean {
+    const from = this.#atomics.load(this.words, ringWords.wanted);
+    if (from === 0) return true;
+    this.#headSeen = this.#atomics.load(this.words, ringWords.head);
+    return ((this.#published - this.#headSeen) | 0) >= from;
   }
 
   askForRoom(): boolean {
@@ -137,6 +154,12 @@ export class Ring implements RingProducer, RingConsumer {
     this.#atomics.store(this.words, ringWords.head, this.#head);
   }
 
+  wantFrom(filled: number): void {
+    if (filled === this.#wantedFrom) return;
+    this.#wantedFrom = filled;
+    this.#atomics.store(this.words, ringWords.wanted, filled);
+  }
+
   roomAsked(): boolean {
     if (this.#atomics.load(this.words, ringWords.roomAsked) === 0) return false;
     return this.#atomics.exchange(this.words, ringWords.roomAsked, 0) === 1;
@@ -152,6 +175,7 @@ export class LocalRing implements RingProducer, RingConsumer {
   #tail = 0;
   #head = 0;
   #roomAsked = false;
+  #wantedFrom = 0;
 
   constructor(slots: number, slotWords: number) {
     checkShape(slots, slotWords);
@@ -174,6 +198,14 @@ export class LocalRing implements RingProducer, RingConsumer {
 
   unpublished(): number {
     return (this.#reserved - this.#tail) | 0;
+  }
+
+  wanted(): boolean {
+    return this.available() >= this.#wantedFrom;
+  }
+
+  wantFrom(filled: number): void {
+    this.#wantedFrom = filled;
   }
 
   askForRoom(): boolean {

@@ -3,6 +3,9 @@ import type { AppendEntry, AppendSource } from '../../stream/wal/wal.ts';
 import type { Doorbell } from '../memory/doorbell.ts';
 import type { RingConsumer, RingProducer } from '../memory/ring.ts';
 
+/** More than any ring has slots. */
+const wantedMax = 2 ** 30;
+
 export class RingAppendSource implements AppendSource {
   private readonly appends: RingConsumer;
   private readonly completions: RingProducer;
@@ -10,6 +13,8 @@ export class RingAppendSource implements AppendSource {
   private through = 0;
   /** What look() found, less what was consumed since. */
   #known = 0;
+  /** Appends that must be there to end the next sleep; 0 = one more than is known. */
+  #wanted = 0;
   /** Commits not yet told because the shard's ring was full: (through, sequence) pairs, sequence 0 = failed. */
   private readonly untold: number[] = [];
 
@@ -31,9 +36,23 @@ export class RingAppendSource implements AppendSource {
     return this.appends.available();
   }
 
-  /** True when appends have come since look(). */
+  /** What look() found and no commit has taken. */
+  get known(): number {
+    return Math.max(0, this.#known);
+  }
+
+  /**
+   * Before a sleep: how many more than those known end it; 0 = any. Until then the shard does not ring, and they are not fresh.
+   */
+  await(more: number): void {
+    this.#wanted = more === 0 ? 0 : Math.min(this.known + more, wantedMax);
+    this.appends.wantFrom(this.#wanted);
+  }
+
+  /** True when appends have come since look(), as many as are awaited. */
   get fresh(): boolean {
-    return this.appends.availableNow() > this.#known;
+    const there = this.appends.availableNow();
+    return this.#wanted === 0 ? there > this.#known : there >= this.#wanted;
   }
 
   read(i: number, into: AppendEntry): void {

@@ -76,7 +76,7 @@ export class RingWal implements Wal {
   flush(): void {
     if (this.appends.unpublished() === 0) return;
     this.appends.publish();
-    this.bell.ring();
+    if (this.appends.wanted()) this.bell.ring();
   }
 
   pending(): boolean {

@@ -8,6 +8,8 @@
  * What is new ends the sleep, not what waits: an append that came after the rings were noted, a call that came after the
  * calls were taken, a wish for a longer ring. An append that waits for room, for company or for its budget does not: a trim is a call, and
  * `wakeAt` is the sleep's end. So the loop neither sleeps over news nor spins over what cannot be done yet.
+ * While a commit waits for company, only as many appends as it wants are news (`enough`): else each of them would wake a thread that
+ * goes to sleep again. Shards are told in their rings before the doorbell is armed, and do not ring before.
  * test/unit/threads/wal/wal-loop.test.ts runs every interleaving of it with shards and main.
  */
 import type { Clock } from '../../ports/clock.ts';
@@ -21,7 +23,8 @@ import type { RingAppendSource } from './ring-append-source.ts';
 const behindMs = 1;
 
 export interface WalLoopParts {
-  readonly pump: Pick<WalPump, 'nudge' | 'wakeAt' | 'status' | 'want'>;
+  /** `enough`: appends that must wait for nudge to want a call before `wakeAt`; 0 = one more. */
+  readonly pump: Pick<WalPump, 'nudge' | 'wakeAt' | 'status' | 'want'> & { readonly enough: number };
   readonly sources: readonly RingAppendSource[];
   readonly waiter: Pick<BlockingWaiter, 'wait'>;
   readonly clock: Pick<Clock, 'monotonic'>;
@@ -67,7 +70,18 @@ export class WalLoop {
     answers.publish();
     if (more || ended()) return;
     const sleepMs = Math.min(pump.wakeAt - clock.monotonic(), behind ? behindMs : Number.POSITIVE_INFINITY);
-    if (sleepMs > 0) waiter.wait(this.#pending, sleepMs);
+    if (sleepMs <= 0) return;
+    this.#await(pump.enough);
+    waiter.wait(this.#pending, sleepMs);
+  }
+
+  /** Each shard is asked for its share of what is missing: one that brings more wakes the thread early, which asks again. */
+  #await(enough: number): void {
+    const { sources } = this.#parts;
+    let missing = enough;
+    if (enough > 0) for (const source of sources) missing -= source.known;
+    const share = enough > 0 ? Math.max(1, Math.ceil(missing / sources.length)) : 0;
+    for (const source of sources) source.await(share);
   }
 
   /** @returns whether there were any. */

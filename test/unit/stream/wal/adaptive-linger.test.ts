@@ -31,6 +31,16 @@ test('the promise of a rate fades by e in 20 ms', () => {
     assert.equal(steady(8, 100, 2).writeAt(waiting, 1_020), at, `${waiting} wait; 16 / e are expected`);
 });
 
+test('it says how many are enough, which the bytes of a batch may make fewer', () => {
+  const few = steady(8, 100, 2);
+  few.writeAt(3, 1_000);
+  assert.equal(few.enough, 16);
+  assert.equal(few.writeAt(16, 1_000), 1_000);
+  const large = steady(100, 20 * 1024, 2);
+  large.writeAt(3, 1_000);
+  assert.equal(large.enough, 7);
+});
+
 test('128 are enough, and so are 128 KiB', () => {
   const many = steady(200, 10, 2);
   assert.equal(many.writeAt(127, 1_000), 1_002);

@@ -69,6 +69,25 @@ for (const [kind, make] of Object.entries(kinds)) {
     assert.equal(producer.reserve(), -1);
   });
 
+  test(`${kind} ring: a publish is wanted from as many filled slots on as the consumer says`, () => {
+    const { producer, consumer } = make(4, 1);
+    const publish = (): boolean => {
+      assert.notEqual(producer.reserve(), -1);
+      producer.publish();
+      return producer.wanted();
+    };
+    assert.equal(publish(), true, 'nothing was said: each is wanted');
+    consumer.wantFrom(3);
+    assert.equal(publish(), false);
+    assert.equal(publish(), true);
+    assert.equal(consumer.available(), 3);
+    consumer.consume(2);
+    assert.equal(publish(), false, 'what was consumed does not count');
+    assert.equal(publish(), true);
+    consumer.wantFrom(0);
+    assert.equal(publish(), true);
+  });
+
   test(`${kind} ring: the same as a queue over a long random walk`, () => {
     const random = new SeededRandom(7);
     const { producer, consumer } = make(8, 2);

@@ -57,6 +57,31 @@ function setup(options: { appendSlots?: number; completionSlots?: number } = {})
   return { wal, source, durable, failures, held, returned, watch, numbers, rings, wish: new BatchWish(wish) };
 }
 
+test('the thread is rung once there are as many appends as it awaits', () => {
+  const { wal, source, rings } = setup();
+  const append = (): void => {
+    assert.ok(wal.tryAppend(stream, 0, 4096) > 0);
+    wal.flush();
+  };
+  append();
+  assert.equal(rings.rung, 1);
+  source.look();
+  source.await(3);
+  append();
+  append();
+  assert.deepEqual([rings.rung, source.fresh], [1, false]);
+  append();
+  assert.deepEqual([rings.rung, source.fresh], [2, true]);
+  source.look();
+  source.await(Number.POSITIVE_INFINITY);
+  append();
+  assert.deepEqual([rings.rung, source.fresh], [2, false], 'none is awaited');
+  source.look();
+  source.await(0);
+  append();
+  assert.deepEqual([rings.rung, source.fresh], [3, true], 'any is');
+});
+
 test('an append crosses with its stream and place, also above 2^31', () => {
   const { wal, source } = setup();
   assert.equal(wal.tryAppend(stream, 2 ** 32 - 8192, 4096), 1);

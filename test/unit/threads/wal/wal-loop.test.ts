@@ -40,30 +40,44 @@ const status: WalStatus = {
   failed: null,
 };
 
-/** Commits what waits as far as there is room, and then wants to be called in a second, as a writer does. */
+/**
+ * Commits what waits as far as there is room, as soon as `company` appends wait, and then wants to be called in a second, as a
+ * writer does. No sleep of the explorer ends by its time, so whoever waits for company and is not woken sleeps for ever.
+ */
 class CountingPump {
   readonly status = status;
   want(): void {}
   wakeAt = Number.POSITIVE_INFINITY;
+  enough = 0;
   room: number;
-  readonly #source: RingAppendSource;
+  readonly #sources: readonly RingAppendSource[];
+  readonly #company: number;
   readonly #trace: unknown[];
   #sequence = 0;
 
-  constructor(source: RingAppendSource, room: number, trace: unknown[]) {
-    this.#source = source;
+  constructor(sources: readonly RingAppendSource[], room: number, company: number, trace: unknown[]) {
+    this.#sources = sources;
     this.room = room;
+    this.#company = company;
     this.#trace = trace;
   }
 
   nudge(): boolean {
-    const n = Math.min(this.room, this.#source.waiting());
-    if (n === 0) return false;
-    this.room -= n;
-    this.#source.durable(n, ++this.#sequence);
-    for (let i = 0; i < n; i++) this.#trace.push('durable');
-    this.wakeAt = 1000;
-    return true;
+    const counts = this.#sources.map((source) => source.waiting());
+    const waiting = counts.reduce((sum, count) => sum + count, 0);
+    this.enough = waiting > 0 && waiting < this.#company ? this.#company : 0;
+    if (this.enough > 0) return false;
+    let more = false;
+    for (const [i, source] of this.#sources.entries()) {
+      const n = Math.min(this.room, counts[i]!);
+      if (n === 0) continue;
+      this.room -= n;
+      source.durable(n, ++this.#sequence);
+      for (let i = 0; i < n; i++) this.#trace.push('durable');
+      this.wakeAt = 1000;
+      more = true;
+    }
+    return more;
   }
 }
 
@@ -75,17 +89,23 @@ function roomyStats(): SharedArrayBuffer {
 }
 
 interface Shape {
+  /** Of each shard. */
   readonly appends: number;
+  readonly shards?: number;
+  /** Appends that must wait before any is written. */
+  readonly company?: number;
   readonly calls: number;
   /** Appends that find room; each call makes room for one more. */
   readonly room: number;
   readonly completionSlots: number;
 }
 
-function run({ appends, calls, room, completionSlots }: Shape): void {
-  const memory = {
+function run({ appends, shards = 1, company = 1, calls, room, completionSlots }: Shape): void {
+  const lanes = Array.from({ length: shards }, () => ({
     appends: createRingMemory(4, appendSlotWords),
     completions: createRingMemory(completionSlots, completionSlotWords),
+  }));
+  const memory = {
     calls: createRingMemory(4, 1),
     bell: createDoorbellMemory(),
     shardBell: createDoorbellMemory(),
@@ -94,16 +114,14 @@ function run({ appends, calls, room, completionSlots }: Shape): void {
   };
   const wal = (port: AtomicsPort, trace: unknown[]): void => {
     const bell = attachDoorbell(memory.shardBell, null, port);
-    const source = new RingAppendSource(
-      new Ring(memory.appends, port),
-      new Ring(memory.completions, port),
-      bell,
+    const sources = lanes.map(
+      (lane) => new RingAppendSource(new Ring(lane.appends, port), new Ring(lane.completions, port), bell),
     );
-    const pump = new CountingPump(source, room, trace);
+    const pump = new CountingPump(sources, room, company, trace);
     const mailbox = new Ring(memory.calls, port);
     const loop = new WalLoop({
       pump,
-      sources: [source],
+      sources,
       waiter: new BlockingWaiter(memory.bell, port),
       clock: { monotonic: () => 0 },
       takeCall: () => {
@@ -121,15 +139,15 @@ function run({ appends, calls, room, completionSlots }: Shape): void {
       watch: { publish() {} },
       wish: new BatchWish(memory.wish, port),
     });
-    const ended = (): boolean => trace.length === appends + calls;
+    const ended = (): boolean => trace.length === shards * appends + calls;
     while (!ended()) loop.turn(ended);
   };
-  const shard = (port: AtomicsPort): void => {
+  const shard = (lane: (typeof lanes)[number], port: AtomicsPort): void => {
     const door = new RingWal(
       0,
       logId,
-      new Ring(memory.appends, port),
-      new Ring(memory.completions, port),
+      new Ring(lane.appends, port),
+      new Ring(lane.completions, port),
       attachDoorbell(memory.bell, null, port),
       memory.stats,
       new WatchedEpoch(createWriteWatch()),
@@ -151,8 +169,7 @@ function run({ appends, calls, room, completionSlots }: Shape): void {
   };
   const { schedules, states, failure } = explore({
     memory: [
-      memory.appends.words,
-      memory.completions.words,
+      ...lanes.flatMap((lane) => [lane.appends.words, lane.completions.words]),
       memory.calls.words,
       memory.bell.words,
       memory.shardBell.words,
@@ -160,7 +177,7 @@ function run({ appends, calls, room, completionSlots }: Shape): void {
     ],
     actors: [
       { name: 'wal', run: wal },
-      { name: 'shard', run: shard },
+      ...lanes.map((lane, i) => ({ name: `shard ${i}`, run: (port: AtomicsPort) => shard(lane, port) })),
       { name: 'main', run: main },
     ],
     atEnd: (ends) => {
@@ -180,6 +197,12 @@ test('no call is slept over', () => run({ appends: 1, calls: 2, room: 1, complet
 test('a call that makes room wakes the thread for the append that waits', () =>
   run({ appends: 2, calls: 1, room: 1, completionSlots: 4 }));
 
+test('the append that completes the company wakes the thread, whatever else does', () =>
+  run({ appends: 2, calls: 1, room: 3, company: 2, completionSlots: 4 }));
+
+test('two shards complete a company together, neither of which could alone', () =>
+  run({ appends: 1, shards: 2, calls: 0, room: 2, company: 2, completionSlots: 4 }));
+
 /** A loop over a real writer whose sleeps are recorded instead of slept, and which ends at the first of them. */
 async function overWriter(settings: WalWriterSettings, ringBytes: number) {
   const disk = new FaultDisk();
@@ -197,6 +220,14 @@ async function overWriter(settings: WalWriterSettings, ringBytes: number) {
   const completions = createRingMemory(64, completionSlotWords);
   const bell = createDoorbellMemory();
   const wish = createBatchWish();
+  const walBell = attachDoorbell(bell);
+  let rung = 0;
+  const counted = {
+    ring(): void {
+      rung++;
+      walBell.ring();
+    },
+  };
   const source = new RingAppendSource(
     new Ring(appends),
     new Ring(completions),
@@ -208,7 +239,7 @@ async function overWriter(settings: WalWriterSettings, ringBytes: number) {
     logId,
     new Ring(appends),
     new Ring(completions),
-    attachDoorbell(bell),
+    counted,
     roomyStats(),
     new WatchedEpoch(createWriteWatch()),
     new BatchWish(wish),
@@ -254,6 +285,7 @@ async function overWriter(settings: WalWriterSettings, ringBytes: number) {
       assert.notEqual(door.tryAppend(batch.stream, batch.position, batch.length), 0);
       door.flush();
     },
+    rings: () => rung,
     onceArmed(then: () => void): void {
       beforeSleep = then;
     },
@@ -322,4 +354,37 @@ test('an append that waits for its budget is slept for, not looked at over and o
   assert.equal(writer.status.cut.sequence, 1);
   assert.ok(sleepMs > 100 && sleepMs < 3000, `${sleepMs}`);
   assert.ok(turns < 8, `${turns}`);
+});
+
+test('appends that come while a commit waits for company are no news before there are enough', async () => {
+  const { untilSleep, append, clock, writer, onceArmed, rings } = await overWriter(
+    { lingerMs: 2 },
+    8 * 1024 * 1024,
+  );
+  untilSleep();
+  // Eight a millisecond, so sixteen are company.
+  for (let i = 0; i < 200; i++) {
+    for (let k = 0; k < 8; k++) append(100);
+    clock.advance(1);
+    untilSleep();
+    clock.advance(1);
+    untilSleep();
+  }
+  const before = writer.status.cut.sequence;
+  append(100);
+  const ringsBefore = rings();
+  onceArmed(() => append(100));
+  const first = untilSleep();
+  assert.equal(first.turns, 1, 'the second is slept over');
+  assert.ok(first.sleepMs > 0 && first.sleepMs <= 2, `${first.sleepMs}`);
+  assert.equal(rings(), ringsBefore, 'and does not ring');
+  onceArmed(() => {
+    for (let k = 0; k < 16; k++) append(100);
+  });
+  untilSleep();
+  assert.equal(writer.status.cut.sequence, before + 1, 'enough are written at once');
+  const ringsIdle = rings();
+  onceArmed(() => append(100));
+  untilSleep();
+  assert.equal(rings(), ringsIdle + 1, 'where none waits, the first rings');
 });
