@@ -56,3 +56,33 @@ test('items of a reader keep their order, and leave from anywhere', () => {
   queue.remove('r', 3);
   assert.deepEqual([queue.next(), queue.size, queue.readers], [null, 0, 0]);
 });
+
+test('what 4,096 readers were given is remembered, that of the longest unserved is forgotten', () => {
+  const queue = new FairQueue<string>();
+  for (let i = 0; i < 4_096; i++) queue.give(i, i < 2 ? 1_000 : 10);
+  const first = (one: number): string | null => {
+    queue.push(one, 'one');
+    queue.push('other', 'other');
+    const next = queue.next();
+    queue.remove(one, 'one');
+    queue.remove('other', 'other');
+    return next;
+  };
+  assert.equal(first(0), 'other', 'it was given much');
+  assert.equal(first(1), 'other');
+  queue.give('new', 5);
+  assert.equal(first(0), 'one', 'forgotten: it begins like any other');
+  assert.equal(first(1), 'other', 'and nobody else is');
+});
+
+test('who waits goes on with what it had when it began to, plus what it is given', () => {
+  const queue = new FairQueue<string>();
+  queue.push('a', 'a');
+  queue.push('b', 'b');
+  queue.give('a', 10);
+  assert.equal(queue.next(), 'b');
+  queue.give('b', 20);
+  assert.equal(queue.next(), 'a');
+  queue.give('a', 10);
+  assert.equal(queue.next(), 'a', 'the first of those who were given as much');
+});
