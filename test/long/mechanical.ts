@@ -2,7 +2,9 @@
  * Mechanical mutants: a random sample of all small changes of the code, each of which a test must notice. `--sample N` takes
  * so many (0: all), `--only TEXT` those of files with that text in their path (and leaves no result), `--seed N` begins what
  * is random. `--minutes N` ends it early: half of the time is for running tests over the product as it is, quick groups first,
- * and those that did not come to it do not judge; the rest is for as many mutants of the sample as fit. What no test can notice, because it changes nothing, is listed with its reason (mutation/equivalents.ts).
+ * and those that did not come to it do not judge; mutants that none of the others comes by are left open then. The rest is for
+ * as many mutants of the sample as fit. What no test can notice, because it changes nothing, is listed with its reason
+ * (mutation/equivalents.ts).
  */
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
@@ -70,6 +72,7 @@ export async function runMechanical(
     },
     began + limitMs / 2,
   );
+  const ran = judges.length + faults.length;
   const judging = `${judges.length} of ${sources.length} files of tests judge`;
   say(judging);
 
@@ -95,22 +98,27 @@ export async function runMechanical(
     },
     began + limitMs,
   );
-  const survivors = verdicts.filter(({ caught }) => !caught);
-  const share = verdicts.length === 0 ? 1 : 1 - survivors.length / verdicts.length;
+  // Nobody can say who comes by a place before all have been run: then that nobody does is no verdict.
+  const complete = ran === sources.length;
+  const judged = verdicts.filter(({ asked }) => complete || asked > 0);
+  const survivors = judged.filter(({ caught }) => !caught);
+  const share = judged.length === 0 ? 1 : 1 - survivors.length / judged.length;
+  const open = verdicts.length - judged.length;
   if (share < goal)
     faults.push(`${(100 * share).toFixed(1)} % of the mutants are caught instead of ${100 * goal} %`);
   const lines = survivors.map(({ mutation, how }) => `NOT  ${nameOf(mutation)}   (${how})`).sort();
   return {
     faults,
     summary: [
-      `${verdicts.length - survivors.length} of ${verdicts.length} mechanical mutants caught (${(100 * share).toFixed(1)} %), a sample of ${counted.length} by seed ${seed}; ${all.length - counted.length} more change nothing, for the reasons in test/mutation/equivalents.ts. ${judging}.`,
+      `${judged.length - survivors.length} of ${judged.length} mechanical mutants caught (${(100 * share).toFixed(1)} %), a sample of ${counted.length} by seed ${seed}; ${all.length - counted.length} more change nothing, for the reasons in test/mutation/equivalents.ts. ${judging}${complete ? '' : `; ${open} mutants that none of these comes by are left open`}.`,
       ...lines,
     ],
     data: {
       seed,
       mutations: all.length,
-      tried: verdicts.length,
-      caught: verdicts.length - survivors.length,
+      tried: judged.length,
+      caught: judged.length - survivors.length,
+      open,
       judges: judges.length,
       filesOfTests: sources.length,
       survivors: lines,
