@@ -30,6 +30,13 @@ const equivalents: readonly Equivalent[] = [
     reason: 'whoever holds a partition is its owner',
   },
   {
+    file: 'coordinator/group/consumer/consumer-heartbeat.js',
+    operator: 'negate',
+    line: 'if (known !== null && tellsNothing(known, query))',
+    replacement: '===',
+    reason: 'the way behind it comes to the same object; this one allocates nothing',
+  },
+  {
     file: 'log/producer-check.js',
     line: 'if (sequence === last + 1 && last >= 0)',
     reason: 'the quick way for most batches; whatever does not go it is judged the same by the way behind it',
