@@ -3,6 +3,7 @@
 import { systemProcess } from './cli/process-port.ts';
 import { runCommandLine } from './cli/run.ts';
 import { type Broker, isStuck } from './embedded/broker-types.ts';
+import { askBroker } from './threads/adapters/operator-client.ts';
 import { outliveOutputReaders } from './threads/adapters/output-reader.ts';
 import { endProcess } from './threads/adapters/process-end.ts';
 import { SystemClock } from './threads/adapters/system-clock.ts';
@@ -29,6 +30,7 @@ const code = await runCommandLine(
     return operatorTools({ clock: new SystemClock(), random: new SystemRandom() });
   },
   async (request) => (await import('./embedded/metadata-tools.ts')).metadataTools(request),
+  askBroker,
 );
 const broker = started as Broker | null;
 const stuck = startStuck || (broker?.stuck ?? false);

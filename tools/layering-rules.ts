@@ -151,8 +151,8 @@ export const builtinRooms: Readonly<Record<string, readonly string[]>> = {
   ],
   // Volumes: a start looks at files that may not answer, and must not be held up by them.
   'fs/promises': ['store', 'stream', 'volumes', 'native-bindings'],
-  http: ['observe', 'store', 'src/threads/adapters/scaling-hook.ts'],
-  https: ['store', 'src/threads/adapters/scaling-hook.ts'],
+  http: ['observe', 'store', 'src/threads/adapters/'],
+  https: ['store', 'src/threads/adapters/'],
   module: ['protocol', 'native-bindings'],
   net: ['broker', 'shard', 'net', 'observe', 'store'],
   os: ['broker', 'volumes', 'embedded', 'cli', 'main', 'native-bindings'],

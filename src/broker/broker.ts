@@ -5,6 +5,7 @@
 
 import type { Ownership } from '../ownership/ownership.ts';
 import type { UploadCoordinator } from '../ownership/upload-coordinator.ts';
+import type { OperatorAnswer } from '../ports/cluster-reports.ts';
 import { MillraceError } from '../ports/errors.ts';
 import { keepAlive } from '../threads/adapters/keep-alive.ts';
 import { storeStats } from '../threads/adapters/thread-store.ts';
@@ -118,6 +119,13 @@ export class RunningBroker {
   /** Operators reach it there: told to the other brokers. */
   servesHttp(address: string): void {
     this.cluster?.servesHttp(address);
+  }
+
+  /** What an operator asks of the cluster; never rejects. */
+  operate(method: string, path: string, query: URLSearchParams): Promise<OperatorAnswer> {
+    if (this.cluster !== null) return this.cluster.desk.answer(method, path, query);
+    const message = 'this broker has its store to itself: it is not one of a cluster';
+    return Promise.resolve({ status: 409, body: { code: 'NO_CLUSTER', message } });
   }
 
   /** Has each upload's time told, for the metrics. */

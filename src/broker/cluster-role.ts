@@ -8,6 +8,7 @@ import { Assignments } from '../cluster/assignments.ts';
 import type { Audit } from '../cluster/audit.ts';
 import { Controller } from '../cluster/controller.ts';
 import { LoadExchange, type LoadExchangeOptions } from '../cluster/load-exchange.ts';
+import { OperatorDesk } from '../cluster/operator-desk.ts';
 import type { Policies } from '../cluster/policy-source.ts';
 import { Scaler } from '../cluster/scaler.ts';
 import type { ScalingDecision } from '../cluster/scaling.ts';
@@ -83,6 +84,7 @@ export class ClusterRole {
   readonly #controller: Controller;
   readonly #scaler: Scaler;
   readonly #loads: LoadExchange | null;
+  readonly desk: OperatorDesk;
   /** Where operators reach this broker, once that is known. */
   #http = '';
   #unwatch: (() => void) | null = null;
@@ -118,6 +120,12 @@ export class ClusterRole {
       policy: () => deps.policies().scaling,
       leads: () => this.#controller.leads,
       hook: deps.scalingHook,
+    });
+    this.desk = new OperatorDesk({
+      ...deps,
+      controller: this.#controller,
+      scaler: this.#scaler,
+      reports: async () => (await this.#loads?.newest()) ?? new Map(),
     });
   }
 

@@ -21,6 +21,7 @@ import {
   type StartCommand,
   type ToolCommand,
 } from './arguments.ts';
+import { type AskBroker, clusterArguments, runCluster } from './cluster-command.ts';
 import { costArguments } from './cost-arguments.ts';
 import { type ExitCode, exitCodes, failureExitCode, startExitCode } from './exit-codes.ts';
 import { helpText } from './help.ts';
@@ -36,7 +37,10 @@ export async function runCommandLine(
   startBroker: StartBroker,
   loadTools: () => Promise<Tools>,
   openMetadata: OpenMetadata,
+  askBroker: AskBroker,
 ): Promise<ExitCode> {
+  const cluster = clusterArguments(host.args);
+  if (cluster !== null) return runCluster(host, cluster, askBroker);
   const cost = costArguments(host.args);
   if (cost !== null) return (await import('./cost.ts')).runCost(host, cost);
   let resolved: ResolvedSettings;

@@ -47,7 +47,12 @@ export const networkSettings = {
     default: perProfile({ start: '127.0.0.1:9080', dev: '127.0.0.1:9080', embedded: '' }),
     defaultText: '127.0.0.1:9080; embedded off',
     check: (address) => (address === '' ? null : problemOf(parseAddress, address)),
-    doc: 'Address of /healthz, /readyz and /metrics, which anybody who reaches it may read; :9080 = every interface, empty = off.',
+    doc: 'Address of /healthz, /readyz, /metrics and /cluster, which anybody who reaches it may read; :9080 = every interface, empty = off.',
+  }),
+  'http.changes': choice(['local', 'any', 'off'], {
+    group: 'Network',
+    default: 'local',
+    doc: 'Who may drain brokers and give up logs by http.address: this machine, anybody who reaches it, or nobody.',
   }),
   'tls.cert.file': text({
     group: 'Network',

@@ -16,7 +16,7 @@ import { parseAddress, reachableText } from '../config/addresses.ts';
 import { parsePriceTable } from '../cost/price-table.ts';
 import { RunningCost } from '../cost/running-cost.ts';
 import { collectLoopDelay, systemLoopDelay } from '../observe/event-loop-delay.ts';
-import { serveHttp as serveProbes } from '../observe/http.ts';
+import { type OperatorDoor, serveHttp as serveProbes } from '../observe/http.ts';
 import { Metrics, type MetricsSnapshot } from '../observe/metrics.ts';
 import { renderPrometheus } from '../observe/prometheus.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -37,6 +37,7 @@ export async function serveHttp(
   logger: Logger,
   startedAtMs: number | undefined,
   costBrokerHour: number,
+  changes: OperatorDoor['changes'],
 ): Promise<BrokerHttp | null> {
   if (address === '') return null;
   const metrics = new Metrics();
@@ -54,6 +55,7 @@ export async function serveHttp(
     {
       healthy: () => failure,
       ready: () => failure ?? (stopping ? 'stopping' : null),
+      operators: { changes, answer: (method, path, query) => broker.operate(method, path, query) },
       async metrics() {
         const snapshots = await collect(metrics, broker, startedAtMs, (store) => {
           if (cost !== null) collectCost(metrics, cost, clock.monotonic(), store, costBrokerHour > 0);

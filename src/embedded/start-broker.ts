@@ -54,6 +54,7 @@ export async function startBroker(options: Partial<BrokerOptions> = {}): Promise
     logger,
     options.startedAtMs,
     settings['cost.broker.hour'],
+    settings['http.changes'],
   ).catch(async (error: unknown) => {
     await running.abort();
     throw error;

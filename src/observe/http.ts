@@ -1,10 +1,12 @@
 /**
- * The operator's HTTP server: /healthz (is the process sound), /readyz (does it serve), /metrics, and at / what there
- * is. Owned by main. It trusts nobody: GET and HEAD only, small headers, no body, few connections, every wait bounded.
+ * The operator's HTTP server: /healthz (is the process sound), /readyz (does it serve), /metrics, /cluster (what there is, and what
+ * operators have done), and at / what there is. Owned by main. It trusts nobody: no body is read, small headers, few connections,
+ * every wait bounded. Only below /cluster something can be changed, by POST with a header that no web page can send without asking.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { addressText } from '../config/addresses.ts';
+import type { OperatorAnswer } from '../ports/cluster-reports.ts';
 import { MillraceError } from '../ports/errors.ts';
 import { prometheusContentType } from './prometheus.ts';
 
@@ -14,6 +16,23 @@ export interface HttpProbes {
   ready(): string | null;
   /** Prometheus text. */
   metrics(): Promise<string>;
+  /** Null where there is nothing below /cluster. */
+  readonly operators: OperatorDoor | null;
+}
+
+export interface OperatorDoor {
+  /** Who may change something: processes of this machine, whoever comes, nobody. */
+  readonly changes: 'local' | 'any' | 'off';
+  /** Never rejects. */
+  answer(method: string, path: string, query: URLSearchParams): Promise<OperatorAnswer>;
+}
+
+/** What is known of a request besides method and place. */
+export interface Caller {
+  readonly address: string;
+  /** The headers `host` and `x-millrace-operator`; '' = none. */
+  readonly host: string;
+  readonly operator: string;
 }
 
 export interface HttpEndpoint {
@@ -52,18 +71,55 @@ const places = [
   ['/healthz', 'whether the process is sound'],
   ['/readyz', 'whether it serves clients now'],
   ['/metrics', 'its numbers, for Prometheus'],
+  ['/cluster', 'the brokers of the cluster'],
 ] as const;
 const index = places.map(([path, what]) => `${path.padEnd(10)}${what}`).join('\n');
 
 export async function answerProbe(probes: HttpProbes, method: string, url: string): Promise<Answer> {
   const path = url.split('?', 1)[0]!;
-  if (path !== '/' && !places.some(([place]) => place === path)) return plain(404, `not here\n${index}`);
+  if (path !== '/' && (path === '/cluster' || !places.some(([place]) => place === path)))
+    return plain(404, `not here\n${index}`);
   if (method !== 'GET' && method !== 'HEAD') return plain(405, 'only GET and HEAD');
   if (path === '/') return plain(200, `Millrace broker\n${index}`);
   if (path === '/metrics')
     return { status: 200, contentType: prometheusContentType, body: await probes.metrics() };
   const problem = path === '/healthz' ? probes.healthy() : probes.ready();
   return problem === null ? plain(200, 'ok') : plain(503, problem);
+}
+
+const localAddress = /^(::ffff:)?127\.|^::1$/;
+/** A name of somebody else's may have been made to lead here. */
+const localHost = /^(localhost|[\d.]+|\[[\da-f:]+\])(:\d+)?$/i;
+
+export async function answerOperator(
+  { changes, answer }: OperatorDoor,
+  method: string,
+  url: string,
+  { address, host, operator }: Caller,
+): Promise<Answer> {
+  if (method !== 'GET' && method !== 'HEAD' && method !== 'POST')
+    return plain(405, 'only GET, HEAD and POST');
+  if (method === 'POST') {
+    if (operator === '') return plain(403, 'changes need the header x-millrace-operator');
+    const mayChange =
+      changes === 'any' || (changes === 'local' && localAddress.test(address) && localHost.test(host));
+    if (!mayChange)
+      return json(403, {
+        code: 'FORBIDDEN',
+        message: `http.changes is ${changes}: ${changes === 'off' ? 'nothing is changed this way' : 'ask on the machine of this broker'}`,
+      });
+  }
+  const { pathname, searchParams } = new URL(url, 'http://broker');
+  const { status, body } = await answer(method === 'HEAD' ? 'GET' : method, pathname, searchParams);
+  return json(status, body);
+}
+
+function isOperators(url: string): boolean {
+  return /^\/cluster(?:[/?]|$)/.test(url);
+}
+
+function json(status: number, body: unknown): Answer {
+  return { status, contentType: 'application/json', body: `${JSON.stringify(body)}\n` };
 }
 
 /** The server without an address, for serveHttp and for tests that hand it connections. */
@@ -95,7 +151,13 @@ async function serve(
   const method = request.method ?? '';
   let answer: Answer;
   try {
-    answer = await answerProbe(probes, method, request.url ?? '/');
+    const { url = '/', headers, socket } = request;
+    const { operators } = probes;
+    if (operators !== null && isOperators(url)) {
+      const operator = String(headers['x-millrace-operator'] ?? '');
+      const caller = { address: socket.remoteAddress ?? '', host: headers.host ?? '', operator };
+      answer = await answerOperator(operators, method, url, caller);
+    } else answer = await answerProbe(probes, method, url);
   } catch (error) {
     answer = plain(500, error instanceof Error ? error.message : String(error));
   }

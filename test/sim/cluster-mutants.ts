@@ -6,6 +6,7 @@ const balance = 'test/unit/cluster/controller-balance.test.ts';
 const plan = 'test/unit/cluster/plan.test.ts';
 const scaling = 'test/unit/cluster/scaling.test.ts';
 const reports = 'test/unit/cluster/load-reports.test.ts';
+const desk = 'test/unit/cluster/operator-desk.test.ts';
 const policies = 'test/unit/cluster/policy-source.test.ts';
 const placing = 'test/unit/cluster/place-new.test.ts';
 
@@ -262,6 +263,41 @@ export const clusterMutants: readonly Mutant[] = [
     find: '!chosen.includes(goal) || ',
     replace: '',
     judge: balance,
+  },
+  {
+    name: 'an operator drains the last broker that takes partitions',
+    file: 'cluster/operator-desk.js',
+    find: 'other.node !== node && other.takes',
+    replace: 'other.takes',
+    judge: desk,
+  },
+  {
+    name: 'a broker that does not lead changes the cluster for operators',
+    file: 'cluster/operator-desk.js',
+    find: 'if (controller.leads)\n            return null;',
+    replace: 'if (true)\n            return null;',
+    judge: desk,
+  },
+  {
+    name: 'a log is given up without --yes',
+    file: 'cli/cluster-command.js',
+    find: 'if (this.#order.yes) {',
+    replace: 'if (true) {',
+    judge: 'test/unit/cli/cluster-command.test.ts',
+  },
+  {
+    name: 'machines that are not the broker’s own change the cluster',
+    file: 'observe/http.js',
+    find: "(changes === 'local' && localAddress.test(address) && localHost.test(host))",
+    replace: "changes === 'local'",
+    judge: 'test/unit/observe/http.test.ts',
+  },
+  {
+    name: 'web pages change the cluster',
+    file: 'observe/http.js',
+    find: "if (operator === '')",
+    replace: 'if (false)',
+    judge: 'test/unit/observe/http.test.ts',
   },
   {
     name: 'policies that contradict come into force',

@@ -5,16 +5,7 @@ import { dirname, join, normalize } from 'node:path';
 import { test } from 'node:test';
 
 /** Entries: the program and the package. The table of all codecs is generated with them, and tests walk over it. */
-const entries = [
-  'src/main.ts',
-  'src/embedded/index.ts',
-  'src/protocol/generated/registry.ts',
-  // What a cluster's brokers start; their side of it is on its way.
-  'src/cluster/controller.ts',
-  'src/cluster/place-new.ts',
-  'src/cluster/scaler.ts',
-  'src/threads/adapters/scaling-hook.ts',
-];
+const entries = ['src/main.ts', 'src/embedded/index.ts', 'src/protocol/generated/registry.ts'];
 
 function sources(): Map<string, string> {
   const names = ['src', 'native-bindings'].flatMap((top) =>

@@ -91,7 +91,7 @@ async function run(line: string, given: { standing?: MetadataStatus['standing'];
     };
   };
   const none = (): never => assert.fail('something else was loaded');
-  said.code = await runCommandLine(host, none, none, open);
+  said.code = await runCommandLine(host, none, none, open, async () => assert.fail('a broker was asked'));
   return said;
 }
 

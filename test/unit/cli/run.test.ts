@@ -85,7 +85,9 @@ const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 function run(line: string, start?: (options: BrokerOptions) => Promise<Broker>) {
   const host = new FakeProcess(line);
   const broker = new FakeBroker();
-  const exit = runCommandLine(host, start ?? (async () => broker), noTools, noMetadata);
+  const exit = runCommandLine(host, start ?? (async () => broker), noTools, noMetadata, async () =>
+    assert.fail('a broker was asked'),
+  );
   return { host, broker, exit };
 }
 
@@ -142,6 +144,7 @@ test('settings reach the broker from file, environment and flags', async () => {
     },
     noTools,
     noMetadata,
+    async () => assert.fail('a broker was asked'),
   );
   const settings = options!.settings;
   assert.deepEqual(

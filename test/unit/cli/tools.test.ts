@@ -107,6 +107,7 @@ async function run(
     noBroker,
     async () => tools,
     async () => assert.fail('metadata were opened'),
+    async () => assert.fail('a broker was asked'),
   );
   return { code, out, err, url };
 }

@@ -3,6 +3,7 @@ import type { Server } from 'node:http';
 import { Duplex } from 'node:stream';
 import { test } from 'node:test';
 import {
+  answerOperator,
   answerProbe,
   closeServer,
   createProbeServer,
@@ -15,6 +16,7 @@ function probes(change: Partial<HttpProbes> = {}): HttpProbes {
     healthy: () => null,
     ready: () => null,
     metrics: async () => 'm 1\n',
+    operators: null,
     ...change,
   };
 }
@@ -171,4 +173,35 @@ test('every wait and every number is bounded', () => {
   assert.equal(server.maxConnections, httpLimits.connectionsMax);
   assert.equal(server.maxRequestsPerSocket, httpLimits.requestsMax);
   assert.equal(server.timeout, httpLimits.sendTimeoutMs);
+});
+
+test('something is changed by whom the setting lets in only, and by no web page', async () => {
+  const asked: string[] = [];
+  const answer = async (method: string, path: string, query: URLSearchParams) => {
+    asked.push(`${method} ${path} ${query}`);
+    return { status: 200, body: { fine: true } };
+  };
+  const local = { address: '127.0.0.1', host: 'localhost:9080', operator: '1' };
+  const drain = '/cluster/drain?node=3';
+  const status = async (changes: 'local' | 'any' | 'off', method = 'POST', caller = {}) =>
+    (await answerOperator({ changes, answer }, method, drain, { ...local, ...caller })).status;
+  for (const address of ['127.0.0.1', '127.8.9.1', '::1', '::ffff:127.0.0.1'])
+    assert.equal(await status('local', 'POST', { address }), 200, address);
+  assert.deepEqual(new Set(asked), new Set(['POST /cluster/drain node=3']));
+  asked.length = 0;
+  for (const caller of [
+    { address: '10.0.0.1' },
+    { address: '::ffff:10.127.0.1' },
+    { address: '' },
+    { host: 'evil.example:9080' },
+    { operator: '' },
+  ])
+    assert.equal(await status('local', 'POST', caller), 403, JSON.stringify(caller));
+  assert.equal(await status('off'), 403);
+  assert.equal(await status('any', 'POST', { operator: '', address: '10.0.0.1' }), 403);
+  assert.equal(await status('any', 'DELETE'), 405);
+  assert.deepEqual(asked, []);
+  assert.equal(await status('any', 'POST', { address: '10.0.0.1', host: 'broker-1' }), 200);
+  assert.equal(await status('off', 'HEAD', { address: '10.0.0.1', operator: '' }), 200);
+  assert.equal(asked.at(-1), 'GET /cluster/drain node=3');
 });
