@@ -3,9 +3,21 @@ import { readFileSync, statSync } from 'node:fs';
 import { availableParallelism, totalmem } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import type { Machine } from '../config/derive.ts';
+import type { NoticeSignal, PolledNotice } from '../config/notice-settings.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { NoticeSource } from '../ports/notice-source.ts';
+import { SystemClock } from '../threads/adapters/system-clock.ts';
 
 export const stopSignals = ['SIGTERM', 'SIGINT'] as const;
 export type StopSignal = (typeof stopSignals)[number];
+
+/** Where word may come from that this machine is to be taken away. */
+export interface NoticePort {
+  readonly clock: Pick<Clock, 'after'>;
+  /** @param limitMs of one look. */
+  open(place: PolledNotice, limitMs: number): Promise<NoticeSource>;
+  onSignal(signal: NoticeSignal, listener: () => void): void;
+}
 
 export interface ProcessPort {
   /** Words after the program's name. */
@@ -24,6 +36,7 @@ export interface ProcessPort {
   out(text: string): void;
   err(text: string): void;
   onSignal(listener: (signal: StopSignal) => void): void;
+  readonly notices: NoticePort;
 }
 
 /** Package description beside the compiled tree: dist/src/cli/ is three below it. */
@@ -51,6 +64,14 @@ export function systemProcess(environment: Readonly<Record<string, string | unde
     err: (text) => void process.stderr.write(text),
     onSignal(listener) {
       for (const signal of stopSignals) process.on(signal, () => listener(signal));
+    },
+    notices: {
+      clock: new SystemClock(),
+      async open(place, limitMs) {
+        const { openNoticeSource } = await import('../threads/adapters/notice-sources.ts');
+        return openNoticeSource(place, limitMs);
+      },
+      onSignal: (signal, listener) => void process.on(signal, listener),
     },
   };
 }

@@ -6,6 +6,9 @@
  *      │ signal: stop as soon as ready,       │ second signal: abort, exit 75
  *      │  or end a start that waits, exit 75  │
  *      └─ error: exit code of its kind        └─ failed: abort, exit code of its kind
+ *
+ * A notice of interruption (cli/notices.ts) is taken as the first signal, and the signal that the machine's end brings with it
+ * as no second one.
  */
 import { resolve } from 'node:path';
 import { parseProperties, propertiesCharsMax } from '../config/properties-file.ts';
@@ -26,6 +29,7 @@ import { costArguments } from './cost-arguments.ts';
 import { type ExitCode, exitCodes, failureExitCode, startExitCode } from './exit-codes.ts';
 import { helpText } from './help.ts';
 import { type OpenMetadata, runMetadata } from './metadata-command.ts';
+import { watchNotices } from './notices.ts';
 import type { ProcessPort } from './process-port.ts';
 import { runTool, storeUrl, type Tools } from './tools.ts';
 
@@ -121,6 +125,9 @@ async function serve(
   const logger = loggerOf(host, resolved);
   for (const warning of resolved.warnings) logger.warn(warning);
   const signals = new StopSignals(host, logger);
+  const unwatch = await watchNotices(host, settings, logger, (source, notice) =>
+    signals.notice(source, notice),
+  );
   let broker: Broker;
   const starting = startBroker({
     settings,
@@ -147,6 +154,7 @@ async function serve(
   }
   if (!signals.stopping) host.out(readyLine(broker, host.now() - host.startedAtMs));
   const outcome = await Promise.race([signals.first, broker.failed]);
+  unwatch();
   if (outcome !== 'first') return fail(broker, outcome, logger);
   return stop(broker, signals, logger);
 }
@@ -194,21 +202,31 @@ class StopSignals {
   readonly first: Promise<'first'>;
   readonly second: Promise<'second'>;
   stopping = false;
+  /** What began the stop was no signal: the one that follows is not the second. */
+  #noticed = false;
+  readonly #logger: Logger;
+  #onFirst = (): void => undefined;
   /** Of the first signal. */
   readonly #start = new AbortController();
   readonly stoppingStart = this.#start.signal;
 
   constructor(host: ProcessPort, logger: Logger) {
-    let onFirst = (): void => undefined;
+    this.#logger = logger;
     let onSecond = (): void => undefined;
     this.first = new Promise((resolve) => {
-      onFirst = () => resolve('first');
+      this.#onFirst = () => resolve('first');
     });
     this.second = new Promise((resolve) => {
       onSecond = () => resolve('second');
     });
     let firstAt = 0;
     host.onSignal((signal) => {
+      if (this.#noticed) {
+        this.#noticed = false;
+        firstAt = host.now();
+        logger.info(`${signal}: this broker is leaving already; another signal ends at once`);
+        return;
+      }
       if (this.stopping) {
         if (host.now() - firstAt >= signalEchoMs) onSecond();
         return;
@@ -216,9 +234,19 @@ class StopSignals {
       this.stopping = true;
       firstAt = host.now();
       logger.info(`${signal}: stopping; a second signal ends at once`);
-      onFirst();
+      this.#onFirst();
       this.#start.abort();
     });
+  }
+
+  /** The machine is to be taken away: as the first signal, unless there was one. */
+  notice(source: string, notice: string): void {
+    if (this.stopping) return;
+    this.stopping = true;
+    this.#noticed = true;
+    this.#logger.warn('this machine is to be taken away: leaving, as on SIGTERM', { source, notice });
+    this.#onFirst();
+    this.#start.abort();
   }
 }
 

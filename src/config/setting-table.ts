@@ -21,6 +21,7 @@ import {
   threadsMax,
 } from './derive.ts';
 import { networkSettings } from './network-settings.ts';
+import { noticeSettings } from './notice-settings.ts';
 import { operationSettings } from './operation-settings.ts';
 import { policySettings } from './policy-settings.ts';
 import {
@@ -582,4 +583,5 @@ export const settingTable = {
     doc: 'Partitions of __share_group_state; fixed once the topic exists.',
   }),
   ...operationSettings,
+  ...noticeSettings,
 } as const;

@@ -300,6 +300,27 @@ export const clusterMutants: readonly Mutant[] = [
     judge: 'test/unit/observe/http.test.ts',
   },
   {
+    name: 'a notice that the machine is to be taken away is ignored',
+    file: 'cli/notice-watch.js',
+    find: 'found(name, notice);',
+    replace: '',
+    judge: 'test/unit/cli/notices.test.ts',
+  },
+  {
+    name: 'the signal that follows a notice ends the leave at once',
+    file: 'cli/run.js',
+    find: 'this.#noticed = true;',
+    replace: '',
+    judge: 'test/unit/cli/run.test.ts',
+  },
+  {
+    name: 'a token of the instance metadata that ran out is not replaced',
+    file: 'threads/adapters/notice-sources.js',
+    find: "if (this.#token === '' || fresh)",
+    replace: "if (this.#token === '')",
+    judge: 'test/native/notice-sources.test.ts',
+  },
+  {
     name: 'policies that contradict come into force',
     file: 'cluster/policy-source.js',
     find: 'this.#policies = checked(this.#read());',

@@ -5,6 +5,7 @@ import { costHelp, runCost } from '../../../src/cli/cost.ts';
 import { costArguments } from '../../../src/cli/cost-arguments.ts';
 import type { ProcessPort } from '../../../src/cli/process-port.ts';
 import type { Estimate } from '../../../src/cost/estimate.ts';
+import { VirtualClock } from '../../support/virtual-clock.ts';
 
 function host(
   files: Readonly<Record<string, string>> = {},
@@ -28,6 +29,7 @@ function host(
       this.complained += text;
     },
     onSignal: () => {},
+    notices: { clock: new VirtualClock(), open: () => assert.fail('nothing is watched'), onSignal: () => {} },
   };
 }
 

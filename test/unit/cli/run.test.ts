@@ -5,6 +5,7 @@ import type { ProcessPort, StopSignal } from '../../../src/cli/process-port.ts';
 import { runCommandLine } from '../../../src/cli/run.ts';
 import type { Broker, BrokerOptions } from '../../../src/embedded/broker-types.ts';
 import { type ErrorKind, MillraceError } from '../../../src/ports/errors.ts';
+import { VirtualClock } from '../../support/virtual-clock.ts';
 
 class FakeProcess implements ProcessPort {
   readonly args: readonly string[];
@@ -44,6 +45,25 @@ class FakeProcess implements ProcessPort {
   onSignal(listener: (signal: StopSignal) => void): void {
     this.#listener = listener;
   }
+  readonly watched: string[] = [];
+  notice: () => void = () => assert.fail('nothing is watched');
+  readonly notices: ProcessPort['notices'] = {
+    clock: new VirtualClock(),
+    open: async (place) => {
+      this.watched.push(place.kind);
+      return {
+        name: place.kind,
+        look: () =>
+          new Promise((resolve) => {
+            this.notice = () => resolve('terminate');
+          }),
+      };
+    },
+    onSignal: (signal, listener) => {
+      this.watched.push(signal);
+      this.notice = listener;
+    },
+  };
   signal(signal: StopSignal = 'SIGTERM'): void {
     this.#listener(signal);
   }
@@ -206,6 +226,37 @@ test("the echo of a terminal's signal, passed on by npm, is not a second one", a
   broker.finish('clean');
   assert.equal(await exit, 0);
   assert.equal(broker.aborts, 0);
+});
+
+for (const place of ['aws', 'file:/run/leave', 'http://host/x', 'signal:SIGUSR2'])
+  test(`a notice stops the broker in order, whatever signal comes with it: ${place}`, async () => {
+    const { host, broker, exit } = run(`start --set interruption.notices=${place}`);
+    await turn();
+    assert.equal(host.watched.length, 1);
+    assert.equal(broker.stops, 0);
+    host.notice();
+    await turn();
+    assert.equal(broker.stops, 1);
+    assert.match(host.stderr, /this machine is to be taken away: leaving, as on SIGTERM/);
+    // The machine shuts down: the stop goes on, and only another signal ends it.
+    host.clock += 10_000;
+    host.signal();
+    await turn();
+    assert.equal(broker.aborts, 0);
+    broker.finish('clean');
+    assert.equal(await exit, 0);
+  });
+
+test('after a notice two signals end a stop that hangs', async () => {
+  const { host, broker, exit } = run('start --set interruption.notices=signal:SIGPWR');
+  await turn();
+  host.notice();
+  await turn();
+  host.signal();
+  host.clock += 10_000;
+  host.signal();
+  assert.equal(await exit, 75);
+  assert.equal(broker.aborts, 1);
 });
 
 test('a signal while starting stops as soon as it can, without a ready line', async () => {
