@@ -6,6 +6,7 @@
  */
 import { Assignments } from '../cluster/assignments.ts';
 import type { Audit } from '../cluster/audit.ts';
+import { AuditTrail } from '../cluster/audit-trail.ts';
 import { Controller } from '../cluster/controller.ts';
 import { LoadExchange, type LoadExchangeOptions } from '../cluster/load-exchange.ts';
 import { OperatorDesk } from '../cluster/operator-desk.ts';
@@ -89,7 +90,13 @@ export class ClusterRole {
   #http = '';
   #unwatch: (() => void) | null = null;
 
-  constructor(deps: ClusterRoleDeps) {
+  constructor(given: ClusterRoleDeps) {
+    const trail = new AuditTrail();
+    const record: Audit['record'] = (each) => {
+      trail.record(each);
+      given.audit.record(each);
+    };
+    const deps = { ...given, audit: { record } };
     this.#deps = deps;
     const { membership, clock, volumes, recovering } = deps;
     this.#assignments = new Assignments({
@@ -125,6 +132,7 @@ export class ClusterRole {
       ...deps,
       controller: this.#controller,
       scaler: this.#scaler,
+      trail,
       reports: async () => (await this.#loads?.newest()) ?? new Map(),
     });
   }

@@ -1,10 +1,11 @@
 /**
- * The operator's commands to a cluster that runs: `cluster status|plan|moves`, `drain`, `abandon`. They ask a broker over HTTP and, where
+ * The operator's commands to a cluster that runs: `cluster status|plan|moves|audit`, `drain`, `abandon`. They ask a broker over HTTP and, where
  * only the one that leads can answer, that one. What was found or done goes to standard output, in words or with --json; what kept it
  * from being done to standard error.
  */
 import { parseArgs } from 'node:util';
 import type {
+  AuditReport,
   ClusterStatus,
   DrainReport,
   MovesReport,
@@ -14,7 +15,15 @@ import type {
   WaitingLog,
 } from '../ports/cluster-reports.ts';
 import { MillraceError } from '../ports/errors.ts';
-import { abandonedText, drainText, movesText, planText, standingText, waitingText } from './cluster-text.ts';
+import {
+  abandonedText,
+  auditText,
+  drainText,
+  movesText,
+  planText,
+  standingText,
+  waitingText,
+} from './cluster-text.ts';
 import { type ExitCode, exitCodes } from './exit-codes.ts';
 import type { ProcessPort } from './process-port.ts';
 
@@ -24,6 +33,7 @@ export const clusterHelp = [
   'Usage: millrace cluster status         who is there, who leads, what they have, what waits',
   '       millrace cluster plan           what would move for balance, and how many brokers there are to be, and why',
   '       millrace cluster moves          partitions on their way from one broker to another',
+  '       millrace cluster audit          the newest decisions of the broker that leads, with reasons, a JSON object a line',
   '       millrace drain [NODE]           give all partitions of a broker to others; without NODE, of the one that is asked',
   '       millrace drain [NODE] --undo    have it take partitions again',
   '       millrace abandon                logs of lost brokers that nobody can read, and what giving them up may lose',
@@ -37,7 +47,7 @@ export const clusterHelp = [
 ].join('\n');
 
 const defaultAddress = '127.0.0.1:9080';
-const actions = ['status', 'plan', 'moves'] as const;
+const actions = ['status', 'plan', 'moves', 'audit'] as const;
 
 /** Words from the command on, also where npm start has put its own in front; null = another command. */
 export function clusterArguments(args: readonly string[]): readonly string[] | null {
@@ -131,6 +141,8 @@ class Desk {
         return this.#print(await this.#get<PlanReport>('/cluster/plan'), planText);
       case 'moves':
         return this.#print(await this.#get<MovesReport>('/cluster/moves'), movesText);
+      case 'audit':
+        return this.#print(await this.#get<AuditReport>('/cluster/audit'), auditText);
       default: {
         const status = await this.#get<ClusterStatus>('/cluster');
         this.#print(status, standingText);

@@ -1,5 +1,6 @@
 /** What the commands to a cluster that runs found or did, in words for a terminal. */
 import type {
+  AuditReport,
   BrokerStanding,
   ClusterStatus,
   DrainReport,
@@ -76,6 +77,11 @@ function sizeLines({ current, desired, drain, reasons, held }: SizeReport): stri
   for (const reason of reasons) lines.push(`  because ${reason}`);
   for (const reason of held) lines.push(`  held back: ${reason}`);
   return lines;
+}
+
+/** For programs as much as for people: decisions differ too much for a table. */
+export function auditText({ records }: AuditReport): string {
+  return records.map((record) => `${JSON.stringify(record)}\n`).join('');
 }
 
 export function drainText({ node, state, partitions }: DrainReport): string {

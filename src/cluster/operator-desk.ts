@@ -7,11 +7,13 @@
  *   GET  /cluster/moves     partitions on their way                 POST /cluster/undrain?node=N      it takes partitions again
  *   GET  /cluster/plan      what balance and size would be   (L)    POST /cluster/abandon?log=ID      what only it holds is lost
  *   GET  /cluster/waiting   logs that nobody can read        (L)    all (L): on the broker that leads
+ *   GET  /cluster/audit?after=SEQUENCE   its newest decisions, with reasons   (L)
  */
 import type { Membership } from '../metadata/membership.ts';
 import type { MetadataStore } from '../metadata/metadata-store.ts';
 import { isMoving } from '../metadata/owners.ts';
 import type {
+  AuditReport,
   BrokerStanding,
   ClusterStatus,
   DrainReport,
@@ -22,6 +24,7 @@ import type {
 } from '../ports/cluster-reports.ts';
 import { MillraceError } from '../ports/errors.ts';
 import type { Logger } from '../ports/logger.ts';
+import type { AuditTrail } from './audit-trail.ts';
 import { censusOf } from './census.ts';
 import type { Controller } from './controller.ts';
 import type { LoadReport } from './load-report.ts';
@@ -36,6 +39,7 @@ export interface OperatorDeskDeps {
   readonly policies: () => Policies;
   /** Newest reports of load; on any broker. */
   readonly reports: () => Promise<ReadonlyMap<number, LoadReport>>;
+  readonly trail: Pick<AuditTrail, 'after' | 'recorded'>;
   readonly nodeId: number;
   readonly logger: Logger;
 }
@@ -72,6 +76,10 @@ export class OperatorDesk {
         return (await this.#elsewhere()) ?? done(this.#plan());
       case 'GET /cluster/waiting':
         return (await this.#elsewhere()) ?? done(this.#deps.controller.waiting());
+      case 'GET /cluster/audit': {
+        const after = Number(query.get('after') ?? 0);
+        return (await this.#elsewhere()) ?? done(this.#audit(Number.isSafeInteger(after) ? after : 0));
+      }
       case 'POST /cluster/drain':
         return (await this.#elsewhere()) ?? done(await this.#drain(nodeOf(query)));
       case 'POST /cluster/undrain':
@@ -167,6 +175,11 @@ export class OperatorDesk {
       scaling: policies().scaling.enabled ? 'on' : 'off',
       size: scaler.decision,
     };
+  }
+
+  #audit(after: number): AuditReport {
+    const { trail } = this.#deps;
+    return { recorded: trail.recorded, records: trail.after(after) };
   }
 
   async #drain(node: number): Promise<DrainReport> {

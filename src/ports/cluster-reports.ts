@@ -83,6 +83,14 @@ export interface PlanReport {
   readonly size: SizeReport | null;
 }
 
+/** Decisions of the broker that leads, since it was started. */
+export interface AuditReport {
+  /** Of which the newest are held. */
+  readonly recorded: number;
+  /** As src/cluster/audit-trail.ts has them, oldest first. */
+  readonly records: readonly unknown[];
+}
+
 export interface DrainReport {
   readonly node: number;
   readonly state: 'active' | 'draining';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { afterEach, describe, test } from 'node:test';
 import { type AskBroker, clusterArguments, runCluster } from '../../src/cli/cluster-command.ts';
 import type { ProcessPort } from '../../src/cli/process-port.ts';
-import type { ClusterStatus, PlanReport, WaitingLog } from '../../src/ports/cluster-reports.ts';
+import type { AuditReport, ClusterStatus, PlanReport, WaitingLog } from '../../src/ports/cluster-reports.ts';
 import { CountingProducer, values } from '../storage/broker/kafka-calls.ts';
 import { ClusterBed } from '../support/cluster-bed.ts';
 import { readAll } from '../support/inline-broker.ts';
@@ -73,6 +73,9 @@ describe('operators of a cluster', () => {
     await producer.assertWindow(owner);
     const plan = await json<PlanReport>(`cluster plan --http ${other}`);
     assert.deepEqual([plan.balance, plan.scaling], ['on', 'off']);
+    const audit = await json<AuditReport>(`cluster audit --http ${other}`);
+    const decided = JSON.stringify(audit.records);
+    for (const said of ['"leads"', '"draining broker"']) assert.ok(decided.includes(said), said);
     assert.equal((await run(`drain --undo --http ${drained}`)).code, 0);
     assert.equal(cluster.authority.image.brokers.get(drained)!.state, 'active');
     assert.equal((await run(`drain 9 --http ${other}`)).code, 73);

@@ -300,6 +300,20 @@ export const clusterMutants: readonly Mutant[] = [
     judge: 'test/unit/observe/http.test.ts',
   },
   {
+    name: 'decisions are held without a bound',
+    file: 'cluster/audit-trail.js',
+    find: 'this.#lines.length - this.#first > recordsMax || ',
+    replace: '',
+    judge: 'test/unit/cluster/audit-trail.test.ts',
+  },
+  {
+    name: 'large decisions are held without a bound',
+    file: 'cluster/audit-trail.js',
+    find: '(this.#chars > charsMax && this.kept > 0)',
+    replace: 'false',
+    judge: 'test/unit/cluster/audit-trail.test.ts',
+  },
+  {
     name: 'a notice that the machine is to be taken away is ignored',
     file: 'cli/notice-watch.js',
     find: 'found(name, notice);',

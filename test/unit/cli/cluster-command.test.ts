@@ -133,6 +133,21 @@ test('a log is given up only with --yes, after what may be lost was said in byte
   assert.ok(!unknown.asked.some((what) => what.includes('POST')));
 });
 
+test('decisions are told a JSON object a line', async () => {
+  const records = [{ sequence: 1 }, { sequence: 2, event: { type: 'leads' } }];
+  const { code, out } = await run('cluster audit', {
+    [`${home} GET /cluster/audit`]: ok({ recorded: 2, records }),
+  });
+  assert.equal(code, 0);
+  assert.deepEqual(
+    out
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line)),
+    records,
+  );
+});
+
 test('a broker that is not there, or refuses, is told from a wrong command', async () => {
   assert.equal((await run('cluster plan')).code, 69);
   const refuses = {

@@ -19,6 +19,7 @@ function deskOf(
     controller: world.brokers.get(node)!.controller,
     scaler: { decision: null },
     policies: () => policies,
+    trail: { recorded: 7, after: (sequence) => [{ sequence: sequence + 1 }] },
     reports: async () => {
       throw new Error('no board');
     },
@@ -105,6 +106,15 @@ describe('operator desk', () => {
     assert.equal(world.commits.length, commits);
     const { status, body: refused } = await ask<Refusal>('POST /cluster/abandon?log=none');
     assert.deepEqual([status, refused.code], [409, 'WAL_NOT_WAITING']);
+    for (const [query, after] of [
+      ['', 0],
+      ['?after=5', 5],
+      ['?after=x', 0],
+    ] as const)
+      assert.deepEqual((await ask(`GET /cluster/audit${query}`)).body, {
+        recorded: 7,
+        records: [{ sequence: after + 1 }],
+      });
     assert.equal((await ask('GET /cluster/nothing')).status, 404);
     assert.equal((await ask('GET /cluster/drain?node=2')).status, 404);
   });
