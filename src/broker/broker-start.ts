@@ -45,6 +45,7 @@ import { checkDeployment, deploy, spawn } from './deploy.ts';
 import type { Deployment } from './deployment.ts';
 import { loadSample, processCpuMicros } from './load-sample.ts';
 import { MetadataDistributor } from './metadata-distributor.ts';
+import { SessionWatch } from './session-watch.ts';
 import { shardLoad } from './shard-load.ts';
 import { readTlsMaterial } from './tls-material.ts';
 
@@ -104,14 +105,19 @@ export async function startBroker(
     await watch.step('reading the metadata', () => openAuthority(ground, store)),
   );
   const { claim, membership, board } = authority;
+  const session = membership === null ? null : new SessionWatch(membership, ports.clock, ports.logger);
+  ends.stop(() => session?.stop());
   const logs = await claimLogs(ground, ends, store, authority);
   const { metadata, volumes } = logs;
+  // A commit is taken only from a registration that is in force.
+  session?.begin(() => metadata.commit([]));
   const pins = new VolumePins(volumes);
   const alone = new AloneWatch(config.aloneMaxMs, () => claim.contactedAt, ports.clock, ports.logger);
   ends.stop(() => alone.stop());
   const deployment = ends.deployment(
     await deploy({
       alone: alone.memory,
+      session: session?.memory ?? null,
       addresses: addresses?.memory ?? null,
       config,
       ports,

@@ -32,6 +32,7 @@ export async function deployInline(parts: DeployParts): Promise<Deployment> {
     arena,
     wals: lazies,
     alone: parts.alone,
+    session: parts.session,
     ...ports,
     native,
     store,

@@ -28,6 +28,8 @@ export interface DeployParts {
   readonly board: StoreBoard;
   readonly storeBoard: StoreBoardMemory;
   readonly alone: AloneMemory;
+  /** The word of SessionWatch; null outside a cluster. */
+  readonly session: SharedArrayBuffer | null;
   /** Connections by client address (AddressLimits); null where they are not limited. */
   readonly addresses: SharedArrayBuffer | null;
   readonly image: Buffer;

@@ -71,6 +71,7 @@ export function shardData(parts: DeployParts, memory: ThreadMemory, index: numbe
     storeUrl: config.storeUrl,
     storeBoard: parts.storeBoard,
     alone: parts.alone,
+    session: parts.session,
     addresses: parts.addresses,
     bell: memory.shardBells[index]!,
     wals: memory.volumes.map(({ bell, stats, watch, wish }, volume) => ({

@@ -23,7 +23,7 @@ export interface Membership {
    * with every answer; stands still while the authority does not answer.
    */
   readonly seenAt: number;
-  /** Told after alive or leader changed. */
+  /** Told after alive or leader changed, and when this broker's lease is found to be gone. */
   watch(listener: () => void): () => void;
   /** Gives up leadership and lease; resolves also when the authority does not answer: then the lease runs out. */
   leave(): Promise<void>;

@@ -9,6 +9,7 @@
  * the version, or unknown, is UNSUPPORTED_VERSION. Leader epochs from v4 (KIP-320). A partition named twice is
  * INVALID_REQUEST, once. Questions that need older data run side by side; what is not answered within the time-out (the
  * request's from v10 where it states one, else 30 s) is REQUEST_TIMED_OUT.
+ * A broker whose lease may have run out answers NOT_LEADER_OR_FOLLOWER (decision 0089).
  * Omitted: replicas (ReplicaId is ignored); there is no storage tier apart from the log, so −4 is −2.
  */
 import { offsetQuery, type PartitionHandle } from '../log/partition-handle.ts';
@@ -28,6 +29,8 @@ import type { TopicDirectory } from './support/topic-directory.ts';
 export interface ListOffsetsDeps {
   readonly topics: TopicDirectory;
   readonly clock: Clock;
+  /** Whether nobody else can have opened this broker's partitions by now. */
+  readonly leased: () => boolean;
 }
 
 const special = {
@@ -107,11 +110,16 @@ class ListOffsetsCall {
   }
 
   private ask(topicName: string, wanted: ListOffsetsPartition, outcome: Outcome): void {
-    const { topics } = this.deps;
+    const { topics, leased } = this.deps;
     const { partitionIndex, timestamp, currentLeaderEpoch } = wanted;
     const found = findPartition(topics, topicName, partitionIndex, currentLeaderEpoch);
     if (typeof found === 'number') {
       outcome.errorCode = found;
+      return;
+    }
+    // Another owner may have acknowledged what this one does not know: no end, and no search up to it, is the log's any more.
+    if (!leased()) {
+      outcome.errorCode = ErrorCode.NOT_LEADER_OR_FOLLOWER;
       return;
     }
     if (timestamp < 0 && !(this.context.apiVersion >= (knownFrom[-timestamp] ?? Number.POSITIVE_INFINITY))) {

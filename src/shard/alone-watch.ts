@@ -63,8 +63,8 @@ export class AloneWatch {
   }
 }
 
-/** A shard's question, before each append and each answer. */
-export function mayAcknowledge(memory: AloneMemory, clock: Clock): () => boolean {
+/** A shard's question, before each append and each answer: whether a lease of main's holds; always where there is none. */
+export function leaseHolds(memory: AloneMemory, clock: Clock): () => boolean {
   if (memory === null) return () => true;
   const lease = new LeaseWord(memory);
   return () => lease.holds(clock.boottime());

@@ -25,7 +25,7 @@ import { ObjectReader } from '../stream/read/object-reader.ts';
 import { type BlocksRead, PooledBlockLoader, type ReadBlocksTask } from '../stream/upload/object-pool.ts';
 import type { Wal } from '../stream/wal/wal.ts';
 import type { ThreadNative } from '../threads/adapters/thread-native.ts';
-import { type AloneMemory, mayAcknowledge } from './alone-watch.ts';
+import { type AloneMemory, leaseHolds } from './alone-watch.ts';
 import { type HandlerSettings, requestHandlers } from './request-handlers.ts';
 import { Shard, type ShardPeers, type ShardServices, type ShardSettings } from './shard.ts';
 
@@ -46,6 +46,8 @@ export interface ShardThread {
   readonly arena: Arena;
   readonly wals: readonly Wal[];
   readonly alone: AloneMemory;
+  /** Until when nobody else can have this broker's partitions (SessionWatch); null where it is alone. */
+  readonly session: SharedArrayBuffer | null;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -105,7 +107,8 @@ export function composeShard(seed: ShardSeed, thread: ShardThread): Shard {
     image: Buffer.from(seed.image),
     arena,
     wals: thread.wals,
-    mayAcknowledge: mayAcknowledge(thread.alone, clock),
+    mayAcknowledge: leaseHolds(thread.alone, clock),
+    leased: leaseHolds(thread.session, clock),
     clock,
     random: thread.random,
     logger: thread.logger,

@@ -158,7 +158,7 @@ export function requestHandlers(
       replicas: new ReadReplicas(clock),
       observe,
     }),
-    listOffsetsHandler({ topics, clock }),
+    listOffsetsHandler({ topics, clock, leased: services.leased }),
     offsetForLeaderEpochHandler({ topics }),
     initProducerIdHandler({ ids, coordinator }),
     addPartitionsToTxnHandler({ topics, coordinator }),

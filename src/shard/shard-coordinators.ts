@@ -46,6 +46,8 @@ export interface ShardCoordinatorsDeps extends Omit<CoordinatorLogDeps, 'topic' 
   /** Shards of this broker; they begin to serve in the order of their numbers. */
   readonly shards: number;
   readonly random: Random;
+  /** Whether nobody else can coordinate this broker's partitions by now. */
+  readonly leased: () => boolean;
   readonly logger: Logger;
   readonly topics: TopicDirectory;
   /** A partition of this shard. */
@@ -111,6 +113,7 @@ export class ShardCoordinators implements CoordinatorPlaces {
     });
     this.groups = new GroupCoordinatorShard({
       clock: deps.clock,
+      leased: deps.leased,
       random: deps.random,
       logger: deps.logger,
       settings: deps.group,
@@ -135,6 +138,7 @@ export class ShardCoordinators implements CoordinatorPlaces {
     this.transactionLinks.serve(this.services);
     this.transactions = new TransactionCoordinatorShard({
       clock: deps.clock,
+      leased: deps.leased,
       random: deps.random,
       logger: deps.logger,
       settings: deps.transaction,

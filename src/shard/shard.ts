@@ -87,6 +87,8 @@ export interface ShardParts {
   readonly arena: Arena;
   readonly wals: readonly Wal[];
   readonly mayAcknowledge: () => boolean;
+  /** Whether nobody else can have this broker's partitions by now; true where it is alone. */
+  readonly leased: () => boolean;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -123,6 +125,7 @@ export interface ShardServices {
   /** Arena memory with a reference of its own, or −1 while there is none. */
   readonly allocate: (bytes: number) => number;
   readonly clock: Clock;
+  readonly leased: () => boolean;
   readonly random: Random;
   readonly logger: Logger;
   readonly crc32c: Crc32c;
@@ -244,6 +247,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, PeerHost {
       arena,
       slab,
       clock,
+      leased: parts.leased,
       random: parts.random,
       logger,
       codecs: parts.codecs,
@@ -271,6 +275,7 @@ export class Shard implements Omit<ShardApi, 'connect'>, PeerHost {
       arena,
       allocate: (bytes) => slab.allocate(bytes),
       clock,
+      leased: parts.leased,
       random: parts.random,
       logger,
       crc32c: parts.crc32c,

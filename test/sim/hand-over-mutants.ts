@@ -2,6 +2,8 @@
 import type { Mutant } from './mutants.ts';
 
 const judge = 'test/cluster/hand-over.test.ts';
+const lease = 'test/cluster/lease.test.ts';
+const session = 'test/unit/broker/session-watch.test.ts';
 
 export const handOverMutants: readonly Mutant[] = [
   {
@@ -24,6 +26,49 @@ export const handOverMutants: readonly Mutant[] = [
     find: 'if (isInForce(image, nodeId, brokerEpoch))',
     replace: 'if (image.brokers.has(nodeId))',
     judge,
+  },
+  {
+    name: 'a coordinator answers from memory without a lease',
+    file: 'coordinator/runtime/coordinator-runtime.js',
+    find: 'return this.#ports.leased?.() ?? true;',
+    replace: 'return true;',
+    judge: lease,
+  },
+  {
+    name: 'committed offsets are read without a lease',
+    file: 'coordinator/group/group-coordinator.js',
+    find: "const at = this.#readable(groupId);\n        if (typeof at === 'number')\n            done({ errorCode: at, offsets: [] });",
+    replace:
+      "const at = this.#at(groupId);\n        if (typeof at === 'number')\n            done({ errorCode: at, offsets: [] });",
+    judge: lease,
+  },
+  {
+    name: 'the end of a log is told without a lease',
+    file: 'requests/list-offsets.js',
+    find: 'if (!leased())',
+    replace: 'if (false)',
+    judge: lease,
+  },
+  {
+    name: 'a lease that came back is believed without proof',
+    file: 'broker/session-watch.js',
+    find: 'await this.#prove();',
+    replace: '',
+    judge: session,
+  },
+  {
+    name: 'a proof counts for the lease after the next loss',
+    file: 'broker/session-watch.js',
+    find: 'this.#stopped || losses !== this.#losses',
+    replace: 'this.#stopped',
+    judge: session,
+  },
+  {
+    name: 'a lease that is gone is believed until its time',
+    file: 'broker/session-watch.js',
+    find: "            this.#word.revoke();\n        }\n        else if (this.#state === 'held')",
+    replace: "        }\n        else if (this.#state === 'held')",
+    judge: session,
   },
   {
     name: 'claimed logs are drained without the producers of what objects hold',

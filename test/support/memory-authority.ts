@@ -54,6 +54,11 @@ export class MemoryAuthority {
     for (const member of this.#members) if (member.node === node) member.lose();
   }
 
+  /** Its lease may have run out, for all that the broker knows; the others have not noticed. */
+  doubt(node: number, doubted: boolean): void {
+    for (const member of this.#members) if (member.node === node) member.doubt(doubted);
+  }
+
   /** The bucket's journal holds nothing new until the returned function is called. */
   holdUpJournal(): () => void {
     let release = (): void => {};
@@ -163,6 +168,11 @@ class MemoryMembership implements Membership {
   watch(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  doubt(doubted: boolean): void {
+    this.#lost = doubted;
+    this.#tell();
   }
 
   lose(): void {

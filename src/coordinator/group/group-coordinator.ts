@@ -63,6 +63,8 @@ export interface CoordinatorPorts {
   /** Partitions of `__consumer_offsets`: those of the topic, or those that it will have. */
   readonly partitions: () => number;
   readonly share: ShareGroupPorts;
+  /** Whether this broker's lease is in force (RuntimePorts). */
+  readonly leased?: () => boolean;
   /** Configs in force for a group of the streams protocol. */
   readonly streamsLimitsOf: (groupId: string) => StreamsLimits;
 }
@@ -111,6 +113,11 @@ export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
   /** The groups of a group's partition, or the code that says why not here and now. */
   #at(groupId: string): GroupPartition | number {
     return this.#runtime.at(this.partitionOf(groupId));
+  }
+
+  /** The same, for answers from memory. */
+  #readable(groupId: string): GroupPartition | number {
+    return this.#runtime.readable(this.partitionOf(groupId));
   }
 
   refusal(groupId: string): number {
@@ -230,7 +237,7 @@ export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
   }
 
   consumerDescribe(groupId: string, done: (answer: ConsumerDescribeAnswer) => void): void {
-    const at = this.#at(groupId);
+    const at = this.#readable(groupId);
     if (typeof at === 'number') {
       done(describeError(at, null));
       return;
@@ -260,7 +267,7 @@ export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
   }
 
   streamsDescribe(groupId: string, done: (answer: StreamsDescribeAnswer) => void): void {
-    const at = this.#at(groupId);
+    const at = this.#readable(groupId);
     if (typeof at === 'number') {
       done(describeStreamsError(at, null));
       return;
@@ -315,13 +322,13 @@ export class GroupCoordinatorShard implements GroupCoordinator, PartitionHost {
     requireStable = false,
     caller: OffsetReader | null = null,
   ): void {
-    const at = this.#at(groupId);
+    const at = this.#readable(groupId);
     if (typeof at === 'number') done({ errorCode: at, offsets: [] });
     else fetchOffsets(at, groupId, topics, requireStable, caller, done);
   }
 
   describe(groupId: string, done: (answer: DescribeAnswer) => void): void {
-    const at = this.#at(groupId);
+    const at = this.#readable(groupId);
     const group = typeof at === 'number' ? undefined : at.groups.get(groupId);
     const isClassic = group !== undefined && group.consumer === null && group.streams === null;
     if (!isClassic || group.state === groupStates.dead) {

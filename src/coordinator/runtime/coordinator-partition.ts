@@ -44,6 +44,8 @@ export interface RuntimePorts {
   readonly logger: Logger;
   readonly log: CoordinatorLog;
   readonly settings: RuntimeSettings;
+  /** Whether nobody else can have taken this broker's partitions over by now; absent: there is nobody else. */
+  readonly leased?: () => boolean;
 }
 
 interface PendingAppend {

@@ -6,6 +6,9 @@
  *     (not owned) ── load ──► loading ──► active ── append failed ──► (closed) ── all appends settled ──► loading
  *      NOT_COORDINATOR         LOAD_IN_PROGRESS        answers: NOT_COORDINATOR       LOAD_IN_PROGRESS
  *
+ * Two ways lead to a state. What answers only with an append of its own durable asks `at`: the fence of the WAL judges that answer.
+ * What answers from memory asks `readable`, which asks for the lease as well (decision 0089).
+ *
  * To add a coordinator: write a CoordinatorState, make a runtime over it in src/shard/shard-coordinators.ts, and let the
  * request's handler state its `route` (src/requests/routing.ts), which brings it to the shard that owns the partition.
  *
@@ -99,8 +102,21 @@ export class CoordinatorRuntime<S extends CoordinatorState> implements Partition
     return owned.life.loaded ? owned.life.state : ErrorCode.COORDINATOR_LOAD_IN_PROGRESS;
   }
 
-  /** All states of this shard, or LOAD_IN_PROGRESS while one is on its way. */
+  /**
+   * The same, for an answer that no append proves: what memory says is news only while nobody else can have the partition.
+   * NOT_COORDINATOR where another may coordinate it by now.
+   */
+  readable(partition: number): S | number {
+    return this.#leased ? this.at(partition) : ErrorCode.NOT_COORDINATOR;
+  }
+
+  get #leased(): boolean {
+    return this.#ports.leased?.() ?? true;
+  }
+
+  /** All states of this shard; LOAD_IN_PROGRESS while one is on its way, NOT_AVAILABLE where others may have them by now. */
   all(): readonly S[] | number {
+    if (!this.#leased) return ErrorCode.COORDINATOR_NOT_AVAILABLE;
     const states: S[] = [];
     for (const { life } of this.#owned.values()) {
       if (!life.loaded) return ErrorCode.COORDINATOR_LOAD_IN_PROGRESS;

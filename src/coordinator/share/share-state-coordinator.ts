@@ -44,6 +44,8 @@ export interface ShareStateCoordinatorPorts {
   readonly settings: ShareStateSettings;
   readonly log: CoordinatorLog;
   readonly partitions: () => number;
+  /** Whether this broker's lease is in force (RuntimePorts). */
+  readonly leased?: () => boolean;
 }
 
 export class ShareStateCoordinatorShard implements ShareStateCoordinator, PartitionHost {
@@ -83,6 +85,11 @@ export class ShareStateCoordinatorShard implements ShareStateCoordinator, Partit
     return this.#runtime.at(coordinatorPartition(shareKeyText(key), this.#ports.partitions()));
   }
 
+  /** The same, for answers from memory. */
+  #readable(key: ShareKey): ShareStatePartition | number {
+    return this.#runtime.readable(coordinatorPartition(shareKeyText(key), this.#ports.partitions()));
+  }
+
   initialize(key: ShareKey, stateEpoch: number, startOffset: number, done: (error: number) => void): void {
     const at = this.#at(key);
     if (typeof at === 'number') done(at);
@@ -94,13 +101,13 @@ export class ShareStateCoordinatorShard implements ShareStateCoordinator, Partit
     leaderEpoch: number,
     done: (error: number, state: ShareStateAnswer | null) => void,
   ): void {
-    const at = this.#at(key);
+    const at = this.#readable(key);
     if (typeof at === 'number') done(at, null);
     else at.read(key, leaderEpoch, done);
   }
 
   summary(key: ShareKey, done: (error: number, state: ShareStateAnswer | null) => void): void {
-    const at = this.#at(key);
+    const at = this.#readable(key);
     if (typeof at === 'number') done(at, null);
     else at.summary(key, done);
   }

@@ -46,6 +46,8 @@ export interface TransactionCoordinatorPorts extends TransactionPartitionPorts {
   readonly logger: Logger;
   readonly random: Random;
   readonly log: CoordinatorLog;
+  /** Whether this broker's lease is in force (RuntimePorts). */
+  readonly leased?: () => boolean;
   /** A producer id that nobody had, −1 when there is none to be had now. */
   readonly freshId: (done: (producerId: number) => void) => void;
 }
@@ -95,10 +97,15 @@ export class TransactionCoordinatorShard implements TransactionCoordinator, Part
     return this.#runtime.at(coordinatorPartition(transactionalId, this.#ports.partitions()));
   }
 
+  /** The same, for answers from memory. */
+  #readable(transactionalId: string): TransactionPartition | number {
+    return this.#runtime.readable(coordinatorPartition(transactionalId, this.#ports.partitions()));
+  }
+
   // ── InitProducerId ──────────────────────────────────────────────────────────────────────────────────────────────
 
   init(query: InitProducerQuery, done: InitDone): void {
-    const at = this.#at(query.transactionalId);
+    const at = this.#readable(query.transactionalId);
     if (typeof at === 'number') done(failed(at));
     else if (query.timeoutMs <= 0 || query.timeoutMs > this.#ports.settings.timeoutMsMax)
       done(failed(ErrorCode.INVALID_TRANSACTION_TIMEOUT));
@@ -184,7 +191,7 @@ export class TransactionCoordinatorShard implements TransactionCoordinator, Part
     query: TransactionQuery,
     partitions: readonly { readonly topic: string; readonly partition: number }[],
   ): readonly number[] {
-    const found = this.#find(query);
+    const found = this.#find(query, this.#readable(query.transactionalId));
     if (typeof found === 'number') return partitions.map(() => found);
     const { transaction } = found;
     const refused = judgeProducer(transaction, query);
@@ -197,8 +204,8 @@ export class TransactionCoordinatorShard implements TransactionCoordinator, Part
 
   #find(
     query: TransactionQuery,
+    at = this.#at(query.transactionalId),
   ): { readonly at: TransactionPartition; readonly transaction: Transaction } | number {
-    const at = this.#at(query.transactionalId);
     if (typeof at === 'number') return at;
     const transaction = at.transactions.get(query.transactionalId);
     return transaction === undefined ? ErrorCode.INVALID_PRODUCER_ID_MAPPING : { at, transaction };
@@ -262,7 +269,7 @@ export class TransactionCoordinatorShard implements TransactionCoordinator, Part
   }
 
   describe(transactionalId: string): DescribedTransaction {
-    const at = this.#at(transactionalId);
+    const at = this.#readable(transactionalId);
     const transaction = typeof at === 'number' ? undefined : at.transactions.get(transactionalId);
     if (transaction === undefined || transaction.value.producerEpoch === -1) {
       const error = typeof at === 'number' ? at : ErrorCode.TRANSACTIONAL_ID_NOT_FOUND;

@@ -197,6 +197,7 @@ export class EtcdMembership implements Membership {
     this.#session = null;
     this.#validUntil = Number.NEGATIVE_INFINITY;
     this.#options.logger.warn('this broker’s lease is gone', { reason: why });
+    for (const listener of this.#listeners) listener();
     this.#rejoin();
   }
 

@@ -23,6 +23,8 @@ export interface ShardWorkerData {
   readonly storeBoard: StoreBoardMemory;
   /** Until when this broker may acknowledge without its metadata (AloneWatch). */
   readonly alone: SharedArrayBuffer | null;
+  /** Until when nobody else can have this broker's partitions (SessionWatch). */
+  readonly session: SharedArrayBuffer | null;
   /** Connections by client address (AddressCounts); null where they are not limited. */
   readonly addresses: SharedArrayBuffer | null;
   /** Doorbell this shard sleeps on. */

@@ -34,7 +34,7 @@ const control = new FakeControl();
 const logger = silentLogger;
 const catalog = new KafkaConfigCatalog({ 'log.retention.ms': '5000' });
 const clock = new HandClock();
-const deps = { topics, control, catalog, clock, logger, nodeId };
+const deps = { topics, control, catalog, clock, logger, nodeId, leased: () => true };
 const specOf = (name: string) => ({ name, partitions: 1, configs: {}, internal: false });
 const autoTopics = new AutoTopics({ topics, control, logger, enabled: true, specOf });
 const handlers: AnyRequestHandler[] = [

@@ -12,7 +12,7 @@ function rig(features: readonly Feature[] = []) {
   const topics = new FakeTopics();
   const handlers: AnyRequestHandler[] = [];
   const handler = apiVersionsHandler({ handlers: () => handlers, features, topics, nodeId });
-  handlers.push(handler, listOffsetsHandler({ topics, clock: new HandClock() }));
+  handlers.push(handler, listOffsetsHandler({ topics, clock: new HandClock(), leased: () => true }));
   const software = { clientSoftwareName: 'test-client', clientSoftwareVersion: '1.0.0' };
   return {
     topics,

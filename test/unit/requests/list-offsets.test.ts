@@ -12,7 +12,7 @@ function rig() {
   const topics = new FakeTopics();
   const id = topics.add('t', 2);
   const clock = new HandClock();
-  const handler = listOffsetsHandler({ topics, clock });
+  const handler = listOffsetsHandler({ topics, clock, leased: () => true });
   const ask = async (version: number, partition: ListOffsetsPartitionInput, more = {}, name = 't') => {
     const request = { topics: [{ name, partitions: [partition] }], ...more };
     const answer = await call(handler, ListOffsetsCodec, version, request);

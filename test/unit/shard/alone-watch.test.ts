@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { silentLogger } from '../../../src/ports/logger.ts';
-import { AloneWatch, mayAcknowledge } from '../../../src/shard/alone-watch.ts';
+import { AloneWatch, leaseHolds } from '../../../src/shard/alone-watch.ts';
 import { VirtualClock } from '../../support/virtual-clock.ts';
 
 function world(maxMs: number) {
@@ -16,7 +16,7 @@ function world(maxMs: number) {
     info: line,
   });
   watch.start();
-  return { clock, state, said, watch, may: mayAcknowledge(watch.memory, clock) };
+  return { clock, state, said, watch, may: leaseHolds(watch.memory, clock) };
 }
 
 test('a broker out of contact acknowledges up to the limit, and again once it is in contact', () => {

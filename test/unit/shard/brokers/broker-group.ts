@@ -194,6 +194,7 @@ export class BrokerGroup {
         arena,
         wals: [wal],
         alone: null,
+        session: null,
         clock,
         random: new SeededRandom(7 + 10 * node + index),
         logger: silentLogger,

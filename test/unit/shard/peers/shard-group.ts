@@ -260,6 +260,7 @@ export class ShardGroup {
         arena,
         wals: [new MemoryWal({ clock, logId: 'wal' })],
         alone: null,
+        session: null,
         clock,
         random: new SeededRandom(7 + index),
         logger: silentLogger,
