@@ -13,6 +13,7 @@ import { coldReaders } from './long/cold-readers.ts';
 import { differential } from './long/differential.ts';
 import { drainScript } from './long/drain.ts';
 import { ecosystem } from './long/ecosystem.ts';
+import { fencingModelScript } from './long/fencing-model.ts';
 import { frozenVolume } from './long/frozen-volume.ts';
 import { killScripts } from './long/kills.ts';
 import { manyGroups } from './long/many-groups.ts';
@@ -45,6 +46,7 @@ const scripts: readonly LongScript[] = [
   s3Moves,
   refusals,
   ownershipScript,
+  fencingModelScript,
   tlsScript,
   ...transactionScripts,
   streamsScript,
