@@ -60,7 +60,14 @@ export function assembleShard(parts: AssembleParts): { host: ShardHost; waiter: 
     ? null
     : new LinkPeers(data.seed.settings.index, links, pump, arena);
   const dial = socketDial(data.tls);
-  const shard = composeShard(data.seed, { ...parts, alone: data.alone, session: data.session, wals, peers, dial });
+  const shard = composeShard(data.seed, {
+    ...parts,
+    alone: data.alone,
+    session: data.session,
+    wals,
+    peers,
+    dial,
+  });
   const host = new ShardHost(
     shard,
     data.tls,

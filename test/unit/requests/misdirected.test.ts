@@ -382,10 +382,15 @@ describe('other requests for partitions of other brokers', () => {
     const { topics, clock } = rig();
     const control = new FakeControl();
     const admin = { topics, catalog, control, nodeId: own, clock, logger: silentLogger };
-    const offsets = await call(listOffsetsHandler({ topics, clock, leased: () => true }), ListOffsetsCodec, 9, {
-      replicaId: -1,
-      topics: [{ name: 'a', partitions: [{ partitionIndex: 1, currentLeaderEpoch: -1, timestamp: -1 }] }],
-    });
+    const offsets = await call(
+      listOffsetsHandler({ topics, clock, leased: () => true }),
+      ListOffsetsCodec,
+      9,
+      {
+        replicaId: -1,
+        topics: [{ name: 'a', partitions: [{ partitionIndex: 1, currentLeaderEpoch: -1, timestamp: -1 }] }],
+      },
+    );
     const epochs = await call(offsetForLeaderEpochHandler({ topics }), OffsetForLeaderEpochCodec, 4, {
       topics: [{ topic: 'a', partitions: [{ partition: 1, currentLeaderEpoch: -1, leaderEpoch: 1 }] }],
     });
