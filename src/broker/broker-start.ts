@@ -19,6 +19,7 @@ import { UploadCoordinator } from '../ownership/upload-coordinator.ts';
 import { VolumePins } from '../ownership/volume-pins.ts';
 import { brokerConfigValue } from '../requests/support/config-catalog.ts';
 import { AloneWatch } from '../shard/alone-watch.ts';
+import { SessionWatch } from '../shard/session-watch.ts';
 import { makeDurableDirectory } from '../store/file-io.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { ManifestCache } from '../stream/manifest/manifest-cache.ts';
@@ -45,7 +46,6 @@ import { checkDeployment, deploy, spawn } from './deploy.ts';
 import type { Deployment } from './deployment.ts';
 import { loadSample, processCpuMicros } from './load-sample.ts';
 import { MetadataDistributor } from './metadata-distributor.ts';
-import { SessionWatch } from './session-watch.ts';
 import { shardLoad } from './shard-load.ts';
 import { readTlsMaterial } from './tls-material.ts';
 

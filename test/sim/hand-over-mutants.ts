@@ -3,7 +3,7 @@ import type { Mutant } from './mutants.ts';
 
 const judge = 'test/cluster/hand-over.test.ts';
 const lease = 'test/cluster/lease.test.ts';
-const session = 'test/unit/broker/session-watch.test.ts';
+const session = 'test/unit/shard/session-watch.test.ts';
 
 export const handOverMutants: readonly Mutant[] = [
   {
@@ -51,21 +51,21 @@ export const handOverMutants: readonly Mutant[] = [
   },
   {
     name: 'a lease that came back is believed without proof',
-    file: 'broker/session-watch.js',
+    file: 'shard/session-watch.js',
     find: 'await this.#prove();',
     replace: '',
     judge: session,
   },
   {
     name: 'a proof counts for the lease after the next loss',
-    file: 'broker/session-watch.js',
+    file: 'shard/session-watch.js',
     find: 'this.#stopped || losses !== this.#losses',
     replace: 'this.#stopped',
     judge: session,
   },
   {
     name: 'a lease that is gone is believed until its time',
-    file: 'broker/session-watch.js',
+    file: 'shard/session-watch.js',
     find: "            this.#word.revoke();\n        }\n        else if (this.#state === 'held')",
     replace: "        }\n        else if (this.#state === 'held')",
     judge: session,

@@ -1,9 +1,9 @@
 /** What a lease lets threads answer from memory: on a clock that runs on in sleep, and after a loss only with proof. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { SessionWatch } from '../../../src/broker/session-watch.ts';
 import { silentLogger } from '../../../src/ports/logger.ts';
 import { leaseHolds } from '../../../src/shard/alone-watch.ts';
+import { SessionWatch } from '../../../src/shard/session-watch.ts';
 import { VirtualClock } from '../../support/virtual-clock.ts';
 
 function world() {
