@@ -19,7 +19,7 @@ export function helpText(profile: Profile, machine: Machine, directory: string):
     '  millrace restore            make the metadata of a lost etcd anew from the store, in --metadata',
     '  millrace metadata show      where the metadata are kept, and how they stand',
     '  millrace metadata migrate   move them, with --to, while no broker runs',
-    '  millrace cluster status|plan|moves|audit, drain, abandon   a cluster that runs; cluster --help says more',
+    '  millrace cluster status|plan|moves|audit, drain, abandon   see millrace cluster --help',
     '  millrace cost [options]     what a month of a workload costs, by system; cost --help says more',
     '  millrace help               this text',
     '',
