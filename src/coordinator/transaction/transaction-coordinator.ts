@@ -99,6 +99,7 @@ export class TransactionCoordinatorShard implements TransactionCoordinator, Part
 
   /** The same, for answers from memory. */
   #readable(transactionalId: string): TransactionPartition | number {
+    if (transactionalId === '') return ErrorCode.INVALID_REQUEST;
     return this.#runtime.readable(coordinatorPartition(transactionalId, this.#ports.partitions()));
   }
 
