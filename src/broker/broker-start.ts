@@ -17,7 +17,7 @@ import { type DrainingDeps, recoverStreams } from '../ownership/recover-streams.
 import { foldProducers } from '../ownership/stored-producers.ts';
 import { UploadCoordinator } from '../ownership/upload-coordinator.ts';
 import { VolumePins } from '../ownership/volume-pins.ts';
-import { brokerConfigValue } from '../requests/support/config-catalog.ts';
+import { brokerConfigSources, brokerConfigValue } from '../requests/support/config-catalog.ts';
 import { AloneWatch } from '../shard/alone-watch.ts';
 import { SessionWatch } from '../shard/session-watch.ts';
 import { makeDurableDirectory } from '../store/file-io.ts';
@@ -432,7 +432,7 @@ function clusterPolicies({ config, ports }: BrokerGround, metadata: MetadataDist
     brokerConfigValue(catalog, metadata.image, config.nodeId, name) ?? '';
   return new PolicySource(
     () => readPolicies(read, config.costHour),
-    () => metadata.image.revision,
+    () => brokerConfigSources(metadata.image, config.nodeId),
     ports.logger,
   );
 }

@@ -72,23 +72,23 @@ export function readPolicies(read: (name: PolicySetting) => string, brokerHour: 
 
 export class PolicySource {
   readonly #read: () => Policies;
-  /** Changes whenever a policy may have. */
-  readonly #version: () => unknown;
+  /** What policies are read from: they are read again when one of these is another. */
+  readonly #sources: () => readonly unknown[];
   readonly #logger: Logger;
-  #seen: unknown = null;
+  #seen: readonly unknown[] | null = null;
   /** Nobody is kept from starting by what was set while brokers ran: then the defaults are in force. */
   #policies: Policies = { cluster: defaultPolicy, scaling: defaultScaling };
 
-  constructor(read: () => Policies, version: () => unknown, logger: Logger) {
+  constructor(read: () => Policies, sources: () => readonly unknown[], logger: Logger) {
     this.#read = read;
-    this.#version = version;
+    this.#sources = sources;
     this.#logger = logger;
   }
 
   get now(): Policies {
-    const version = this.#version();
-    if (this.#seen === version) return this.#policies;
-    this.#seen = version;
+    const sources = this.#sources();
+    if (this.#seen !== null && sources.every((source, i) => source === this.#seen![i])) return this.#policies;
+    this.#seen = sources;
     try {
       this.#policies = checked(this.#read());
     } catch (error) {

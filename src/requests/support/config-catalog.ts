@@ -94,9 +94,9 @@ export function configLayers(
   if (own !== null) push(definition.name, own[definition.name], ownSources[scope]);
   const inherited = scope === 'broker' ? definition.name : definition.brokerName;
   if (inherited !== null) {
-    const broker = image.configs.get(`broker:${nodeId}`) ?? nothing;
-    push(inherited, broker[inherited], configSource.dynamicBroker);
-    push(inherited, (image.configs.get('cluster:') ?? nothing)[inherited], configSource.dynamicDefaultBroker);
+    const [broker, all] = brokerConfigSources(image, nodeId);
+    push(inherited, broker?.[inherited], configSource.dynamicBroker);
+    push(inherited, all?.[inherited], configSource.dynamicDefaultBroker);
     push(inherited, catalog.staticValue(inherited), configSource.staticBroker);
   }
   const { defaultValue, sensitive } = definition;
@@ -106,6 +106,11 @@ export function configLayers(
     source: configSource.default,
   });
   return layers;
+}
+
+/** What was set of broker configs while brokers ran, of this one and of all; others by identity once something of it changed. */
+export function brokerConfigSources({ configs }: Pick<ClusterImage, 'configs'>, nodeId: number) {
+  return [configs.get(`broker:${nodeId}`), configs.get('cluster:')] as const;
 }
 
 /** Value in force of a broker config, null when there is none. */

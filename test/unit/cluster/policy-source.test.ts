@@ -80,7 +80,7 @@ test('policies follow what is changed, and stay as they are while it contradicts
   const logger = { ...silentLogger, warn: (message: string) => void warnings.push(message) };
   const source = new PolicySource(
     () => read(changes),
-    () => version,
+    () => [version],
     logger,
   );
   assert.equal(source.now.scaling.max, 16);
