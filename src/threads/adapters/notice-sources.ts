@@ -7,10 +7,9 @@
  * ahead. 401 = the token has run out.
  */
 import { stat } from 'node:fs';
-import { request as httpRequest } from 'node:http';
-import { request as httpsRequest } from 'node:https';
 import type { PolledNotice } from '../../config/notice-settings.ts';
 import type { NoticeSource } from '../../ports/notice-source.ts';
+import { callHttp, type HttpAnswer, isLate, withoutSecrets } from './http-call.ts';
 
 const tokenSeconds = 21_600;
 const textMax = 500;
@@ -86,33 +85,16 @@ function lookForFile(path: string): Promise<string | null> {
   });
 }
 
-function call(
+async function call(
   method: 'GET' | 'PUT',
   url: string,
   signal: AbortSignal,
   headers: Readonly<Record<string, string>>,
-): Promise<{ readonly status: number; readonly text: string }> {
-  const send = url.startsWith('https:') ? httpsRequest : httpRequest;
-  return new Promise((resolve, reject) => {
-    const failed = (error: Error): void =>
-      reject(
-        error.name === 'AbortError' || error.name === 'TimeoutError' ? new Error('no answer in time') : error,
-      );
-    const request = send(url, { method, headers, signal, agent: false });
-    request.on('error', failed);
-    request.on('response', (response) => {
-      let text = '';
-      response.setEncoding('utf8').on('data', (part: string) => {
-        text = (text + part).slice(0, textMax);
-      });
-      response.on('error', failed);
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, text: text.trim() }));
-    });
-    request.end();
-  });
-}
-
-function withoutSecrets(url: string): string {
-  const { origin, pathname } = new URL(url);
-  return `${origin}${pathname}`;
+): Promise<HttpAnswer> {
+  try {
+    const { status, text } = await callHttp(method, url, signal, headers, textMax);
+    return { status, text: text.trim() };
+  } catch (error) {
+    throw isLate(error as Error) ? new Error('no answer in time') : error;
+  }
 }

@@ -7,10 +7,9 @@
  *   http://host/path, https://…  POST, application/json
  */
 import { spawn } from 'node:child_process';
-import { request as httpRequest } from 'node:http';
-import { request as httpsRequest } from 'node:https';
 import { MillraceError } from '../../ports/errors.ts';
 import type { ScalingHook, ScalingRequest } from '../../ports/scaling-hook.ts';
+import { callHttp, isLate, withoutSecrets } from './http-call.ts';
 
 /** Of what a command says, or an answer's body. */
 const textMax = 500;
@@ -66,29 +65,22 @@ function run(
   });
 }
 
-function post(address: URL, request: ScalingRequest, limitMs: number, signal: AbortSignal): Promise<string> {
+async function post(
+  address: URL,
+  request: ScalingRequest,
+  limitMs: number,
+  signal: AbortSignal,
+): Promise<string> {
   const body = JSON.stringify(request);
   const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
-  // Names and tokens of an address are not for the log.
-  const place = `${address.origin}${address.pathname}`;
-  const send = address.protocol === 'https:' ? httpsRequest : httpRequest;
-  return new Promise((resolve, reject) => {
-    const call = send(address, { method: 'POST', headers, signal });
-    call.on('response', (response) => {
-      let said = '';
-      response.setEncoding('utf8').on('data', (text: string) => {
-        said = (said + text).slice(0, textMax);
-      });
-      response.on('error', (error) => reject(failed(place, reasonOf(error, limitMs))));
-      response.on('end', () => {
-        const { statusCode = 0 } = response;
-        if (statusCode >= 200 && statusCode < 300) resolve(line(said));
-        else reject(failed(place, `it answered with ${statusCode}${said === '' ? '' : `: ${line(said)}`}`));
-      });
-    });
-    call.on('error', (error) => reject(failed(place, reasonOf(error, limitMs))));
-    call.end(body);
-  });
+  const place = withoutSecrets(address);
+  const { status, text: said } = await callHttp('POST', address, signal, headers, textMax, body).catch(
+    (error: Error) => {
+      throw failed(place, reasonOf(error, limitMs));
+    },
+  );
+  if (status >= 200 && status < 300) return line(said);
+  throw failed(place, `it answered with ${status}${said === '' ? '' : `: ${line(said)}`}`);
 }
 
 /** Without line ends and control characters: it goes into the log. */
@@ -97,9 +89,7 @@ function line(text: string): string {
 }
 
 function reasonOf(error: Error, limitMs: number): string {
-  return error.name === 'AbortError' || error.name === 'TimeoutError'
-    ? `no answer in ${limitMs} ms`
-    : error.message;
+  return isLate(error) ? `no answer in ${limitMs} ms` : error.message;
 }
 
 function failed(whom: string, why: string): MillraceError {
