@@ -3,26 +3,14 @@
  * plain data. Where the records go, and how many are kept, is for whoever implements the port.
  */
 import type { WalRecord } from '../metadata/metadata-store.ts';
+import type { WaitingLog } from '../ports/cluster-reports.ts';
 import type { ScalingRequest } from '../ports/scaling-hook.ts';
 import type { BalancePlan } from './balance-plan.ts';
 import type { ScalingDecision } from './scaling.ts';
 
 /** What giving up a log may lose, as far as the metadata can say. */
-export interface PossibleLoss {
-  readonly logId: string;
+export interface PossibleLoss extends WaitingLog {
   readonly kind: WalRecord['kind'];
-  readonly location: string;
-  /** Broker that wrote it. */
-  readonly node: number;
-  /** Wall-clock ms of the newest upload from it, 0 = never: what was acknowledged before that is in objects. */
-  readonly lastUploadMs: number;
-  /**
-   * Bytes that it held and no object did, by the last report of its broker, seconds before that was gone; null = there is no report of
-   * it.
-   */
-  readonly bytesEstimate: number | null;
-  /** Streams that are open in it; records from `from` on may lie in it alone, up to an end that nobody knows. */
-  readonly streams: readonly { readonly topic: string; readonly partition: number; readonly from: number }[];
 }
 
 /** Why streams are given to other brokers. */

@@ -19,12 +19,16 @@ export interface BrokerStanding {
 export interface WaitingLog {
   readonly logId: string;
   readonly location: string;
+  /** Broker that wrote it. */
   readonly node: number;
-  /** Wall-clock ms of the newest upload from it; 0 = never. */
+  /** Wall-clock ms of the newest upload from it, 0 = never: what was acknowledged before that is in objects. */
   readonly lastUploadMs: number;
-  /** Held by no object, by the last report of its broker; null = not known. */
+  /**
+   * Bytes that it held and no object did, by the last report of its broker, seconds before that was gone; null = there is no report of
+   * it.
+   */
   readonly bytesEstimate: number | null;
-  /** Records from `from` on may lie in it alone. */
+  /** Streams that are open in it; records from `from` on may lie in it alone, up to an end that nobody knows. */
   readonly streams: readonly { readonly topic: string; readonly partition: number; readonly from: number }[];
 }
 

@@ -92,15 +92,14 @@ export class TransactionCoordinatorShard implements TransactionCoordinator, Part
   }
 
   /** The ids of an id's partition, or the code that says why not here and now. */
-  #at(transactionalId: string): TransactionPartition | number {
+  #at(transactionalId: string, find: 'at' | 'readable' = 'at'): TransactionPartition | number {
     if (transactionalId === '') return ErrorCode.INVALID_REQUEST;
-    return this.#runtime.at(coordinatorPartition(transactionalId, this.#ports.partitions()));
+    return this.#runtime[find](coordinatorPartition(transactionalId, this.#ports.partitions()));
   }
 
   /** The same, for answers from memory. */
   #readable(transactionalId: string): TransactionPartition | number {
-    if (transactionalId === '') return ErrorCode.INVALID_REQUEST;
-    return this.#runtime.readable(coordinatorPartition(transactionalId, this.#ports.partitions()));
+    return this.#at(transactionalId, 'readable');
   }
 
   // ── InitProducerId ──────────────────────────────────────────────────────────────────────────────────────────────
