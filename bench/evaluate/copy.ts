@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import kafkajs from 'kafkajs';
 import { type Family, openFamily } from '../../test/support/clients/families.ts';
 import type { Client } from '../../test/support/clients/jobs.ts';
-import { CommittedTail } from '../../test/support/load/committed-tail.ts';
+import { CommittedTail, firstDifference } from '../../test/support/load/committed-tail.ts';
 import { type Address, addressOf, eventually, RawConnection } from '../../test/support/raw-client.ts';
 import { type ClusterUnderTest, runningNodes } from './cluster-under-test.ts';
 import { checkHistory } from './history.ts';
@@ -95,11 +95,6 @@ export class ExactlyOnceCopy {
       await copy.dispose();
       throw error;
     }
-  }
-
-  /** Bytes that it moved, about: not all of it is seen here. */
-  get wireBytes(): number {
-    return this.#writers.wireBytes;
   }
 
   async #begin(client: Client): Promise<void> {
@@ -251,11 +246,8 @@ export class ExactlyOnceCopy {
       const name = `${target}-${partition}`;
       if (failed !== null) faults.push(`${name}: ${failed}`);
       const due = this.#writers.offsets(partition).map((_, sequence) => textOf(partition, sequence));
-      const at = due.findIndex((value, i) => value !== tail.values[i]);
-      if (at >= 0 || tail.values.length !== due.length)
-        faults.push(
-          `${name}: ${tail.values.length} committed records of ${due.length}; ${at < 0 ? 'the rest is a surplus' : `record ${at} is "${tail.values[at]}" instead of "${due[at]}"`}`,
-        );
+      const difference = firstDifference(due, tail.values);
+      if (difference !== null) faults.push(`${name}: ${difference}`);
     }
     return faults;
   }

@@ -161,19 +161,11 @@ const partitionMoved: EvaluationScenario = {
   load: few,
   quickLoad: few,
   async run(stage) {
-    const { writers, cluster } = stage;
     const random = new SeededRandom(stage.seed);
     const pauses: number[] = [];
     const moves = stage.count ?? (stage.quick ? 10 : 100);
     for (let move = 0; move < moves; move++) {
-      const partition = random.below(stage.load.partitions);
-      const from = writers.leaders()[partition]!;
-      const to = random.pick(runningNodes(cluster).filter(({ id }) => id !== from)).id;
-      stage.mark();
-      await stage.ask((connection) => moveLeader(stage, connection, partition, to));
-      await stage.until(`partition ${partition} is led by ${to}`, () => writers.leaders()[partition] === to);
-      await writers.flows(60_000, [partition]);
-      pauses.push(writers.pauses()[partition]!);
+      pauses.push(await pauseOfMove(stage, random, 60_000));
       await sleep(50);
     }
     stage.did(`${moves} moves`);
@@ -184,6 +176,19 @@ const partitionMoved: EvaluationScenario = {
     stage.figure('interval', 'pause of a partition that nothing happens to, at least', 'ms', least);
   },
 };
+
+/** Gives a partition to another broker; how long it took no record, ms. */
+async function pauseOfMove(stage: Stage, random: SeededRandom, timeoutMs: number): Promise<number> {
+  const { writers, cluster } = stage;
+  const partition = random.below(stage.load.partitions);
+  const from = writers.leaders()[partition]!;
+  const to = random.pick(runningNodes(cluster).filter(({ id }) => id !== from)).id;
+  stage.mark();
+  await stage.ask((connection) => moveLeader(stage, connection, partition, to));
+  await stage.until(`partition ${partition} is led by ${to}`, () => writers.leaders()[partition] === to);
+  await writers.flows(timeoutMs, [partition]);
+  return writers.pauses()[partition]!;
+}
 
 async function moveLeader(
   stage: Stage,
@@ -371,14 +376,7 @@ const storeTroubled: EvaluationScenario = {
     const random = new SeededRandom(stage.seed);
     const moves: number[] = [];
     for (let move = 0; move < (stage.quick ? 3 : 10); move++) {
-      const partition = random.below(stage.load.partitions);
-      const from = writers.leaders()[partition]!;
-      const to = random.pick(runningNodes(cluster).filter(({ id }) => id !== from)).id;
-      stage.mark();
-      await stage.ask((connection) => moveLeader(stage, connection, partition, to));
-      await stage.until(`partition ${partition} is led by ${to}`, () => writers.leaders()[partition] === to);
-      await writers.flows(120_000, [partition]);
-      moves.push(writers.pauses()[partition]!);
+      moves.push(await pauseOfMove(stage, random, 120_000));
     }
     stage.figure(
       'pause-move',

@@ -117,3 +117,11 @@ export class CommittedTail {
     this.#connection = null;
   }
 }
+
+/** Where what was read is not what was due, in words; null = it is the same. */
+export function firstDifference(expected: readonly string[], found: readonly string[]): string | null {
+  const at = expected.findIndex((value, i) => value !== found[i]);
+  if (at < 0 && expected.length === found.length) return null;
+  const place = at < 0 ? expected.length : at;
+  return `record ${place} is ${found[place]} instead of ${expected[place]}; ${found.length} seen of ${expected.length}`;
+}

@@ -19,7 +19,7 @@ import type { Client } from '../clients/jobs.ts';
 import { patienceMs } from '../patience.ts';
 import type { Address } from '../raw-client.ts';
 import { SeededRandom } from '../seeded-random.ts';
-import { CommittedTail } from './committed-tail.ts';
+import { CommittedTail, firstDifference } from './committed-tail.ts';
 
 export interface ExactlyOnceOptions {
   readonly families: readonly Family[];
@@ -285,13 +285,6 @@ class Run {
     }
     return faults;
   }
-}
-
-function firstDifference(expected: readonly string[], found: readonly string[]): string | null {
-  const at = expected.findIndex((value, i) => value !== found[i]);
-  if (at < 0 && expected.length === found.length) return null;
-  const place = at < 0 ? expected.length : at;
-  return `record ${place} is ${found[place]} instead of ${expected[place]}; ${found.length} seen of ${expected.length}`;
 }
 
 function pause(ms: number): Promise<void> {
